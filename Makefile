@@ -1,0 +1,151 @@
+# workbench: `make` builds build/workbench, `make test` builds and runs all tests, `make help` lists the rest.
+# Variants build into their own folder: make BUILD=build/asan SAN=asan; make BUILD=build/double REAL=double.
+BUILD ?= build
+CC ?= gcc
+CXX ?= g++
+PREFIX ?= /usr/local
+WERROR ?= 0
+HEADLESS ?= 0
+.DEFAULT_GOAL := all
+
+VERSION := 0.1.0
+GIT_DESCRIBE := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+
+# ---- libraries: what is missing is named with its Debian package, once, before anything is compiled
+PACKAGES := libcjson:libcjson-dev libzstd:libzstd-dev libpng:libpng-dev libmd:libmd-dev
+PACKAGES_UI := ncursesw:libncurses-dev sdl2:libsdl2-dev SDL2_ttf:libsdl2-ttf-dev
+PACKAGES_TEST := cmocka:libcmocka-dev vterm:libvterm-dev
+ifeq ($(HEADLESS),0)
+PACKAGES += $(PACKAGES_UI)
+endif
+MISSING := $(strip $(foreach p,$(PACKAGES),$(shell pkg-config --exists $(word 1,$(subst :, ,$(p))) 2>/dev/null || echo $(word 2,$(subst :, ,$(p))))))
+pc = $(shell pkg-config $(1) $(foreach p,$(2),$(word 1,$(subst :, ,$(p)))) 2>/dev/null)
+
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla
+ifeq ($(WERROR),1)
+WARN += -Werror
+endif
+OPT ?= -O2
+DEFS := -D_POSIX_C_SOURCE=200809L -DWORKBENCH_VERSION='"$(VERSION)"'
+ifdef REAL
+DEFS += -DREAL=$(REAL)
+endif
+ifeq ($(HEADLESS),1)
+DEFS += -DWORKBENCH_HEADLESS=1
+endif
+SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN_tsan := -fsanitize=thread -fno-omit-frame-pointer
+SANFLAGS := $(SAN_$(SAN))
+CFLAGS += -std=c17 $(OPT) -g -pthread $(WARN) $(DEFS) $(SANFLAGS) -Isrc $(call pc,--cflags,$(PACKAGES))
+LDFLAGS += -pthread $(SANFLAGS)
+LDLIBS = $(call pc,--libs,$(PACKAGES)) -lgif -lm
+
+# ---- floors, lowest first: a floor links with the ones before it only (`make layers` proves it)
+FLOORS := base emu graph nn data env algo run ui
+ifeq ($(HEADLESS),1)
+FLOORS := $(filter-out ui,$(FLOORS))
+endif
+dir_base := src/base
+dir_emu := src/emu
+$(foreach f,graph nn data env algo run,$(eval dir_$(f) := src/engine/$(f)))
+dir_ui := src/ui
+$(foreach f,$(FLOORS),$(eval src_$(f) := $(filter-out src/ui/main.c,$(shell find $(dir_$(f)) -name '*.c' 2>/dev/null | LC_ALL=C sort))))
+$(foreach f,$(FLOORS),$(eval obj_$(f) := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(src_$(f)))))
+
+# kernels_isa.c holds every numeric kernel and is compiled once per instruction set (run-time dispatch picks one).
+ISA_SRC := src/engine/graph/kernels_isa.c
+ifneq ($(wildcard $(ISA_SRC)),)
+obj_graph := $(filter-out $(BUILD)/obj/engine/graph/kernels_isa.o,$(obj_graph))
+ISAS := generic
+ifeq ($(shell uname -m),x86_64)
+ISAS += avx2 avx512
+endif
+isa_flags_generic :=
+isa_flags_avx2 := -mavx2 -mfma
+isa_flags_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+obj_isa := $(foreach i,$(ISAS),$(BUILD)/obj/engine/graph/kernels_isa.$(i).o)
+obj_graph += $(obj_isa)
+endif
+# Vectorised sums and fused multiply-adds, but NaN and infinity keep their meaning.
+ISA_CFLAGS := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd -Wno-psabi
+
+libs := $(foreach f,$(FLOORS),$(BUILD)/lib/libwb_$(f).a)
+reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
+
+.PHONY: all help test check-tools clean install layers gpu-syntax format format-check compile-tests
+all: check-tools $(BUILD)/workbench
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+check-tools:
+ifneq ($(MISSING),)
+	@echo "missing libraries: apt-get install --no-install-recommends pkg-config $(MISSING)" >&2; exit 1
+endif
+
+$(BUILD)/workbench: $(BUILD)/obj/ui/main.o $(libs)
+	$(CC) $(LDFLAGS) -o $@ $< $(call reverse,$(libs)) $(LDLIBS)
+
+define floor_rule
+$(BUILD)/lib/libwb_$(1).a: $$(obj_$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+$(foreach f,$(FLOORS),$(eval $(call floor_rule,$(f))))
+
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(foreach i,$(ISAS),$(eval $(BUILD)/obj/engine/graph/kernels_isa.$(i).o: ISA := $(i)))
+$(obj_isa): $(ISA_SRC)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(ISA_CFLAGS) $(isa_flags_$(ISA)) -DKERNELS_ISA=$(ISA) -MMD -MP -c -o $@ $<
+
+# The revision is compiled into one small file only, so that a commit does not rebuild the world.
+$(BUILD)/revision: FORCE
+	@mkdir -p $(@D)
+	@echo '$(GIT_DESCRIBE)' | cmp -s - $@ || echo '$(GIT_DESCRIBE)' > $@
+$(BUILD)/obj/base/version.o: $(BUILD)/revision
+$(BUILD)/obj/base/version.o: CFLAGS += -DWORKBENCH_REVISION='"$(GIT_DESCRIBE)"'
+FORCE:
+
+# ---- tests: one cmocka program per tests/<folder>/test_<name>.c
+TEST_SRC := $(shell find tests -name 'test_*.c' 2>/dev/null | LC_ALL=C sort)
+ifeq ($(HEADLESS),1)
+TEST_SRC := $(filter-out tests/ui/%,$(TEST_SRC))
+endif
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+ONLY ?=
+TESTS_RUN = $(if $(ONLY),$(foreach o,$(ONLY),$(filter $(BUILD)/tests/$(o)%,$(TESTS))),$(TESTS))
+
+$(BUILD)/tests/%: tests/%.c $(libs)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests -MMD -MP -o $@ $< $(LDFLAGS) $(call reverse,$(libs)) $(LDLIBS) $(call pc,--libs,$(PACKAGES_TEST)) -lutil
+
+compile-tests: $(TESTS_RUN)
+test: check-tools $(BUILD)/workbench $(TESTS_RUN) ## build and run all tests (ONLY=graph/test_x picks some)
+	@WORKBENCH_BUILD=$(BUILD) tests/run_tests $(TESTS_RUN)
+
+layers: $(libs) ## prove the floors: each archive links with the lower ones only
+	@tests/layers $(CC) $(BUILD) "$(FLOORS)" "$(LDLIBS)"
+
+gpu-syntax: ## the machine's headers are valid C++17 (and CUDA C++ where nvcc is installed)
+	@tests/gpu_syntax $(CXX)
+
+format: ## apply .clang-format to everything
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+install: all ## install under PREFIX (default /usr/local)
+	install -D -m 755 $(BUILD)/workbench $(DESTDIR)$(PREFIX)/bin/workbench
+	install -D -m 644 docs/workbench.1 $(DESTDIR)$(PREFIX)/share/man/man1/workbench.1
+	install -d $(DESTDIR)$(PREFIX)/share/workbench/roms $(DESTDIR)$(PREFIX)/share/workbench/golden
+	install -m 644 assets/roms/*.gb $(DESTDIR)$(PREFIX)/share/workbench/roms
+	install -m 644 tests/golden/dreamer_v3/* $(DESTDIR)$(PREFIX)/share/workbench/golden
+
+-include $(wildcard assets/roms/roms.mk)
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
