@@ -1,0 +1,49 @@
+// Metrics: the ONE table of everything a run measures (spec/dreamer_v3.md 9). Screens, files and exports read it.
+#ifndef DATA_METRICS_H
+#define DATA_METRICS_H
+
+#include <stdbool.h>
+
+// X(id, short name, sheeprl's name or NULL, timed (timing.jsonl), unit, what it is)
+#define METRICS_TABLE(X)                                                                                              \
+    X(LOSS_MODEL, "loss_model", "Loss/world_model_loss", 0, "nats", "world-model loss")                               \
+    X(OBS_NLL, "obs_nll", "Loss/observation_loss", 0, "", "observation loss: squared error summed over pixels")       \
+    X(REWARD_NLL, "reward_nll", "Loss/reward_loss", 0, "nats", "reward loss, two-hot")                                \
+    X(CONTINUE_NLL, "continue_nll", "Loss/continue_loss", 0, "nats", "continue loss")                                 \
+    X(KL_TOTAL, "kl_total", "Loss/state_loss", 0, "nats", "KL loss, weighted and clamped at the free nats")           \
+    X(KL_DYN, "kl_dyn", "State/kl", 0, "nats", "raw KL(posterior || prior)")                                          \
+    X(KL_REP, "kl_rep", NULL, 0, "nats", "raw KL of the representation term (equal value)")                           \
+    X(FREE_BITS, "free_bits_applied", NULL, 0, "share", "share of time steps with KL below the free nats")            \
+    X(PRIOR_ENTROPY, "prior_entropy", "State/prior_entropy", 0, "nats", "entropy of the prior")                       \
+    X(POSTERIOR_ENTROPY, "posterior_entropy", "State/post_entropy", 0, "nats", "entropy of the posterior")            \
+    X(ENTROPY_RATIO, "entropy_ratio", NULL, 0, "", "posterior / prior entropy")                                       \
+    X(GRAD_NORM_MODEL, "grad_norm_model", "Grads/world_model", 0, "", "gradient norm before clipping")                \
+    X(REPLAY_SIZE, "replay_size", NULL, 0, "rows", "rows in the replay ring")                                         \
+    X(READY_STEPS, "ready_steps", NULL, 0, "rows", "rows that may be sampled")                                        \
+    X(REPLAY_RATIO, "replay_ratio", "Params/replay_ratio", 0, "", "gradient steps per policy step so far")            \
+    X(RETURN_MEAN, "return_mean", "Rewards/rew_avg", 0, "", "mean return of the episodes since the last record")      \
+    X(LENGTH_MEAN, "length_mean", "Game/ep_len_avg", 0, "steps", "mean length of the episodes since the last record") \
+    X(TRUNC_RATE, "trunc_rate", NULL, 0, "share", "share of those episodes that ended by the time limit")             \
+    X(SPS, "sps", "Time/sps_env_interaction", 1, "1/s", "policy steps per second")                                    \
+    X(TRAIN_SPS, "train_sps", "Time/sps_train", 1, "1/s", "gradient steps per second")                                \
+    X(UPDATE_MS, "update_ms", NULL, 1, "ms", "one gradient step")                                                     \
+    X(ENV_MS, "env_ms", NULL, 1, "ms", "one environment step")                                                        \
+    X(SAMPLE_MS, "sample_ms", NULL, 1, "ms", "sampling one batch")                                                    \
+    X(WALL_TIME, "wall_time_s", NULL, 1, "s", "since the run began")
+
+enum metric {
+#define X(id, ...) METRIC_##id,
+    METRICS_TABLE(X)
+#undef X
+    METRIC_COUNT
+};
+
+struct metric_info {
+    const char *name, *sheeprl_name;   // sheeprl_name NULL where sheeprl has none
+    bool timed;                        // not deterministic: goes to timing.jsonl
+    const char *unit, *what;
+};
+extern const struct metric_info metric_info[METRIC_COUNT];
+int metric_find(const char *name);     // by short name; -1 if there is none
+
+#endif
