@@ -1,0 +1,175 @@
+"""Things that the scenes are made of: houses, trees, clouds, hills, boats. Each draws itself on a canvas."""
+from paint import dithered, noise, smooth_noise
+
+
+def ridge(c, base, height, seed, step, value, period=0, snow=None, jag=0.0):
+    """A range of hills across the canvas; value(x, y, depth below the crest) is the shade. Returns the crest line."""
+    crest = []
+    for x in range(c.w):
+        h = smooth_noise(x / step, seed, period) * .65 + smooth_noise(x / step * 2, seed + 1, period * 2) * .35
+        h += jag * (smooth_noise(x / step * 6, seed + 2, period * 6) - .5)
+        crest.append(int(base - h * height) & ~1)
+    for x in range(c.w):
+        for y in range(max(0, crest[x & ~1]), c.h):
+            if y > base:
+                break
+            c.put(x, y, dithered(value(x, y, y - crest[x & ~1]), x, y))
+    return crest
+
+
+def peak(c, x, base, height, half, snow_depth, seed, light=1, dark=2):
+    """One mountain: lit on the left, shaded on the right, broken snow line."""
+    for y in range(base - height, base):
+        d = y - (base - height)
+        reach = d * half / height
+        wob = lambda s: (noise(seed, s, y // 4) - .5) * 5
+        left, right = round(x - reach + wob(0)), round(x + reach + wob(1))
+        spine = x + round((noise(seed, 2, y // 6) - .5) * 8 + d * .12)
+        for i in range(left, right + 1):
+            edge = snow_depth + 8 * smooth_noise(i / 5, seed + 5) - 4
+            if d < edge:
+                s = 0 if i < spine else 1.5
+            else:
+                s = light + .25 * noise(seed, i // 4, y // 4) if i < spine else dark - .2 * noise(seed, i // 6, y // 4)
+            c.put(i, y, dithered(s, i, y))
+        c.put(left, y, 2)
+        c.put(left + 1, y, 2)
+
+
+def cloud(c, x, y, w, top=0, bottom=1, puffs=((.15, .5), (.4, 1.), (.68, .8), (.9, .4)), h=10):
+    """A flat-bottomed heap of puffs, w wide, its bottom at y + h."""
+    for k, (fx, fh) in enumerate(puffs):
+        r = fh * h
+        c.ellipse(x + fx * w, y + h - r * .35, max(4, w * .2), r * .75 + 1,
+                  lambda i, j: -1 if j >= y + h else (bottom if j >= y + h - 3 else top))
+
+
+def pine(c, x, base, h, dark=3, light=2, trunk=3):
+    """A fir of stacked boughs, its tip h above the base."""
+    c.rect(x - 1, base - 4, 2, 4, trunk)
+    for y in range(base - h, base - 3):
+        d = y - (base - h)
+        reach = 1 + d * .30 + (d % 6) * .45
+        for i in range(int(x - reach), int(x + reach) + 1):
+            c.put(i, y, light if i < x - 1 and (d % 6) in (2, 3) else dark)
+
+
+def tree(c, x, base, r, dark=3, mid=2, light=1, trunk=6, seed=0):
+    """A round-headed tree lit from the upper left."""
+    c.rect(x - 2, base - trunk - 2, 4, trunk + 2, 3)
+    c.rect(x - 2, base - trunk, 2, trunk, 2)
+    cy = base - trunk - r + 2
+
+    def leaf(i, j):
+        v = ((i - x) + (j - cy)) / (1.6 * r)
+        return light + .2 if v < -.42 else (mid if v < .25 else dark) + .0
+    for dx, dy, k in ((0, 0, 1.), (-.55, .3, .6), (.55, .3, .6), (0, -.35, .7)):
+        c.ellipse(x + dx * r, cy + dy * r, r * k + 1, r * k + 1, dark)
+    for dx, dy, k in ((0, 0, 1.), (-.55, .3, .6), (.55, .3, .6), (0, -.35, .7)):
+        c.ellipse(x + dx * r - 1, cy + dy * r - 1, r * k - 1, r * k - 1, leaf)
+    for k in range(int(r * r / 7)):                 # leaves
+        i = int(x + (noise(seed, k, 1) - .5) * 1.8 * r) & ~1
+        j = int(cy + (noise(seed, k, 2) - .5) * 1.6 * r) & ~1
+        if ((i - x) / r) ** 2 + ((j - cy) / r) ** 2 < .9:
+            c.rect(i, j, 2, 2, light if (i - x) + (j - cy) < r * .3 else dark)
+
+
+def bush(c, x, base, w, h, dark=3, light=2):
+    c.ellipse(x, base - h * .4, w / 2, h * .6, lambda i, j: -1 if j >= base else dark)
+    c.ellipse(x - 1, base - h * .45, w / 2 - 2, h * .45, lambda i, j: -1 if j >= base - 2 else light)
+    for k in range(w // 4):
+        c.rect((int(x - w / 2 + 2 + k * 4)) & ~1, (base - 3 - (k % 2) * 3) & ~1, 2, 2, dark)
+
+
+def house(c, x, base, w, h, roof, wall=1, shade=2, tiles=2, lit=0, windows=(), door=None, chimney=None, brick=False):
+    """A gabled house seen from the long side. Windows: (dx, dy, w, h) from the top left of the wall."""
+    top = base - h
+    if chimney is not None:
+        c.rect(x + chimney, top - roof - 4, 8, roof + 4, 3)
+        c.rect(x + chimney + 2, top - roof - 2, 4, roof, 2)
+        c.rect(x + chimney + 2, top - roof - 2, 2, roof, 1)
+        c.rect(x + chimney - 2, top - roof - 4, 12, 2, 3)
+    c.rect(x, top, w, h, wall)
+    c.rect(x + w - 6, top, 6, h, shade)
+    if brick:
+        for j in range(top + 4, base, 4):
+            for i in range(x + 2 + (j // 4 % 2) * 4, x + w - 2, 8):
+                c.rect(i, j, 4, 2, shade)
+    c.rect(x, top, w, 4, shade)
+    c.frame(x, top, w, h, 3, 1)
+    c.rect(x, base - 2, w, 2, 3)
+    for j in range(roof):                            # roof: slanted ends, rows of tiles
+        k = top - roof + j
+        inset = (roof - j) // 2
+        for i in range(x - 4 + inset, x + w + 4 - inset):
+            row, col = (k // 4), (i + (k // 4 % 2) * 4) // 2
+            s = tiles if k % 4 >= 2 else (3 if col % 4 == 0 else max(0, tiles - 1) if col % 4 == 1 else tiles)
+            c.put(i, k, s)
+        for e in (0, 1):
+            c.put(x - 4 + inset + e, k, 3)
+            c.put(x + w + 3 - inset - e, k, 3)
+    c.rect(x - 4 + roof // 2, top - roof - 1, w + 8 - 2 * (roof // 2), 2, 3)
+    c.rect(x - 4, top - 1, w + 8, 2, 3)
+    for dx, dy, ww, wh in windows:
+        c.rect(x + dx - 2, top + dy - 2, ww + 4, wh + 4, 3)
+        c.rect(x + dx, top + dy, ww, wh, lit)
+        c.rect(x + dx + ww // 2 - (1 if ww > 4 else 0), top + dy, 2 if ww > 4 else 1, wh, 2 if ww > 4 else 3)
+        c.rect(x + dx - 2, top + dy + wh + 2, ww + 4, 1, shade)
+    if door is not None:
+        c.rect(x + door - 2, base - 16, 12, 14, 3)
+        c.rect(x + door, base - 14, 8, 12, 2)
+        c.rect(x + door, base - 14, 2, 12, 1)
+        c.rect(x + door + 6, base - 8, 2, 2, 0)
+        c.rect(x + door - 4, base - 2, 16, 2, 1)
+
+
+def tower(c, x, base, w, h, spire, clock=True, lit=0):
+    """A church tower with a pointed roof."""
+    top = base - h
+    c.rect(x, top, w, h, 1)
+    c.rect(x + w - 4, top, 4, h, 2)
+    for j in range(top + 2, base, 6):
+        for i in range(x + 2 + (j // 6 % 2) * 4, x + w - 4, 8):
+            c.rect(i, j, 4, 2, 2)
+    c.frame(x, top, w, h, 3, 1)
+    for j in range(spire):
+        half = (w / 2 + 2) * j / spire
+        y = top - spire + j
+        for i in range(int(x + w / 2 - half), int(x + w / 2 + half)):
+            c.put(i, y, 3 if i > x + w / 2 else (2 if j % 4 < 2 else 3))
+    c.rect(x + w // 2 - 1, top - spire - 6, 2, 8, 3)
+    c.rect(x + w // 2 - 3, top - spire - 4, 6, 2, 3)
+    c.rect(x - 2, top - 1, w + 4, 3, 3)
+    if clock:
+        c.ellipse(x + w / 2, top + 10, 6, 6, 3)
+        c.ellipse(x + w / 2, top + 10, 4, 4, 0)
+        c.rect(x + w // 2 - 1, top + 7, 2, 4, 3)
+        c.rect(x + w // 2 - 1, top + 10, 4, 1, 3)
+    c.rect(x + w // 2 - 3, base - 16, 6, 10, 3)
+    c.rect(x + w // 2 - 1, base - 14, 2, 6, lit)
+
+
+def fence(c, x, base, n, h=10, light=0, dark=3):
+    """n posts, 8 pixels apart, with two rails."""
+    for k in range(n):
+        i = x + 8 * k
+        c.rect(i, base - h + 2, 8, 3, dark)
+        c.rect(i, base - h + 2, 8, 2, light)
+        c.rect(i, base - h + 6, 8, 3, dark)
+        c.rect(i, base - h + 6, 8, 2, light)
+    for k in range(n):
+        i = x + 8 * k + 2
+        c.rect(i, base - h, 4, h, dark)
+        c.rect(i, base - h, 2, h, light)
+
+
+def box(c, x, y, w, h, paper=0, ink=3):
+    """A text window with a double border and cut corners."""
+    c.rect(x, y, w, h, ink)
+    c.rect(x + 2, y + 2, w - 4, h - 4, paper)
+    c.frame(x + 4, y + 4, w - 8, h - 8, ink, 1)
+    for i, j in ((x, y), (x + w - 2, y), (x, y + h - 2), (x + w - 2, y + h - 2)):
+        c.rect(i, j, 2, 2, paper)
+    for i, j in ((x + 2, y + 2), (x + w - 6, y + 2), (x + 2, y + h - 6), (x + w - 6, y + h - 6)):
+        c.rect(i, j, 4, 4, ink)
+        c.rect(i + 1, j + 1, 2, 2, paper)

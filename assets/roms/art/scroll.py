@@ -1,0 +1,148 @@
+"""Paints the scene `scroll`: a valley 256 pixels wide that joins its own left edge, and a status bar. Writes ../scroll_art.inc."""
+import math
+import os
+import sys
+from paint import Canvas, dithered, map_bytes, noise, slice_map, text, tile_bytes, write_inc
+import props
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+W, H, GROUND = 256, 144, 112
+
+
+def sky(c):
+    c.shade_rect(0, 0, W, GROUND, lambda x, y: max(0, 1.15 - (y // 2 * 2) / 60))
+    c.ellipse(200, 26, 16, 16, 0)
+    c.ellipse(200, 26, 16, 16, lambda i, j: 0 if (j // 2) % 4 or j < 24 else 1)
+    for x, y, w in ((8, 12, 48), (88, 24, 40), (136, 6, 48), (224, 32, 40)):
+        props.cloud(c, x, y, w, top=0, bottom=1, h=14)
+
+
+def mountains(c):
+    for x, h, half, snow, seed in ((40, 52, 56, 16, 11), (168, 60, 60, 20, 22), (104, 40, 40, 10, 33), (232, 44, 44, 12, 44)):
+        props.peak(c, x, GROUND - 8, h, half, snow, seed)
+    for k in range(W // 16):
+        props.pine(c, 16 * k + 8, GROUND, 28 if k % 3 else 36, dark=2, light=1)
+
+
+def castle(c, x, base):
+    for dx, w, h in ((0, 16, 56), (48, 16, 56), (20, 24, 44)):
+        c.rect(x + dx, base - h, w, h, 1)
+        c.rect(x + dx + w - 6, base - h, 6, h, 2)
+        for j in range(base - h + 4, base - 2, 8):
+            for i in range(x + dx + (j // 8 % 2) * 4, x + dx + w - 4, 8):
+                c.rect(i, j, 4, 2, 2)
+        c.frame(x + dx, base - h, w, h, 3, 1)
+        for i in range(0, w, 6):
+            c.rect(x + dx + i - 1, base - h - 4, 4, 6, 3)
+        c.rect(x + dx + w // 2 - 2, base - h + 12, 4, 8, 3)
+        c.rect(x + dx + w // 2 - 1, base - h + 14, 2, 6, 0)
+    c.rect(x + 16, base - 28, 32, 28, 1)
+    c.frame(x + 16, base - 28, 32, 28, 3, 1)
+    c.ellipse(x + 32, base - 12, 9, 10, 3)
+    c.rect(x + 23, base - 12, 18, 12, 3)
+    for i in range(26, 40, 4):
+        c.rect(x + i, base - 18, 2, 18, 1)
+    for dx in (8, 56):
+        c.rect(x + dx - 1, base - 76, 2, 18, 3)
+        c.poly([(x + dx + 1, base - 76), (x + dx + 13, base - 72), (x + dx + 1, base - 67)], 2)
+
+
+def ground(c):
+    for x in range(0, W, 8):
+        for y in range(GROUND, H, 8):
+            kind = (x // 8 + 2 * (y // 8)) % 4
+            c.rect(x, y, 8, 8, 2)
+            c.rect(x, y, 8, 2, 1)
+            c.rect(x, y, 2, 8, 1)
+            c.rect(x, y + 6, 8, 2, 3)
+            c.rect(x + 6, y, 2, 8, 3)
+            if kind == 1:
+                c.rect(x + 2, y + 2, 2, 2, 3)
+            if kind == 3:
+                c.rect(x + 4, y + 4, 2, 2, 0)
+    for x in range(0, W, 8):                           # grass
+        c.rect(x, GROUND - 2, 8, 8, 3)
+        c.rect(x, GROUND - 2, 8, 4, 0 if x % 16 else 1)
+        c.rect(x + 2, GROUND + 2, 2, 4, 1)
+        c.rect(x + 6, GROUND + 2, 2, 2, 1)
+        c.rect(x + (2 if x % 16 else 4), GROUND - 6, 2, 4, 3)
+
+
+def river(c, x, w):
+    for y in range(GROUND - 2, H):
+        for i in range(x, x + w):
+            p = ((i - x) // 2 + (y // 2) * 3) % 8
+            c.put(i, y, 0 if p < 2 else 1 if p < 6 else 2)
+    for side in (x - 2, x + w):
+        c.rect(side, GROUND, 2, H - GROUND, 3)
+    c.rect(x - 10, GROUND - 6, w + 20, 4, 1)            # bridge
+    c.rect(x - 10, GROUND - 2, w + 20, 2, 3)
+    for i in range(x - 8, x + w + 10, 8):
+        c.rect(i, GROUND - 18, 2, 16, 3)
+        c.rect(i + 2, GROUND - 6, 2, 4, 3)
+    c.rect(x - 10, GROUND - 18, w + 20, 2, 3)
+    c.rect(x - 10, GROUND - 12, w + 20, 2, 3)
+
+
+def fall(c, x):
+    """A cliff with a waterfall."""
+    for y in range(48, GROUND):
+        for i in range(x, x + 40):
+            v = 2.0 + .9 * (noise(i // 4, y // 6, 8) - .5)
+            c.put(i, y, dithered(v, i, y))
+        c.rect(x, y, 2, 1, 3)
+        c.rect(x + 38, y, 2, 1, 3)
+        for i in range(x + 12, x + 28):
+            p = ((y // 2) + (i // 2) * 5) % 8
+            c.put(i, y, 1 if p < 2 else 2 if p == 4 else 0)
+    c.rect(x, 46, 40, 4, 3)
+    for i in range(0, 40, 4):
+        if not 12 <= i < 28:
+            c.rect(x + i, 44, 2, 2, 3)
+    c.ellipse(x + 20, GROUND - 2, 14, 5, 0)
+
+
+def village(c):
+    fall(c, 208)
+    castle(c, 136, GROUND - 2)
+    props.house(c, 8, GROUND - 2, 40, 24, 16, wall=0, shade=1, windows=((6, 8, 6, 8), (26, 8, 6, 8)), door=16, chimney=6)
+    props.house(c, 72, GROUND - 2, 32, 20, 20, windows=((4, 8, 6, 6), (20, 8, 6, 6)), chimney=20, brick=True)
+    props.tree(c, 60, GROUND - 2, 12, seed=1)
+    props.tree(c, 128, GROUND - 2, 10, seed=2)
+    props.tree(c, 252, GROUND - 2, 12, seed=5)
+    props.bush(c, 112, GROUND - 1, 16, 10)
+    props.bush(c, 204, GROUND - 1, 14, 10)
+    ground(c)
+    river(c, 216, 24)
+    props.fence(c, 104, GROUND - 2, 2, 10)
+
+
+def status_bar():
+    c = Canvas(160, 16, 3)
+    c.rect(0, 0, 160, 2, 1)
+    text(c, 'VALLEY', 4, 4, 0)
+    text(c, '004200', 64, 4, 0)
+    for k in range(4):
+        x = 120 + 8 * k + (k // 3) * 0
+        s = 0 if k < 3 else 2
+        for dx, dy, w, h in ((0, 0, 2, 4), (4, 0, 2, 4), (0, 2, 6, 4), (2, 6, 2, 2)):
+            c.rect(x + dx, 4 + dy, w, h, s)
+    return c
+
+
+def main():
+    c = Canvas(W, H, wrap=True)
+    sky(c)
+    mountains(c)
+    village(c)
+    bar = status_bar()
+    print('scroll')
+    tiles, (rows, bar_rows) = slice_map([c, bar], 256)
+    write_inc(os.path.join(HERE, '..', 'scroll_art.inc'), 'A valley and a status bar: tiles and maps.',
+              [('tiles', '%d tiles' % len(tiles), [b for t in tiles for b in tile_bytes(t)]),
+               ('map', 'background map', map_bytes(rows)),
+               ('bar', 'window map, two rows', map_bytes(bar_rows, height=2))])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
