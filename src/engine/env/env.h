@@ -1,0 +1,53 @@
+// Environment contract: N environments stepped together, observations written into the caller's slots.
+//
+//     struct env *env = env_gameboy_new(&opts, &e);
+//     env_reset(env, all, obs);                        // mask of N: 1 = reset this one
+//     env_step(env, active, actions, obs, out);        // mask of N: 1 = step this one
+//
+// The batch never resets itself: it reports `terminated` or `truncated` with the final observation, and the caller
+// resets by mask on a tick of its own (spec/dreamer_v3.md 8.5). Stepping an environment that ended and was not reset
+// is a CHECK failure. Observations are packed2 frames of ENV_OBS_BYTES (spec 1.1). Results depend neither on N nor on the
+// pool. Thread: one thread drives an env.
+#ifndef ENV_ENV_H
+#define ENV_ENV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { ENV_OBS_HEIGHT = 72, ENV_OBS_WIDTH = 80, ENV_OBS_BYTES = 72 * 80 / 4 };
+
+struct env_step_result {
+    float reward;
+    bool terminated, truncated;      // true end; time limit
+};
+
+struct env;
+struct env_vtable {
+    void (*reset)(struct env *env, const uint8_t *mask, uint8_t *const *obs);
+    void (*step)(struct env *env, const uint8_t *mask, const int32_t *actions, uint8_t *const *obs,
+                 struct env_step_result *out);
+    void (*free)(struct env *env);
+};
+
+struct env {                          // first member of every implementation
+    const struct env_vtable *vtable;
+    int n_envs, n_actions;
+    const char *const *action_names;  // [n_actions]
+};
+
+// obs: [n_envs] pointers to ENV_OBS_BYTES each; only masked ones are written.
+static inline void env_reset(struct env *env, const uint8_t *mask, uint8_t *const *obs) {
+    env->vtable->reset(env, mask, obs);
+}
+// actions [n_envs], out [n_envs]; only masked ones are read and written.
+static inline void env_step(struct env *env, const uint8_t *mask, const int32_t *actions, uint8_t *const *obs,
+                            struct env_step_result *out) {
+    env->vtable->step(env, mask, actions, obs, out);
+}
+static inline void env_free(struct env *env) {
+    if (env) env->vtable->free(env);
+}
+
+#endif
