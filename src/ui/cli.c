@@ -1,0 +1,159 @@
+// Command line: the tables of commands and options, and what follows from them.
+#include "ui/cli.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/env/builtin.h"
+
+const struct cli_command cli_commands[] = {
+    {"train", "[OPTIONS] [key=value ...]", "train and watch (the default command)", cmd_train},
+    {"bench", "train|emu [OPTIONS]", "measure speed", cmd_bench},
+    {"sessions", "list|show SESSION", "saved runs", cmd_sessions},
+    {"doctor", "", "what this machine offers", cmd_doctor},
+    {NULL, NULL, NULL, NULL},
+};
+
+enum kind { FLAG, TEXT, COUNT, NUMBER };
+
+static const struct option {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+    const char *argument, *what;
+} options[] = {
+#define AT(field) offsetof(struct cli, field)
+    {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files"},
+    {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, an exit code"},
+    {"--out", TEXT, AT(out), "FILE", "with --gate: write the JSON summary there"},
+    {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3"},
+    {"--task", TEXT, AT(task), "NAME", "built-in scene: static, scroll, sprites (default sprites)"},
+    {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},
+    {"--mode", TEXT, AT(mode), "MODE", "standing_still: constant action, the world model only"},
+    {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, xs, s, m, l, xl (default tiny)"},
+    {"--device", TEXT, AT(device), "NAME", "auto, cpu (default auto)"},
+    {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)"},
+    {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps"},
+    {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps"},
+    {"--minutes", NUMBER, AT(minutes), "M", "stop after M minutes"},
+    {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)"},
+    {"--output-tag", TEXT, AT(output_tag), "TAG", "last part of the session's name"},
+    {"--sessions", TEXT, AT(sessions), "DIR", "where sessions are kept (default sessions)"},
+    {"--no-session", FLAG, AT(no_session), NULL, "write no files"},
+    {"--window", FLAG, AT(window), NULL, "open the SDL2 window at once (key o in the dashboard)"},
+    {"--keep-running", FLAG, AT(keep_running), NULL, "go on without a screen when the terminal hangs up"},
+    {"--script", TEXT, AT(script), "FILE", "drive the dashboard by a script of keys"},
+    {"--no-color", FLAG, AT(no_color), NULL, "no colours (also: NO_COLOR in the environment)"},
+    {"--ascii", FLAG, AT(ascii), NULL, "ASCII characters only"},
+    {"--json", FLAG, AT(json), NULL, "print the result as JSON"},
+    {"--envs", COUNT, AT(envs), "N", "bench emu: machines (default 1)"},
+    {"--steps", COUNT, AT(steps), "N", "bench: steps or updates to measure"},
+    {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
+    {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
+    {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z (a run that must fail its bars)"},
+    {"--help", FLAG, AT(help), NULL, "this text"},
+    {"--version", FLAG, AT(version), NULL, "version and revision"},
+#undef AT
+};
+enum { N_OPTIONS = sizeof options / sizeof *options };
+
+static bool set_value(struct cli *cli, const struct option *o, const char *text, struct error *e) {
+    void *field = (char *)cli + o->offset;
+    char *end = NULL;
+    errno = 0;
+    switch (o->kind) {
+    case FLAG: *(bool *)field = true; return true;
+    case TEXT: *(const char **)field = text; return true;
+    case COUNT: {
+        long long v = strtoll(text, &end, 10);
+        if (end == text || *end || errno || v < 1)
+            return error_set(e, STATUS_USAGE, "%s %s: give a whole number, 1 or more", o->name, text);
+        *(int64_t *)field = v;
+        return true;
+    }
+    case NUMBER: {
+        double v = strtod(text, &end);
+        if (end == text || *end || !(v > 0) || v > 1e9)
+            return error_set(e, STATUS_USAGE, "%s %s: give a number above 0", o->name, text);
+        *(double *)field = v;
+        return true;
+    }
+    }
+    return false;
+}
+
+static const struct option *find_option(const char *word, size_t n) {
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (strlen(options[i].name) == n && strncmp(options[i].name, word, n) == 0) return &options[i];
+    return NULL;
+}
+
+static bool parse_option(struct cli *cli, int argc, char **argv, int *i, struct error *e) {
+    const char *word = argv[*i], *equals = strchr(word, '=');
+    const struct option *o = find_option(word, equals ? (size_t)(equals - word) : strlen(word));
+    if (!o) return error_set(e, STATUS_USAGE, "%s: no such option; see workbench --help", word);
+    if (o->kind == FLAG) {
+        if (equals) return error_set(e, STATUS_USAGE, "%s takes no value", o->name);
+        return set_value(cli, o, NULL, e);
+    }
+    const char *value = equals ? equals + 1 : *i + 1 < argc ? argv[++*i] : NULL;
+    if (!value || !*value) return error_set(e, STATUS_USAGE, "%s needs a value: %s %s", o->name, o->name, o->argument);
+    return set_value(cli, o, value, e);
+}
+
+static bool is_command(const char *word) {
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        if (strcmp(c->name, word) == 0) return true;
+    return false;
+}
+
+bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e) {
+    memset(cli, 0, sizeof *cli);
+    if (argc > CLI_MAX_WORDS) return error_set(e, STATUS_USAGE, "too many arguments");
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "-h") == 0) {
+            cli->help = true;
+            continue;
+        }
+        if (word[0] == '-' && word[1]) {
+            if (!parse_option(cli, argc, argv, &i, e)) return false;
+        } else if (strchr(word, '=')) {
+            cli->settings[cli->n_settings++] = word;
+        } else if (!cli->command) {
+            if (!is_command(word))
+                return error_set(e, STATUS_USAGE, "%s: no such command; see workbench --help", word);
+            cli->command = word;
+        } else {
+            cli->words[cli->n_words++] = word;
+        }
+    }
+    if (!cli->command) cli->command = "train";
+    return true;
+}
+
+void cli_print_help(void) {
+    printf("workbench: train Dreamer agents on Game Boy scenes and watch what the world model sees\n\n"
+           "usage: workbench [COMMAND] [OPTIONS] [key=value ...]\n\ncommands\n");
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        printf("  %-9s %-26s %s\n", c->name, c->arguments, c->what);
+    printf("\noptions\n");
+    for (int i = 0; i < N_OPTIONS; i++) {
+        char left[48];
+        snprintf(left, sizeof left, "%s%s%s", options[i].name, options[i].argument ? " " : "",
+                 options[i].argument ? options[i].argument : "");
+        printf("  %-20s %s\n", left, options[i].what);
+    }
+    printf("\nbuilt-in scenes\n");
+    for (int i = 0; i < n_builtin_tasks; i++) printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
+    printf("\nAny config key can be set by its name: algo.replay_ratio=2. `workbench train --help` shows this text.\n"
+           "Exit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n");
+}
+
+int cli_fail(const struct error *e) {
+    fprintf(stderr, "workbench: %s\n", e->message);
+    return (int)e->status;
+}

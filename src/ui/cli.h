@@ -1,0 +1,40 @@
+// Command line: one table of commands, one table of options; help, usage errors and the man page's lists come from them.
+#ifndef UI_CLI_H
+#define UI_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { CLI_MAX_WORDS = 256 };
+
+struct cli {                                  // everything an option can set; zero or NULL: not given
+    const char *command;                      // "train" if none was named
+    const char *algo, *task, *mode, *rom, *preset, *device, *seed, *output_tag, *sessions, *gate, *out,
+        *golden, *script, *draw;
+    int64_t threads, updates, env_steps, envs, steps;
+    double minutes;
+    bool headless, json, no_color, ascii, window, keep_running, no_session, help, version, zero_latent;
+    const char *settings[CLI_MAX_WORDS];      // key=value words
+    int n_settings;
+    const char *words[CLI_MAX_WORDS];         // other words after the command
+    int n_words;
+};
+
+struct cli_command {
+    const char *name, *arguments, *what;
+    int (*run)(const struct cli *cli);        // returns the exit code
+};
+extern const struct cli_command cli_commands[];      // ends with a NULL name
+
+bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e);
+void cli_print_help(void);
+int cli_fail(const struct error *e);                 // prints "workbench: message", returns the exit code
+
+int cmd_train(const struct cli *cli);
+int cmd_bench(const struct cli *cli);
+int cmd_doctor(const struct cli *cli);
+int cmd_sessions(const struct cli *cli);
+
+#endif

@@ -1,0 +1,119 @@
+// workbench doctor: what this machine offers, a line each; with --json the same as an object.
+#define _GNU_SOURCE
+#include <cjson/cJSON.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/version.h"
+#include "engine/env/builtin.h"
+#include "engine/graph/graph.h"
+#include "engine/run/files.h"
+#include "ui/cli.h"
+
+typedef void probe(char *out, size_t size);
+
+static void probe_version(char *out, size_t size) {
+    snprintf(out, size, "%s (%s), built with %s", version_text, version_revision, __VERSION__);
+}
+
+// The value of the first line of /proc/cpuinfo or /proc/meminfo that starts with `key`.
+static void proc_value(const char *file, const char *key, char *out, size_t size) {
+    snprintf(out, size, "unknown");
+    FILE *f = fopen(file, "r");
+    char line[512];
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, key, strlen(key)) != 0 || !colon) continue;
+        colon += 1 + strspn(colon + 1, " \t");
+        colon[strcspn(colon, "\n")] = 0;
+        snprintf(out, size, "%s", colon);
+        break;
+    }
+    if (f) fclose(f);
+}
+
+static void probe_cpu(char *out, size_t size) {
+    char model[256];
+    cpu_set_t set;
+    proc_value("/proc/cpuinfo", "model name", model, sizeof model);
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    snprintf(out, size, "%s, %d usable", model, n);
+}
+
+static void probe_kernels(char *out, size_t size) {
+    snprintf(out, size, "%s (of generic, avx2, avx512; WORKBENCH_KERNELS chooses)", cpu_kernels_name());
+}
+
+static void probe_memory(char *out, size_t size) {
+    char total[64], available[64];
+    proc_value("/proc/meminfo", "MemTotal", total, sizeof total);
+    proc_value("/proc/meminfo", "MemAvailable", available, sizeof available);
+    snprintf(out, size, "%.1f GiB, %.1f GiB available", atof(total) / 1048576, atof(available) / 1048576);
+}
+
+static void probe_gpu(char *out, size_t size) {
+    bool driver = access("/proc/driver/nvidia/version", R_OK) == 0;
+    snprintf(out, size, "%s; this version trains on the CPU", driver ? "NVIDIA driver found" : "no NVIDIA driver");
+}
+
+static void probe_terminal(char *out, size_t size) {
+    const char *term = getenv("TERM"), *color = getenv("COLORTERM");
+    setlocale(LC_CTYPE, "");
+    snprintf(out, size, "TERM=%s%s%s, character set %s, %s", term ? term : "(unset)", color ? ", COLORTERM=" : "",
+             color ? color : "", nl_langinfo(CODESET), isatty(1) ? "stdout is a terminal" : "stdout is no terminal: training runs headless");
+}
+
+static void probe_display(char *out, size_t size) {
+#ifdef WORKBENCH_HEADLESS
+    snprintf(out, size, "built without SDL2 and ncurses (HEADLESS=1)");
+#else
+    const char *x = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY"), *driver = getenv("SDL_VIDEODRIVER");
+    if (wayland) snprintf(out, size, "WAYLAND_DISPLAY=%s: the window can open", wayland);
+    else if (x) snprintf(out, size, "DISPLAY=%s: the window can open", x);
+    else if (driver) snprintf(out, size, "SDL_VIDEODRIVER=%s", driver);
+    else snprintf(out, size, "none: no window; the terminal shows the pictures");
+#endif
+}
+
+static void probe_ffmpeg(char *out, size_t size) {
+    snprintf(out, size, files_program_exists("ffmpeg") ? "found: MP4 videos beside the GIFs" : "not found: GIF videos only (apt-get install ffmpeg)");
+}
+
+static void probe_golden(char *out, size_t size) {
+    char path[1024];
+    snprintf(out, size, "%s", files_find_golden(path, sizeof path) ? path : "not found: --gate needs them (run from the source tree, or make install)");
+}
+
+static void probe_scenes(char *out, size_t size) { builtin_task_names(out, size); }
+
+static const struct {
+    const char *name;
+    probe *run;
+} probes[] = {
+    {"workbench", probe_version}, {"cpu", probe_cpu},         {"kernels", probe_kernels},
+    {"memory", probe_memory},     {"gpu", probe_gpu},         {"terminal", probe_terminal},
+    {"display", probe_display},   {"ffmpeg", probe_ffmpeg},   {"golden fixtures", probe_golden},
+    {"scenes", probe_scenes},
+};
+
+int cmd_doctor(const struct cli *cli) {
+    cJSON *json = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {
+        char text[1100];
+        probes[i].run(text, sizeof text);
+        if (!cli->json) printf("%-16s %s\n", probes[i].name, text);
+        cJSON_AddStringToObject(json, probes[i].name, text);
+    }
+    if (cli->json) {
+        char *text = cJSON_Print(json);
+        puts(text);
+        free(text);
+    }
+    cJSON_Delete(json);
+    return 0;
+}
