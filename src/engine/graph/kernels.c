@@ -1,0 +1,191 @@
+// Choice of the kernel table for this CPU, and how each kernel's work is cut into shares.
+#include "engine/graph/kernels.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/graph/graph.h"
+
+extern const struct kernels kernels_generic;
+#if defined(__x86_64__)
+extern const struct kernels kernels_avx2, kernels_avx512;
+#endif
+
+// ---- choice
+
+static bool always(void) { return true; }
+
+#if defined(__x86_64__)
+static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+static const struct {  // best first
+    const struct kernels *table;
+    bool (*supported)(void);
+} tables[] = {
+#if defined(__x86_64__)
+    {&kernels_avx512, has_avx512},
+    {&kernels_avx2, has_avx2},
+#endif
+    {&kernels_generic, always},
+};
+enum { N_TABLES = sizeof tables / sizeof *tables };
+
+static _Atomic(const struct kernels *) chosen;
+
+static const struct kernels *find(const char *name) {
+    for (int i = 0; i < N_TABLES; i++)
+        if ((!name || strcmp(tables[i].table->name, name) == 0) && tables[i].supported())
+            return tables[i].table;
+    return NULL;
+}
+
+const struct kernels *kernels_get(void) {
+    const struct kernels *k = atomic_load_explicit(&chosen, memory_order_acquire);
+    if (k) return k;
+    const char *wish = getenv("WORKBENCH_KERNELS");
+    if (wish && *wish) {
+        k = find(wish);
+        if (!k)
+            fprintf(stderr, "workbench: WORKBENCH_KERNELS: this CPU has no kernels of that name; "
+                            "use generic, avx2 or avx512\n");
+    }
+    if (!k) k = find(NULL);
+    atomic_store_explicit(&chosen, k, memory_order_release);
+    return k;
+}
+
+const char *cpu_kernels_name(void) { return kernels_get()->name; }
+
+bool cpu_kernels_choose(const char *name) {
+    const struct kernels *k = find(name);
+    if (k) atomic_store_explicit(&chosen, k, memory_order_release);
+    return k != NULL;
+}
+
+// ---- shares: functions of the shape alone, never of the machine
+
+enum {
+    GEMM_SHARE_FLOP = 500 * 1000,  // about 2 us on one core: a few times what handing out a share costs
+    GEMM_SHARES_MAX = 256,
+    CONV_SLICES = 16,              // of the batch; also the leaves of the weight gradient's sum
+    ROWS_SLICES = 16,              // leaves of the sums over rows
+    SHARE_ELEMENTS = 8192,         // below this a share is not worth its hand-out
+};
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+struct range share_range(int64_t n, int n_shares, int share) {
+    return (struct range){n * share / n_shares, n * (share + 1) / n_shares};
+}
+
+int64_t gemm_pack_reals(int64_t k, int64_t n) { return k * round_up(n, GEMM_UNIT); }
+
+int gemm_pack_shares(const struct gemm_pack_job *job) {
+    int64_t units = ceil_div(job->n, GEMM_UNIT);
+    return (int)max64(1, min64(units, job->k * job->n / (2 * SHARE_ELEMENTS)));
+}
+
+int64_t gemm_panels(int64_t n) { return ceil_div(ceil_div(n, GEMM_UNIT), GEMM_PANEL_UNITS); }
+
+struct range gemm_panel(int64_t n, int64_t panel) {
+    return share_range(ceil_div(n, GEMM_UNIT), (int)gemm_panels(n), (int)panel);
+}
+
+// Columns are cut first (a panel of B is then read by one core only), rows where that is not enough.
+static void gemm_cut(const struct gemm_job *job, int *column_shares, int *row_shares) {
+    int64_t flop = 2 * job->m * job->k * job->n, panels = gemm_panels(job->n);
+    int64_t wanted = max64(1, min64(GEMM_SHARES_MAX, flop / GEMM_SHARE_FLOP));
+    *column_shares = (int)min64(wanted, panels);
+    *row_shares = (int)max64(1, min64(wanted / *column_shares, ceil_div(job->m, 24)));
+}
+
+int gemm_shares(const struct gemm_job *job) {
+    int columns, rows;
+    gemm_cut(job, &columns, &rows);
+    return columns * rows;
+}
+
+void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels) {
+    int n_columns, n_rows;
+    gemm_cut(job, &n_columns, &n_rows);
+    *panels = share_range(gemm_panels(job->n), n_columns, share / n_rows);
+    struct range blocks = share_range(ceil_div(job->m, 8), n_rows, share % n_rows);
+    rows->first = blocks.first * 8;
+    rows->end = min64(job->m, blocks.end * 8);
+}
+
+int64_t conv_pack_reals(const struct conv_shape *s) {
+    int64_t down = 16 * s->n_big * round_up(s->n_small, GEMM_UNIT);
+    int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT);
+    return max64(down, up);
+}
+
+int conv_pack_shares(const struct conv_job *job) {
+    return (int)max64(1, min64(8, job->shape.n_big * job->shape.n_small * 16 / (4 * SHARE_ELEMENTS)));
+}
+
+int conv_shares(const struct conv_job *job) { return (int)max64(1, min64(CONV_SLICES, job->shape.n)); }
+
+// A share of conv_down or conv_up: one zero-bordered image and one row of the output (kernels_conv.h).
+static int64_t conv_share_reals(const struct conv_shape *s) {
+    int64_t big = (s->height + 3) * (s->width + 4) * s->n_big;
+    int64_t small = (s->height / 2 + 2) * (s->width / 2 + 2) * round_up(s->n_small, GEMM_UNIT);
+    int64_t row = (s->width + 4) * round_up(max64(s->n_big * 2, s->n_small), GEMM_UNIT);
+    return round_up(big, 16) + round_up(small, 16) + round_up(row, 16) + 64;
+}
+
+int64_t conv_scratch_reals(const struct conv_shape *s) {
+    return max64(1, min64(CONV_SLICES, s->n)) * conv_share_reals(s);
+}
+
+int64_t conv_weight_scratch_reals(const struct conv_shape *s) {
+    int64_t partial = 16 * s->n_big * round_up(s->n_small, GEMM_UNIT);
+    return max64(1, min64(CONV_SLICES, s->n)) * (conv_share_reals(s) + partial);
+}
+
+int conv_weight_reduce_shares(const struct conv_job *job) {
+    const struct conv_shape *s = &job->shape;
+    return (int)max64(1, min64(s->n_small, 16 * s->n_big * s->n_small / SHARE_ELEMENTS));
+}
+
+// Slices of a sum over rows: as many as keep a slice worth handing out.
+static int row_slices(int64_t rows, int64_t n) {
+    return (int)max64(1, min64(ROWS_SLICES, min64(rows, rows * n / SHARE_ELEMENTS)));
+}
+
+int norm_shares(const struct norm_job *job) {
+    return (int)max64(1, min64(64, min64(job->rows, job->rows * job->n / SHARE_ELEMENTS)));
+}
+
+int norm_backward_shares(const struct norm_job *job) { return row_slices(job->rows, job->n); }
+
+int norm_backward_reduce_shares(const struct norm_job *job) {
+    (void)job;
+    return 1;
+}
+
+int64_t norm_partial_reals(const struct norm_job *job) {
+    return row_slices(job->rows, job->n) * 2 * round_up(job->n, GEMM_UNIT);
+}
+
+int column_sum_shares(const struct column_sum_job *job) { return row_slices(job->rows, job->n); }
+
+int column_sum_reduce_shares(const struct column_sum_job *job) {
+    (void)job;
+    return 1;
+}
+
+int64_t column_sum_partial_reals(const struct column_sum_job *job) {
+    return row_slices(job->rows, job->n) * round_up(job->n, GEMM_UNIT);
+}

@@ -1,0 +1,175 @@
+// Matrix product: packing of B into panels, the register-blocked micro-kernel, and one share of a product.
+//
+//            B packed: panel p holds units u0..u1 (16 columns each), row after row     micro-kernel, AVX-512:
+//            +--------- panel 0 ---------+------- panel 1 -------+                      8 rows of A x 3 vectors of B
+//     k = 0  | b(0, 0..47)               | b(0, 48..79)          |                      in 24 registers; every sum runs
+//     k = 1  | b(1, 0..47)               | ...                                          over k in order, in one register,
+//      ...   at packed + K * 16 * u0, row length 16 * (u1 - u0)                         so no blocking changes its bits
+//
+// The micro-kernel's A is a set of rows with a fixed stride whose k axis may be cut into equal slabs: a convolution's
+// patch is such a row (kernels_conv.h).
+#ifndef GRAPH_KERNELS_GEMM_H
+#define GRAPH_KERNELS_GEMM_H
+
+#include "engine/graph/kernels.h"
+#include "engine/graph/kernels_vec.h"
+
+#if VEC_BYTES == 64
+enum { MICRO_ROWS = 8 };
+#else
+enum { MICRO_ROWS = 6 };
+#endif
+enum { UNIT_VECS = GEMM_UNIT / LANES, PANEL_COLUMNS = GEMM_UNIT * GEMM_PANEL_UNITS };
+// A unit of one vector: the micro-kernel takes the whole panel. Smaller vectors: two at a time.
+enum { MICRO_VECS = UNIT_VECS == 1 ? GEMM_PANEL_UNITS : 2 };
+
+struct micro_a {
+    const real *a;                 // A(i, s, k) = a[i * row + s * slab + k * step]
+    int64_t row, slab, step;
+    int64_t n_slabs, k;            // k: length of a slab
+};
+
+typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row, real *c, int64_t c_row);
+
+// C(i, j) = sum over s, k of A(i, s, k) * B(s * K + k, j) for ROWS rows and VECS vectors of columns.
+#define MICRO(ROWS, VECS)                                                                                       \
+    static void micro_##ROWS##x##VECS(const struct micro_a *a, const real *b, int64_t b_row, real *c,           \
+                                      int64_t c_row) {                                                          \
+        vec sum[ROWS][VECS];                                                                                    \
+        UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++) sum[i][v] = (vec){0};       \
+        const int64_t row = a->row, step = a->step, k_end = a->k * a->step;                                     \
+        for (int64_t s = 0; s < a->n_slabs; s++) {                                                              \
+            const real *p = a->a + s * a->slab, *q = p + 3 * row, *r = p + 6 * row;                             \
+            for (int64_t k = 0; k != k_end; k += step, b += b_row) {                                            \
+                vec bv[VECS];                                                                                   \
+                UNROLL for (int v = 0; v < VECS; v++) bv[v] = vec_load(b + v * LANES);                          \
+                UNROLL for (int i = 0; i < ROWS; i++) {                                                         \
+                    const real *ai = i < 3 ? p + i * row : i < 6 ? q + (i - 3) * row : r + (i - 6) * row;       \
+                    UNROLL for (int v = 0; v < VECS; v++) sum[i][v] += ai[k] * bv[v];                           \
+                }                                                                                               \
+            }                                                                                                   \
+        }                                                                                                       \
+        UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++)                             \
+            vec_store(c + i * c_row + v * LANES, sum[i][v]);                                                    \
+    }
+
+#if VEC_BYTES == 64
+#define MICRO_COLUMN(VECS)                                                                                  \
+    MICRO(1, VECS) MICRO(2, VECS) MICRO(3, VECS) MICRO(4, VECS) MICRO(5, VECS) MICRO(6, VECS) MICRO(7, VECS) \
+    MICRO(8, VECS)
+#define MICRO_NAMES(VECS)                                                                            \
+    {micro_1x##VECS, micro_2x##VECS, micro_3x##VECS, micro_4x##VECS, micro_5x##VECS, micro_6x##VECS, \
+     micro_7x##VECS, micro_8x##VECS}
+#else
+#define MICRO_COLUMN(VECS) \
+    MICRO(1, VECS) MICRO(2, VECS) MICRO(3, VECS) MICRO(4, VECS) MICRO(5, VECS) MICRO(6, VECS)
+#define MICRO_NAMES(VECS) \
+    {micro_1x##VECS, micro_2x##VECS, micro_3x##VECS, micro_4x##VECS, micro_5x##VECS, micro_6x##VECS}
+#endif
+
+MICRO_COLUMN(1)
+MICRO_COLUMN(2)
+#if VEC_BYTES == 64
+MICRO_COLUMN(3)
+#define MICRO_ALL {MICRO_NAMES(1), MICRO_NAMES(2), MICRO_NAMES(3)}
+#else
+#define MICRO_ALL {MICRO_NAMES(1), MICRO_NAMES(2)}
+#endif
+static micro_kernel *const micro_kernels[][MICRO_ROWS] = MICRO_ALL;    // [vectors - 1][rows - 1]
+
+// C[m, columns] = A . panel, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >= columns.
+// Rows are cut into nearly equal tiles of at most MICRO_ROWS.
+static void micro_panel(struct micro_a a, int64_t m, const real *panel, int64_t columns, real *c,
+                        int64_t c_row) {
+    const real *first = a.a;
+    int64_t n_tiles = (m + MICRO_ROWS - 1) / MICRO_ROWS;
+    for (int64_t j = 0; j < columns; j += MICRO_VECS * LANES) {
+        int64_t vecs = kmin(MICRO_VECS, (columns - j) / LANES), row = 0;
+        for (int64_t t = 0; t < n_tiles; t++) {
+            int64_t end = m * (t + 1) / n_tiles;
+            a.a = first + row * a.row;
+            micro_kernels[vecs - 1][end - row - 1](&a, panel + j, columns, c + row * c_row + j, c_row);
+            row = end;
+        }
+    }
+}
+
+// ---- packing
+
+// One unit: columns [column, column + 16) of B at `out`, row length `row`; columns past n are zero.
+static void pack_unit(const struct gemm_pack_job *j, int64_t column, real *out, int64_t row) {
+    int64_t width = kmin(GEMM_UNIT, j->n - column);
+    const real *src = j->src + column * j->n_stride;
+    if (width == GEMM_UNIT && j->n_stride == 1) {
+        for (int64_t k = 0; k < j->k; k++) memcpy(out + k * row, src + k * j->k_stride, GEMM_UNIT * sizeof(real));
+        return;
+    }
+    enum { BLOCK = 16 };
+    for (int64_t k0 = 0; k0 < j->k; k0 += BLOCK) {
+        int64_t k1 = kmin(k0 + BLOCK, j->k);
+        for (int64_t i = 0; i < GEMM_UNIT; i++) {
+            const real *s = src + i * j->n_stride;
+            for (int64_t k = k0; k < k1; k++) out[k * row + i] = i < width ? s[k * j->k_stride] : 0;
+        }
+    }
+}
+
+static void gemm_pack(const struct gemm_pack_job *job, int share) {
+    int64_t units = (job->n + GEMM_UNIT - 1) / GEMM_UNIT;
+    struct range mine = share_range(units, gemm_pack_shares(job), share);
+    for (int64_t p = 0; p < gemm_panels(job->n); p++) {
+        struct range panel = gemm_panel(job->n, p);
+        int64_t row = (panel.end - panel.first) * GEMM_UNIT;
+        for (int64_t u = kmax(panel.first, mine.first); u < kmin(panel.end, mine.end); u++)
+            pack_unit(job, u * GEMM_UNIT, job->packed + job->k * panel.first * GEMM_UNIT +
+                      (u - panel.first) * GEMM_UNIT, row);
+    }
+}
+
+// ---- product
+
+// c[rows, columns] (=|+=) tile + bias + addend
+static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t row, int64_t m, int64_t column,
+                        int64_t columns) {
+    for (int64_t i = 0; i < m; i++) {
+        real *c = job->c + (row + i) * job->c_row + column;
+        real sum[PANEL_COLUMNS];
+        memcpy(sum, tile + i * PANEL_COLUMNS, sizeof sum);
+        if (job->bias)
+            for (int64_t j = 0; j < columns; j++) sum[j] += job->bias[column + j];
+        if (job->addend) {
+            const real *addend = job->addend + (row + i) * job->addend_row + column;
+            for (int64_t j = 0; j < columns; j++) sum[j] += addend[j];
+        }
+        if (job->accumulate)
+            for (int64_t j = 0; j < columns; j++) c[j] += sum[j];
+        else
+            for (int64_t j = 0; j < columns; j++) c[j] = sum[j];
+    }
+}
+
+static void gemm(const struct gemm_job *job, int share) {
+    struct range rows, panels;
+    gemm_share(job, share, &rows, &panels);
+    bool plain = !job->bias && !job->addend && !job->accumulate;
+    for (int64_t p = panels.first; p < panels.end; p++) {
+        struct range units = gemm_panel(job->n, p);
+        int64_t column = units.first * GEMM_UNIT, width = (units.end - units.first) * GEMM_UNIT;
+        int64_t columns = kmin(width, job->n - column);
+        const real *b = job->b + job->k * column;
+        struct micro_a a = {job->a + rows.first * job->a_row, job->a_row, 0, job->a_k, 1, job->k};
+        if (plain && columns == width) {
+            micro_panel(a, rows.end - rows.first, b, width, job->c + rows.first * job->c_row + column, job->c_row);
+            continue;
+        }
+        for (int64_t row = rows.first; row < rows.end; row += MICRO_ROWS) {
+            _Alignas(64) real tile[MICRO_ROWS * PANEL_COLUMNS];
+            int64_t m = kmin(MICRO_ROWS, rows.end - row);
+            a.a = job->a + row * job->a_row;
+            micro_panel(a, m, b, width, tile, PANEL_COLUMNS);
+            gemm_finish(job, tile, row, m, column, columns);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,47 @@
+// Every numeric kernel for one instruction set; the Makefile compiles this file once for each, with -DKERNELS_ISA=<name>.
+#include "engine/graph/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifndef KERNELS_ISA
+#define KERNELS_ISA generic
+#endif
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+#define KERNELS_TABLE JOIN(kernels_, KERNELS_ISA)
+
+#include "engine/graph/kernels_vec.h"
+#include "engine/graph/kernels_gemm.h"
+#include "engine/graph/kernels_conv.h"
+#include "engine/graph/kernels_norm.h"
+#include "engine/graph/kernels_optim.h"
+#if __has_include("engine/graph/kernels_rows.h")
+#include "engine/graph/kernels_rows.h"
+#define ROWS_TABLE &kernels_rows_table
+#else
+#define ROWS_TABLE NULL
+#endif
+
+extern const struct kernels KERNELS_TABLE;
+const struct kernels KERNELS_TABLE = {
+    .name = TEXT(KERNELS_ISA),
+    .gemm_pack = gemm_pack,
+    .gemm = gemm,
+    .conv_pack_down = conv_pack_down,
+    .conv_pack_up = conv_pack_up,
+    .conv_down = conv_down,
+    .conv_up = conv_up,
+    .conv_weight = conv_weight,
+    .conv_weight_reduce = conv_weight_reduce,
+    .norm_forward = norm_forward,
+    .norm_backward = norm_backward,
+    .norm_backward_reduce = norm_backward_reduce,
+    .column_sum = column_sum,
+    .column_sum_reduce = column_sum_reduce,
+    .sum_squares = sum_squares,
+    .adam = adam,
+    .rows = ROWS_TABLE,
+};
