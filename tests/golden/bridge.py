@@ -21,7 +21,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from bridge_parts import layers, losses, rssm  # noqa: E402, F401  (the imports register the fixtures)
+from bridge_parts import data, layers, losses, rssm  # noqa: E402, F401  (the imports register the fixtures)
 from bridge_parts.container import REGISTRY, Fixture, read_safetensors  # noqa: E402
 from bridge_parts.reference import COMMIT, REPOSITORY, BridgeError, Reference  # noqa: E402
 
@@ -82,6 +82,13 @@ def report_difference(code, old, new):
 README_MARKS = ("<!-- tables: written by bridge.py -->", "<!-- end of tables -->")
 
 
+GROUPS = {  # one row in the README for all tensors with such a name
+    "grad.": "same names and shapes as param.*",
+    "after.": "same names and shapes as param.*",
+    "fresh.": "one per parameter, and a .range for each that is random",
+}
+
+
 def tolerance_text(tensor):
     if tensor["role"] != "output":
         return tensor["role"]
@@ -98,7 +105,15 @@ def readme_tables(entries):
     for entry in entries:
         lines += [f"### {entry['code']} `{entry['file']}` ({entry['bytes']} bytes)", "", entry["about"], ""]
         lines += ["| tensor | type, shape | role | meaning |", "|---|---|---|---|"]
+        groups = {}
         for t in entry["tensors"]:
+            prefix = next((p for p in GROUPS if t["name"].startswith(p)), None)
+            groups.setdefault(prefix, []).append(t)
+            if prefix:
+                if len(groups[prefix]) == 1:
+                    n = sum(other["name"].startswith(prefix) for other in entry["tensors"])
+                    lines.append(f"| {prefix}* ({n} tensors) | F32 | {tolerance_text(t)} | {GROUPS[prefix]}: {t['doc']} |")
+                continue
             shape = "×".join(str(n) for n in t["shape"]) or "scalar"
             doc = t["doc"].replace("|", "\\|")
             lines.append(f"| {t['name']} | {t['dtype']} {shape} | {tolerance_text(t)} | {doc} |")

@@ -116,6 +116,26 @@ LOGGED = (
 ).split()
 
 
+def call_train(ref, agent, data):
+    """sheeprl's train, once, with its optimisers; returns the arguments of reconstruction_loss and the aggregator."""
+    world, actor, critic = (
+        torch.optim.Adam(module.parameters(), lr=lr, eps=eps, weight_decay=0, betas=[0.9, 0.999])
+        for module, lr, eps in (
+            (agent.world_model, 1e-4, 1e-8),
+            (agent.actor, 8e-5, 1e-5),
+            (agent.critic, 8e-5, 1e-5),
+        )
+    )
+    aggregator = Aggregator()
+    moments = ref.dv3_utils.Moments(0.99, 1.0, 0.05, 0.95)
+    networks = (agent.world_model, agent.actor, agent.critic, agent.target_critic)
+    rest = (world, actor, critic, data, aggregator, agent.cfg, False, tiny.HEADS, moments)
+    with spied(ref.dv3, "reconstruction_loss", []) as losses:
+        ref.dv3.train(agent.fabric, *networks, *rest)
+    assert len(losses) == 1
+    return losses[0][0], aggregator
+
+
 class WorldModelStep:
     """One call of sheeprl's train on a tiny agent, with everything of its world-model half kept."""
 
@@ -132,24 +152,13 @@ class WorldModelStep:
             head._model[5].register_forward_hook(
                 lambda m, i, o, name=name: self.hidden.setdefault(name, []).append(o.detach())
             )
-        world, actor, critic = (
-            torch.optim.Adam(m.parameters(), lr=lr, eps=eps, weight_decay=0, betas=[0.9, 0.999])
-            for m, lr, eps in ((wm, 1e-4, 1e-8), (agent.actor, 8e-5, 1e-5), (agent.critic, 8e-5, 1e-5))
-        )
-        aggregator = Aggregator()
-        moments = ref.dv3_utils.Moments(0.99, 1.0, 0.05, 0.95)
         ref.sampler.start(seed)
-        with spied(ref.dv3, "reconstruction_loss", []) as losses, spied(ref.loss, "kl_divergence", []) as kls:
-            with spied(world, "step", []) as steps:
-                ref.dv3.train(
-                    agent.fabric, wm, agent.actor, agent.critic, agent.target_critic, world, actor, critic,
-                    data, aggregator, agent.cfg, False, tiny.HEADS, moments,
-                )  # fmt: skip
-        assert len(losses) == len(steps) == 1
+        with spied(ref.loss, "kl_divergence", []) as kls:
+            losses, aggregator = call_train(ref, agent, data)
         self.after = {k: p.detach().clone() for k, p in wm.named_parameters()}  # only that one step touches them
         self.metrics = aggregator.values
-        self.po, self.observed, self.pr, self.rewards, self.prior, self.post = losses[0][0][:6]
-        self.pc, self.continues = losses[0][0][10:12]
+        self.po, self.observed, self.pr, self.rewards, self.prior, self.post = losses[:6]
+        self.pc, self.continues = losses[10:12]
         self.k = kls[0][1].detach()
         clip = agent.fabric.clips[0]
         assert clip["module"] is wm

@@ -64,7 +64,9 @@ class _StandInMeta(type):
     def __getattr__(cls, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        return _stand_in_class(name)
+        made = _stand_in_class(name)
+        setattr(cls, name, made)
+        return made
 
 
 def _stand_in_class(name):

@@ -12,27 +12,30 @@ A = sum(HEADS)
 T, B, HORIZON = 6, 3, 5
 
 
+SIZES = {"S": S, "D": D, "H": H, "U": U, "hidden": HIDDEN, "n": N_LAYERS, "m": MULTIPLIER}
+
+
 class Box:
     def __init__(self, *shape):
         self.shape = shape
 
 
-def config(ref, image, vector, decoupled=False):
-    """sheeprl's dreamer_v3.yaml, resolved, with tiny sizes; screen_size 32 is its way to say three stages."""
+def config(ref, image, vector, decoupled=False, sizes=SIZES):
+    """sheeprl's dreamer_v3.yaml, resolved, with given sizes; screen_size 32 is its way to say three stages."""
     cnn_norm = {"cls": "sheeprl.models.models.LayerNormChannelLast", "kw": {"eps": 1e-3}}
     mlp_norm = {"cls": "sheeprl.models.models.LayerNorm", "kw": {"eps": 1e-3}}
-    dense = {"dense_act": "torch.nn.SiLU", "mlp_layers": N_LAYERS, "dense_units": U, "layer_norm": mlp_norm}
+    dense = {"dense_act": "torch.nn.SiLU", "mlp_layers": sizes["n"], "dense_units": sizes["U"], "layer_norm": mlp_norm}
     coder = {
         **dense,
-        "cnn_channels_multiplier": MULTIPLIER,
+        "cnn_channels_multiplier": sizes["m"],
         "cnn_act": "torch.nn.SiLU",
         "cnn_layer_norm": cnn_norm,
         "mlp_layer_norm": mlp_norm,
     }
-    hidden = {"hidden_size": HIDDEN, "dense_act": "torch.nn.SiLU", "layer_norm": mlp_norm}
+    hidden = {"hidden_size": sizes["hidden"], "dense_act": "torch.nn.SiLU", "layer_norm": mlp_norm}
     world_model = {
-        "discrete_size": D,
-        "stochastic_size": S,
+        "discrete_size": sizes["D"],
+        "stochastic_size": sizes["S"],
         "kl_dynamic": 0.5,
         "kl_representation": 0.1,
         "kl_free_nats": 1.0,
@@ -42,7 +45,7 @@ def config(ref, image, vector, decoupled=False):
         "decoupled_rssm": decoupled,
         "learnable_initial_recurrent_state": True,
         "encoder": dict(coder),
-        "recurrent_model": {"recurrent_state_size": H, "layer_norm": mlp_norm, "dense_units": U},
+        "recurrent_model": {"recurrent_state_size": sizes["H"], "layer_norm": mlp_norm, "dense_units": sizes["U"]},
         "transition_model": dict(hidden),
         "representation_model": dict(hidden),
         "observation_model": dict(coder),
@@ -83,8 +86,8 @@ def config(ref, image, vector, decoupled=False):
 class Agent:
     """World model, actor, critic, target critic of sheeprl's build_agent, all parameters perturbed unless fresh."""
 
-    def __init__(self, ref, seed, image=True, vector=False, decoupled=False, fresh=False):
-        self.cfg = config(ref, image, vector, decoupled)
+    def __init__(self, ref, seed, image=True, vector=False, decoupled=False, fresh=False, sizes=SIZES):
+        self.cfg = config(ref, image, vector, decoupled, sizes)
         self.fabric = Fabric()
         space = {"rgb": Box(1, 72, 80), "senses": Box(4)}
         made = ref.agent.build_agent(self.fabric, HEADS, False, self.cfg, space)
