@@ -1,0 +1,131 @@
+// The world model's two graphs: training step and pictures.
+#include "engine/algo/dreamer_v3/wm_graph.h"
+
+#include "base/error.h"
+
+struct wm_loss_weights wm_loss_weights_from_config(const struct config *cfg) {
+    return (struct wm_loss_weights){
+        .kl_dynamic = (real)cfg->kl_dynamic,
+        .kl_representation = (real)cfg->kl_representation,
+        .free_nats = (real)cfg->kl_free_nats,
+        .kl_regularizer = (real)cfg->kl_regularizer,
+        .continue_scale = (real)cfg->continue_scale,
+    };
+}
+
+static struct tensor *input(struct graph *g, const char *name, int64_t rows, int64_t width) {
+    return g_input(g, name, DTYPE_REAL, width ? 2 : 1, (int64_t[]){rows, width});
+}
+
+static struct wm_inputs inputs(struct graph *g, const struct wm_dims *d, int length, int batch) {
+    int64_t rows = (int64_t)length * batch;
+    return (struct wm_inputs){
+        .packed = g_input(g, "packed", DTYPE_U8, 2, (int64_t[]){rows, WM_PACKED_BYTES}),
+        .prev_actions = input(g, "prev_actions", rows, d->n_actions),
+        .is_first = input(g, "is_first", rows, 0),
+        .u = input(g, "u_posterior", rows, d->stochastic),
+        .zero_h = input(g, "zero_h", batch, d->recurrent),
+        .zero_z = input(g, "zero_z", batch, d->stochastic * d->discrete),
+    };
+}
+
+static struct wm_scan_in scan_in(const struct wm_inputs *in, struct tensor *embedding, int length, int batch) {
+    return (struct wm_scan_in){
+        .length = length, .batch = batch, .is_first = in->is_first, .prev_actions = in->prev_actions,
+        .embedding = embedding, .u = in->u, .zero_h = in->zero_h, .zero_z = in->zero_z,
+    };
+}
+
+// A number for the metric table: mean over all rows, readable after a run.
+static struct tensor *report(struct graph *g, const char *name, struct tensor *rows) {
+    struct tensor *mean = g_mean(g, rows);
+    graph_name(g, mean, name);
+    graph_keep(g, mean);
+    return mean;
+}
+
+static void losses(struct graph *g, struct wm_train *t, struct tensor *image, const struct wm_dims *d,
+                   const struct wm_loss_weights *w) {
+    graph_scope_push(g, "loss");
+    struct tensor *observation = g_square_error(g, t->reconstruction, image);
+    struct tensor *reward = g_twohot_nll(g, t->reward_logits, t->in.rewards, t->in.bins);
+    struct tensor *cont = g_affine(g, g_bce(g, t->continue_logits, t->in.continues), w->continue_scale, 0);
+    struct tensor *kl = g_kl_balanced(g, t->scan.posterior, t->prior, d->discrete, w->kl_dynamic,
+                                      w->kl_representation, w->free_nats);
+    struct tensor *state = g_affine(g, kl, w->kl_regularizer, 0);
+    t->loss = g_mean(g, g_add(g, g_add(g, state, observation), g_add(g, reward, cont)));
+    graph_name(g, t->loss, "total");
+    graph_keep(g, t->loss);
+
+    struct tensor *kl_raw = g_kl(g, t->scan.posterior, t->prior, d->discrete);
+    t->observation = report(g, "observation", observation);
+    t->reward = report(g, "reward", reward);
+    t->continues = report(g, "continue", cont);
+    t->kl = report(g, "kl", kl);
+    t->kl_raw = report(g, "kl_raw", kl_raw);
+    t->free_bits = report(g, "free_bits", g_less(g, kl_raw, w->free_nats));
+    t->prior_entropy = report(g, "prior_entropy", g_entropy(g, t->prior));
+    t->posterior_entropy = report(g, "posterior_entropy", g_entropy(g, t->scan.posterior));
+    graph_scope_pop(g);
+}
+
+struct wm_train wm_train_build(struct graph *g, struct params *p, const struct wm_dims *d,
+                               const struct wm_loss_weights *w, int length, int batch) {
+    struct wm_net net = wm_net_make(g, p, d);
+    int64_t rows = (int64_t)length * batch;
+    graph_scope_push(g, "wm");
+    struct wm_train t = {.in = inputs(g, d, length, batch)};
+    t.in.rewards = input(g, "rewards", rows, 0);
+    t.in.continues = input(g, "continues", rows, 0);
+    t.in.bins = input(g, "bins", d->bins, 0);
+    struct tensor *image = g_unpack2(g, t.in.packed, WM_HEIGHT, WM_WIDTH);
+    struct wm_initial start = wm_initial(&net);
+    struct wm_scan_in scan = scan_in(&t.in, wm_encode(&net, image), length, batch);
+    t.scan = wm_observe(&net, &start, &scan);
+    graph_scope_push(g, "prior");
+    t.prior = wm_prior(&net, t.scan.h).probs;
+    graph_scope_pop(g);
+    t.reconstruction = wm_decode(&net, t.scan.z, t.scan.h);
+    t.reward_logits = wm_reward(&net, t.scan.z, t.scan.h);
+    t.continue_logits = wm_continue(&net, t.scan.z, t.scan.h);
+    losses(g, &t, image, d, w);
+    graph_scope_pop(g);
+    return t;
+}
+
+struct wm_view wm_view_build(struct graph *g, struct params *p, const struct wm_dims *d, int rows, int context) {
+    struct tensor *h[WM_ROLLOUT], *z[WM_ROLLOUT];
+    struct wm_step steps[WM_ROLLOUT];
+    struct wm_net net = wm_net_make(g, p, d);
+    CHECK(context >= 1 && rows > context && rows <= WM_ROLLOUT, "%d rows, %d of context", rows, context);
+    graph_scope_push(g, "view");
+    struct wm_view v = {.in = inputs(g, d, rows, 1)};
+    v.in.u_prior = input(g, "u_prior", rows - context, d->stochastic);
+    struct wm_initial start = wm_initial(&net);
+    struct wm_scan_in in = scan_in(&v.in, wm_encode(&net, g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH)), rows, 1);
+    in.steps = steps;
+    struct wm_scan seen = wm_observe(&net, &start, &in);
+    v.posterior = wm_decode(&net, seen.z, seen.h);
+    graph_keep(g, v.posterior);
+
+    graph_scope_push(g, "imagine");
+    int n = rows - context;
+    struct tensor *action_half = wm_action_half(&net, g_blend(g, v.in.is_first, v.in.prev_actions, NULL));
+    for (int i = 0; i < n; i++) {
+        graph_scope_push(g, "t%02d", context + i);
+        struct wm_step s = wm_imagine_step(&net, &start, &(struct wm_step_in){
+            .is_first = g_slice(g, v.in.is_first, context + i, 1),
+            .h = i ? h[i - 1] : steps[context - 1].h,
+            .z = i ? z[i - 1] : steps[context - 1].z,
+            .action_half = g_slice(g, action_half, context + i, 1),
+            .u = g_slice(g, v.in.u_prior, i, 1),
+        });
+        h[i] = s.h, z[i] = s.z;
+        graph_scope_pop(g);
+    }
+    v.imagined = wm_decode(&net, g_stack(g, z, n), g_stack(g, h, n));
+    graph_keep(g, v.imagined);
+    graph_scope_pop(g);
+    graph_scope_pop(g);
+    return v;
+}

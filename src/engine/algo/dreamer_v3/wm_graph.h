@@ -1,0 +1,45 @@
+// The world model's two graphs: the training step (losses, metrics, gradients) and the pictures for the screens.
+//
+//     struct wm_train t = wm_train_build(g, &params, &dims, &weights, 16, 8);
+//     graph_gradients(g, t.loss); graph_plan(g);
+//
+// Formulas: spec/dreamer_v3.md 4; one training step without the behaviour part: Appendix C 2-7.
+#ifndef ALGO_DREAMER_V3_WM_GRAPH_H
+#define ALGO_DREAMER_V3_WM_GRAPH_H
+
+#include "engine/algo/dreamer_v3/wm_net.h"
+#include "engine/algo/dreamer_v3/world_model.h"
+
+struct wm_loss_weights {
+    real kl_dynamic, kl_representation, free_nats, kl_regularizer, continue_scale;
+};
+struct wm_loss_weights wm_loss_weights_from_config(const struct config *cfg);
+
+// Inputs: storage stays where it is; the caller fills `data`. zero_* stay 0.
+struct wm_inputs {
+    struct tensor *packed;                                 // u8 [T*B, 1440]
+    struct tensor *prev_actions, *is_first, *u;            // [T*B, A], [T*B], [T*B, S]
+    struct tensor *rewards, *continues, *bins;             // [T*B], [T*B], [K]; NULL in the display graph
+    struct tensor *u_prior;                                // display: [imagined, S]
+    struct tensor *zero_h, *zero_z;                        // [B, H], [B, S*D]
+};
+
+struct wm_train {
+    struct wm_inputs in;
+    struct wm_scan scan;
+    struct tensor *prior, *reconstruction;                 // probabilities [T*B, S*D]; [T*B,72,80,1]
+    struct tensor *reward_logits, *continue_logits;        // [T*B, K], [T*B, 1]
+    struct tensor *loss;                                   // [1]
+    // Means over T*B, [1]: what the metric table shows.
+    struct tensor *observation, *reward, *continues, *kl, *kl_raw, *free_bits, *prior_entropy, *posterior_entropy;
+};
+struct wm_train wm_train_build(struct graph *g, struct params *p, const struct wm_dims *d,
+                               const struct wm_loss_weights *w, int length, int batch);
+
+struct wm_view {
+    struct wm_inputs in;                                   // T = rows, B = 1
+    struct tensor *posterior, *imagined;                   // pictures [rows,72,80,1], [rows - context,72,80,1]
+};
+struct wm_view wm_view_build(struct graph *g, struct params *p, const struct wm_dims *d, int rows, int context);
+
+#endif

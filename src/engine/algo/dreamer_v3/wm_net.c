@@ -1,0 +1,221 @@
+// The world model's networks: parameters, RSSM step, scan, encoder and heads.
+#include "engine/algo/dreamer_v3/wm_net.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+
+#define ENCODER "encoder.cnn_encoder.model.0._model"
+#define INITIAL "rssm.initial_recurrent_state"
+#define RECURRENT_INPUT "rssm.recurrent_model.mlp._model"
+#define RECURRENT_LINEAR "rssm.recurrent_model.rnn.linear"
+#define RECURRENT_NORM "rssm.recurrent_model.rnn.layer_norm"
+#define REPRESENTATION "rssm.representation_model._model"
+#define TRANSITION "rssm.transition_model._model"
+#define DECODER_LINEAR "observation_model.cnn_decoder.model.0"
+#define DECODER "observation_model.cnn_decoder.model.2._model"
+#define REWARD "reward_model._model"
+#define CONTINUE "continue_model._model"
+
+enum { IMAGE_CHANNELS = 1, CORE_PIXELS = 9 * 10 };
+
+struct wm_dims wm_dims_from_config(const struct config *cfg, int n_actions) {
+    int64_t core_channels = cfg->cnn_multiplier << (NN_CONV_STAGES - 1);
+    return (struct wm_dims){
+        .n_actions = n_actions,
+        .embed = core_channels * CORE_PIXELS,
+        .stochastic = cfg->stochastic_size,
+        .discrete = cfg->discrete_size,
+        .recurrent = cfg->recurrent_size,
+        .recurrent_units = cfg->recurrent_units,
+        .transition_hidden = cfg->transition_hidden,
+        .representation_hidden = cfg->representation_hidden,
+        .dense_units = cfg->dense_units,
+        .n_layers = cfg->mlp_layers,
+        .multiplier = cfg->cnn_multiplier,
+        .bins = cfg->reward_bins,
+        .unimix = (real)cfg->unimix,
+        .dense_eps = (real)cfg->mlp_eps,
+        .conv_eps = (real)cfg->cnn_eps,
+        .learnable_initial = cfg->learnable_initial,
+    };
+}
+
+static int64_t latent_width(const struct wm_dims *d) { return d->stochastic * d->discrete; }
+
+void wm_register(struct params *p, const struct wm_dims *d) {
+    int64_t latent = latent_width(d), state = latent + d->recurrent, h = d->recurrent;
+    nn_add_conv_encoder(p, ENCODER, IMAGE_CHANNELS, d->multiplier);
+    if (d->learnable_initial) params_add(p, INITIAL, 1, &h);
+    nn_add_mlp(p, RECURRENT_INPUT, latent + d->n_actions, d->recurrent_units, 1, 0);
+    nn_add_linear(p, RECURRENT_LINEAR, h + d->recurrent_units, 3 * h, false);
+    nn_add_norm(p, RECURRENT_NORM, 3 * h);
+    nn_add_mlp(p, REPRESENTATION, h + d->embed, d->representation_hidden, 1, latent);
+    nn_add_mlp(p, TRANSITION, h, d->transition_hidden, 1, latent);
+    nn_add_linear(p, DECODER_LINEAR, state, d->embed, true);
+    nn_add_conv_decoder(p, DECODER, d->multiplier, IMAGE_CHANNELS);
+    nn_add_mlp(p, REWARD, state, d->dense_units, (int)d->n_layers, d->bins);
+    nn_add_mlp(p, CONTINUE, state, d->dense_units, (int)d->n_layers, 1);
+}
+
+void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner) {
+    char reward[PARAM_NAME_SIZE], cont[PARAM_NAME_SIZE];
+    snprintf(reward, sizeof reward, REWARD ".%d.", 3 * (int)d->n_layers);
+    snprintf(cont, sizeof cont, CONTINUE ".%d.", 3 * (int)d->n_layers);
+    const struct init_rule rules[] = {
+        {TRANSITION ".3.", INIT_UNIFORM}, {REPRESENTATION ".3.", INIT_UNIFORM}, {cont, INIT_UNIFORM},
+        {reward, INIT_ZERO}, {NULL, INIT_BY_SHAPE},
+    };
+    init_params(p, seed, hafner ? rules : NULL);
+}
+
+struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d) {
+    return (struct wm_net){.nn = {g, p, d->dense_eps, d->conv_eps}, .dims = *d};
+}
+
+// ---- categorical states
+
+static struct wm_categorical categorical(const struct wm_net *net, const char *model, struct tensor *hidden) {
+    struct wm_categorical c = {.hidden = hidden};
+    c.logits = nn_output(&net->nn, model, 1, hidden);
+    c.probs = g_unimix(net->nn.graph, c.logits, net->dims.discrete, net->dims.unimix);
+    return c;
+}
+
+struct wm_categorical wm_prior(const struct wm_net *net, struct tensor *h) {
+    return categorical(net, TRANSITION, nn_hidden(&net->nn, TRANSITION, 0, &h, 1, 0, NULL));
+}
+
+struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h, struct tensor *embed_half) {
+    return categorical(net, REPRESENTATION, nn_hidden(&net->nn, REPRESENTATION, 0, &h, 1, 0, embed_half));
+}
+
+struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding) {
+    return nn_linear(&net->nn, REPRESENTATION ".0", &embedding, 1, net->dims.recurrent, NULL);
+}
+
+struct tensor *wm_action_half(const struct wm_net *net, struct tensor *actions) {
+    return nn_linear(&net->nn, RECURRENT_INPUT ".0", &actions, 1, latent_width(&net->dims), NULL);
+}
+
+static struct tensor *latent_or_zero(const struct wm_net *net, struct tensor *z) {
+    return net->dims.zero_latent ? g_affine(net->nn.graph, z, 0, 0) : z;
+}
+
+struct tensor *wm_sample(const struct wm_net *net, struct tensor *probs, struct tensor *u) {
+    return latent_or_zero(net, g_sample(net->nn.graph, probs, u, net->dims.discrete));
+}
+
+struct wm_initial wm_initial(const struct wm_net *net) {
+    struct graph *g = net->nn.graph;
+    int64_t shape[2] = {1, net->dims.recurrent};
+    struct wm_initial start;
+    graph_scope_push(g, "initial");
+    // Without the learnable state it is a constant 0, which an input that nobody fills is.
+    if (net->dims.learnable_initial)
+        start.h = g_tanh(g, g_reshape(g, g_param(g, net->nn.params, INITIAL), 2, shape));
+    else
+        start.h = g_input(g, "zero", DTYPE_REAL, 2, shape);
+    start.prior = wm_prior(net, g_stop_gradient(g, start.h));
+    start.z = latent_or_zero(net, g_mode(g, start.prior.probs, net->dims.discrete));
+    graph_scope_pop(g);
+    return start;
+}
+
+// ---- recurrence
+
+struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z, struct tensor *action_half,
+                                 struct tensor *h) {
+    struct wm_recurrent r;
+    r.input = nn_hidden(&net->nn, RECURRENT_INPUT, 0, &z, 1, 0, action_half);
+    r.pre = nn_linear(&net->nn, RECURRENT_LINEAR, (struct tensor *[]){h, r.input}, 2, 0, NULL);
+    r.norm = nn_norm(&net->nn, RECURRENT_NORM, r.pre, net->dims.dense_eps, ACT_NONE);
+    r.h = g_gru_gates(net->nn.graph, r.norm, h);
+    return r;
+}
+
+static struct wm_step step_to_h(const struct wm_net *net, const struct wm_initial *start, const struct wm_step_in *in) {
+    struct wm_step s = {0};
+    s.h_bar = g_blend(net->nn.graph, in->is_first, in->h, start->h);
+    s.z_bar = g_blend(net->nn.graph, in->is_first, in->z, start->z);
+    s.recurrent = wm_recurrent(net, s.z_bar, in->action_half, s.h_bar);
+    s.h = s.recurrent.h;
+    return s;
+}
+
+struct wm_step wm_observe_step(const struct wm_net *net, const struct wm_initial *start, const struct wm_step_in *in) {
+    struct wm_step s = step_to_h(net, start, in);
+    s.posterior = wm_posterior(net, s.h, in->embed_half);
+    s.z = wm_sample(net, s.posterior.probs, in->u);
+    return s;
+}
+
+struct wm_step wm_imagine_step(const struct wm_net *net, const struct wm_initial *start, const struct wm_step_in *in) {
+    struct wm_step s = step_to_h(net, start, in);
+    s.prior = wm_prior(net, s.h);
+    s.z = wm_sample(net, s.prior.probs, in->u);
+    return s;
+}
+
+struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *start, const struct wm_scan_in *in) {
+    struct graph *g = net->nn.graph;
+    int64_t b = in->batch;
+    CHECK(in->length >= 1, "sequence of %d rows", in->length);
+    struct tensor **h = mem_alloc(3 * (size_t)in->length * sizeof *h), **z = h + in->length, **m = z + in->length;
+    graph_scope_push(g, "rssm");
+    struct tensor *actions = g_blend(g, in->is_first, in->prev_actions, NULL);
+    struct tensor *action_half = wm_action_half(net, actions), *embed_half = wm_embed_half(net, in->embedding);
+    for (int t = 0; t < in->length; t++) {
+        graph_scope_push(g, "t%02d", t);
+        struct wm_step s = wm_observe_step(net, start, &(struct wm_step_in){
+            .is_first = g_slice(g, in->is_first, t * b, b),
+            .h = t ? h[t - 1] : in->zero_h,
+            .z = t ? z[t - 1] : in->zero_z,
+            .action_half = g_slice(g, action_half, t * b, b),
+            .embed_half = g_slice(g, embed_half, t * b, b),
+            .u = g_slice(g, in->u, t * b, b),
+        });
+        h[t] = s.h, z[t] = s.z, m[t] = s.posterior.probs;
+        if (in->steps) in->steps[t] = s;
+        graph_scope_pop(g);
+    }
+    struct wm_scan scan = {g_stack(g, h, in->length), g_stack(g, z, in->length), g_stack(g, m, in->length)};
+    free(h);
+    graph_scope_pop(g);
+    return scan;
+}
+
+// ---- encoder and heads
+
+struct tensor *wm_encode(const struct wm_net *net, struct tensor *image) {
+    graph_scope_push(net->nn.graph, "encoder");
+    struct tensor *e = nn_conv_encoder(&net->nn, ENCODER, image);
+    graph_scope_pop(net->nn.graph);
+    return e;
+}
+
+struct tensor *wm_decode(const struct wm_net *net, struct tensor *z, struct tensor *h) {
+    graph_scope_push(net->nn.graph, "decoder");
+    struct tensor *core = nn_linear(&net->nn, DECODER_LINEAR, (struct tensor *[]){z, h}, 2, 0, NULL);
+    struct tensor *image = nn_conv_decoder(&net->nn, DECODER, core, net->dims.multiplier);
+    graph_scope_pop(net->nn.graph);
+    return image;
+}
+
+static struct tensor *head(const struct wm_net *net, const char *scope, const char *model, struct tensor *z,
+                           struct tensor *h) {
+    graph_scope_push(net->nn.graph, "%s", scope);
+    struct tensor *y = nn_mlp(&net->nn, model, (struct tensor *[]){z, h}, 2, (int)net->dims.n_layers, true);
+    graph_scope_pop(net->nn.graph);
+    return y;
+}
+
+struct tensor *wm_reward(const struct wm_net *net, struct tensor *z, struct tensor *h) {
+    return head(net, "reward", REWARD, z, h);
+}
+
+struct tensor *wm_continue(const struct wm_net *net, struct tensor *z, struct tensor *h) {
+    return head(net, "continue", CONTINUE, z, h);
+}

@@ -1,0 +1,178 @@
+// DreamerV3's world model: the training update, its metrics and the pictures for the screens.
+#include "engine/algo/dreamer_v3/world_model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/philox.h"
+#include "engine/algo/dreamer_v3/wm_graph.h"
+#include "engine/nn/optim.h"
+
+struct world_model {
+    struct wm_dims dims;
+    struct params params;
+    struct optim_opts optim;
+    struct pool *pool;
+    uint64_t seed;
+    int64_t opt_steps;
+    double grad_norm;                     // of the last update
+    struct graph *train_graph, *view_graph;
+    struct wm_train train;
+    struct wm_view view;
+    struct executor *train_executor, *view_executor;
+    struct wm_batch train_batch, view_batch;
+};
+
+static struct wm_batch batch_of(const struct wm_inputs *in, int length, int batch, int n_actions) {
+    return (struct wm_batch){
+        .length = length, .batch = batch, .n_actions = n_actions,
+        .packed = in->packed->data,
+        .prev_actions = in->prev_actions->data,
+        .is_first = in->is_first->data,
+        .rewards = in->rewards ? in->rewards->data : NULL,
+        .continues = in->continues ? in->continues->data : NULL,
+    };
+}
+
+struct world_model *wm_new(const struct wm_opts *opts) {
+    const struct config *cfg = opts->config;
+    struct world_model *wm = mem_alloc(sizeof *wm);
+    int length = (int)cfg->sequence_length, batch = (int)cfg->batch_size;
+    wm->pool = opts->pool;
+    wm->seed = (uint64_t)cfg->seed;
+    wm->dims = wm_dims_from_config(cfg, opts->n_actions);
+    wm->dims.zero_latent = opts->zero_latent;
+    wm->optim = (struct optim_opts){
+        .learning_rate = cfg->model_lr, .beta1 = 0.9, .beta2 = 0.999, .eps = cfg->model_eps,
+        .max_norm = cfg->clip_gradients,
+    };
+    params_init(&wm->params);
+    wm_register(&wm->params, &wm->dims);
+    params_allocate(&wm->params);
+    wm_init_weights(&wm->params, &wm->dims, wm->seed, cfg->hafner_initialization);
+
+    struct wm_loss_weights weights = wm_loss_weights_from_config(cfg);
+    wm->train_graph = graph_new();
+    wm->train = wm_train_build(wm->train_graph, &wm->params, &wm->dims, &weights, length, batch);
+    graph_gradients(wm->train_graph, wm->train.loss);
+    graph_plan(wm->train_graph);
+    wm->train_executor = cpu_executor_new(wm->train_graph, wm->pool);
+    wm->train_batch = batch_of(&wm->train.in, length, batch, opts->n_actions);
+    nn_twohot_bins(wm->train.in.bins->data, wm->dims.bins);
+
+    wm->view_graph = graph_new();
+    wm->view = wm_view_build(wm->view_graph, &wm->params, &wm->dims, WM_ROLLOUT, WM_CONTEXT);
+    graph_plan(wm->view_graph);
+    wm->view_executor = cpu_executor_new(wm->view_graph, wm->pool);
+    wm->view_batch = batch_of(&wm->view.in, WM_ROLLOUT, 1, opts->n_actions);
+    return wm;
+}
+
+void wm_free(struct world_model *wm) {
+    if (!wm) return;
+    executor_free(wm->train_executor);
+    executor_free(wm->view_executor);
+    graph_free(wm->train_graph);
+    graph_free(wm->view_graph);
+    params_deinit(&wm->params);
+    free(wm);
+}
+
+struct params *wm_params(struct world_model *wm) { return &wm->params; }
+int64_t wm_opt_steps(const struct world_model *wm) { return wm->opt_steps; }
+void wm_set_opt_steps(struct world_model *wm, int64_t steps) { wm->opt_steps = steps; }
+const struct wm_batch *wm_batch(struct world_model *wm) { return &wm->train_batch; }
+const struct wm_batch *wm_display_batch(struct world_model *wm) { return &wm->view_batch; }
+
+static void fill_uniform(struct tensor *t, uint64_t seed, enum rng_purpose purpose, int64_t step) {
+    real *u = t->data;
+    for (int64_t i = 0; i < t->n_elements; i += 4) {
+        struct philox block = rng_block(seed, (uint32_t)purpose, (uint64_t)step, (uint32_t)(i >> 2));
+        for (int64_t k = 0; k < 4 && i + k < t->n_elements; k++) u[i + k] = (real)rng_to_uniform(block.v[k]);
+    }
+}
+
+static void force_first(const struct wm_batch *b) {
+    for (int i = 0; i < b->batch; i++) b->is_first[i] = 1;
+}
+
+static double scalar(const struct tensor *t) { return (double)*(const real *)t->data; }
+
+static void run_update(struct world_model *wm) {
+    force_first(&wm->train_batch);
+    fill_uniform(wm->train.in.u, wm->seed, RNG_POSTERIOR, wm->opt_steps);
+    executor_run(wm->train_executor);
+}
+
+static bool finish(struct world_model *wm, double norm, struct wm_result *out) {
+    *out = (struct wm_result){.loss = scalar(wm->train.loss), .grad_norm = norm};
+    wm->grad_norm = norm;
+    if (isfinite(out->loss) && isfinite(norm)) return true;
+    const struct tensor *bad = executor_find_nonfinite(wm->train_executor);
+    snprintf(out->bad_node, sizeof out->bad_node, "%s", bad ? bad->name : "gradient norm");
+    return false;
+}
+
+bool wm_forward_backward(struct world_model *wm, struct wm_result *out) {
+    run_update(wm);
+    return finish(wm, optim_norm(wm->params.grads, wm->params.n_flat, wm->pool), out);
+}
+
+bool wm_update(struct world_model *wm, struct wm_result *out) {
+    run_update(wm);
+    if (!isfinite(scalar(wm->train.loss)))
+        return finish(wm, optim_norm(wm->params.grads, wm->params.n_flat, wm->pool), out);
+    // A norm that is not finite makes optim_step leave weights and moments alone.
+    if (!finish(wm, optim_step(&wm->params, wm->pool, &wm->optim, wm->opt_steps + 1), out)) return false;
+    wm->opt_steps++;
+    return true;
+}
+
+uint64_t wm_metrics(const struct world_model *wm, float out[METRIC_COUNT]) {
+    const struct wm_train *t = &wm->train;
+    const double prior = scalar(t->prior_entropy), posterior = scalar(t->posterior_entropy);
+    const struct { enum metric metric; double value; } values[] = {
+        {METRIC_LOSS_MODEL, scalar(t->loss)},
+        {METRIC_OBS_NLL, scalar(t->observation)},
+        {METRIC_REWARD_NLL, scalar(t->reward)},
+        {METRIC_CONTINUE_NLL, scalar(t->continues)},
+        {METRIC_KL_TOTAL, scalar(t->kl)},
+        {METRIC_KL_DYN, scalar(t->kl_raw)},
+        {METRIC_KL_REP, scalar(t->kl_raw)},
+        {METRIC_FREE_BITS, scalar(t->free_bits)},
+        {METRIC_PRIOR_ENTROPY, prior},
+        {METRIC_POSTERIOR_ENTROPY, posterior},
+        {METRIC_ENTROPY_RATIO, posterior / prior},
+        {METRIC_GRAD_NORM_MODEL, wm->grad_norm},
+    };
+    uint64_t present = 0;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        out[values[i].metric] = (float)values[i].value;
+        present |= (uint64_t)1 << values[i].metric;
+    }
+    return present;
+}
+
+// Network pixels -0.5 .. 0.5 to levels 0 .. 255; not a number becomes 0.
+static void levels(const struct tensor *image, uint8_t (*out)[WM_PIXELS]) {
+    const real *x = image->data;
+    for (int64_t i = 0; i < image->n_elements; i++) {
+        real level = (x[i] + (real)0.5) * 255 + (real)0.5;
+        out[i / WM_PIXELS][i % WM_PIXELS] = level >= 255 ? 255 : level > 0 ? (uint8_t)level : 0;
+    }
+}
+
+void wm_display(struct world_model *wm, uint8_t reconstruction[WM_ROLLOUT][WM_PIXELS],
+                uint8_t dream[WM_ROLLOUT][WM_PIXELS]) {
+    force_first(&wm->view_batch);
+    fill_uniform(wm->view.in.u, wm->seed, RNG_ROLLOUT_POSTERIOR, wm->opt_steps);
+    fill_uniform(wm->view.in.u_prior, wm->seed, RNG_ROLLOUT_PRIOR, wm->opt_steps);
+    executor_run(wm->view_executor);
+    levels(wm->view.posterior, reconstruction);
+    memcpy(dream, reconstruction, (size_t)WM_CONTEXT * WM_PIXELS);
+    levels(wm->view.imagined, dream + WM_CONTEXT);
+}
