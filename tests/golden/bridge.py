@@ -13,15 +13,28 @@ import sys
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # before torch is imported: sums must not depend on the number of threads
+    os.environ[
+        _name
+    ] = "1"  # before torch is imported: sums must not depend on the number of threads
 
-import numpy as np
-import torch
+try:
+    import numpy as np
+    import torch
+except ImportError as error:
+    sys.exit(
+        f"bridge: {error}; run it with a python3 that has torch and numpy, as in /usr/bin/python3 bridge.py"
+    )
 
+sys.dont_write_bytecode = True  # neither here nor in sheeprl's tree
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from bridge_parts import data, layers, losses, rssm  # noqa: E402, F401  (the imports register the fixtures)
+from bridge_parts import (
+    data,
+    layers,
+    losses,
+    rssm,
+)  # noqa: E402, F401  (the imports register the fixtures)
 from bridge_parts.container import REGISTRY, Fixture, read_safetensors  # noqa: E402
 from bridge_parts.reference import COMMIT, REPOSITORY, BridgeError, Reference  # noqa: E402
 
@@ -51,10 +64,16 @@ def manifest_text(entries):
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
-    lines = ["{"] + [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()] + [' "fixtures": [']
+    lines = (
+        ["{"]
+        + [f" {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items()]
+        + [' "fixtures": [']
+    )
     for i, entry in enumerate(entries):
         lines.append("  {")
-        lines += [f"   {json.dumps(k)}: {json.dumps(v)}," for k, v in entry.items() if k != "tensors"]
+        lines += [
+            f"   {json.dumps(k)}: {json.dumps(v)}," for k, v in entry.items() if k != "tensors"
+        ]
         lines.append('   "tensors": [')
         rows = [json.dumps(tensor) for tensor in entry["tensors"]]
         lines += ["    " + row + ("," if j + 1 < len(rows) else "") for j, row in enumerate(rows)]
@@ -70,13 +89,19 @@ def read_manifest(out):
 def report_difference(code, old, new):
     """What --check says about a file whose bytes differ: the worst tensors."""
     was, now = read_safetensors(old), read_safetensors(new)
-    if {k: (v.dtype, v.shape) for k, v in was.items()} != {k: (v.dtype, v.shape) for k, v in now.items()}:
+    if {k: (v.dtype, v.shape) for k, v in was.items()} != {
+        k: (v.dtype, v.shape) for k, v in now.items()
+    }:
         print(f"{code}: tensors, types or shapes differ")
         return
     for key in was:
-        difference = np.abs(was[key].astype(np.float64) - now[key].astype(np.float64)).max(initial=0)
+        difference = np.abs(was[key].astype(np.float64) - now[key].astype(np.float64)).max(
+            initial=0
+        )
         if difference > 0:
-            print(f"{code}: {key} differs by up to {difference:.3g} (largest value {np.abs(was[key]).max():.3g})")
+            print(
+                f"{code}: {key} differs by up to {difference:.3g} (largest value {np.abs(was[key]).max():.3g})"
+            )
 
 
 README_MARKS = ("<!-- tables: written by bridge.py -->", "<!-- end of tables -->")
@@ -103,7 +128,12 @@ def readme_tables(entries):
     """The tensor tables of README.md, out of the manifest."""
     lines = []
     for entry in entries:
-        lines += [f"### {entry['code']} `{entry['file']}` ({entry['bytes']} bytes)", "", entry["about"], ""]
+        lines += [
+            f"### {entry['code']} `{entry['file']}` ({entry['bytes']} bytes)",
+            "",
+            entry["about"],
+            "",
+        ]
         lines += ["| tensor | type, shape | role | meaning |", "|---|---|---|---|"]
         groups = {}
         for t in entry["tensors"]:
@@ -112,7 +142,9 @@ def readme_tables(entries):
             if prefix:
                 if len(groups[prefix]) == 1:
                     n = sum(other["name"].startswith(prefix) for other in entry["tensors"])
-                    lines.append(f"| {prefix}* ({n} tensors) | F32 | {tolerance_text(t)} | {GROUPS[prefix]}: {t['doc']} |")
+                    lines.append(
+                        f"| {prefix}* ({n} tensors) | F32 | {tolerance_text(t)} | {GROUPS[prefix]}: {t['doc']} |"
+                    )
                 continue
             shape = "×".join(str(n) for n in t["shape"]) or "scalar"
             doc = t["doc"].replace("|", "\\|")
@@ -125,20 +157,37 @@ def write_readme(entries):
     path = HERE / "README.md"
     before, rest = path.read_text().split(README_MARKS[0])
     after = rest.split(README_MARKS[1])[1]
-    path.write_text(before + README_MARKS[0] + "\n\n" + readme_tables(entries) + README_MARKS[1] + after)
+    path.write_text(
+        before + README_MARKS[0] + "\n\n" + readme_tables(entries) + README_MARKS[1] + after
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sheeprl", type=Path, required=True, help=f"sheeprl's source tree at commit {COMMIT[:7]}")
-    parser.add_argument("--out", type=Path, default=HERE / "dreamer_v3", help="where the fixtures are (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sheeprl", type=Path, required=True, help=f"sheeprl's source tree at commit {COMMIT[:7]}"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=HERE / "dreamer_v3",
+        help="where the fixtures are (default: %(default)s)",
+    )
     parser.add_argument("--subset", help="only these, as in F01,F05")
-    parser.add_argument("--check", action="store_true", help="make them again and compare with the files, write nothing")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="make them again and compare with the files, write nothing",
+    )
     args = parser.parse_args()
     known = {code for code, *_ in REGISTRY}
     wanted = set(args.subset.split(",")) if args.subset else known
     if wanted - known:
-        parser.error(f"--subset: unknown {', '.join(sorted(wanted - known))}; known: {', '.join(sorted(known))}")
+        parser.error(
+            f"--subset: unknown {', '.join(sorted(wanted - known))}; known: {', '.join(sorted(known))}"
+        )
     reference = Reference(args.sheeprl.resolve())
     manifest = read_manifest(args.out) if args.subset or args.check else {}
     different = 0

@@ -34,7 +34,9 @@ def fixture(code, name, about):
 def to_array(value):
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    array = np.array(value, order="C", copy=True)  # np.ascontiguousarray would turn a scalar into [1]
+    array = np.array(
+        value, order="C", copy=True
+    )  # np.ascontiguousarray would turn a scalar into [1]
     if array.dtype == np.float64:
         raise TypeError("float64 tensors must be asked for explicitly")
     if array.dtype == np.bool_:
@@ -63,7 +65,12 @@ class Fixture:
     def put(self, role, name, value, doc, **tolerance):
         if name in self.tensors:
             raise ValueError(f"{self.code}: tensor {name} given twice")
-        self.tensors[name] = {"array": to_array(value), "role": role, "doc": doc, "tolerance": tolerance}
+        self.tensors[name] = {
+            "array": to_array(value),
+            "role": role,
+            "doc": doc,
+            "tolerance": tolerance,
+        }
 
     def given(self, name, value, doc=""):
         self.put("input", name, value, doc)
@@ -92,7 +99,9 @@ class Fixture:
 
     def to_bytes(self, commit):
         items = sorted(self.tensors.items(), key=lambda kv: -kv[1]["array"].dtype.itemsize)
-        header = {"__metadata__": {"fixture": f"{self.code} {self.name}", "reference_commit": commit}}
+        header = {
+            "__metadata__": {"fixture": f"{self.code} {self.name}", "reference_commit": commit}
+        }
         offset, chunks = 0, []
         for name, tensor in items:
             array = tensor["array"]

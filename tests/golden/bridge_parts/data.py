@@ -25,14 +25,22 @@ def alignment_stream():
     rewards = np.round(np.random.default_rng(4302).standard_normal(rows), 2).astype(np.float32)
     rewards[[0, 5]] = 0
     ids = np.arange(100, 100 + rows, dtype=np.int32)
-    return {"obs_id": ids, "actions": actions, "rewards": rewards, "terminated": terminated, "truncated": truncated,
-            "is_first": first}  # fmt: skip
+    return {
+        "obs_id": ids,
+        "actions": actions,
+        "rewards": rewards,
+        "terminated": terminated,
+        "truncated": truncated,
+        "is_first": first,
+    }
 
 
 def to_arrival(sa):
     """Row i holds the action that led to o_i."""
     aa = dict(sa)
-    aa["actions"] = np.where(sa["is_first"][:, None] > 0, 0, np.roll(sa["actions"], 1, axis=0)).astype(np.float32)
+    aa["actions"] = np.where(
+        sa["is_first"][:, None] > 0, 0, np.roll(sa["actions"], 1, axis=0)
+    ).astype(np.float32)
     return aa
 
 
@@ -66,7 +74,11 @@ def transition_to_sheeprl(ta):
     return {k: np.stack([row[j] for row in rows]).astype(ta[k].dtype) for j, k in enumerate(keys)}
 
 
-@fixture("F43", "alignment", "One stream in three row conventions, and what sheeprl's train makes of every window of 4 rows.")
+@fixture(
+    "F43",
+    "alignment",
+    "One stream in three row conventions, and what sheeprl's train makes of every window of 4 rows.",
+)
 def f43(ref, fx):
     sa = alignment_stream()
     aa, ta = to_arrival(sa), to_transition(sa)
@@ -75,11 +87,18 @@ def f43(ref, fx):
     starts = np.arange(len(sa["obs_id"]) - WINDOW + 1, dtype=np.int32)
     rows = starts[None, :] + np.arange(WINDOW)[:, None]  # [t][window]
     agent = tiny.Agent(ref, 43, image=False, vector=True)
-    agent.cfg.algo.per_rank_batch_size, agent.cfg.algo.per_rank_sequence_length = len(starts), WINDOW
-    data = {k: torch.from_numpy(sa[k][rows]) for k in ("rewards", "terminated", "truncated", "is_first")}
+    agent.cfg.algo.per_rank_batch_size, agent.cfg.algo.per_rank_sequence_length = (
+        len(starts),
+        WINDOW,
+    )
+    data = {
+        k: torch.from_numpy(sa[k][rows]) for k in ("rewards", "terminated", "truncated", "is_first")
+    }
     data = {k: v.unsqueeze(-1) for k, v in data.items()}
     data["actions"] = torch.from_numpy(sa["actions"][rows])
-    data["senses"] = torch.from_numpy(sa["obs_id"][rows].astype(np.float32)).unsqueeze(-1).repeat(1, 1, 4)
+    data["senses"] = (
+        torch.from_numpy(sa["obs_id"][rows].astype(np.float32)).unsqueeze(-1).repeat(1, 1, 4)
+    )
     rssm, inputs = agent.world_model.rssm, []
     rssm.recurrent_model.register_forward_hook(lambda m, i, o: inputs.append(i[0].detach()))
     ref.sampler.start(4303)
@@ -88,15 +107,27 @@ def f43(ref, fx):
     for prefix, stream, doc in (
         ("sa.", sa, "sheeprl's rows: o_i, a_i chosen at o_i, reward and flags on arriving at o_i"),
         ("aa.", aa, "arrival rows: the action that led to o_i"),
-        ("ta.", ta, "transition rows: what a_i brought; final_obs_id is -1 or the observation that ended the episode"),
+        (
+            "ta.",
+            ta,
+            "transition rows: what a_i brought; final_obs_id is -1 or the observation that ended the episode",
+        ),
     ):
         for key, value in stream.items():
             fx.given(prefix + key, value, doc)
     fx.given("start", starts, "first row of each window, in sa rows")
-    fx.exact("p", torch.cat(inputs[:WINDOW])[..., -A:], "[t][window][A] previous action that the recurrent model gets")
+    fx.exact(
+        "p",
+        torch.cat(inputs[:WINDOW])[..., -A:],
+        "[t][window][A] previous action that the recurrent model gets",
+    )
     fx.exact("rho", losses[3].squeeze(-1), "[t][window] reward target")
     fx.exact("kappa", losses[11].squeeze(-1), "[t][window] continue target")
-    fx.exact("f", torch.cat([call[0][4] for call in steps]).squeeze(-1), "[t][window] is_first that is used")
+    fx.exact(
+        "f",
+        torch.cat([call[0][4] for call in steps]).squeeze(-1),
+        "[t][window] is_first that is used",
+    )
 
 
 class EveryValue:
@@ -106,7 +137,11 @@ class EveryValue:
         return (low + np.arange(np.prod(size)) % (high - low)).astype(dtype).reshape(size)
 
 
-@fixture("F45", "seq_buffer", "All window starts of sheeprl's SequentialReplayBuffer, capacity 8, after n rows were added.")
+@fixture(
+    "F45",
+    "seq_buffer",
+    "All window starts of sheeprl's SequentialReplayBuffer, capacity 8, after n rows were added.",
+)
 def f45(ref, fx):
     capacity = 8
     cases, masks = [], []
@@ -126,15 +161,23 @@ def f45(ref, fx):
                 assert len(np.unique(ids[0])) == last - first + 1 == mask.sum()
             except ValueError:
                 pass
-            cases.append((length, added, added % capacity, added >= capacity, mask.sum(), first, last))
+            cases.append(
+                (length, added, added % capacity, added >= capacity, mask.sum(), first, last)
+            )
             masks.append(mask)
     columns = np.array(cases, dtype=np.int32).T
     fx.given("length", columns[0], "T, rows per window")
     fx.given("added", columns[1], "rows added so far; row r is in slot r mod 8")
     fx.info("pos", columns[2], "next slot to be written")
     fx.info("full", columns[3], "1 once 8 rows were added")
-    fx.exact("n_starts", columns[4], "number of valid starts; 0 = sampling is an error (too few rows)")
-    fx.exact("first", columns[5], "oldest valid start as row number, -1 if none; all between first and last are valid")
+    fx.exact(
+        "n_starts", columns[4], "number of valid starts; 0 = sampling is an error (too few rows)"
+    )
+    fx.exact(
+        "first",
+        columns[5],
+        "oldest valid start as row number, -1 if none; all between first and last are valid",
+    )
     fx.exact("last", columns[6], "newest valid start as row number, -1 if none")
     fx.exact("mask", np.stack(masks), "[case][slot] 1 where a window may start")
 
@@ -143,7 +186,10 @@ class ScriptedEnvs:
     """Two environments as gymnasium's vector API shows them to sheeprl's main: they reset themselves, and the
     observation that ended an episode comes in infos["final_observation"]."""
 
-    EPISODES = (((3, "terminated"), (4, "truncated"), (9, "terminated")), ((5, "truncated"), (2, "terminated"), (9, "truncated")))
+    EPISODES = (
+        ((3, "terminated"), (4, "truncated"), (9, "terminated")),
+        ((5, "truncated"), (2, "terminated"), (9, "truncated")),
+    )
 
     def __init__(self, ref, ticks):
         gym = ref.dv3.gym
@@ -152,7 +198,9 @@ class ScriptedEnvs:
         self.action_space = mock.Mock(shape=(2,), sample=self.sample)
         self.choices = np.random.default_rng(4701).integers(0, A, size=(ticks, 2))
         self.rewards = np.arange(1, 2 * ticks + 1, dtype=np.float64).reshape(ticks, 2) / 4
-        self.log = {k: [] for k in ("action", "obs_id", "reward", "terminated", "truncated", "final_obs_id")}
+        self.log = {
+            k: [] for k in ("action", "obs_id", "reward", "terminated", "truncated", "final_obs_id")
+        }
         self.tick, self.episode, self.age, self.next_id = 0, [0, 0], [0, 0], [0, 1000]
 
     def sample(self):
@@ -209,14 +257,31 @@ def run_main(ref, envs, ticks):
     more = {
         "checkpoint": {"resume_from": None, "every": 0, "save_last": False},
         "metric": {"log_level": 0, "log_every": 2},
-        "buffer": {"size": 200, "memmap": False, "checkpoint": False, "validate_args": True, "from_numpy": False},
+        "buffer": {
+            "size": 200,
+            "memmap": False,
+            "checkpoint": False,
+            "validate_args": True,
+            "from_numpy": False,
+        },
         "model_manager": {"disabled": True},
         "seed": 0,
         "dry_run": False,
     }
     cfg.update(ref.utils.dotdict(more))
-    cfg.env.update(num_envs=2, sync_env=True, clip_rewards=False, wrapper=ref.utils.dotdict({"_target_": "scripted"}))
-    cfg.algo.update(total_steps=2 * ticks, learning_starts=10**6, replay_ratio=1, per_rank_pretrain_steps=0, run_test=False)
+    cfg.env.update(
+        num_envs=2,
+        sync_env=True,
+        clip_rewards=False,
+        wrapper=ref.utils.dotdict({"_target_": "scripted"}),
+    )
+    cfg.algo.update(
+        total_steps=2 * ticks,
+        learning_starts=10**6,
+        replay_ratio=1,
+        per_rank_pretrain_steps=0,
+        run_test=False,
+    )
     cfg.algo.mlp_keys.update(encoder=["id"], decoder=["id"])
     moments = {"decay": 0.99, "max": 1.0, "percentile": {"low": 0.05, "high": 0.95}}
     cfg.algo.actor.moments = ref.utils.dotdict(moments)
@@ -237,25 +302,51 @@ def run_main(ref, envs, ticks):
     return made[0]
 
 
-@fixture("F47", "row_writer", "Every row that sheeprl's own main loop stores for two scripted environments, 12 ticks.")
+@fixture(
+    "F47",
+    "row_writer",
+    "Every row that sheeprl's own main loop stores for two scripted environments, 12 ticks.",
+)
 def f47(ref, fx):
     ticks = 12
     envs = ScriptedEnvs(ref, ticks)
     buffer = run_main(ref, envs, ticks)
     log = {k: np.array(v) for k, v in envs.log.items()}
-    fx.given("script.action", log["action"].astype(np.int32), "[tick][env] index of the action taken")
+    fx.given(
+        "script.action", log["action"].astype(np.int32), "[tick][env] index of the action taken"
+    )
     fx.given("script.reward", log["reward"].astype(np.float32), "[tick][env] reward of that step")
     fx.given("script.terminated", log["terminated"], "[tick][env] that step ended the episode")
     fx.given("script.truncated", log["truncated"], "[tick][env]")
-    fx.given("script.final_obs_id", log["final_obs_id"].astype(np.int32), "[tick][env] observation that ended it, or -1")
-    fx.given("script.obs_id", log["obs_id"].astype(np.int32), "[tick+1][env] observation the next action is chosen at; after an end it is the reset's")
+    fx.given(
+        "script.final_obs_id",
+        log["final_obs_id"].astype(np.int32),
+        "[tick][env] observation that ended it, or -1",
+    )
+    fx.given(
+        "script.obs_id",
+        log["obs_id"].astype(np.int32),
+        "[tick+1][env] observation the next action is chosen at; after an end it is the reset's",
+    )
     for env, rows in enumerate(buffer.buffer):
         stored = {k: v[: rows._pos, 0] for k, v in rows.buffer.items()}
         assert not rows.full
         text = f"rows of environment {env}, in order; "
-        fx.exact(f"env{env}.obs_id", stored["id"].astype(np.int32).squeeze(-1), text + "observation of the row")
-        fx.exact(f"env{env}.actions", stored["actions"].astype(np.float32), text + "one-hot, 0 on the row that ends an episode")
-        fx.exact(f"env{env}.rewards", stored["rewards"].astype(np.float32).squeeze(-1), text + "received on arriving")
+        fx.exact(
+            f"env{env}.obs_id",
+            stored["id"].astype(np.int32).squeeze(-1),
+            text + "observation of the row",
+        )
+        fx.exact(
+            f"env{env}.actions",
+            stored["actions"].astype(np.float32),
+            text + "one-hot, 0 on the row that ends an episode",
+        )
+        fx.exact(
+            f"env{env}.rewards",
+            stored["rewards"].astype(np.float32).squeeze(-1),
+            text + "received on arriving",
+        )
         for key in ("terminated", "truncated", "is_first"):
             fx.exact(f"env{env}.{key}", stored[key].astype(np.uint8).squeeze(-1), text + "0 or 1")
 
@@ -276,16 +367,45 @@ def put_statistics(fx, name, weight, doc, spread=0.01, extreme=0.01):
 TINY_PRESET = {"S": 16, "D": 16, "H": 128, "U": 128, "hidden": 128, "n": 2, "m": 8}  # spec 2.4
 
 
-@fixture("F48", "init_stats", "Statistics of sheeprl's initialisers, 1e6 weights per rule, and of every tensor of a fresh tiny preset.")
+@fixture(
+    "F48",
+    "init_stats",
+    "Statistics of sheeprl's initialisers, 1e6 weights per rule, and of every tensor of a fresh tiny preset.",
+)
 def f48(ref, fx):
     init, uniform = ref.dv3_utils.init_weights, ref.dv3_utils.uniform_init_weights
     conv = {"kernel_size": 4, "stride": 2, "padding": 1}
     rules = {
-        "linear": (nn.Linear(500, 2000), init, 0.01, "init_weights, Linear in 500 out 2000: normal cut at 2 sigma"),
-        "conv": (nn.Conv2d(125, 500, **conv), init, 0.25, "init_weights, Conv 125 to 500, 4x4: normal, practically not cut"),
-        "deconv": (nn.ConvTranspose2d(500, 125, **conv), init, 0.25, "init_weights, ConvTranspose 500 to 125, 4x4"),
-        "uniform": (nn.Linear(500, 2000), uniform(1.0), 0.01, "uniform_init_weights(1.0), Linear in 500 out 2000"),
-        "zero": (nn.Linear(500, 2000), uniform(0.0), 0.01, "uniform_init_weights(0.0), Linear: all zero"),
+        "linear": (
+            nn.Linear(500, 2000),
+            init,
+            0.01,
+            "init_weights, Linear in 500 out 2000: normal cut at 2 sigma",
+        ),
+        "conv": (
+            nn.Conv2d(125, 500, **conv),
+            init,
+            0.25,
+            "init_weights, Conv 125 to 500, 4x4: normal, practically not cut",
+        ),
+        "deconv": (
+            nn.ConvTranspose2d(500, 125, **conv),
+            init,
+            0.25,
+            "init_weights, ConvTranspose 500 to 125, 4x4",
+        ),
+        "uniform": (
+            nn.Linear(500, 2000),
+            uniform(1.0),
+            0.01,
+            "uniform_init_weights(1.0), Linear in 500 out 2000",
+        ),
+        "zero": (
+            nn.Linear(500, 2000),
+            uniform(0.0),
+            0.01,
+            "uniform_init_weights(0.0), Linear: all zero",
+        ),
     }
     for name, (module, rule, extreme, doc) in rules.items():
         module.apply(rule)
@@ -301,6 +421,12 @@ def f48(ref, fx):
             if numbers[1] == numbers[2]:
                 fx.exact(name, np.array(numbers, np.float32), doc + "a constant")
             else:
-                fx.put("output", name, np.array(numbers[:1], np.float32), "[std] of a fresh tiny preset",
-                       abs=0.0, rel=0.01 + 6 / values.numel() ** 0.5)  # fmt: skip
+                fx.put(
+                    "output",
+                    name,
+                    np.array(numbers[:1], np.float32),
+                    "[std] of a fresh tiny preset",
+                    abs=0.0,
+                    rel=0.01 + 6 / values.numel() ** 0.5,
+                )
                 fx.info(name + ".range", np.array(numbers[1:], np.float32), "[smallest, largest]")

@@ -27,7 +27,11 @@ def kl_only(ref, prior, post, free_nats):
     return total, kl, calls[0][1]
 
 
-@fixture("F26", "kl_free_nats", "The KL part of reconstruction_loss: both directions, free nats per (t,b), weights 0.5 and 0.1.")
+@fixture(
+    "F26",
+    "kl_free_nats",
+    "The KL part of reconstruction_loss: both directions, free nats per (t,b), weights 0.5 and 0.1.",
+)
 def f26(ref, fx):
     rssm = vector_rssm(ref, 26)
     shape = (2, 4, S, D)
@@ -57,12 +61,28 @@ def f26(ref, fx):
     if float(k_tie) != free:
         raise BridgeError("F26: the tie is not exact")
     total.backward()
-    fx.info("tie.k", k_tie, "row [0][3] alone with free nats = its own K: give the code its own K as free nats")
-    fx.grad("tie.dpost_logits", post_tie.grad, "half the gradient that it has without free nats, [1][1][s][d]")
-    fx.grad("tie.dprior_logits", prior_tie.grad, "half the gradient that it has without free nats, [1][1][s][d]")
+    fx.info(
+        "tie.k",
+        k_tie,
+        "row [0][3] alone with free nats = its own K: give the code its own K as free nats",
+    )
+    fx.grad(
+        "tie.dpost_logits",
+        post_tie.grad,
+        "half the gradient that it has without free nats, [1][1][s][d]",
+    )
+    fx.grad(
+        "tie.dprior_logits",
+        prior_tie.grad,
+        "half the gradient that it has without free nats, [1][1][s][d]",
+    )
 
 
-@fixture("F27", "recon_terms", "Observation and continue terms of reconstruction_loss with their gradients.")
+@fixture(
+    "F27",
+    "recon_terms",
+    "Observation and continue terms of reconstruction_loss with their gradients.",
+)
 def f27(ref, fx):
     image = leaf(normal(2701, 2, 3, 1, 8, 12))
     target = normal(2702, 2, 3, 1, 8, 12, scale=0.3)
@@ -90,13 +110,19 @@ def f27(ref, fx):
     fx.given("vector_target", vector, "raw values")
     fx.given("continue_logit", logit, "[t][b][1]")
     fx.given("continue_target", con, "1 - terminated")
-    fx.close("l_image", -po["rgb"].log_prob(target), "[t][b] sum of squares, no half, no mean", abs=1e-5)
-    fx.close("l_vector", -po["vec"].log_prob(vector), "[t][b], squares below 1e-8 count 0", abs=1e-6)
+    fx.close(
+        "l_image", -po["rgb"].log_prob(target), "[t][b] sum of squares, no half, no mean", abs=1e-5
+    )
+    fx.close(
+        "l_vector", -po["vec"].log_prob(vector), "[t][b], squares below 1e-8 count 0", abs=1e-6
+    )
     fx.close("l_con", -pc.log_prob(con), "[t][b]", abs=1e-6)
     fx.close("observation_loss", observation, "mean of l_image + l_vector", abs=1e-5)
     fx.close("continue_loss", continue_, "mean of l_con", abs=1e-6)
     fx.grad("dimage", image.grad, "of the means")
-    fx.close("dvector", head.grad, "of the means; exactly 0 where the square is below 1e-8", abs=1e-6)
+    fx.close(
+        "dvector", head.grad, "of the means; exactly 0 where the square is below 1e-8", abs=1e-6
+    )
     fx.grad("dcontinue_logit", logit.grad, "of the means")
 
 
@@ -153,14 +179,19 @@ class WorldModelStep:
         self.data = {k: v.clone() for k, v in data.items()}
         self.layers, self.encoded, self.hidden = watch(wm.rssm), [], {}
         wm.encoder.register_forward_hook(lambda m, i, o: self.encoded.append(o.detach()))
-        for name, head in (("reward_hidden", wm.reward_model), ("continue_hidden", wm.continue_model)):
+        for name, head in (
+            ("reward_hidden", wm.reward_model),
+            ("continue_hidden", wm.continue_model),
+        ):
             head._model[5].register_forward_hook(
                 lambda m, i, o, name=name: self.hidden.setdefault(name, []).append(o.detach())
             )
         ref.sampler.start(seed)
         with spied(ref.loss, "kl_divergence", []) as kls:
             losses, aggregator = call_train(ref, agent, data)
-        self.after = {k: p.detach().clone() for k, p in wm.named_parameters()}  # only that one step touches them
+        self.after = {
+            k: p.detach().clone() for k, p in wm.named_parameters()
+        }  # only that one step touches them
         self.metrics = aggregator.values
         self.po, self.observed, self.pr, self.rewards, self.prior, self.post = losses[:6]
         self.pc, self.continues = losses[10:12]
@@ -176,7 +207,11 @@ class WorldModelStep:
     def problems(self, ref):
         """Decision points that rounding could flip."""
         away = self.rewards[self.rewards != 0]
-        distance = (ref.utils.symlog(away).reshape(-1, 1) - self.pr.bins).abs().min() if away.numel() else 1
+        distance = (
+            (ref.utils.symlog(away).reshape(-1, 1) - self.pr.bins).abs().min()
+            if away.numel()
+            else 1
+        )
         return {
             "K too near 1": float((self.k - 1).abs().min()) < 1e-3,
             "K not on both sides of 1": not 0 < int((self.k < 1).sum()) < T * B,
@@ -211,29 +246,53 @@ def put_step_inputs(fx, step, vector):
         fx.given(key, step.data[key], doc)
     if vector:
         fx.given("senses", step.data["senses"], "[t][b][4] raw values of the vector key")
-    fx.given("u_prior", step.u_prior, "[t][b][s], drawn before u_post at every t; its sample is not used")
+    fx.given(
+        "u_prior", step.u_prior, "[t][b][s], drawn before u_post at every t; its sample is not used"
+    )
     fx.given("u_post", step.u_post, "[t][b][s]")
 
 
 def put_step_values(fx, step, vector, keep_image=True):
     layers = {k: (v[: 2 * T] if k.startswith("prior") else v[:T]) for k, v in step.layers.items()}
     rows = lambda key: torch.cat(layers[key]).reshape(T, B, -1)
-    fx.close("embedding", step.encoded[0], "[t][b][E] encoder output" + (", [cnn, mlp]" if vector else ""), abs=1e-5)
-    fx.close("z_bar_a_bar", rows("za"), "[t][b][S*D+A], input of the recurrent model after is_first", abs=1e-6)
+    fx.close(
+        "embedding",
+        step.encoded[0],
+        "[t][b][E] encoder output" + (", [cnn, mlp]" if vector else ""),
+        abs=1e-5,
+    )
+    fx.close(
+        "z_bar_a_bar",
+        rows("za"),
+        "[t][b][S*D+A], input of the recurrent model after is_first",
+        abs=1e-6,
+    )
     fx.close("h_bar", rows("hbar"), "[t][b][H], state before the step after is_first", abs=1e-5)
     put_layers(fx, layers, (T, B))
     fx.close("h", rows("h"), "[t][b][H]", abs=1e-5)
     fx.exact("post_index", step.post_index, "[t][b][s] sampled class")
     fx.close("lambda_prior", step.prior, "[t][b][s][d]", abs=1e-5)
     fx.close("lambda_post", step.post, "[t][b][s][d]", abs=1e-5)
-    fx.close("layer.reward_hidden", step.hidden["reward_hidden"][0], "last hidden layer of the reward head", abs=1e-5)
-    fx.close("layer.continue_hidden", step.hidden["continue_hidden"][0], "last hidden layer of the continue head", abs=1e-5)
+    fx.close(
+        "layer.reward_hidden",
+        step.hidden["reward_hidden"][0],
+        "last hidden layer of the reward head",
+        abs=1e-5,
+    )
+    fx.close(
+        "layer.continue_hidden",
+        step.hidden["continue_hidden"][0],
+        "last hidden layer of the continue head",
+        abs=1e-5,
+    )
     if keep_image:
         fx.close("reconstruction", step.po["rgb"]._mode, "[t][b][1][y][x]", abs=TWO_CHANNELS)
     if vector:
         fx.close("vector_out", step.po["senses"]._mode, "[t][b][4], in symlog space", abs=1e-5)
         fx.close("l_image", -step.po["rgb"].log_prob(step.observed["rgb"]), "[t][b]", abs=1e-4)
-        fx.close("l_vector", -step.po["senses"].log_prob(step.observed["senses"]), "[t][b]", abs=1e-5)
+        fx.close(
+            "l_vector", -step.po["senses"].log_prob(step.observed["senses"]), "[t][b]", abs=1e-5
+        )
     fx.close("reward_logits", step.pr.logits, "[t][b][255]", abs=1e-5)
     fx.close("continue_logits", step.pc.base_dist.logits, "[t][b][1]", abs=1e-5)
     l_obs = -sum(step.po[k].log_prob(step.observed[k]) for k in step.po)
@@ -253,43 +312,68 @@ def put_step_gradients(fx, step):
     fx.close("clip_coefficient", coefficient, "min(1, 1000/(norm + 1e-6))", abs=0, rel=1e-4)
     for key, value in step.after.items():
         fx.put(
-            "output", "after." + key, value,
+            "output",
+            "after." + key,
+            value,
             "after Adam (lr 1e-4, eps 1e-8); compare only where |grad| >= 1e-6 of its tensor's RMS",
-            abs=2e-6, rel=1e-6,
-        )  # fmt: skip
+            abs=2e-6,
+            rel=1e-6,
+        )
 
 
-@fixture("F28", "wm_loss", "World-model half of sheeprl's train on the tiny image-only batch: inputs, intermediates, logged values.")
+@fixture(
+    "F28",
+    "wm_loss",
+    "World-model half of sheeprl's train on the tiny image-only batch: inputs, intermediates, logged values.",
+)
 def f28(ref, fx):
     step = world_model_step(ref, IMAGE_SEED)
     put_step_inputs(fx, step, False)
     put_step_values(fx, step, False)
 
 
-@fixture("F28V", "wm_loss_vector", "As F28 with a vector observation of width 4 beside the image (no reconstruction kept).")
+@fixture(
+    "F28V",
+    "wm_loss_vector",
+    "As F28 with a vector observation of width 4 beside the image (no reconstruction kept).",
+)
 def f28v(ref, fx):
     step = world_model_step(ref, VECTOR_SEED, vector=True)
     put_step_inputs(fx, step, True)
     put_step_values(fx, step, True, keep_image=False)
 
 
-@fixture("F29", "wm_grads", "Gradients, norm, clipping and one Adam step for the inputs and parameters of F28.")
+@fixture(
+    "F29",
+    "wm_grads",
+    "Gradients, norm, clipping and one Adam step for the inputs and parameters of F28.",
+)
 def f29(ref, fx):
     put_step_gradients(fx, world_model_step(ref, IMAGE_SEED))
 
 
-@fixture("F29V", "wm_grads_vector", "Gradients, norm, clipping and one Adam step for the inputs and parameters of F28V.")
+@fixture(
+    "F29V",
+    "wm_grads_vector",
+    "Gradients, norm, clipping and one Adam step for the inputs and parameters of F28V.",
+)
 def f29v(ref, fx):
     put_step_gradients(fx, world_model_step(ref, VECTOR_SEED, vector=True))
 
 
-@fixture("F30", "adam", "torch.optim.Adam with sheeprl's settings over five given gradients; and clip_grad_norm_.")
+@fixture(
+    "F30",
+    "adam",
+    "torch.optim.Adam with sheeprl's settings over five given gradients; and clip_grad_norm_.",
+)
 def f30(ref, fx):
     sizes = (7, 12, 5)
     start = normal(3001, sum(sizes))
     grads = normal(3002, 5, sum(sizes)) * torch.logspace(-7, 2, sum(sizes))
     grads[:, -5:] = 0.0
-    fx.given("theta0", start, "24 values: tensors of 7, 12 and 5; the last one's gradient is always 0")
+    fx.given(
+        "theta0", start, "24 values: tensors of 7, 12 and 5; the last one's gradient is always 0"
+    )
     fx.given("grad", grads, "[k][24], k = 1..5")
     for name, lr, eps in (("world", 1e-4, 1e-8), ("actor", 8e-5, 1e-5)):
         tensors = [torch.nn.Parameter(t.clone()) for t in start.split(sizes)]
@@ -305,22 +389,40 @@ def f30(ref, fx):
             nu.append(torch.cat([s["exp_avg_sq"].clone() for s in states]))
         text = f"[k][24] after step k, lr {lr:g}, eps {eps:g}"
         fx.close(name + ".theta", torch.stack(theta), text, abs=2e-7, rel=1e-6)
-        fx.close(name + ".mu", torch.stack(mu), "first moment (terms of either sign cancel)", abs=1e-12, rel=1e-5)
+        fx.close(
+            name + ".mu",
+            torch.stack(mu),
+            "first moment (terms of either sign cancel)",
+            abs=1e-12,
+            rel=1e-5,
+        )
         fx.close(name + ".nu", torch.stack(nu), "second moment", abs=1e-20, rel=2e-6)
     for name, values, limit in (("above", [3000.0, 4000.0], 1000.0), ("below", [3.0, 4.0], 1000.0)):
         parameter = torch.nn.Parameter(torch.zeros(2))
         parameter.grad = torch.tensor(values)
-        norm = torch.nn.utils.clip_grad_norm_([parameter], limit, norm_type=2.0, error_if_nonfinite=False)
+        norm = torch.nn.utils.clip_grad_norm_(
+            [parameter], limit, norm_type=2.0, error_if_nonfinite=False
+        )
         fx.given(f"clip_{name}.grad", values_array(values), f"limit {limit:g}")
         fx.close(f"clip_{name}.norm", norm, "L2 norm before clipping", abs=0, rel=1e-6)
-        fx.close(f"clip_{name}.clipped", parameter.grad, "grad*min(1, limit/(norm + 1e-6))", abs=0, rel=1e-6)
+        fx.close(
+            f"clip_{name}.clipped",
+            parameter.grad,
+            "grad*min(1, limit/(norm + 1e-6))",
+            abs=0,
+            rel=1e-6,
+        )
 
 
 def values_array(values):
     return np.array(values, dtype=np.float32)
 
 
-@fixture("F31", "entropies", "Entropies as sheeprl's train logs them: per (t,b) summed over categoricals, after unimix, then the mean.")
+@fixture(
+    "F31",
+    "entropies",
+    "Entropies as sheeprl's train logs them: per (t,b) summed over categoricals, after unimix, then the mean.",
+)
 def f31(ref, fx):
     rssm = vector_rssm(ref, 31)
     for name, seed, scale in (("post", 3101, 3.0), ("prior", 3102, 0.5)):

@@ -24,17 +24,33 @@ COMMIT = "33b636681fd8b5340b284f2528db8821ab8dcd0b"
 
 # sha256 of every source file that contributes a number, so that an exported tree without git can be checked too
 SOURCES = {
-    "sheeprl/algos/dreamer_v2/agent.py": "ee0d4012e5ebf8aa5ba49da0b132407acc4f23d0e5339918b65fedc8740d77e0",
-    "sheeprl/algos/dreamer_v2/utils.py": "3123e420400cd5fa3d53ef88c250bc6c2cc3f20d7518f47fabe73a9062945824",
-    "sheeprl/algos/dreamer_v3/agent.py": "b13963bb9942691b3ed789c253b4af5cc300c2a8e977dba4276d7b62a034a998",
-    "sheeprl/algos/dreamer_v3/dreamer_v3.py": "5701545048237754e1b890e41d67b9ae10c6bc6817a88cdd95c884ea4971d4b3",
-    "sheeprl/algos/dreamer_v3/loss.py": "8877d3c3d92570e3cf51e613c996c69b2ecd5b8c59374bd79c24b177e3343360",
-    "sheeprl/algos/dreamer_v3/utils.py": "af317d2228da71bbec24952f46969ae72e55ec4f0d9bee59e345d9667826e43f",
-    "sheeprl/data/buffers.py": "41a90b72d4d59ec6d86d19e03082fe5f2a48e8af08b55161ca1ade8bb94eaefb",
-    "sheeprl/models/models.py": "a0057adb10aa30bc1ae3fa4361e785243bb4ff0e14b3c64184642ee28408869f",
-    "sheeprl/utils/distribution.py": "5cc7339f69fbee0c7a9c074e9cd91497e804d9112877d9422f1daa6d88f5a123",
-    "sheeprl/utils/model.py": "82ff889a45f26eecc55cb99d0a76707782d8adfe146c2b3bc62bd92b01345993",
-    "sheeprl/utils/utils.py": "3d72d53ebcc8da9867cf1d80299bbb4ffc37555b91f5d2f8026795c7df72c704",
+    "sheeprl/algos/dreamer_v2/agent.py": (
+        "ee0d4012e5ebf8aa5ba49da0b132407acc4f23d0e5339918b65fedc8740d77e0"
+    ),
+    "sheeprl/algos/dreamer_v2/utils.py": (
+        "3123e420400cd5fa3d53ef88c250bc6c2cc3f20d7518f47fabe73a9062945824"
+    ),
+    "sheeprl/algos/dreamer_v3/agent.py": (
+        "b13963bb9942691b3ed789c253b4af5cc300c2a8e977dba4276d7b62a034a998"
+    ),
+    "sheeprl/algos/dreamer_v3/dreamer_v3.py": (
+        "5701545048237754e1b890e41d67b9ae10c6bc6817a88cdd95c884ea4971d4b3"
+    ),
+    "sheeprl/algos/dreamer_v3/loss.py": (
+        "8877d3c3d92570e3cf51e613c996c69b2ecd5b8c59374bd79c24b177e3343360"
+    ),
+    "sheeprl/algos/dreamer_v3/utils.py": (
+        "af317d2228da71bbec24952f46969ae72e55ec4f0d9bee59e345d9667826e43f"
+    ),
+    "sheeprl/data/buffers.py": ("41a90b72d4d59ec6d86d19e03082fe5f2a48e8af08b55161ca1ade8bb94eaefb"),
+    "sheeprl/models/models.py": (
+        "a0057adb10aa30bc1ae3fa4361e785243bb4ff0e14b3c64184642ee28408869f"
+    ),
+    "sheeprl/utils/distribution.py": (
+        "5cc7339f69fbee0c7a9c074e9cd91497e804d9112877d9422f1daa6d88f5a123"
+    ),
+    "sheeprl/utils/model.py": ("82ff889a45f26eecc55cb99d0a76707782d8adfe146c2b3bc62bd92b01345993"),
+    "sheeprl/utils/utils.py": ("3d72d53ebcc8da9867cf1d80299bbb4ffc37555b91f5d2f8026795c7df72c704"),
 }
 
 STAND_INS = (
@@ -49,13 +65,19 @@ class BridgeError(Exception):
 def check_sources(root):
     """Refuses anything but the pinned commit: by git where the tree has it, always by the files' hashes."""
     if (root / ".git").exists():
-        head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
+        head = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True
+        )
         if head.stdout.strip() != COMMIT:
             found = head.stdout.strip() or head.stderr.strip()
-            raise BridgeError(f"{root}: HEAD is {found}, fixtures come from {COMMIT}; check that commit out")
+            raise BridgeError(
+                f"{root}: HEAD is {found}, fixtures come from {COMMIT}; check that commit out"
+            )
     for path, expected in SOURCES.items():
         if not (root / path).is_file():
-            raise BridgeError(f"{root}: {path} is missing; --sheeprl wants the root of a sheeprl source tree")
+            raise BridgeError(
+                f"{root}: {path} is missing; --sheeprl wants the root of a sheeprl source tree"
+            )
         if hashlib.sha256((root / path).read_bytes()).hexdigest() != expected:
             raise BridgeError(f"{root}: {path} differs from commit {COMMIT[:7]}; restore it")
 
@@ -73,7 +95,11 @@ def _stand_in_class(name):
     def accept(self, *args, **kwargs):
         pass
 
-    body = {"__init__": accept, "__bool__": lambda self: False, "__class_getitem__": classmethod(lambda c, i: c)}
+    body = {
+        "__init__": accept,
+        "__bool__": lambda self: False,
+        "__class_getitem__": classmethod(lambda c, i: c),
+    }
     return _StandInMeta(name, (), body)
 
 
@@ -167,7 +193,10 @@ class Fabric:
     def clip_gradients(self, module, optimizer, max_norm, error_if_nonfinite):
         before = {k: p.grad.clone() for k, p in module.named_parameters() if p.grad is not None}
         norm = torch.nn.utils.clip_grad_norm_(
-            module.parameters(), max_norm=max_norm, norm_type=2.0, error_if_nonfinite=error_if_nonfinite
+            module.parameters(),
+            max_norm=max_norm,
+            norm_type=2.0,
+            error_if_nonfinite=error_if_nonfinite,
         )
         self.clips.append({"module": module, "norm": norm, "grads": before})
         return norm
@@ -184,7 +213,6 @@ class Reference:
 
     def __init__(self, root):
         check_sources(root)
-        sys.dont_write_bytecode = True
         torch.set_num_threads(1)
         torch.backends.mkldnn.enabled = False
         torch.use_deterministic_algorithms(True)
@@ -211,8 +239,12 @@ class Reference:
         self.agent.CNNDecoder = frame_decoder_class(self.agent.CNNDecoder)
 
         self.sampler = Sampler()
-        torch.distributions.Categorical.sample = lambda cat, shape=torch.Size(): self.sampler(cat, shape)
-        torch.distributions.Distribution.set_default_validate_args(False)  # sheeprl's distribution.validate_args
+        torch.distributions.Categorical.sample = lambda cat, shape=torch.Size(): self.sampler(
+            cat, shape
+        )
+        torch.distributions.Distribution.set_default_validate_args(
+            False
+        )  # sheeprl's distribution.validate_args
 
 
 def frame_decoder_class(base):

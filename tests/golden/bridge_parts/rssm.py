@@ -69,7 +69,11 @@ def f17(ref, fx):
     fx.close("dlogits_of_dlambda", from_lam, "gradient of logits for dlambda", abs=1e-6, rel=1e-5)
 
 
-@fixture("F18", "st_sample", "compute_stochastic_state: sample by inverse CDF, straight-through gradient, and mode.")
+@fixture(
+    "F18",
+    "st_sample",
+    "compute_stochastic_state: sample by inverse CDF, straight-through gradient, and mode.",
+)
 def f18(ref, fx):
     logits = normal(1801, 8, S, D, scale=1.5)
     logits[7] = 0.0
@@ -91,14 +95,26 @@ def f18(ref, fx):
     fx.given("u", u, "[row][s]; row 0 all 0, row 1 all 1 - 2^-24")
     fx.exact("index", index_of(z), "sampled class")
     fx.exact("z", z, "exactly one-hot")
-    fx.exact("mode_index", index_of(mode), "class of the largest m, the lowest where several are equal")
+    fx.exact(
+        "mode_index", index_of(mode), "class of the largest m, the lowest where several are equal"
+    )
     fx.given("dz", dz, "upstream gradient")
-    fx.close("dlogits", logits.grad, "gradient of logits: dz passes to the probabilities unchanged", abs=1e-6, rel=1e-5)
+    fx.close(
+        "dlogits",
+        logits.grad,
+        "gradient of logits: dz passes to the probabilities unchanged",
+        abs=1e-6,
+        rel=1e-5,
+    )
 
 
-@fixture("F19", "gru_cell", "sheeprl's LayerNormGRUCell, one LayerNorm over the 3H values of W [h; x].")
+@fixture(
+    "F19", "gru_cell", "sheeprl's LayerNormGRUCell, one LayerNorm over the 3H values of W [h; x]."
+)
 def f19(ref, fx):
-    cell = ref.models.LayerNormGRUCell(U, H, bias=False, layer_norm_cls=ref.models.LayerNorm, layer_norm_kw=dict(EPS))
+    cell = ref.models.LayerNormGRUCell(
+        U, H, bias=False, layer_norm_cls=ref.models.LayerNorm, layer_norm_kw=dict(EPS)
+    )
     perturb(cell, 1901)
     x, h = leaf(normal(1902, B, U)), leaf(normal(1903, B, H))
     sigmoids, tanhs, norms = [], [], []
@@ -113,7 +129,12 @@ def f19(ref, fx):
     fx.given("ln_weight", cell.layer_norm.weight)
     fx.given("ln_bias", cell.layer_norm.bias)
     fx.close("pre", norms[0][0], "W [h; x]")
-    fx.close("norm", norms[0][1], "after LayerNorm: thirds reset, candidate, update before their functions", abs=1e-5)
+    fx.close(
+        "norm",
+        norms[0][1],
+        "after LayerNorm: thirds reset, candidate, update before their functions",
+        abs=1e-5,
+    )
     fx.close("reset", sigmoids[0][1], "sigmoid of the first third")
     fx.close("cand", tanhs[0][1], "tanh(reset * second third)")
     fx.close("update", sigmoids[1][1], "sigmoid(last third - 1)")
@@ -126,7 +147,9 @@ def f19(ref, fx):
     fx.grad("dln_bias", cell.layer_norm.bias.grad)
 
 
-@fixture("F20", "recurrent_step", "sheeprl's RecurrentModel: hidden layer on [z; a], then the cell.")
+@fixture(
+    "F20", "recurrent_step", "sheeprl's RecurrentModel: hidden layer on [z; a], then the cell."
+)
 def f20(ref, fx):
     model = vector_rssm(ref, 20).recurrent_model
     z, a = leaf(tiny.one_hot_latent(2001, B).view(B, S * D)), leaf(tiny.one_hot_heads(2002, B))
@@ -148,12 +171,17 @@ def f20(ref, fx):
     fx.param_grads(model, names="rssm.recurrent_model.", doc="gradient")
 
 
-@fixture("F21", "initial_state", "RSSM.get_initial_states: h0 = tanh(w0), z0 = mode of the prior at h0.")
+@fixture(
+    "F21", "initial_state", "RSSM.get_initial_states: h0 = tanh(w0), z0 = mode of the prior at h0."
+)
 def f21(ref, fx):
     cases = {
         "perturbed": (vector_rssm(ref, 21), "all parameters perturbed"),
         "zero_w0": (vector_rssm(ref, 22), "perturbed, but w0 = 0"),
-        "fresh": (vector_rssm(ref, 23, fresh=True), "as initialised: w0 = 0, all logits tie, so index 0"),
+        "fresh": (
+            vector_rssm(ref, 23, fresh=True),
+            "as initialised: w0 = 0, all logits tie, so index 0",
+        ),
     }
     with torch.no_grad():
         cases["zero_w0"][0].initial_recurrent_state.zero_()
@@ -164,7 +192,12 @@ def f21(ref, fx):
         if name != "fresh" and tiny.argmax_margin(raw[0]) < 1e-3:
             raise BridgeError("F21: choose another seed, z0 is nearly a tie")
         fx.given(f"{name}.w0", rssm.initial_recurrent_state, "rssm.initial_recurrent_state; " + doc)
-        fx.params(rssm.transition_model, prefix=name + ".param.", names="rssm.transition_model.", doc="sheeprl's names")
+        fx.params(
+            rssm.transition_model,
+            prefix=name + ".param.",
+            names="rssm.transition_model.",
+            doc="sheeprl's names",
+        )
         fx.close(f"{name}.h0", h0.view(H), "tanh(w0)")
         fx.close(f"{name}.logits", raw[0].view(S, D), "of the prior at h0, before unimix")
         fx.exact(f"{name}.z0_index", index_of(z0).view(S), "class per categorical")
@@ -180,7 +213,9 @@ def watch(rssm):
         "post_hidden": rssm.representation_model._model[2],
         "post_logits": rssm.representation_model,
     }.items():
-        module.register_forward_hook(lambda m, i, o, key=key: seen.setdefault(key, []).append(o.detach()))
+        module.register_forward_hook(
+            lambda m, i, o, key=key: seen.setdefault(key, []).append(o.detach())
+        )
 
     def keep_inputs(module, inputs, output):
         for key, value in zip(("za", "hbar"), inputs):
@@ -207,7 +242,9 @@ def put_layers(fx, seen, shape):
         fx.close("layer." + key, torch.cat(calls).reshape(*shape, -1), doc, abs=1e-5)
 
 
-@fixture("F22", "dynamic_step", "One RSSM.dynamic step of three environments, the middle one at a reset.")
+@fixture(
+    "F22", "dynamic_step", "One RSSM.dynamic step of three environments, the middle one at a reset."
+)
 def f22(ref, fx):
     rssm = vector_rssm(ref, 24)
     z, h = tiny.one_hot_latent(2201, 1, B), normal(2202, 1, B, H)
@@ -224,7 +261,9 @@ def f22(ref, fx):
     fx.given("a", a[0], "[b][A] previous action")
     fx.given("e", e[0], "[b][E] embedding")
     fx.given("is_first", first[0], "[b][1]")
-    fx.given("u_prior", ref.sampler.draws[0][0][0], "[b][s]; drawn before u_post, its sample is not used")
+    fx.given(
+        "u_prior", ref.sampler.draws[0][0][0], "[b][s]; drawn before u_post, its sample is not used"
+    )
     fx.given("u_post", ref.sampler.draws[1][0][0], "[b][s]")
     fx.close("za_bar", seen["za"][0][0], "[b][S*D+A], z and a after is_first")
     fx.close("h_bar", seen["hbar"][0][0], "[b][H], h after is_first")
@@ -244,7 +283,13 @@ def scan_inputs(seed):
     used[0] = 1
     actions = tiny.one_hot_heads(seed, T, B)
     previous = torch.cat((torch.zeros_like(actions[:1]), actions[:-1]))
-    return {"actions": actions, "previous": previous, "first": first, "used": used, "e": leaf(normal(seed + 1, T, B, E))}
+    return {
+        "actions": actions,
+        "previous": previous,
+        "first": first,
+        "used": used,
+        "e": leaf(normal(seed + 1, T, B, E)),
+    }
 
 
 def run_scan(ref, rssm, data, seed):
@@ -261,7 +306,9 @@ def run_scan(ref, rssm, data, seed):
             z_prev = torch.zeros(1, B, S, D) if t == 0 else posteriors[t - 1 : t]
             h, _, prior = rssm.dynamic(z_prev, h, data["previous"][step], data["used"][step])
         else:
-            h, z, _, lam, prior = rssm.dynamic(z, h, data["previous"][step], data["e"][step], data["used"][step])
+            h, z, _, lam, prior = rssm.dynamic(
+                z, h, data["previous"][step], data["e"][step], data["used"][step]
+            )
             rows["z"].append(z)
             rows["post"].append(lam)
         rows["h"].append(h)
@@ -279,7 +326,11 @@ def run_scan(ref, rssm, data, seed):
 
 def put_scan_inputs(fx, rssm, data, out):
     fx.params(rssm, names="rssm.", doc="sheeprl's names")
-    fx.given("actions", data["actions"], "[t][b][A] as stored: chosen at o_t; step t uses row t-1, step 0 uses zeros")
+    fx.given(
+        "actions",
+        data["actions"],
+        "[t][b][A] as stored: chosen at o_t; step t uses row t-1, step 0 uses zeros",
+    )
     fx.given("is_first", data["first"], "[t][b][1] as stored; step 0 is forced to 1 for every b")
     fx.given("e", data["e"], "[t][b][E] embedding")
     fx.given("u_prior", out["u_prior"], "[t][b][s]; the prior's sample is not used in training")
@@ -310,7 +361,11 @@ def put_scan_gradients(fx, rssm, data, out, seed):
     fx.param_grads(rssm, names="rssm.", doc="gradient; rssm.initial_recurrent_state is w0")
 
 
-@fixture("F23", "rssm_scan", "Six steps of RSSM.dynamic in the order of sheeprl's train, with resets inside the window.")
+@fixture(
+    "F23",
+    "rssm_scan",
+    "Six steps of RSSM.dynamic in the order of sheeprl's train, with resets inside the window.",
+)
 def f23(ref, fx):
     rssm = vector_rssm(ref, 25)
     data = scan_inputs(2301)
@@ -334,7 +389,11 @@ def f24(ref, fx):
     put_scan_gradients(fx, rssm, data, out, 2401)
 
 
-@fixture("F25", "decoupled_scan", "The scan of DecoupledRSSM: posteriors from the embedding alone, all drawn before the loop.")
+@fixture(
+    "F25",
+    "decoupled_scan",
+    "The scan of DecoupledRSSM: posteriors from the embedding alone, all drawn before the loop.",
+)
 def f25(ref, fx):
     rssm = vector_rssm(ref, 26, decoupled=True)
     data = scan_inputs(2501)

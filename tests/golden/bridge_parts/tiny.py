@@ -24,7 +24,12 @@ def config(ref, image, vector, decoupled=False, sizes=SIZES):
     """sheeprl's dreamer_v3.yaml, resolved, with given sizes; screen_size 32 is its way to say three stages."""
     cnn_norm = {"cls": "sheeprl.models.models.LayerNormChannelLast", "kw": {"eps": 1e-3}}
     mlp_norm = {"cls": "sheeprl.models.models.LayerNorm", "kw": {"eps": 1e-3}}
-    dense = {"dense_act": "torch.nn.SiLU", "mlp_layers": sizes["n"], "dense_units": sizes["U"], "layer_norm": mlp_norm}
+    dense = {
+        "dense_act": "torch.nn.SiLU",
+        "mlp_layers": sizes["n"],
+        "dense_units": sizes["U"],
+        "layer_norm": mlp_norm,
+    }
     coder = {
         **dense,
         "cnn_channels_multiplier": sizes["m"],
@@ -45,7 +50,11 @@ def config(ref, image, vector, decoupled=False, sizes=SIZES):
         "decoupled_rssm": decoupled,
         "learnable_initial_recurrent_state": True,
         "encoder": dict(coder),
-        "recurrent_model": {"recurrent_state_size": sizes["H"], "layer_norm": mlp_norm, "dense_units": sizes["U"]},
+        "recurrent_model": {
+            "recurrent_state_size": sizes["H"],
+            "layer_norm": mlp_norm,
+            "dense_units": sizes["U"],
+        },
         "transition_model": dict(hidden),
         "representation_model": dict(hidden),
         "observation_model": dict(coder),
@@ -80,20 +89,26 @@ def config(ref, image, vector, decoupled=False, sizes=SIZES):
         "critic": critic,
     }
     env = {"screen_size": 32, "num_envs": 1}
-    return ref.utils.dotdict({"algo": algo, "env": env, "distribution": {"type": "auto", "validate_args": False}})
+    return ref.utils.dotdict(
+        {"algo": algo, "env": env, "distribution": {"type": "auto", "validate_args": False}}
+    )
 
 
 class Agent:
     """World model, actor, critic, target critic of sheeprl's build_agent, all parameters perturbed unless fresh."""
 
-    def __init__(self, ref, seed, image=True, vector=False, decoupled=False, fresh=False, sizes=SIZES):
+    def __init__(
+        self, ref, seed, image=True, vector=False, decoupled=False, fresh=False, sizes=SIZES
+    ):
         self.cfg = config(ref, image, vector, decoupled, sizes)
         self.fabric = Fabric()
         space = {"rgb": Box(1, 72, 80), "senses": Box(4)}
         made = ref.agent.build_agent(self.fabric, HEADS, False, self.cfg, space)
         self.world_model, self.actor, self.critic, self.target_critic, _ = made
         if not fresh:
-            for i, module in enumerate((self.world_model, self.actor, self.critic, self.target_critic)):
+            for i, module in enumerate(
+                (self.world_model, self.actor, self.critic, self.target_critic)
+            ):
                 perturb(module, [seed, i])
 
 
@@ -127,8 +142,15 @@ def batch(seed, vector=False):
     actions[1, 1] = actions[3, 2] = 0  # the action of a terminal row
     rewards = torch.from_numpy((rng.standard_normal((T, B, 1)) * 2).astype(np.float32))
     rewards = rewards * (1 - flags["is_first"])
-    data = {"actions": actions, "rewards": rewards, **flags, "rgb": torch.from_numpy(85 * shades).float()}
+    data = {
+        "actions": actions,
+        "rewards": rewards,
+        **flags,
+        "rgb": torch.from_numpy(85 * shades).float(),
+    }
     if vector:
         scale = np.array([1.0, 30.0, 100.0, 0.5])
-        data["senses"] = torch.from_numpy((rng.standard_normal((T, B, 4)) * scale).astype(np.float32))
+        data["senses"] = torch.from_numpy(
+            (rng.standard_normal((T, B, 4)) * scale).astype(np.float32)
+        )
     return data, pack2(shades)
