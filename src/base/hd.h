@@ -2,10 +2,12 @@
 #ifndef BASE_HD_H
 #define BASE_HD_H
 
+#ifndef HD // emu/gb_types.h may have said it already
 #if defined(__CUDACC__)
 #define HD static inline __host__ __device__
 #else
 #define HD static inline __attribute__((unused))
+#endif
 #endif
 
 #endif

@@ -37,7 +37,7 @@ static void gameboy_reset(struct env *env, const uint8_t *mask, uint8_t *const *
     for (int i = 0; i < env->n_envs; i++) {
         if (!mask[i]) continue;
         struct machine *m = &g->machines[i];
-        m->gb = g->start;
+        gb_copy(&m->gb, &g->start);
         m->episode_step = 0;
         m->ended = false;
         memcpy(obs[i], g->start_obs, ENV_OBS_BYTES);
@@ -50,7 +50,7 @@ static void step_one(void *ctx, int i) {
     struct machine *m = &g->machines[i];
     CHECK(!m->ended, "environment %d was stepped after its episode ended", i);
     CHECK(g->actions[i] >= 0 && g->actions[i] < g->env.n_actions, "action %d", g->actions[i]);
-    gb_step(&m->gb, g->codec->buttons[g->actions[i]], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER_FRAMES,
+    gb_step(&m->gb, g->codec->buttons[g->actions[i]], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER,
             g->obs[i]);
     m->episode_step++;
     bool truncated = g->max_episode_steps > 0 && m->episode_step >= g->max_episode_steps;

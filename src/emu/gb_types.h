@@ -1,0 +1,177 @@
+// gb_types.h - the whole Game Boy as one plain struct, and the constants every part of it shares.
+//
+// Time. All times are T-cycles (4,194,304 a second) as int32_t, counted from the start of the frame
+// that is being run. A bus access happens at a multiple of 4; the CPU then moves on by 4. At the end
+// of a frame 70,224 is taken from every time in the struct, so times stay small and never wrap.
+// A device keeps no running counters: it keeps the time of its last change and derives the rest when
+// somebody looks (DIV, TIMA, LY, STAT), and it says when it next needs attention (..._event).
+//
+// The struct holds no allocation. Pointers (ROM, pages, picture) are not part of a saved state.
+// The headers of this folder are valid C17 and CUDA C++17: what runs a machine is HD functions.
+#ifndef GB_TYPES_H
+#define GB_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef HD // base/hd.h may have said it already
+#ifdef __CUDACC__
+#define HD static __host__ __device__ inline
+#define HD_COLD static __host__ __device__ __noinline__
+#define GB_TABLE static __device__ const
+#else
+#define HD static inline
+#define HD_COLD static __attribute__((noinline, unused))
+#endif
+#endif
+
+#if defined(__GNUC__)
+#define GB_LIKELY(x) __builtin_expect(!!(x), 1)
+#define GB_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#define GB_LIKELY(x) (x)
+#define GB_UNLIKELY(x) (x)
+#endif
+
+enum {
+    GB_FRAME_CYCLES = 70224, // T-cycles of a frame: 154 lines of 456
+    GB_LINE_CYCLES = 456,
+    GB_N_LINES = 154,
+    GB_LCD_WIDTH = 160,
+    GB_LCD_HEIGHT = 144,
+    GB_OBS_WIDTH = 80,
+    GB_OBS_HEIGHT = 72,
+    GB_OBS_BYTES = 1440, // 72 rows of 20 bytes, four pixels a byte
+    GB_CART_RAM_MAX = 32768,
+    GB_NEVER = INT32_MAX, // an event that is not scheduled
+    GB_AT_ONCE = INT32_MIN
+};
+
+// Bits of gb_set_buttons: set = pressed.
+enum gb_button {
+    GB_BUTTON_RIGHT = 0x01,
+    GB_BUTTON_LEFT = 0x02,
+    GB_BUTTON_UP = 0x04,
+    GB_BUTTON_DOWN = 0x08,
+    GB_BUTTON_A = 0x10,
+    GB_BUTTON_B = 0x20,
+    GB_BUTTON_SELECT = 0x40,
+    GB_BUTTON_START = 0x80
+};
+
+// Bits of IF and IE.
+enum gb_interrupt {
+    GB_INT_VBLANK = 0x01,
+    GB_INT_STAT = 0x02,
+    GB_INT_TIMER = 0x04,
+    GB_INT_SERIAL = 0x08,
+    GB_INT_JOYPAD = 0x10
+};
+
+enum gb_mapper { GB_MAPPER_NONE, GB_MAPPER_MBC1, GB_MAPPER_MBC2, GB_MAPPER_MBC3, GB_MAPPER_MBC5 };
+
+// A cartridge as gb_rom_parse understood it. Borrows the bytes: they must outlive every machine.
+struct gb_rom {
+    const uint8_t *bytes;
+    uint32_t n_bytes; // a power of two, 32 KiB or more (what the header says)
+    uint32_t n_banks; // of 16 KiB
+    uint32_t ram_bytes; // 0 to 32,768
+    uint64_t hash; // FNV-1a over the bytes: says whether a state belongs to this ROM
+    uint16_t global_checksum; // as written in the header (not verified by hardware)
+    uint8_t global_checksum_ok;
+    uint8_t type; // header byte 0147
+    uint8_t mapper; // enum gb_mapper
+    uint8_t has_rtc;
+    uint8_t multicart; // MBC1 with the two-bit register wired for 256 KiB games
+    char title[17];
+};
+
+enum gb_halt_state { GB_RUNNING, GB_HALTED, GB_HALT_JUST, GB_STOPPED, GB_ASLEEP, GB_LOCKED };
+
+struct gb_cpu {
+    uint16_t pc, sp, bc, de, hl;
+    uint8_t a, f;
+    uint8_t ime;
+    uint8_t ei_delay; // 1: EI was the last instruction, 2: it was the one before
+    uint8_t halt; // enum gb_halt_state
+    uint8_t halt_bug; // the next opcode fetch does not move PC
+};
+
+struct gb_timer {
+    uint16_t div_base; // 16-bit divider = (uint16_t)(time - div_base)
+    uint8_t tima, tma, tac;
+    int32_t tima_t; // TIMA's value was right at this time
+    int32_t overflow_t; // TIMA wraps to 0 here (GB_NEVER when stopped)
+    int32_t reload_t; // TMA is copied here, 4 after the wrap (GB_NEVER when none is pending)
+    int32_t reloaded_t; // the last time that happened
+};
+
+struct gb_ppu {
+    uint8_t lcdc, stat, scy, scx, lyc, bgp, obp0, obp1, wy, wx; // stat: only the enable bits 3-6
+    uint8_t stat_line; // level of the interrupt line, all sources ORed
+    uint8_t lyc_flag; // comparison bit while the LCD is off (frozen)
+    uint8_t wy_hit; // LY = WY was seen in this frame
+    uint8_t win_line; // next line of the window
+    uint8_t win_used; // the line being drawn shows the window
+    uint8_t first_line; // line 0 after switching on: mode 0 instead of 2
+    uint8_t first_frame; // picture after switching on stays blank
+    uint8_t drawn_line; // lines below this one are done in this frame
+    uint8_t drawn_x; // and so many pixels of that line
+    uint8_t line_begun; // and the start of that line was seen
+    int32_t frame_t; // time of line 0, dot 0 of the frame that is being shown
+    int32_t vblank_event, frame_event, stat_event;
+};
+
+struct gb_dma {
+    uint8_t reg; // last value written to FF46
+    uint8_t active; // 1 while bytes are being copied
+    uint8_t n_done;
+    uint16_t source;
+    int32_t start_t; // byte i is copied at start_t + 4 i
+    int32_t pending_t; // a transfer starts here (GB_NEVER when none)
+    uint16_t pending_source;
+};
+
+struct gb_cart {
+    uint8_t ram_on, mode;
+    uint16_t rom_bank; // as written; masks are applied when mapping
+    uint8_t ram_bank;
+    uint8_t rtc[5], rtc_latched[5], rtc_latch; // S M H DL DH; the clock counts machine time
+    int32_t rtc_cycles; // T-cycles into the current RTC second, at the start of the frame
+};
+
+struct gb {
+    // --- saved state ---
+    struct gb_cpu cpu;
+    int32_t now;
+    uint8_t irq_flag, irq_enable; // FF0F (low five bits), FFFF
+    uint8_t buttons; // enum gb_button bits, set = pressed
+    uint8_t p1_select; // bits 4-5 of P1 as written
+    uint8_t sb, sc;
+    int32_t serial_event;
+    struct gb_timer timer;
+    struct gb_ppu ppu;
+    struct gb_dma dma;
+    struct gb_cart cart;
+    uint8_t apu[0x30]; // FF10-FF3F as written
+    uint8_t oam[160];
+    uint8_t hram[128]; // FF80-FFFE
+    uint8_t wram[8192];
+    uint8_t vram[8192];
+    uint8_t cart_ram[GB_CART_RAM_MAX];
+    // --- derived or lent, rebuilt after a load ---
+    int32_t event_t; // the CPU loop looks up when it gets here
+    int32_t draw_from; // frames whose VBlank comes after this are drawn
+    const struct gb_rom *rom;
+    const uint8_t *read_page[16]; // 4 KiB pages that need no thought; NULL = ask gb_read_slow
+    uint8_t *write_page[16];
+    uint8_t *lcd; // two pictures of 160x144 shades, lent by the caller, or NULL
+    uint8_t picture; // which of obs[] is complete
+    uint8_t picture_blank; // LCD off, or the first frame after switching on: shade 0 everywhere
+    uint8_t line[GB_LCD_WIDTH]; // the line being drawn, in shades
+    uint8_t obs[2][GB_OBS_BYTES]; // complete picture, and the one being drawn
+};
+
+#endif

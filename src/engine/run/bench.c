@@ -1,0 +1,165 @@
+// Benchmarks of the world-model update and of the emulator.
+#define _GNU_SOURCE
+#include "engine/run/bench.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/philox.h"
+#include "base/pool.h"
+#include "emu/gb.h"
+#include "emu/gb_action.h"
+#include "engine/algo/dreamer_v3/world_model.h"
+#include "engine/env/builtin.h"
+
+enum { WARM_UP = 3, EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20 };
+
+static int all_cpus(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+// ---- world model
+
+// Random pictures, actions and rewards, as the peer's benchmark feeds itself.
+static void fill_batch(const struct wm_batch *b) {
+    uint32_t n = (uint32_t)(b->length * b->batch);
+    for (uint32_t i = 0; i < n * WM_PACKED_BYTES; i += 4) {
+        uint32_t word = rng_u32(0, RNG_TEST, 0, i);
+        memcpy(b->packed + i, &word, 4);
+    }
+    memset(b->prev_actions, 0, (size_t)n * (size_t)b->n_actions * sizeof *b->prev_actions);
+    for (uint32_t i = 0; i < n; i++) {
+        b->prev_actions[i * (uint32_t)b->n_actions + rng_below(0, RNG_TEST, 1, i, (uint32_t)b->n_actions)] = 1;
+        b->rewards[i] = (real)(2 * rng_uniform(0, RNG_TEST, 2, i) - 1);
+        b->is_first[i] = 0;
+        b->continues[i] = 1;
+    }
+}
+
+bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r, struct error *e) {
+    struct config config;
+    if (!config_init(&config, o->preset ? o->preset : "tiny", e)) return false;
+    for (int i = 0; i < o->n_settings; i++)
+        if (!config_set(&config, o->settings[i], e)) return false;
+    if (!config_check(&config, e)) return false;
+    *r = (struct bench_train_result){.updates = o->updates > 0 ? o->updates : 40,
+                                     .n_threads = o->n_threads > 0 ? o->n_threads : all_cpus()};
+    struct pool *pool = pool_new(r->n_threads);
+    int64_t t0 = clock_now_ns();
+    struct world_model *wm = wm_new(&(struct wm_opts){.config = &config, .n_actions = 8, .pool = pool});
+    r->build_ms = (double)(clock_now_ns() - t0) * 1e-6;
+    r->n_weights = wm_params(wm)->n_weights;
+    r->n_nodes_slab_bytes = (int64_t)wm_slab_bytes(wm);
+    fill_batch(wm_batch(wm));
+    double *ms = mem_alloc((size_t)r->updates * sizeof *ms);
+    bool fine = true;
+    for (int i = -WARM_UP; i < r->updates && fine; i++) {
+        struct wm_result result;
+        t0 = clock_now_ns();
+        fine = wm_update(wm, &result);
+        if (i >= 0) ms[i] = (double)(clock_now_ns() - t0) * 1e-6;
+    }
+    if (!fine) error_set(e, STATUS_FAILED, "bench train: an update was not finite");
+    qsort(ms, (size_t)r->updates, sizeof *ms, compare_doubles);
+    r->median_ms = ms[r->updates / 2];
+    r->min_ms = ms[0];
+    free(ms);
+    wm_free(wm);
+    pool_free(pool);
+    return fine;
+}
+
+// ---- emulator
+
+struct emu_batch {
+    struct gb *machines;
+    uint8_t (*obs)[1440];
+    int64_t step, steps;
+    int draw;                                   // 0 none, 1 last, 2 all
+    const struct gb_action_codec *codec;
+};
+
+static void run_machine(void *ctx, int n) {
+    struct emu_batch *b = ctx;
+    struct gb *m = &b->machines[n];
+    for (int64_t s = 0; s < b->steps; s++) {
+        uint32_t a = rng_below(1, RNG_TEST, (uint64_t)(b->step + s), (uint32_t)n, (uint32_t)b->codec->n_actions);
+        if (b->draw == 1) {
+            gb_step(m, b->codec->buttons[a], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER, b->obs[n]);
+            continue;
+        }
+        for (int f = 0; f < GB_FRAMES_PER_STEP; f++) {
+            gb_set_buttons(m, f < GB_RELEASE_AFTER ? b->codec->buttons[a] : 0);
+            gb_run_frame(m, b->draw == 2);
+        }
+    }
+}
+
+static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t **owned, struct error *e) {
+    const uint8_t *data;
+    size_t n;
+    const char *name = o->rom_path;
+    if (o->rom_path) {
+        if (!file_read(o->rom_path, MAX_ROM_BYTES, owned, &n, e)) return false;
+        data = *owned;
+    } else {
+        const struct builtin_task *task = builtin_task_find(name = o->task ? o->task : "sprites");
+        if (!task) return error_set(e, STATUS_USAGE, "--task %s: no such task", o->task);
+        data = task->rom;
+        n = task->rom_bytes;
+    }
+    char message[300];
+    if (gb_rom_parse(rom, data, n, message, sizeof message)) return true;
+    return error_set(e, STATUS_FAILED, "ROM %s: %s", name, message);
+}
+
+bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struct error *e) {
+    static const char *const draws[] = {"none", "last", "all"};
+    struct emu_batch b = {.draw = 1, .codec = gb_action_codec_find("pokemonred_puffer_v0")};
+    if (o->draw) {
+        b.draw = -1;
+        for (int i = 0; i < 3; i++)
+            if (strcmp(o->draw, draws[i]) == 0) b.draw = i;
+        if (b.draw < 0) return error_set(e, STATUS_USAGE, "--draw %s: give all, last or none", o->draw);
+    }
+    struct gb_rom rom;
+    uint8_t *owned = NULL;
+    if (!open_rom(o, &rom, &owned, e)) {
+        free(owned);
+        return false;
+    }
+    *r = (struct bench_emu_result){.n_envs = o->n_envs > 0 ? o->n_envs : 1, .n_threads = o->n_threads > 0 ? o->n_threads : 1};
+    size_t bytes = (size_t)r->n_envs * sizeof *b.machines;
+    b.machines = mem_slab_alloc(bytes);
+    b.obs = mem_alloc((size_t)r->n_envs * sizeof *b.obs);
+    for (int n = 0; n < r->n_envs; n++) gb_reset(&b.machines[n], &rom);
+    struct pool *pool = pool_new(r->n_threads);
+    int64_t steps = o->steps > 0 ? o->steps : 250, per_repetition = steps / EMU_REPETITIONS > 0 ? steps / EMU_REPETITIONS : 1;
+    r->seconds = INFINITY;
+    for (int i = -1; i < EMU_REPETITIONS; i++) {
+        b.steps = i < 0 ? EMU_WARM_STEPS : per_repetition;
+        int64_t t0 = clock_now_ns();
+        pool_run(pool, r->n_envs, run_machine, &b);
+        double seconds = (double)(clock_now_ns() - t0) * 1e-9;
+        b.step += b.steps;
+        if (i >= 0 && seconds < r->seconds) r->seconds = seconds;
+    }
+    r->frames = per_repetition * r->n_envs * GB_FRAMES_PER_STEP;
+    r->frames_per_second = (double)r->frames / r->seconds;
+    pool_free(pool);
+    free(b.obs);
+    mem_slab_free(b.machines, bytes);
+    free(owned);
+    return true;
+}

@@ -1,0 +1,94 @@
+// What the worker's own files share: one run's state. Only the worker thread touches it while it runs.
+#ifndef RUN_WORKER_INTERNAL_H
+#define RUN_WORKER_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/pool.h"
+#include "engine/algo/config.h"
+#include "engine/algo/dreamer_v3/world_model.h"
+#include "engine/algo/ratio.h"
+#include "engine/data/replay.h"
+#include "engine/data/session.h"
+#include "engine/env/env.h"
+#include "engine/run/worker.h"
+
+enum { MEDIA_MAX_SNAPSHOTS = 48 };
+
+// Pictures kept along the way for the strip and the video at the end.
+struct media_snapshot {
+    int64_t opt_steps;
+    uint8_t real[FEED_PIXELS], reconstruction[FEED_PIXELS], error[FEED_PIXELS];
+};
+
+// Sums since the last record.
+struct episode_sums {
+    int64_t n, n_truncated;
+    double return_sum, length_sum;
+};
+
+// Means and peaks that the summary and the gate need; O(1) per update.
+struct run_statistics {
+    double first_obs_nll, obs_window[20];           // the last updates' losses, a ring
+    int64_t n_updates;
+    double worst_entropy_gap;                       // over the second half of the planned updates
+    bool all_finite;
+    float *update_ms;                               // [update_ms_capacity]: the newest, for the median
+    int n_update_ms;
+};
+
+struct worker {
+    struct run_opts opts;                           // texts belong to the caller until worker_free
+    struct config config;
+    struct feed *feed;
+    struct pool *pool;
+    uint8_t *rom;                                   // owned when it came from a file
+    size_t rom_bytes;
+    const uint8_t *rom_data;
+    char rom_name[64], rom_sha256[65];
+    struct env *env;
+    struct replay *replay;
+    struct world_model *wm;
+    struct session *session;                        // NULL: no files
+    struct ratio ratio;
+    int constant_action;
+    int64_t policy_steps, env_ticks, backlog;
+    // per environment
+    uint8_t *needs_reset, *mask;
+    int32_t *actions;
+    uint8_t **obs;
+    struct env_step_result *results;
+    double *episode_return;
+    int64_t *episode_length;
+    struct episode_sums episodes;
+    struct run_statistics statistics;
+    struct media_snapshot *snapshots;
+    int n_snapshots;
+    int64_t next_snapshot;
+    // clocks
+    int64_t start_ns, pictures_ns, status_ns, env_ns, sample_ns, update_ns;
+    int64_t rate_ns, rate_opt_steps, rate_policy_steps;
+    float sps, train_sps, last_update_ms, last_env_ms, last_sample_ms;
+    int n_threads;
+    enum feed_phase phase;
+    pthread_t thread;
+    bool started;
+    enum status status;
+    struct error error;
+};
+
+// worker_setup.c
+bool worker_configure(struct worker *w, struct error *e);        // options -> config, ROM, sizes
+bool worker_build(struct worker *w, struct error *e);            // environments, replay, model
+bool worker_open_session(struct worker *w, struct error *e);
+
+// worker_report.c
+void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message);
+bool worker_record(struct worker *w, const struct wm_result *result, struct error *e);   // after an update
+void worker_publish_pictures(struct worker *w);
+void worker_take_snapshot(struct worker *w);                     // when one is due
+bool worker_write_media(struct worker *w, struct error *e);      // plot, strip, video
+bool worker_checkpoint(struct worker *w, struct error *e);
+void worker_write_failure(struct worker *w, const struct wm_result *result);
+
+#endif

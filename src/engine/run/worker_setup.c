@@ -1,0 +1,129 @@
+// Worker setup: options and files become a config, environments, a replay ring, a model and a session.
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/version.h"
+#include "engine/env/builtin.h"
+#include "engine/env/gameboy.h"
+#include "engine/run/worker_internal.h"
+
+enum { MAX_ROM_BYTES = 8 << 20, MAX_THREADS = 64, UPDATE_MS_CAPACITY = 1 << 16 };
+
+static int usable_cpus(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+}
+
+// An option that has one value in this version: what is asked for, and what there is.
+static bool only(const char *option, const char *given, const char *allowed, const char *why, struct error *e) {
+    if (!given || strcmp(given, allowed) == 0) return true;
+    return error_set(e, STATUS_USAGE, "%s %s: %s; use %s %s", option, given, why, option, allowed);
+}
+
+static bool check_options(const struct run_opts *o, struct error *e) {
+    if (!only("--algo", o->algo, "dreamer_v3", "no such algorithm in this version", e)) return false;
+    if (!only("--mode", o->mode, "standing_still", "this version trains the world model without an actor", e)) return false;
+    if (o->device && strcmp(o->device, "cuda") == 0)
+        return error_set(e, STATUS_FAILED, "--device cuda: this version has no CUDA backend; use --device cpu");
+    if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0)
+        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu", o->device);
+    if (o->task && o->rom_path) return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
+    if (o->n_threads > MAX_THREADS) return error_set(e, STATUS_USAGE, "--threads %d: at most %d", o->n_threads, MAX_THREADS);
+    return true;
+}
+
+static bool load_config(struct worker *w, struct error *e) {
+    const struct run_opts *o = &w->opts;
+    char seed[64];
+    if (!config_init(&w->config, o->preset ? o->preset : "tiny", e)) return false;
+    snprintf(seed, sizeof seed, "seed=%s", o->seed ? o->seed : "");
+    if (o->seed && !config_set(&w->config, seed, e)) return false;
+    for (int i = 0; i < o->n_settings; i++)
+        if (!config_set(&w->config, o->settings[i], e)) return false;
+    return config_check(&w->config, e);
+}
+
+// The task's name in messages and in the session's name: a ROM file's name without folder and ending.
+static void name_rom(struct worker *w, const char *path) {
+    const char *base = path_base(path);
+    snprintf(w->rom_name, sizeof w->rom_name, "%.48s", base);
+    char *dot = strrchr(w->rom_name, '.');
+    if (dot && dot != w->rom_name) *dot = 0;
+}
+
+static bool load_rom(struct worker *w, struct error *e) {
+    if (w->opts.rom_path) {
+        if (!file_read(w->opts.rom_path, MAX_ROM_BYTES, &w->rom, &w->rom_bytes, e)) return false;
+        w->rom_data = w->rom;
+        name_rom(w, w->opts.rom_path);
+    } else {
+        const char *name = w->opts.task ? w->opts.task : "sprites";
+        const struct builtin_task *task = builtin_task_find(name);
+        char known[200];
+        builtin_task_names(known, sizeof known);
+        if (!task) return error_set(e, STATUS_USAGE, "--task %s: no such task; known: %s (or --rom FILE)", name, known);
+        w->rom_data = task->rom;
+        w->rom_bytes = task->rom_bytes;
+        snprintf(w->rom_name, sizeof w->rom_name, "%s", task->name);
+    }
+    sha256_hex(w->rom_data, w->rom_bytes, w->rom_sha256);
+    return true;
+}
+
+bool worker_configure(struct worker *w, struct error *e) {
+    if (!check_options(&w->opts, e) || !load_config(w, e) || !load_rom(w, e)) return false;
+    w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : usable_cpus();
+    w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
+    w->statistics.update_ms = mem_alloc(UPDATE_MS_CAPACITY * sizeof(float));
+    w->snapshots = mem_alloc(MEDIA_MAX_SNAPSHOTS * sizeof *w->snapshots);
+    return true;
+}
+
+static bool make_environments(struct worker *w, struct error *e) {
+    char codec[64];
+    snprintf(codec, sizeof codec, "pokemonred_puffer_%s", w->config.action_codec);
+    struct env_gameboy_opts opts = {
+        .rom = w->rom_data, .rom_bytes = w->rom_bytes, .rom_name = w->opts.rom_path ? w->opts.rom_path : w->rom_name,
+        .action_codec = codec, .n_envs = (int)w->config.num_envs,
+        .max_episode_steps = (int)w->config.max_episode_steps, .pool = w->pool};
+    w->env = env_gameboy_new(&opts, e);
+    if (!w->env) return false;
+    for (int a = 0; a < w->env->n_actions; a++)
+        if (strcmp(w->env->action_names[a], w->config.constant_action) == 0) {
+            w->constant_action = a;
+            return true;
+        }
+    return error_set(e, STATUS_USAGE, "env.constant_action=%s: codec %s has no such action; choose another codec or action",
+                     w->config.constant_action, w->config.action_codec);
+}
+
+bool worker_build(struct worker *w, struct error *e) {
+    w->pool = pool_new(w->n_threads);
+    if (!make_environments(w, e)) return false;
+    size_t n = (size_t)w->env->n_envs;
+    struct replay_opts replay = {.rows = w->config.buffer_size / w->env->n_envs, .n_envs = w->env->n_envs,
+                                 .n_actions = w->env->n_actions};
+    w->replay = replay_new(&replay, e);
+    if (!w->replay) return false;
+    w->wm = wm_new(&(struct wm_opts){.config = &w->config, .n_actions = w->env->n_actions, .pool = w->pool,
+                                     .zero_latent = w->opts.zero_latent});
+    w->needs_reset = mem_alloc(n);
+    memset(w->needs_reset, 1, n);
+    w->mask = mem_alloc(n);
+    w->actions = mem_alloc(n * sizeof *w->actions);
+    w->obs = mem_alloc(n * sizeof *w->obs);
+    w->results = mem_alloc(n * sizeof *w->results);
+    w->episode_return = mem_alloc(n * sizeof *w->episode_return);
+    w->episode_length = mem_alloc(n * sizeof *w->episode_length);
+    log_write(LOG_INFO, "%s: world model %s, %lld parameters, %d threads, kernels %s", w->rom_name, w->config.preset,
+              (long long)wm_params(w->wm)->n_weights, w->n_threads, cpu_kernels_name());
+    return true;
+}

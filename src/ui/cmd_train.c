@@ -1,0 +1,237 @@
+// workbench train and the gate: options to a worker, then the dashboard, or progress lines without a screen.
+#define _GNU_SOURCE
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "engine/run/gate.h"
+#include "engine/run/worker.h"
+#include "ui/cli.h"
+#ifndef WORKBENCH_HEADLESS
+#include "ui/dashboard.h"
+#include "ui/window.h"
+#endif
+
+enum { DEFAULT_HEADLESS_UPDATES = 1500 };
+
+static void fill_options(struct run_opts *o, const struct cli *cli) {
+    *o = (struct run_opts){.algo = cli->algo,
+                           .task = cli->task,
+                           .rom_path = cli->rom,
+                           .mode = cli->mode,
+                           .preset = cli->preset,
+                           .device = cli->device,
+                           .n_threads = (int)(cli->threads > 1000 ? 1000 : cli->threads),
+                           .updates = cli->updates,
+                           .env_steps = cli->env_steps,
+                           .minutes = cli->minutes,
+                           .seed = cli->seed,
+                           .tag = cli->output_tag,
+                           .sessions_dir = cli->sessions,
+                           .no_session = cli->no_session,
+                           .no_media = cli->no_session,
+                           .settings = cli->settings,
+                           .n_settings = cli->n_settings,
+                           .zero_latent = cli->zero_latent};
+}
+
+// ---- headless
+
+static struct control *stop_target;
+static void on_stop_signal(int signal_number) {
+    (void)signal_number;
+    control_stop(stop_target);
+}
+
+static void catch_stop_signals(struct control *c, bool keep_running) {
+    stop_target = c;
+    struct sigaction stop = {.sa_handler = on_stop_signal}, ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGHUP, keep_running ? &ignore : &stop, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static void progress_line(struct feed *feed, const struct feed_status *s) {
+    int64_t n = feed_n_records(feed);
+    if (n == 0) {
+        fprintf(stderr, "%s: env step %lld\n", feed_phase_names[s->phase], (long long)s->env_steps);
+        return;
+    }
+    const struct record *first = feed_record(feed, 0), *last = feed_record(feed, n - 1);
+    double a = (double)first->value[METRIC_OBS_NLL], b = (double)last->value[METRIC_OBS_NLL];
+    char target[32] = "";
+    if (s->target_opt_steps > 0) snprintf(target, sizeof target, "/%lld", (long long)s->target_opt_steps);
+    fprintf(stderr, "update %lld%s  observation loss %.1f (%+.1f %%)  kl %.2f  entropy ratio %.2f  %.1f updates/s\n",
+            (long long)last->opt_steps, target, b, a > 0 ? 100 * (b - a) / a : 0,
+            (double)last->value[METRIC_KL_DYN], (double)last->value[METRIC_ENTROPY_RATIO], (double)s->train_sps);
+}
+
+static void print_summary(const struct worker *w, enum status status, const struct error *e, bool json) {
+    struct worker_summary s;
+    worker_summary(w, &s);
+    double fall = s.first_obs_nll > 0 ? 100 * (1 - s.last_obs_nll / s.first_obs_nll) : 0;
+    if (!json) {
+        printf("%s: %lld updates, %lld policy steps in %.1f s; observation loss %.1f -> %.1f (-%.1f %%)%s%s\n",
+               status == STATUS_OK ? "done" : "failed", (long long)s.opt_steps, (long long)s.env_steps, s.wall_s,
+               s.first_obs_nll, s.last_obs_nll, fall, s.session[0] ? "; session " : "", s.session);
+        return;
+    }
+    cJSON *o = cJSON_CreateObject();
+    json_add_string(o, "status", status == STATUS_OK ? "done" : "failed");
+    if (status != STATUS_OK) json_add_string(o, "error", e->message);
+    json_add_count(o, "opt_steps", s.opt_steps);
+    json_add_count(o, "env_steps", s.env_steps);
+    json_add_double(o, "wall_s", s.wall_s);
+    json_add_double(o, "update_ms", s.update_ms);
+    json_add_double(o, "first_obs_nll", s.first_obs_nll);
+    json_add_double(o, "last_obs_nll", s.last_obs_nll);
+    json_add_double(o, "obs_nll_fall_percent", fall);
+    json_add_double(o, "mean_picture_loss", s.mean_picture_loss);
+    json_add_double(o, "obs_nll_vs_mean_picture", s.mean_picture_loss > 0 ? s.last_obs_nll / s.mean_picture_loss : NAN);
+    json_add_double(o, "worst_entropy_gap", s.worst_entropy_gap);
+    json_add_bool(o, "all_finite", s.all_finite);
+    json_add_string(o, "session", s.session);
+    char *text = cJSON_Print(o);
+    puts(text);
+    free(text);
+    cJSON_Delete(o);
+}
+
+static bool worker_ended(const struct feed_status *s) { return s->phase == PHASE_DONE || s->phase == PHASE_FAILED; }
+
+static enum status run_headless(const struct cli *cli, struct run_opts *opts, struct error *e) {
+    if (opts->updates == 0 && opts->env_steps == 0 && opts->minutes == 0) {
+        opts->updates = DEFAULT_HEADLESS_UPDATES;
+        fprintf(stderr, "workbench: %d updates (--updates, --env-steps or --minutes changes that)\n", DEFAULT_HEADLESS_UPDATES);
+    }
+    struct feed *feed = feed_new(0);
+    log_to_stderr(true);
+    catch_stop_signals(feed_control(feed), cli->keep_running);
+    struct worker *w = worker_new(opts, feed, e);
+    if (!w) {
+        feed_free(feed);
+        return e->status;
+    }
+    worker_start(w);
+    int64_t last_line = clock_now_ns(), shown = -1;
+    for (const struct feed_status *s = feed_status(feed); !worker_ended(s); s = feed_status(feed)) {
+        clock_sleep_ns(20000000);
+        if (clock_now_ns() - last_line < 2000000000) continue;
+        last_line = clock_now_ns();
+        if (s->opt_steps != shown) progress_line(feed, s);
+        shown = s->opt_steps;
+    }
+    enum status status = worker_join(w, e);
+    print_summary(w, status, e, cli->json);
+    worker_free(w);
+    feed_free(feed);
+    return status;
+}
+
+// ---- dashboard
+
+#ifndef WORKBENCH_HEADLESS
+struct window_host {
+    struct window *window;
+    struct feed *feed;
+};
+
+static const char *toggle_window(void *ctx) {
+    static struct error e;
+    struct window_host *h = ctx;
+    if (h->window) {
+        window_close(h->window);
+        h->window = NULL;
+        return NULL;
+    }
+    h->window = window_open(&(struct window_opts){.control = feed_control(h->feed)}, &e);
+    return h->window ? NULL : e.message;
+}
+
+static void turn_window(void *ctx, const struct feed_pictures *pictures, const struct feed_status *status) {
+    struct window_host *h = ctx;
+    if (!h->window || window_turn(h->window, pictures, status)) return;
+    window_close(h->window);
+    h->window = NULL;
+}
+
+static enum status run_dashboard(const struct cli *cli, const struct run_opts *opts, struct error *e) {
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(opts, feed, e);
+    if (!w) {
+        feed_free(feed);
+        return e->status;
+    }
+    struct window_host host = {.feed = feed};
+    struct dashboard_opts screen = {.feed = feed, .no_color = cli->no_color, .ascii = cli->ascii, .script = cli->script,
+                                    .tick = turn_window, .tick_ctx = &host, .toggle_window = toggle_window,
+                                    .keep_running = cli->keep_running};
+    if (cli->window) {
+        const char *why = toggle_window(&host);
+        if (why) log_write(LOG_WARN, "%s", why);
+    }
+    worker_start(w);
+    struct error screen_error = {0};
+    enum dashboard_end end = dashboard_run(&screen, &screen_error);
+    window_close(host.window);
+    if (end == DASHBOARD_HANGUP && cli->keep_running) {
+        log_to_stderr(false);
+    } else {
+        control_stop(feed_control(feed));
+    }
+    enum status status = worker_join(w, e);
+    if (end == DASHBOARD_ERROR) {
+        *e = screen_error;
+        status = screen_error.status;
+    } else if (end != DASHBOARD_HANGUP) {
+        print_summary(w, status, e, cli->json);
+    }
+    worker_free(w);
+    feed_free(feed);
+    return status;
+}
+#endif
+
+static int run_gate(const struct cli *cli) {
+    struct error e = {0};
+    struct gate_opts opts = {.kind = cli->gate, .golden_dir = cli->golden, .out_path = cli->out,
+                             .n_threads = (int)cli->threads, .settings = cli->settings, .n_settings = cli->n_settings,
+                             .zero_latent = cli->zero_latent, .json = cli->json};
+    enum status status = gate_run(&opts, stdout, &e);
+    return e.message[0] ? cli_fail(&e) : (int)status;
+}
+
+int cmd_train(const struct cli *cli) {
+    if (cli->n_words) {
+        fprintf(stderr, "workbench: train %s: not understood; settings are written key=value\n", cli->words[0]);
+        return STATUS_USAGE;
+    }
+    if (cli->gate) return run_gate(cli);
+    struct run_opts opts;
+    struct error e = {0};
+    fill_options(&opts, cli);
+    bool headless = cli->headless;
+#ifdef WORKBENCH_HEADLESS
+    headless = true;
+#endif
+    if (!headless && !isatty(STDOUT_FILENO)) {
+        fprintf(stderr, "workbench: stdout is no terminal: running headless\n");
+        headless = true;
+    }
+    enum status status;
+#ifdef WORKBENCH_HEADLESS
+    status = run_headless(cli, &opts, &e);
+#else
+    status = headless ? run_headless(cli, &opts, &e) : run_dashboard(cli, &opts, &e);
+#endif
+    return status == STATUS_OK ? 0 : cli_fail(&e);
+}

@@ -1,0 +1,215 @@
+// Window (SDL2): opens, follows events, shows the drawing at an integer zoom.
+#include "ui/window.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ui/window_draw.h"
+
+enum { DEFAULT_ZOOM = 3, FONT_POINTS = 12, ROLLOUT_FRAME_NS = 250000000, TITLE_SIZE = 160 };
+static const char font_path[] = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";  // Debian's fonts-dejavu-core
+
+const char window_keys_help[] = "space\tpause or go on with training\n"
+                                ", .\tprevious, next frame of the rollout\n"
+                                "< >\tfirst, last frame\n"
+                                "r\tplay the rollout again\n"
+                                "u\tone update while paused\n"
+                                "+ -\tzoom\n"
+                                "p\tpalette\n"
+                                "s\tsave the picture as PNG\n"
+                                "q\tclose the window\n";
+
+struct window {
+    struct window_opts opts;
+    SDL_Window *sdl;
+    SDL_Renderer *renderer;
+    SDL_Texture *texture;
+    SDL_Surface *surface;
+    struct window_view view;
+    bool playing, open, dirty;
+    int64_t frame_since_ns, shown_opt_steps;
+    enum feed_phase shown_phase;
+    char title[TITLE_SIZE];
+};
+
+static bool resize_surface(struct window *w, struct error *e) {
+    int width, height;
+    window_draw_size(w->view.zoom, &width, &height);
+    SDL_FreeSurface(w->surface);
+    if (w->texture) SDL_DestroyTexture(w->texture);
+    w->surface = SDL_CreateRGBSurfaceWithFormat(0, width, height, 24, SDL_PIXELFORMAT_RGB24);
+    w->texture = SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB24, SDL_TEXTUREACCESS_STREAMING, width, height);
+    w->dirty = true;
+    if (!w->surface || !w->texture) return error_set(e, STATUS_FAILED, "window: %s", SDL_GetError());
+    return true;
+}
+
+static void set_zoom(struct window *w, int zoom, bool resize_window) {
+    if (zoom < 1) zoom = 1;
+    if (zoom > WINDOW_MAX_ZOOM) zoom = WINDOW_MAX_ZOOM;
+    if (zoom == w->view.zoom) return;
+    w->view.zoom = zoom;
+    if (!resize_surface(w, NULL)) {
+        w->open = false;
+        return;
+    }
+    if (resize_window) SDL_SetWindowSize(w->sdl, w->surface->w, w->surface->h);
+}
+
+// The largest zoom whose drawing fits; the rest of the window stays empty.
+static void fit_zoom(struct window *w, int width, int height) {
+    int zoom = 1, need_w, need_h;
+    while (zoom < WINDOW_MAX_ZOOM) {
+        window_draw_size(zoom + 1, &need_w, &need_h);
+        if (need_w > width || need_h > height) break;
+        zoom++;
+    }
+    set_zoom(w, zoom, false);
+    w->dirty = true;
+}
+
+struct window *window_open(const struct window_opts *opts, struct error *e) {
+    SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");  // ours restore the terminal and write a checkpoint
+    if (SDL_Init(SDL_INIT_VIDEO) != 0) {
+        error_set(e, STATUS_FAILED, "no window: %s; the terminal shows the pictures", SDL_GetError());
+        return NULL;
+    }
+    const char *driver = SDL_GetCurrentVideoDriver(), *asked = getenv("SDL_VIDEODRIVER");
+    // Without a display SDL silently opens a window that nobody sees.
+    if (!asked && driver && (strcmp(driver, "offscreen") == 0 || strcmp(driver, "dummy") == 0)) {
+        SDL_Quit();
+        error_set(e, STATUS_FAILED, "no window: no display (DISPLAY and WAYLAND_DISPLAY are not set); the terminal shows the pictures");
+        return NULL;
+    }
+    struct window *w = mem_alloc(sizeof *w);
+    w->opts = *opts;
+    w->view.zoom = opts->zoom > 0 ? opts->zoom : DEFAULT_ZOOM;
+    w->playing = w->open = true;
+    w->shown_opt_steps = -1;
+    int width, height;
+    window_draw_size(w->view.zoom, &width, &height);
+    w->sdl = SDL_CreateWindow("workbench", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, width, height, SDL_WINDOW_RESIZABLE);
+    w->renderer = w->sdl ? SDL_CreateRenderer(w->sdl, -1, SDL_RENDERER_SOFTWARE) : NULL;
+    if (!w->renderer || !resize_surface(w, NULL)) {
+        error_set(e, STATUS_FAILED, "no window: %s; the terminal shows the pictures", SDL_GetError());
+        window_close(w);
+        return NULL;
+    }
+    if (TTF_Init() != 0 || !(w->view.font = TTF_OpenFont(font_path, FONT_POINTS)))
+        log_write(LOG_WARN, "window: no labels: font %s is missing (package fonts-dejavu-core)", font_path);
+    return w;
+}
+
+void window_close(struct window *w) {
+    if (!w) return;
+    if (w->view.font) TTF_CloseFont(w->view.font);
+    if (TTF_WasInit()) TTF_Quit();
+    SDL_FreeSurface(w->surface);
+    if (w->texture) SDL_DestroyTexture(w->texture);
+    if (w->renderer) SDL_DestroyRenderer(w->renderer);
+    if (w->sdl) SDL_DestroyWindow(w->sdl);
+    SDL_Quit();
+    free(w);
+}
+
+static void go_to_frame(struct window *w, int frame) {
+    w->view.frame = frame < 0 ? 0 : frame >= FEED_ROLLOUT ? FEED_ROLLOUT - 1 : frame;
+    w->playing = false;
+}
+
+static void save(struct window *w) {
+    char path[64];
+    snprintf(path, sizeof path, "workbench-%09lld.png", (long long)w->shown_opt_steps);
+    struct error e = {0};
+    if (window_save_png(w, path, &e)) log_write(LOG_INFO, "window: saved %s", path);
+    else log_write(LOG_WARN, "%s", e.message);
+}
+
+static void on_text(struct window *w, char key) {
+    struct control *c = w->opts.control;
+    switch (key) {
+    case ' ': if (c) control_pause(c, !control_is_paused(c)); break;
+    case 'u': if (c && control_is_paused(c)) control_single_update(c); break;
+    case ',': go_to_frame(w, w->view.frame - 1); break;
+    case '.': go_to_frame(w, w->view.frame + 1); break;
+    case '<': go_to_frame(w, 0); break;
+    case '>': go_to_frame(w, FEED_ROLLOUT - 1); break;
+    case 'r': w->playing = true; break;
+    case '+': case '=': set_zoom(w, w->view.zoom + 1, true); break;
+    case '-': set_zoom(w, w->view.zoom - 1, true); break;
+    case 'p': w->view.palette = (w->view.palette + 1) % PALETTE_COUNT; break;
+    case 's': save(w); break;
+    case 'q': w->open = false; break;
+    default: return;
+    }
+    w->dirty = true;
+}
+
+static void poll_events(struct window *w) {
+    SDL_Event event;
+    while (SDL_PollEvent(&event)) {
+        switch (event.type) {
+        case SDL_QUIT: w->open = false; break;
+        case SDL_TEXTINPUT: on_text(w, event.text.text[0]); break;
+        case SDL_KEYDOWN:
+            if (event.key.keysym.sym == SDLK_ESCAPE) w->open = false;
+            if (event.key.keysym.sym == SDLK_LEFT) on_text(w, ',');
+            if (event.key.keysym.sym == SDLK_RIGHT) on_text(w, '.');
+            break;
+        case SDL_WINDOWEVENT:
+            if (event.window.event == SDL_WINDOWEVENT_SIZE_CHANGED) fit_zoom(w, event.window.data1, event.window.data2);
+            w->dirty = true;
+            break;
+        default: break;
+        }
+    }
+}
+
+static void advance_rollout(struct window *w, const struct feed_pictures *p) {
+    int64_t now = clock_now_ns();
+    if (!w->playing || w->view.paused || !p || p->n_rollout == 0 || now - w->frame_since_ns < ROLLOUT_FRAME_NS) return;
+    w->frame_since_ns = now;
+    w->view.frame = (w->view.frame + 1) % p->n_rollout;
+    w->dirty = true;
+}
+
+static void present(struct window *w) {
+    int width, height;
+    SDL_GetRendererOutputSize(w->renderer, &width, &height);
+    SDL_UpdateTexture(w->texture, NULL, w->surface->pixels, w->surface->pitch);
+    SDL_SetRenderDrawColor(w->renderer, 22, 24, 28, 255);
+    SDL_RenderClear(w->renderer);
+    SDL_Rect to = {(width - w->surface->w) / 2, (height - w->surface->h) / 2, w->surface->w, w->surface->h};
+    if (to.x < 0) to.x = 0;
+    if (to.y < 0) to.y = 0;
+    SDL_RenderCopy(w->renderer, w->texture, NULL, &to);
+    SDL_RenderPresent(w->renderer);
+}
+
+bool window_turn(struct window *w, const struct feed_pictures *p, const struct feed_status *status) {
+    poll_events(w);
+    if (!w->open) return false;
+    bool paused = status->phase == PHASE_PAUSED;
+    if (p && p->opt_steps != w->shown_opt_steps) {
+        w->shown_opt_steps = p->opt_steps;
+        w->dirty = true;
+    }
+    if (paused != w->view.paused || status->phase != w->shown_phase) {
+        w->view.paused = paused;
+        w->shown_phase = status->phase;
+        w->dirty = true;
+    }
+    advance_rollout(w, p);
+    if (!w->dirty) return true;
+    w->dirty = false;
+    window_draw(w->surface, &w->view, p, status);
+    char title[TITLE_SIZE];
+    snprintf(title, sizeof title, "workbench: %s, %s", status->task, feed_phase_names[status->phase]);
+    if (strcmp(title, w->title) != 0) SDL_SetWindowTitle(w->sdl, strcpy(w->title, title));
+    present(w);
+    return true;
+}
