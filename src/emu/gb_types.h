@@ -16,14 +16,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifndef HD // base/hd.h may have said it already
 #ifdef __CUDACC__
-#define HD static __host__ __device__ inline
 #define HD_COLD static __host__ __device__ __noinline__
 #define GB_TABLE static __device__ const
 #else
-#define HD static inline
 #define HD_COLD static __attribute__((noinline, unused))
+#endif
+#ifndef HD // base/hd.h may have said it already
+#ifdef __CUDACC__
+#define HD static __host__ __device__ inline
+#else
+#define HD static inline
 #endif
 #endif
 
