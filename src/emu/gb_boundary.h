@@ -1,0 +1,93 @@
+// gb_boundary.h - what happens between two instructions: events, EI's delay, HALT, interrupts.
+#ifndef GB_BOUNDARY_H
+#define GB_BOUNDARY_H
+
+#include "gb_bus.h"
+#include "gb_cpu_verdict.h"
+
+// Takes the most urgent interrupt: five M-cycles. IE and IF are looked at after the first push, which
+// may hit IE itself; if nothing is left then, the CPU goes to 0000 (mooneye ie_push).
+HD void gb_dispatch(struct gb *m)
+{
+    struct gb_cpu *cpu = &m->cpu;
+    cpu->ime = 0;
+    gb_write(m, --cpu->sp, (uint8_t)(cpu->pc >> 8), m->now + 8);
+    uint8_t enabled = m->irq_enable;
+    gb_write(m, --cpu->sp, (uint8_t)cpu->pc, m->now + 12);
+    gb_catch_up(m, m->now + 12);
+    uint8_t pending = enabled & m->irq_flag & 0x1f;
+    cpu->pc = 0;
+    for (int i = 0; i < 5; i++) {
+        if (!(pending >> i & 1)) continue;
+        m->irq_flag &= (uint8_t)~(1u << i);
+        cpu->pc = (uint16_t)(0x40 + 8 * i);
+        break;
+    }
+    m->now += 20;
+}
+
+// Halted without a pending interrupt: on to the next event, or the end of the frame.
+HD void gb_sleep(struct gb *m)
+{
+    int32_t next = GB_FRAME_CYCLES, event;
+    if ((event = gb_timer_event(m)) < next) next = event;
+    if ((event = gb_ppu_event(m)) < next) next = event;
+    if ((event = gb_dma_event(m)) < next) next = event;
+    if (m->serial_event < next) next = m->serial_event;
+    m->now += (next - m->now + 3) & ~3; // the CPU wakes on its own four-cycle grid
+}
+
+HD void gb_halt_begins(struct gb *m, bool pending, bool after_ei)
+{
+    m->cpu.halt = GB_HALTED;
+    if (!pending) return;
+    if (after_ei) { // EI, HALT: the interrupt returns to the HALT
+        m->cpu.halt = GB_RUNNING;
+        m->cpu.pc--;
+    } else if (!m->cpu.ime) {
+        m->cpu.halt = GB_RUNNING;
+        m->cpu.halt_bug = 1;
+    }
+}
+
+HD void gb_stop_begins(struct gb *m, bool pending)
+{
+    gb_timer_write_div(m, m->now);
+    if (!pending) m->cpu.pc++;
+    if (gb_joypad_lines(m) != 0x0f) m->cpu.halt = GB_RUNNING;
+    else m->cpu.halt = GB_ASLEEP;
+}
+
+HD int gb_boundary(struct gb *m)
+{
+    struct gb_cpu *cpu = &m->cpu;
+    for (;;) {
+        gb_catch_up(m, m->now);
+        if (m->now >= GB_FRAME_CYCLES) return GB_CPU_LEAVE;
+        bool pending = (m->irq_flag & m->irq_enable & 0x1f) != 0, after_ei = cpu->ei_delay == 2;
+        if (after_ei) {
+            cpu->ime = 1;
+            cpu->ei_delay = 0;
+        } else if (cpu->ei_delay) {
+            cpu->ei_delay = 2;
+        }
+        if (cpu->halt) {
+            if (cpu->halt == GB_STOPPED) gb_stop_begins(m, pending);
+            if (cpu->halt == GB_ASLEEP) return GB_CPU_LEAVE;
+            if (cpu->halt == GB_HALT_JUST) gb_halt_begins(m, pending, after_ei);
+            if (cpu->halt == GB_HALTED && pending) cpu->halt = GB_RUNNING;
+            if (cpu->halt) {
+                gb_sleep(m);
+                continue;
+            }
+        }
+        if (!pending || !cpu->ime) break;
+        gb_dispatch(m);
+    }
+    gb_plan(m);
+    if (!cpu->halt_bug) return GB_CPU_GO;
+    cpu->halt_bug = 0;
+    return GB_CPU_GO_AGAIN;
+}
+
+#endif

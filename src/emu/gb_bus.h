@@ -1,0 +1,101 @@
+// gb_bus.h - the memory map: one test for a page pointer, then the slow way.
+//
+//   0000 ROM  4000 ROM bank  8000 VRAM  A000 cartridge RAM  C000 WRAM  E000 echo
+//   FE00 OAM  FEA0 nothing  FF00 registers  FF80 HRAM  FFFF IE
+//
+// t is the exact time of the access; only the slow way needs it.
+#ifndef GB_BUS_H
+#define GB_BUS_H
+
+#include "gb_io.h"
+
+HD uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
+{
+    gb_catch_up(m, t);
+    gb_plan(m);
+    if (addr < 0xa000) return gb_ppu_blocks_vram(m, t) ? 0xff : m->vram[addr & 0x1fff];
+    if (addr >= 0xfea0) return gb_ppu_blocks_oam(m, t) ? 0xff : 0x00;
+    return m->dma.active || gb_ppu_blocks_oam(m, t) ? 0xff : m->oam[addr - 0xfe00];
+}
+
+HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
+{
+    gb_catch_up(m, t);
+    gb_plan(m);
+    if (addr < 0xa000) {
+        if (gb_ppu_blocks_vram(m, t)) return;
+        gb_draw_to(m, t);
+        m->vram[addr & 0x1fff] = value;
+    } else if (addr < 0xfea0 && !m->dma.active && !gb_ppu_blocks_oam(m, t)) {
+        gb_draw_to(m, t);
+        m->oam[addr - 0xfe00] = value;
+    }
+}
+
+HD_COLD uint8_t gb_read_slow(struct gb *m, uint16_t addr, int32_t t)
+{
+    if (addr >= 0xff80) return addr == 0xffff ? m->irq_enable : m->hram[addr - 0xff80];
+    if (addr >= 0xff00) return gb_io_read(m, (uint8_t)addr, t);
+    if (m->dma.active || m->dma.pending_t <= t) {
+        gb_catch_up(m, t);
+        gb_dma_sync(m, t);
+        gb_plan(m);
+        if (m->dma.active && gb_dma_conflict(m, addr)) return m->oam[m->dma.n_done - 1];
+    }
+    if (addr >= 0xfe00) return gb_read_video(m, addr, t);
+    if (addr >= 0xc000) return m->wram[addr & 0x1fff];
+    if (addr >= 0xa000) return gb_cart_ram_read(m, addr);
+    if (addr >= 0x8000) return gb_read_video(m, addr, t);
+    return gb_cart_rom_read(m, addr);
+}
+
+HD_COLD void gb_write_slow(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
+{
+    if (addr >= 0xff80) {
+        if (addr < 0xffff) {
+            m->hram[addr - 0xff80] = value;
+        } else {
+            m->irq_enable = value;
+            gb_plan(m);
+        }
+        return;
+    }
+    if (addr >= 0xff00) {
+        gb_io_write(m, (uint8_t)addr, value, t);
+        return;
+    }
+    if (m->dma.active || m->dma.pending_t <= t) {
+        gb_catch_up(m, t);
+        gb_dma_sync(m, t);
+        gb_plan(m);
+        if (m->dma.active && gb_dma_conflict(m, addr)) return;
+    }
+    if (addr >= 0xfe00) {
+        gb_write_video(m, addr, value, t);
+    } else if (addr >= 0xc000) {
+        m->wram[addr & 0x1fff] = value;
+    } else if (addr >= 0xa000) {
+        gb_cart_ram_write(m, addr, value);
+    } else if (addr >= 0x8000) {
+        gb_write_video(m, addr, value, t);
+    } else {
+        gb_cart_write(m, addr, value, t);
+        if (!m->dma.active) gb_cart_map(m);
+    }
+}
+
+HD uint8_t gb_read(struct gb *m, uint16_t addr, int32_t t)
+{
+    const uint8_t *page = m->read_page[addr >> 12];
+    if (GB_LIKELY(page != 0)) return page[addr & 0xfff];
+    return gb_read_slow(m, addr, t);
+}
+
+HD void gb_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
+{
+    uint8_t *page = m->write_page[addr >> 12];
+    if (GB_LIKELY(page != 0)) page[addr & 0xfff] = value;
+    else gb_write_slow(m, addr, value, t);
+}
+
+#endif

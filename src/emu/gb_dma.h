@@ -1,0 +1,87 @@
+// gb_dma.h - OAM DMA: 160 bytes, one each M-cycle, from two M-cycles after the write to FF46.
+//
+// While bytes move the CPU has only FF00-FFFF to itself: OAM reads FF, and a read on the bus that
+// DMA is using returns DMA's byte. So all page pointers are taken away for that time, and the bytes
+// are copied up to the present before anything is read or written.
+#ifndef GB_DMA_H
+#define GB_DMA_H
+
+#include "gb_cart.h"
+#include "gb_ppu.h"
+
+enum { GB_DMA_BYTES = 160 };
+
+// All page pointers from the state: the one place that knows who is mapped.
+HD void gb_map(struct gb *m)
+{
+    memset(m->read_page, 0, sizeof m->read_page);
+    memset(m->write_page, 0, sizeof m->write_page);
+    if (m->dma.active) return;
+    gb_cart_map(m);
+    gb_ppu_map_vram(m, gb_ppu_vram_is_free(m));
+    for (int i = 0; i < 2; i++) m->read_page[12 + i] = m->write_page[12 + i] = m->wram + i * 0x1000;
+    m->read_page[14] = m->write_page[14] = m->wram; // echo; F000-FDFF goes the slow way
+}
+
+// A byte as DMA sees it: nothing is blocked, and E000-FFFF is all echo.
+HD uint8_t gb_dma_source_byte(const struct gb *m, uint16_t addr)
+{
+    if (addr < 0x8000) return gb_cart_rom_read(m, addr);
+    if (addr < 0xa000) return m->vram[addr & 0x1fff];
+    if (addr < 0xc000) return gb_cart_ram_read(m, addr);
+    return m->wram[addr & 0x1fff];
+}
+
+HD void gb_dma_copy_until(struct gb *m, int32_t t)
+{
+    struct gb_dma *dma = &m->dma;
+    if (!dma->active || dma->start_t > t) return;
+    int32_t due = (t - dma->start_t) / 4 + 1;
+    gb_draw_to(m, t);
+    for (; dma->n_done < GB_DMA_BYTES && dma->n_done < due; dma->n_done++)
+        m->oam[dma->n_done] = gb_dma_source_byte(m, (uint16_t)(dma->source + dma->n_done));
+}
+
+HD int32_t gb_dma_event(const struct gb *m)
+{
+    int32_t end = m->dma.active ? m->dma.start_t + GB_DMA_BYTES * 4 : GB_NEVER;
+    return end < m->dma.pending_t ? end : m->dma.pending_t;
+}
+
+// Handles start and end of transfers up to time t.
+HD void gb_dma_sync(struct gb *m, int32_t t)
+{
+    struct gb_dma *dma = &m->dma;
+    for (int32_t next; (next = gb_dma_event(m)) <= t;) {
+        if (next == dma->pending_t) { // starts, or starts over
+            gb_dma_copy_until(m, next - 4);
+            dma->active = 1;
+            dma->n_done = 0;
+            dma->source = dma->pending_source;
+            dma->start_t = next;
+            dma->pending_t = GB_NEVER;
+        } else {
+            gb_dma_copy_until(m, next - 4);
+            dma->active = 0;
+        }
+        gb_map(m);
+    }
+    gb_dma_copy_until(m, t);
+}
+
+HD void gb_dma_write(struct gb *m, uint8_t value, int32_t t)
+{
+    m->dma.reg = value;
+    m->dma.pending_source = (uint16_t)((value >= 0xe0 ? value - 0x20 : value) << 8);
+    m->dma.pending_t = t + 8;
+}
+
+// Does an access at addr meet the transfer on its bus? VRAM is one bus, ROM, cartridge and WRAM the
+// other.
+HD bool gb_dma_conflict(const struct gb *m, uint16_t addr)
+{
+    if (addr >= 0xfe00) return false;
+    return ((addr & 0xe000) == 0x8000) == ((m->dma.source & 0xe000) == 0x8000);
+}
+
+#endif
