@@ -16,22 +16,29 @@
 #include "base/hd.h"
 #include "base/real.h"
 
+// A call left in a loop would keep it scalar, so inlining is not left to the compiler's taste.
+#if defined(__CUDACC__)
+#define FMATH HD
+#else
+#define FMATH static inline __attribute__((always_inline, unused))
+#endif
+
 #define REAL_IS_DOUBLE (sizeof(real) == sizeof(double))   // a constant: one branch of each function remains
 
-HD uint32_t fmath_bits(float x) {
+FMATH uint32_t fmath_bits(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
 
-HD float fmath_float(uint32_t u) {
+FMATH float fmath_float(uint32_t u) {
     float x;
     memcpy(&x, &u, sizeof x);
     return x;
 }
 
 // x = k ln2 + *r with |*r| <= ln2 / 2; returns k as an integer in two's complement. |x| < 2^21.
-HD uint32_t fmath_reduce(float x, float *r) {
+FMATH uint32_t fmath_reduce(float x, float *r) {
     const float magic = 12582912.0f;                        // 1.5 * 2^23: adding it rounds to an integer
     const float shifted = x * 1.44269504f + magic, k = shifted - magic;
     *r = (x - k * 0.693359375f) - k * -2.12194440e-4f;      // ln2 in two parts, the first exact times k
@@ -39,11 +46,11 @@ HD uint32_t fmath_reduce(float x, float *r) {
 }
 
 // (exp(r) - 1 - r) / r^2
-HD float fmath_exp_tail(float r) {
+FMATH float fmath_exp_tail(float r) {
     return 0.5f + r * (0.166665734f + r * (0.0416665501f + r * (0.00836377387f + r * 0.00139269266f)));
 }
 
-HD real fast_exp(real x) {
+FMATH real fast_exp(real x) {
     if (REAL_IS_DOUBLE) return (real)exp((double)x);
     float t = (float)x, r;
     t = t > 89.0f ? 89.0f : t;
@@ -56,7 +63,7 @@ HD real fast_exp(real x) {
 }
 
 // exp(x) - 1 without cancellation.
-HD real fast_expm1(real x) {
+FMATH real fast_expm1(real x) {
     if (REAL_IS_DOUBLE) return (real)expm1((double)x);
     float t = (float)x, r;
     t = t > 80.0f ? 80.0f : t;
@@ -67,7 +74,7 @@ HD real fast_expm1(real x) {
     return x > (real)80 ? fast_exp(x) : (real)y;
 }
 
-HD real fast_log(real x) {
+FMATH real fast_log(real x) {
     if (REAL_IS_DOUBLE) return (real)log((double)x);
     const float v = (float)x, infinity = fmath_float(0x7F800000u);
     const float tiny = v < 1.17549435e-38f ? 1.0f : 0.0f;   // subnormals are scaled up by 2^24
@@ -85,16 +92,16 @@ HD real fast_log(real x) {
 }
 
 // log(1 + x) for x > -1, without loss for small x.
-HD real fast_log1p(real x) {
+FMATH real fast_log1p(real x) {
     if (REAL_IS_DOUBLE) return (real)log1p((double)x);
     const real u = x + 1, lost = x - (u - 1);               // what rounding 1 + x dropped
     const real y = fast_log(u);
-    return u > 0 && u < (real)3e38 ? y + lost / u : y;
+    return (u > 0) & (u < (real)3e38) ? y + lost / u : y;   // one &: no branch
 }
 
-HD real fast_sigmoid(real x) { return 1 / (1 + fast_exp(-x)); }
+FMATH real fast_sigmoid(real x) { return 1 / (1 + fast_exp(-x)); }
 
-HD real fast_tanh(real x) {
+FMATH real fast_tanh(real x) {
     if (REAL_IS_DOUBLE) return (real)tanh((double)x);
     const float v = (float)x, z = v * v, a = v < 0.0f ? -v : v;
     const float near = v + v * z * (-0.333333289f + z * (0.133327697f + z * (-0.0538509096f +
@@ -103,24 +110,24 @@ HD real fast_tanh(real x) {
     return (real)(a < 0.625f ? near : v < 0.0f ? -far : far);
 }
 
-HD real fast_silu(real x) { return x / (1 + fast_exp(-x)); }
+FMATH real fast_silu(real x) { return x / (1 + fast_exp(-x)); }
 
 // log(1 + exp(x))
-HD real fast_softplus(real x) {
+FMATH real fast_softplus(real x) {
     const real a = x < 0 ? x : -x;
     return (x > 0 ? x : 0) + fast_log1p(fast_exp(a));
 }
 
-HD real fast_sqrt(real x) { return REAL_IS_DOUBLE ? (real)sqrt((double)x) : (real)sqrtf((float)x); }
-HD real fast_abs(real x) { return x < 0 ? -x : x; }
+FMATH real fast_sqrt(real x) { return REAL_IS_DOUBLE ? (real)sqrt((double)x) : (real)sqrtf((float)x); }
+FMATH real fast_abs(real x) { return x < 0 ? -x : x; }
 
 // sign(x) log(1 + |x|) and its inverse (spec/dreamer_v3.md 4)
-HD real fast_symlog(real x) {
+FMATH real fast_symlog(real x) {
     const real y = fast_log1p(fast_abs(x));
     return x < 0 ? -y : y;
 }
 
-HD real fast_symexp(real x) {
+FMATH real fast_symexp(real x) {
     const real y = fast_expm1(fast_abs(x));
     return x < 0 ? -y : y;
 }
