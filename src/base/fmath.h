@@ -103,7 +103,7 @@ FMATH real fast_sigmoid(real x) { return 1 / (1 + fast_exp(-x)); }
 
 FMATH real fast_tanh(real x) {
     if (REAL_IS_DOUBLE) return (real)tanh((double)x);
-    const float v = (float)x, z = v * v, a = v < 0.0f ? -v : v;
+    const float v = (float)x, z = v * v, a = fabsf(v);
     const float near = v + v * z * (-0.333333289f + z * (0.133327697f + z * (-0.0538509096f +
                        z * (0.0209971792f + z * -0.00609671436f))));
     const float far = 1.0f - 2.0f / ((float)fast_exp((real)(2.0f * a)) + 1.0f);
@@ -112,14 +112,14 @@ FMATH real fast_tanh(real x) {
 
 FMATH real fast_silu(real x) { return x / (1 + fast_exp(-x)); }
 
+FMATH real fast_sqrt(real x) { return REAL_IS_DOUBLE ? (real)sqrt((double)x) : (real)sqrtf((float)x); }
+FMATH real fast_abs(real x) { return REAL_IS_DOUBLE ? (real)fabs((double)x) : (real)fabsf((float)x); }
+
 // log(1 + exp(x))
 FMATH real fast_softplus(real x) {
-    const real a = x < 0 ? x : -x;
-    return (x > 0 ? x : 0) + fast_log1p(fast_exp(a));
+    const real a = fast_abs(x);                             // |x|, not a comparison: gcc would branch on its sign
+    return (real)0.5 * x + (real)0.5 * a + fast_log1p(fast_exp(-a));
 }
-
-FMATH real fast_sqrt(real x) { return REAL_IS_DOUBLE ? (real)sqrt((double)x) : (real)sqrtf((float)x); }
-FMATH real fast_abs(real x) { return x < 0 ? -x : x; }
 
 // sign(x) log(1 + |x|) and its inverse (spec/dreamer_v3.md 4)
 FMATH real fast_symlog(real x) {
