@@ -64,7 +64,9 @@ HD int gb_boundary(struct gb *m)
     for (;;) {
         gb_catch_up(m, m->now);
         if (m->now >= GB_FRAME_CYCLES) return GB_CPU_LEAVE;
-        bool pending = (m->irq_flag & m->irq_enable & 0x1f) != 0, after_ei = cpu->ei_delay == 2;
+        bool pending = (m->irq_flag & m->irq_enable & 0x1f) != 0;
+        if (cpu->ime) cpu->ei_delay = 0; // EI changes nothing then
+        bool after_ei = cpu->ei_delay == 2;
         if (after_ei) {
             cpu->ime = 1;
             cpu->ei_delay = 0;

@@ -19,7 +19,8 @@
 #include "gb_cpu_verdict.h"
 #include "gb_types.h"
 
-#ifndef GB_CPU_FN
+#if !defined(GB_CPU_FN) && !defined(GB_CPU_RUN_MADE)
+#define GB_CPU_RUN_MADE
 #include "gb_bus.h"
 #include "gb_boundary.h"
 #define GB_CPU_FN gb_cpu_run
@@ -29,6 +30,8 @@
 #define GB_CPU_IDLE(m, t) ((void)0)
 #define GB_CPU_BOUNDARY(m) gb_boundary(m)
 #endif
+
+#ifdef GB_CPU_FN
 
 // Bus.
 #define RD(addr) (t += 4, GB_CPU_READ(m, (uint16_t)(addr), t - 4))
@@ -285,10 +288,8 @@ HD void GB_CPU_FN(GB_CPU_MACHINE *m)
         case 0xf9: sp = hl; IDLE(); break;
         case 0xf3: m->cpu.ime = 0; m->cpu.ei_delay = 0; break;
         case 0xfb:
-            if (!m->cpu.ime && !m->cpu.ei_delay) {
-                m->cpu.ei_delay = 1;
-                m->event_t = GB_AT_ONCE;
-            }
+            if (!m->cpu.ei_delay) m->cpu.ei_delay = 1;
+            m->event_t = GB_AT_ONCE;
             break;
 
         case 0xcb:
@@ -400,3 +401,4 @@ HD void GB_CPU_FN(GB_CPU_MACHINE *m)
 #undef GB_CPU_WRITE
 #undef GB_CPU_IDLE
 #undef GB_CPU_BOUNDARY
+#endif
