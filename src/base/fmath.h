@@ -94,9 +94,8 @@ FMATH real fast_log(real x) {
 // log(1 + x) for x > -1, without loss for small x.
 FMATH real fast_log1p(real x) {
     if (REAL_IS_DOUBLE) return (real)log1p((double)x);
-    const real u = x + 1, lost = x - (u - 1);               // what rounding 1 + x dropped
-    const real y = fast_log(u);
-    return (u > 0) & (u < (real)3e38) ? y + lost / u : y;   // one &: no branch
+    const real u = x + 1, lost = (x - (u - 1)) / u;         // what rounding 1 + x dropped; NaN at -1 and infinity
+    return fast_log(u) + (lost == lost ? lost : 0);
 }
 
 FMATH real fast_sigmoid(real x) { return 1 / (1 + fast_exp(-x)); }
@@ -117,8 +116,8 @@ FMATH real fast_abs(real x) { return REAL_IS_DOUBLE ? (real)fabs((double)x) : (r
 
 // log(1 + exp(x))
 FMATH real fast_softplus(real x) {
-    const real a = fast_abs(x);                             // |x|, not a comparison: gcc would branch on its sign
-    return (real)0.5 * x + (real)0.5 * a + fast_log1p(fast_exp(-a));
+    const real y = fast_log1p(fast_exp(-fast_abs(x)));
+    return y + (x > 0 ? x : 0);
 }
 
 // sign(x) log(1 + |x|) and its inverse (spec/dreamer_v3.md 4)
