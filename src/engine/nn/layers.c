@@ -56,6 +56,11 @@ void nn_add_conv_decoder(struct params *p, const char *model, int64_t multiplier
     }
 }
 
+static struct tensor *probed(const struct nn *nn, const char *submodule, struct tensor *output) {
+    if (nn->probe) nn->probe(nn->probe_ctx, submodule, output);
+    return output;
+}
+
 static struct tensor *param_or_null(const struct nn *nn, const char *name) {
     return params_find(nn->params, name) ? g_param(nn->graph, nn->params, name) : NULL;
 }
@@ -71,7 +76,7 @@ struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *c
         column += parts[i]->shape[1];
     }
     graph_name(nn->graph, y, name);
-    return y;
+    return probed(nn, name, y);
 }
 
 struct tensor *nn_norm(const struct nn *nn, const char *name, struct tensor *x, real eps, enum activation act) {
@@ -87,7 +92,8 @@ struct tensor *nn_hidden(const struct nn *nn, const char *model, int k, struct t
                          int64_t column, struct tensor *addend) {
     char name[NAME_SIZE];
     struct tensor *y = nn_linear(nn, join(name, "%s.%d", model, 3 * k), parts, n_parts, column, addend);
-    return nn_norm(nn, join(name, "%s.%d", model, 3 * k + 1), y, nn->dense_eps, ACT_SILU);
+    y = nn_norm(nn, join(name, "%s.%d", model, 3 * k + 1), y, nn->dense_eps, ACT_SILU);
+    return probed(nn, join(name, "%s.%d", model, 3 * k + 2), y);
 }
 
 struct tensor *nn_output(const struct nn *nn, const char *model, int k, struct tensor *x) {
@@ -109,7 +115,9 @@ struct tensor *nn_conv_encoder(const struct nn *nn, const char *model, struct te
     for (int i = 0; i < NN_CONV_STAGES; i++) {
         x = g_conv(nn->graph, x, g_param(nn->graph, nn->params, join(name, "%s.%d.weight", model, 3 * i)));
         graph_name(nn->graph, x, join(name, "%s.%d", model, 3 * i));
+        probed(nn, name, x);
         x = nn_norm(nn, join(name, "%s.%d", model, 3 * i + 1), x, nn->conv_eps, ACT_SILU);
+        probed(nn, join(name, "%s.%d", model, 3 * i + 2), x);
     }
     return g_hwc_to_chw(nn->graph, x);
 }
@@ -122,8 +130,11 @@ struct tensor *nn_conv_decoder(const struct nn *nn, const char *model, struct te
         struct tensor *w = g_param(nn->graph, nn->params, join(name, "%s.%d.weight", model, 3 * i));
         x = g_deconv(nn->graph, x, w, param_or_null(nn, join(name, "%s.%d.bias", model, 3 * i)));
         graph_name(nn->graph, x, join(name, "%s.%d", model, 3 * i));
+        probed(nn, name, x);
+        if (last) break;
         // The decoder's channel norm takes the dense epsilon, as sheeprl's configuration does.
-        if (!last) x = nn_norm(nn, join(name, "%s.%d", model, 3 * i + 1), x, nn->dense_eps, ACT_SILU);
+        x = nn_norm(nn, join(name, "%s.%d", model, 3 * i + 1), x, nn->dense_eps, ACT_SILU);
+        probed(nn, join(name, "%s.%d", model, 3 * i + 2), x);
     }
     return x;
 }

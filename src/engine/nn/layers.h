@@ -33,6 +33,10 @@ struct nn {
     struct graph *graph;
     struct params *params;
     real dense_eps, conv_eps;          // LayerNorm of dense layers and the decoder; of the encoder's convolutions
+    // Told of every layer's output while it is built, by the name of sheeprl's submodule (LayerNorm and SiLU are one
+    // node and carry SiLU's): parity checks look at them. NULL: nobody.
+    void (*probe)(void *ctx, const char *submodule, struct tensor *output);
+    void *probe_ctx;
 };
 // name.weight (and name.bias if it is registered) on the parts; columns from `column` on. addend [N, out] or NULL.
 struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *const *parts, int n_parts,

@@ -44,76 +44,81 @@ static struct tensor *report(struct graph *g, const char *name, struct tensor *r
     return mean;
 }
 
-static void losses(struct graph *g, struct wm_train *t, struct tensor *image, const struct wm_dims *d,
+static void losses(const struct wm_net *net, struct wm_train *t, struct tensor *image,
                    const struct wm_loss_weights *w) {
+    struct graph *g = net->nn.graph;
+    const int64_t classes = net->dims.discrete;
     graph_scope_push(g, "loss");
-    struct tensor *observation = g_square_error(g, t->reconstruction, image);
-    struct tensor *reward = g_twohot_nll(g, t->reward_logits, t->in.rewards, t->in.bins);
-    struct tensor *cont = g_affine(g, g_bce(g, t->continue_logits, t->in.continues), w->continue_scale, 0);
-    struct tensor *kl = g_kl_balanced(g, t->scan.posterior, t->prior, d->discrete, w->kl_dynamic,
+    t->observation_rows = g_square_error(g, t->reconstruction, image);
+    t->reward_rows = g_twohot_nll(g, t->reward_logits, t->in.rewards, t->in.bins);
+    t->continue_rows = g_bce(g, t->continue_logits, t->in.continues);
+    struct tensor *cont = g_affine(g, t->continue_rows, w->continue_scale, 0);
+    struct tensor *kl = g_kl_balanced(g, t->scan.posterior, t->prior.probs, classes, w->kl_dynamic,
                                       w->kl_representation, w->free_nats);
     struct tensor *state = g_affine(g, kl, w->kl_regularizer, 0);
-    t->loss = g_mean(g, g_add(g, g_add(g, state, observation), g_add(g, reward, cont)));
+    t->loss = g_mean(g, g_add(g, g_add(g, state, t->observation_rows), g_add(g, t->reward_rows, cont)));
     graph_name(g, t->loss, "total");
     graph_keep(g, t->loss);
 
-    struct tensor *kl_raw = g_kl(g, t->scan.posterior, t->prior, d->discrete);
-    t->observation = report(g, "observation", observation);
-    t->reward = report(g, "reward", reward);
+    t->kl_rows = g_kl(g, t->scan.posterior, t->prior.probs, classes);
+    t->observation = report(g, "observation", t->observation_rows);
+    t->reward = report(g, "reward", t->reward_rows);
     t->continues = report(g, "continue", cont);
     t->kl = report(g, "kl", kl);
-    t->kl_raw = report(g, "kl_raw", kl_raw);
-    t->free_bits = report(g, "free_bits", g_less(g, kl_raw, w->free_nats));
-    t->prior_entropy = report(g, "prior_entropy", g_entropy(g, t->prior));
+    t->kl_raw = report(g, "kl_raw", t->kl_rows);
+    t->free_bits = report(g, "free_bits", g_less(g, t->kl_rows, w->free_nats));
+    t->prior_entropy = report(g, "prior_entropy", g_entropy(g, t->prior.probs));
     t->posterior_entropy = report(g, "posterior_entropy", g_entropy(g, t->scan.posterior));
     graph_scope_pop(g);
 }
 
-struct wm_train wm_train_build(struct graph *g, struct params *p, const struct wm_dims *d,
-                               const struct wm_loss_weights *w, int length, int batch) {
-    struct wm_net net = wm_net_make(g, p, d);
+struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_weights *w, int length, int batch,
+                               struct wm_step *steps) {
+    struct graph *g = net->nn.graph;
     int64_t rows = (int64_t)length * batch;
     graph_scope_push(g, "wm");
-    struct wm_train t = {.in = inputs(g, d, length, batch)};
+    struct wm_train t = {.in = inputs(g, &net->dims, length, batch)};
     t.in.rewards = input(g, "rewards", rows, 0);
     t.in.continues = input(g, "continues", rows, 0);
-    t.in.bins = input(g, "bins", d->bins, 0);
+    t.in.bins = input(g, "bins", net->dims.bins, 0);
     struct tensor *image = g_unpack2(g, t.in.packed, WM_HEIGHT, WM_WIDTH);
-    struct wm_initial start = wm_initial(&net);
-    struct wm_scan_in scan = scan_in(&t.in, wm_encode(&net, image), length, batch);
-    t.scan = wm_observe(&net, &start, &scan);
+    struct wm_initial start = wm_initial(net);
+    t.embedding = wm_encode(net, image);
+    struct wm_scan_in in = scan_in(&t.in, t.embedding, length, batch);
+    in.steps = steps;
+    t.scan = wm_observe(net, &start, &in);
     graph_scope_push(g, "prior");
-    t.prior = wm_prior(&net, t.scan.h).probs;
+    t.prior = wm_prior(net, t.scan.h);
     graph_scope_pop(g);
-    t.reconstruction = wm_decode(&net, t.scan.z, t.scan.h);
-    t.reward_logits = wm_reward(&net, t.scan.z, t.scan.h);
-    t.continue_logits = wm_continue(&net, t.scan.z, t.scan.h);
-    losses(g, &t, image, d, w);
+    t.reconstruction = wm_decode(net, t.scan.z, t.scan.h);
+    t.reward_logits = wm_reward(net, t.scan.z, t.scan.h);
+    t.continue_logits = wm_continue(net, t.scan.z, t.scan.h);
+    losses(net, &t, image, w);
     graph_scope_pop(g);
     return t;
 }
 
-struct wm_view wm_view_build(struct graph *g, struct params *p, const struct wm_dims *d, int rows, int context) {
+struct wm_view wm_view_build(const struct wm_net *net, int rows, int context) {
+    struct graph *g = net->nn.graph;
     struct tensor *h[WM_ROLLOUT], *z[WM_ROLLOUT];
     struct wm_step steps[WM_ROLLOUT];
-    struct wm_net net = wm_net_make(g, p, d);
     CHECK(context >= 1 && rows > context && rows <= WM_ROLLOUT, "%d rows, %d of context", rows, context);
     graph_scope_push(g, "view");
-    struct wm_view v = {.in = inputs(g, d, rows, 1)};
-    v.in.u_prior = input(g, "u_prior", rows - context, d->stochastic);
-    struct wm_initial start = wm_initial(&net);
-    struct wm_scan_in in = scan_in(&v.in, wm_encode(&net, g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH)), rows, 1);
+    struct wm_view v = {.in = inputs(g, &net->dims, rows, 1)};
+    v.in.u_prior = input(g, "u_prior", rows - context, net->dims.stochastic);
+    struct wm_initial start = wm_initial(net);
+    struct wm_scan_in in = scan_in(&v.in, wm_encode(net, g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH)), rows, 1);
     in.steps = steps;
-    struct wm_scan seen = wm_observe(&net, &start, &in);
-    v.posterior = wm_decode(&net, seen.z, seen.h);
+    struct wm_scan seen = wm_observe(net, &start, &in);
+    v.posterior = wm_decode(net, seen.z, seen.h);
     graph_keep(g, v.posterior);
 
     graph_scope_push(g, "imagine");
     int n = rows - context;
-    struct tensor *action_half = wm_action_half(&net, g_blend(g, v.in.is_first, v.in.prev_actions, NULL));
+    struct tensor *action_half = wm_action_half(net, g_blend(g, v.in.is_first, v.in.prev_actions, NULL));
     for (int i = 0; i < n; i++) {
         graph_scope_push(g, "t%02d", context + i);
-        struct wm_step s = wm_imagine_step(&net, &start, &(struct wm_step_in){
+        struct wm_step s = wm_imagine_step(net, &start, &(struct wm_step_in){
             .is_first = g_slice(g, v.in.is_first, context + i, 1),
             .h = i ? h[i - 1] : steps[context - 1].h,
             .z = i ? z[i - 1] : steps[context - 1].z,
@@ -123,7 +128,7 @@ struct wm_view wm_view_build(struct graph *g, struct params *p, const struct wm_
         h[i] = s.h, z[i] = s.z;
         graph_scope_pop(g);
     }
-    v.imagined = wm_decode(&net, g_stack(g, z, n), g_stack(g, h, n));
+    v.imagined = wm_decode(net, g_stack(g, z, n), g_stack(g, h, n));
     graph_keep(g, v.imagined);
     graph_scope_pop(g);
     graph_scope_pop(g);

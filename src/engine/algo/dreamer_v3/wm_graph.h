@@ -1,6 +1,7 @@
 // The world model's two graphs: the training step (losses, metrics, gradients) and the pictures for the screens.
 //
-//     struct wm_train t = wm_train_build(g, &params, &dims, &weights, 16, 8);
+//     struct wm_net net = wm_net_make(g, &params, &dims);
+//     struct wm_train t = wm_train_build(&net, &weights, 16, 8, NULL);
 //     graph_gradients(g, t.loss); graph_plan(g);
 //
 // Formulas: spec/dreamer_v3.md 4; one training step without the behaviour part: Appendix C 2-7.
@@ -26,20 +27,24 @@ struct wm_inputs {
 
 struct wm_train {
     struct wm_inputs in;
+    struct tensor *embedding;                              // [T*B, E]
     struct wm_scan scan;
-    struct tensor *prior, *reconstruction;                 // probabilities [T*B, S*D]; [T*B,72,80,1]
+    struct wm_categorical prior;                           // [T*B, ...]
+    struct tensor *reconstruction;                         // [T*B,72,80,1]
     struct tensor *reward_logits, *continue_logits;        // [T*B, K], [T*B, 1]
+    struct tensor *observation_rows, *reward_rows, *continue_rows, *kl_rows;   // L_obs, L_rew, L_con, raw K; [T*B]
     struct tensor *loss;                                   // [1]
     // Means over T*B, [1]: what the metric table shows.
     struct tensor *observation, *reward, *continues, *kl, *kl_raw, *free_bits, *prior_entropy, *posterior_entropy;
 };
-struct wm_train wm_train_build(struct graph *g, struct params *p, const struct wm_dims *d,
-                               const struct wm_loss_weights *w, int length, int batch);
+// steps: NULL, or room for `length` steps of the rollout (for parity checks).
+struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_weights *w, int length, int batch,
+                               struct wm_step *steps);
 
 struct wm_view {
     struct wm_inputs in;                                   // T = rows, B = 1
     struct tensor *posterior, *imagined;                   // pictures [rows,72,80,1], [rows - context,72,80,1]
 };
-struct wm_view wm_view_build(struct graph *g, struct params *p, const struct wm_dims *d, int rows, int context);
+struct wm_view wm_view_build(const struct wm_net *net, int rows, int context);
 
 #endif

@@ -72,7 +72,9 @@ void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, b
 }
 
 struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d) {
-    return (struct wm_net){.nn = {g, p, d->dense_eps, d->conv_eps}, .dims = *d};
+    return (struct wm_net){
+        .nn = {.graph = g, .params = p, .dense_eps = d->dense_eps, .conv_eps = d->conv_eps}, .dims = *d,
+    };
 }
 
 // ---- categorical states
@@ -126,14 +128,17 @@ struct wm_initial wm_initial(const struct wm_net *net) {
 
 // ---- recurrence
 
-struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z, struct tensor *action_half,
-                                 struct tensor *h) {
-    struct wm_recurrent r;
-    r.input = nn_hidden(&net->nn, RECURRENT_INPUT, 0, &z, 1, 0, action_half);
+struct wm_recurrent wm_gru(const struct wm_net *net, struct tensor *input, struct tensor *h) {
+    struct wm_recurrent r = {.input = input};
     r.pre = nn_linear(&net->nn, RECURRENT_LINEAR, (struct tensor *[]){h, r.input}, 2, 0, NULL);
     r.norm = nn_norm(&net->nn, RECURRENT_NORM, r.pre, net->dims.dense_eps, ACT_NONE);
     r.h = g_gru_gates(net->nn.graph, r.norm, h);
     return r;
+}
+
+struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z, struct tensor *action_half,
+                                 struct tensor *h) {
+    return wm_gru(net, nn_hidden(&net->nn, RECURRENT_INPUT, 0, &z, 1, 0, action_half), h);
 }
 
 static struct wm_step step_to_h(const struct wm_net *net, const struct wm_initial *start, const struct wm_step_in *in) {

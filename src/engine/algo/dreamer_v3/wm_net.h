@@ -50,6 +50,7 @@ struct wm_initial wm_initial(const struct wm_net *net);
 
 // One recurrent step: hidden layer on [z; a], then the LayerNorm-GRU.
 struct wm_recurrent { struct tensor *input, *pre, *norm, *h; };     // f, W [h; f], its LayerNorm, h'
+struct wm_recurrent wm_gru(const struct wm_net *net, struct tensor *input, struct tensor *h);
 struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z, struct tensor *action_half,
                                  struct tensor *h);
 

@@ -57,7 +57,8 @@ struct world_model *wm_new(const struct wm_opts *opts) {
 
     struct wm_loss_weights weights = wm_loss_weights_from_config(cfg);
     wm->train_graph = graph_new();
-    wm->train = wm_train_build(wm->train_graph, &wm->params, &wm->dims, &weights, length, batch);
+    struct wm_net net = wm_net_make(wm->train_graph, &wm->params, &wm->dims);
+    wm->train = wm_train_build(&net, &weights, length, batch, NULL);
     graph_gradients(wm->train_graph, wm->train.loss);
     graph_plan(wm->train_graph);
     wm->train_executor = cpu_executor_new(wm->train_graph, wm->pool);
@@ -65,7 +66,8 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     nn_twohot_bins(wm->train.in.bins->data, wm->dims.bins);
 
     wm->view_graph = graph_new();
-    wm->view = wm_view_build(wm->view_graph, &wm->params, &wm->dims, WM_ROLLOUT, WM_CONTEXT);
+    net = wm_net_make(wm->view_graph, &wm->params, &wm->dims);
+    wm->view = wm_view_build(&net, WM_ROLLOUT, WM_CONTEXT);
     graph_plan(wm->view_graph);
     wm->view_executor = cpu_executor_new(wm->view_graph, wm->pool);
     wm->view_batch = batch_of(&wm->view.in, WM_ROLLOUT, 1, opts->n_actions);
@@ -85,6 +87,9 @@ void wm_free(struct world_model *wm) {
 struct params *wm_params(struct world_model *wm) { return &wm->params; }
 int64_t wm_opt_steps(const struct world_model *wm) { return wm->opt_steps; }
 void wm_set_opt_steps(struct world_model *wm, int64_t steps) { wm->opt_steps = steps; }
+size_t wm_slab_bytes(const struct world_model *wm) {
+    return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
+}
 const struct wm_batch *wm_batch(struct world_model *wm) { return &wm->train_batch; }
 const struct wm_batch *wm_display_batch(struct world_model *wm) { return &wm->view_batch; }
 

@@ -42,6 +42,7 @@ void wm_free(struct world_model *wm);                            // NULL is fine
 struct params *wm_params(struct world_model *wm);                // weights, gradients, moments; names of sheeprl
 int64_t wm_opt_steps(const struct world_model *wm);              // gradient steps done: Adam's step and the noise's key
 void wm_set_opt_steps(struct world_model *wm, int64_t steps);    // when a checkpoint's parameters were loaded
+size_t wm_slab_bytes(const struct world_model *wm);              // memory of the activations, both graphs
 
 // The inputs of an update, to be filled by the caller before each wm_update. Time-major, row t*B + b.
 // Previous actions are shifted already (row t holds the action of row t-1: spec 3.5, "from SA"); wm_update forces
