@@ -18,60 +18,87 @@ def ridge(c, base, height, seed, step, value, period=0, snow=None, jag=0.0):
 
 
 def peak(c, x, base, height, half, snow_depth, seed, light=1, dark=2):
-    """One mountain: lit on the left, shaded on the right, broken snow line."""
-    for y in range(base - height, base):
+    """One mountain: lit from the left, its spine bending down, a broken snow line, gullies on both faces."""
+    spine = x
+    for y in range(base - height, base, 2):
         d = y - (base - height)
         reach = d * half / height
-        wob = lambda s: (noise(seed, s, y // 4) - .5) * 5
-        left, right = round(x - reach + wob(0)), round(x + reach + wob(1))
-        spine = x + round((noise(seed, 2, y // 6) - .5) * 8 + d * .12)
-        for i in range(left, right + 1):
-            edge = snow_depth + 8 * smooth_noise(i / 5, seed + 5) - 4
+        left = int(x - reach - 3 * smooth_noise(d / 5, seed)) & ~1
+        right = int(x + reach + 3 * smooth_noise(d / 5, seed + 1)) & ~1
+        spine = int(x + (smooth_noise(d / 7, seed + 2) - .3) * min(16, d * .7)) & ~1
+        for i in range(left, right + 2, 2):
+            lit = i < spine
+            edge = snow_depth + (4, 0, -4, 2, 6, -2)[(i // 2 + seed) % 6] + 6 * (smooth_noise(i / 9, seed + 5) - .5)
+            gully = (i - x + (1 if lit else -1) * d * half / height * .55) // 2 % 9 == 0 and noise(seed, i // 8, y // 12) < .55
             if d < edge:
-                s = 0 if i < spine else 1.5
+                s = 0 if lit else (1 if (i + y) // 2 % 2 or d < edge - 6 else 2)
             else:
-                s = light + .25 * noise(seed, i // 4, y // 4) if i < spine else dark - .2 * noise(seed, i // 6, y // 4)
-            c.put(i, y, dithered(s, i, y))
-        c.put(left, y, 2)
-        c.put(left + 1, y, 2)
+                s = min(3, (light if lit else dark) + (1 if gully else 0))
+            if i == left or i == right:
+                s = 3
+            c.rect(i, y, 2, 2, s)
+    c.rect(x - 2, base - height - 2, 4, 2, 3)
 
 
-def cloud(c, x, y, w, top=0, bottom=1, puffs=((.15, .5), (.4, 1.), (.68, .8), (.9, .4)), h=10):
-    """A flat-bottomed heap of puffs, w wide, its bottom at y + h."""
-    for k, (fx, fh) in enumerate(puffs):
-        r = fh * h
-        c.ellipse(x + fx * w, y + h - r * .35, max(4, w * .2), r * .75 + 1,
-                  lambda i, j: -1 if j >= y + h else (bottom if j >= y + h - 3 else top))
+PUFFS = ((.12, .40, .12), (.32, .80, .17), (.54, 1.0, .18), (.74, .62, .15), (.9, .34, .10))
+
+
+def cloud(c, x, y, w, h=12, body=0, shade=1, puffs=PUFFS):
+    """A flat-bottomed heap of puffs (place, height, half width as parts of w and h), its bottom at y + h, shaded below each puff."""
+    inside = {}
+    for n, (fx, fh, fr) in enumerate(puffs):
+        cx, rx, ry = x + fx * w, fr * w, min(fr * w, fh * h * .62)
+        cy = y + h - fh * h + ry
+        for j in range((y + h - 30) & ~1, (y + h) & ~1, 2):
+            for i in range(int(cx - rx - 2) & ~1, int(cx + rx) + 2, 2):
+                dx, dy = (i + 1 - cx) / rx, (j + 1 - cy) / ry
+                if abs(dx) <= 1 and (dx * dx + dy * dy <= 1 or dy > 0):
+                    inside.setdefault((i, j), (n, dx, dy))
+    bottom = (y + h - 2) & ~1
+    for (i, j), (n, dx, dy) in inside.items():
+        s = body
+        if j == bottom or (dx > .62 and dy > -.2) or (j == bottom - 2 and (i // 2 + n) % 4 < 2):
+            s = shade
+        c.rect(i, j, 2, 2, s)
 
 
 def pine(c, x, base, h, dark=3, light=2, trunk=3):
     """A fir of stacked boughs, its tip h above the base."""
-    c.rect(x - 1, base - 4, 2, 4, trunk)
-    for y in range(base - h, base - 3):
-        d = y - (base - h)
-        reach = 1 + d * .30 + (d % 6) * .45
-        for i in range(int(x - reach), int(x + reach) + 1):
-            c.put(i, y, light if i < x - 1 and (d % 6) in (2, 3) else dark)
+    x &= ~1
+    c.rect(x, base - 4, 2, 4, trunk)
+    for k, y in enumerate(range(base - h, base - 3, 2)):
+        reach = 2 * (k // 4 + k % 4 if k > 1 else 0)
+        for i in range(x - reach, x + reach + 2, 2):
+            c.rect(i, y, 2, 2, light if i < x and k % 4 in (2, 3) and i > x - reach else dark)
 
 
 def tree(c, x, base, r, dark=3, mid=2, light=1, trunk=6, seed=0):
-    """A round-headed tree lit from the upper left."""
-    c.rect(x - 2, base - trunk - 2, 4, trunk + 2, 3)
-    c.rect(x - 2, base - trunk, 2, trunk, 2)
+    """A round-headed tree: scalloped outline, lit from the upper left, curls for leaves."""
+    c.rect(x - 2, base - trunk - 4, 4, trunk + 4, 3)
+    c.rect(x - 2, base - trunk - 2, 2, trunk, 2)
+    c.rect(x - 4, base - 2, 8, 2, 3)
     cy = base - trunk - r + 2
-
-    def leaf(i, j):
-        v = ((i - x) + (j - cy)) / (1.6 * r)
-        return light + .2 if v < -.42 else (mid if v < .25 else dark) + .0
-    for dx, dy, k in ((0, 0, 1.), (-.55, .3, .6), (.55, .3, .6), (0, -.35, .7)):
-        c.ellipse(x + dx * r, cy + dy * r, r * k + 1, r * k + 1, dark)
-    for dx, dy, k in ((0, 0, 1.), (-.55, .3, .6), (.55, .3, .6), (0, -.35, .7)):
-        c.ellipse(x + dx * r - 1, cy + dy * r - 1, r * k - 1, r * k - 1, leaf)
-    for k in range(int(r * r / 7)):                 # leaves
-        i = int(x + (noise(seed, k, 1) - .5) * 1.8 * r) & ~1
-        j = int(cy + (noise(seed, k, 2) - .5) * 1.6 * r) & ~1
-        if ((i - x) / r) ** 2 + ((j - cy) / r) ** 2 < .9:
-            c.rect(i, j, 2, 2, light if (i - x) + (j - cy) < r * .3 else dark)
+    ring = [(.55, -.45), (-.55, -.45), (.68, .25), (-.68, .25), (0, -.62), (0, .45), (0, 0)]
+    inside, marks = set(), []
+    for dx, dy in ring:
+        px, py, k = x + dx * r, cy + dy * r, r * .48
+        for j in range(int(py - k) & ~1, int(py + k) + 2, 2):
+            for i in range(int(px - k) & ~1, int(px + k) + 2, 2):
+                if (i + 1 - px) ** 2 + (j + 1 - py) ** 2 <= k * k + 1:
+                    inside.add((i, j))
+    for i, j in inside:
+        edge = any((i + a, j + b) not in inside for a, b in ((2, 0), (-2, 0), (0, 2), (0, -2)))
+        lit = ((i + 1 - x) * .7 + (j + 1 - cy)) / r
+        s = light if lit < -.2 else mid
+        if noise(seed, i // 2, j // 2) < .16:              # a leaf, two cells wide, of the next shade
+            marks.append((i, j, s + 1))
+        if lit > .72:
+            s = dark
+        c.rect(i, j, 2, 2, dark if edge else s)
+    for i, j, s in marks:
+        if all((i + a, j + b) in inside for a in (-2, 0, 2, 4) for b in (-2, 0, 2)):
+            c.rect(i, j, 4, 2, min(dark, s))
+            c.rect(i, j - 2, 2, 2, max(light, s - 2))
 
 
 def bush(c, x, base, w, h, dark=3, light=2):

@@ -6,22 +6,21 @@ from paint import Canvas, dithered, map_bytes, noise, slice_map, text, tile_byte
 import props
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-W, H, GROUND = 256, 144, 112
+W, H, GROUND = 256, 128, 104
 
 
 def sky(c):
-    c.shade_rect(0, 0, W, GROUND, lambda x, y: max(0, 1.15 - (y // 2 * 2) / 60))
-    c.ellipse(200, 26, 16, 16, 0)
-    c.ellipse(200, 26, 16, 16, lambda i, j: 0 if (j // 2) % 4 or j < 24 else 1)
-    for x, y, w in ((8, 12, 48), (88, 24, 40), (136, 6, 48), (224, 32, 40)):
-        props.cloud(c, x, y, w, top=0, bottom=1, h=14)
+    c.shade_rect(0, 0, W, GROUND, lambda x, y: (1, 1, 1, .75, .5, .25, .25)[y // 8] if y < 56 else 0)
+    for x, y, w, h in ((0, 6, 56, 18), (80, 20, 48, 12), (120, 4, 64, 14), (208, 12, 56, 16)):
+        props.cloud(c, x, y, w, h)
 
 
 def mountains(c):
-    for x, h, half, snow, seed in ((40, 52, 56, 16, 11), (168, 60, 60, 20, 22), (104, 40, 40, 10, 33), (232, 44, 44, 12, 44)):
+    for x, h, half, snow, seed in ((108, 42, 40, 10, 33), (236, 46, 48, 12, 44), (44, 60, 58, 20, 11), (176, 64, 60, 20, 22)):
         props.peak(c, x, GROUND - 8, h, half, snow, seed)
     for k in range(W // 16):
-        props.pine(c, 16 * k + 8, GROUND, 28 if k % 3 else 36, dark=2, light=1)
+        if k not in (6, 7):                            # the well stands there
+            props.pine(c, 16 * k + 8, GROUND, 24 if k % 3 else 32, dark=3, light=2)
 
 
 def castle(c, x, base):
@@ -48,24 +47,64 @@ def castle(c, x, base):
 
 
 def ground(c):
-    for x in range(0, W, 8):
+    for x in range(0, W, 8):                           # cobbles in three sizes
         for y in range(GROUND, H, 8):
-            kind = (x // 8 + 2 * (y // 8)) % 4
-            c.rect(x, y, 8, 8, 2)
-            c.rect(x, y, 8, 2, 1)
-            c.rect(x, y, 2, 8, 1)
-            c.rect(x, y + 6, 8, 2, 3)
-            c.rect(x + 6, y, 2, 8, 3)
-            if kind == 1:
-                c.rect(x + 2, y + 2, 2, 2, 3)
-            if kind == 3:
-                c.rect(x + 4, y + 4, 2, 2, 0)
+            kind = (x // 8 * 3 + y // 8 * 5) % 7
+            c.rect(x, y, 8, 8, 3)
+            if kind in (0, 3, 5):
+                c.rect(x, y, 6, 6, 2)
+                c.rect(x, y, 6, 2, 1)
+                c.rect(x, y, 2, 4, 1)
+            elif kind in (1, 4):
+                for i, j in ((0, 0), (4, 4)):
+                    c.rect(x + i, y + j, 4, 2, 1)
+                    c.rect(x + 4 - i, y + j, 2, 2, 2)
+            else:
+                c.rect(x, y, 2, 6, 1)
+                c.rect(x + 4, y, 2, 4, 2)
+                c.rect(x + 4, y, 2, 2, 0 if kind == 6 else 1)
     for x in range(0, W, 8):                           # grass
         c.rect(x, GROUND - 2, 8, 8, 3)
         c.rect(x, GROUND - 2, 8, 4, 0 if x % 16 else 1)
         c.rect(x + 2, GROUND + 2, 2, 4, 1)
         c.rect(x + 6, GROUND + 2, 2, 2, 1)
-        c.rect(x + (2 if x % 16 else 4), GROUND - 6, 2, 4, 3)
+
+
+def flower(c, x, shade):
+    c.rect(x + 2, GROUND - 8, 2, 6, 3)
+    c.rect(x, GROUND - 10, 6, 4, 3)
+    c.rect(x + 2, GROUND - 12, 2, 8, 3)
+    c.rect(x + 2, GROUND - 10, 2, 2, shade)
+
+
+def mushroom(c, x):
+    c.rect(x, GROUND - 8, 12, 4, 3)
+    c.rect(x + 2, GROUND - 10, 8, 4, 3)
+    c.rect(x + 2, GROUND - 8, 2, 2, 0)
+    c.rect(x + 6, GROUND - 10, 2, 2, 0)
+    c.rect(x + 4, GROUND - 4, 4, 2, 0)
+
+
+def sign(c, x):
+    c.rect(x + 6, GROUND - 12, 4, 10, 3)
+    c.rect(x, GROUND - 20, 16, 10, 3)
+    c.rect(x + 2, GROUND - 18, 12, 6, 0)
+    c.rect(x + 4, GROUND - 16, 6, 2, 3)
+    c.rect(x + 8, GROUND - 18, 2, 6, 3)
+
+
+def well(c, x):
+    c.rect(x, GROUND - 14, 20, 12, 3)
+    for j in range(3):
+        for i in range(3):
+            c.rect(x + 2 + i * 6 - (j % 2) * 2 + (2 if j % 2 and i == 0 else 0), GROUND - 14 + j * 4, 4, 2, 1 if i < 2 else 2)
+    c.rect(x + 2, GROUND - 28, 2, 14, 3)
+    c.rect(x + 16, GROUND - 28, 2, 14, 3)
+    c.poly([(x - 4, GROUND - 26), (x + 6, GROUND - 36), (x + 14, GROUND - 36), (x + 24, GROUND - 26)], 3)
+    c.rect(x + 2, GROUND - 30, 8, 2, 1)
+    c.rect(x + 8, GROUND - 34, 4, 2, 1)
+    c.rect(x + 9, GROUND - 26, 2, 8, 3)
+    c.rect(x + 8, GROUND - 20, 4, 4, 2)
 
 
 def river(c, x, w):
@@ -85,20 +124,26 @@ def river(c, x, w):
 
 
 def fall(c, x):
-    """A cliff with a waterfall."""
-    for y in range(48, GROUND):
-        for i in range(x, x + 40):
-            v = 2.0 + .9 * (noise(i // 4, y // 6, 8) - .5)
-            c.put(i, y, dithered(v, i, y))
-        c.rect(x, y, 2, 1, 3)
-        c.rect(x + 38, y, 2, 1, 3)
-        for i in range(x + 12, x + 28):
-            p = ((y // 2) + (i // 2) * 5) % 8
-            c.put(i, y, 1 if p < 2 else 2 if p == 4 else 0)
-    c.rect(x, 46, 40, 4, 3)
-    for i in range(0, 40, 4):
-        if not 12 <= i < 28:
-            c.rect(x + i, 44, 2, 2, 3)
+    """A cliff with a waterfall, wider at its foot."""
+    for y in range(40, GROUND, 2):
+        slope = (y - 40) // 10 * 2
+        left = x - slope + (2 if noise(y // 6, 3) < .5 else 0)
+        right = x + 40 + slope - (2 if noise(y // 6, 4) < .5 else 0)
+        for i in range(left, right, 2):
+            s = 1 if i < x + 10 and noise(i // 6, y // 8, 8) < .5 else 2
+            if noise(i // 4, y // 4, 9) < .16 or (y // 2) % 8 == (i // 8 * 3) % 8:
+                s += 1
+            c.rect(i, y, 2, 2, 3 if i in (left, right - 2) else s)
+        for i in range(x + 12, x + 28, 2):
+            p = (y // 2 * 3 + (i // 2) * 5) % 8
+            c.rect(i, y, 2, 2, 1 if p < 2 else 2 if p == 4 else 0)
+        c.rect(x + 10, y, 2, 2, 3)
+        c.rect(x + 28, y, 2, 2, 3)
+    for i in range(-2, 42, 4):                         # turf on the edge
+        if not 10 <= i < 28:
+            c.rect(x + i, 38, 4, 4, 3)
+            c.rect(x + i, 36, 2, 2, 3)
+            c.rect(x + i, 38, 4, 2, 1)
     c.ellipse(x + 20, GROUND - 2, 14, 5, 0)
 
 
@@ -107,14 +152,17 @@ def village(c):
     castle(c, 136, GROUND - 2)
     props.house(c, 8, GROUND - 2, 40, 24, 16, wall=0, shade=1, windows=((6, 8, 6, 8), (26, 8, 6, 8)), door=16, chimney=6)
     props.house(c, 72, GROUND - 2, 32, 20, 20, windows=((4, 8, 6, 6), (20, 8, 6, 6)), chimney=20, brick=True)
+    well(c, 110)
     props.tree(c, 60, GROUND - 2, 12, seed=1)
-    props.tree(c, 128, GROUND - 2, 10, seed=2)
-    props.tree(c, 252, GROUND - 2, 12, seed=5)
-    props.bush(c, 112, GROUND - 1, 16, 10)
+    props.tree(c, 254, GROUND - 2, 12, seed=5)
     props.bush(c, 204, GROUND - 1, 14, 10)
     ground(c)
+    sign(c, 188)
+    for x, s in ((0, 0), (8, 0), (40, 0), (136, 0), (244, 0)):
+        flower(c, x, s)
+    mushroom(c, 68)
+    mushroom(c, 140)
     river(c, 216, 24)
-    props.fence(c, 104, GROUND - 2, 2, 10)
 
 
 def status_bar():
@@ -130,11 +178,16 @@ def status_bar():
     return c
 
 
-def main():
+def paint():
     c = Canvas(W, H, wrap=True)
     sky(c)
     mountains(c)
     village(c)
+    return c
+
+
+def main():
+    c = paint()
     bar = status_bar()
     print('scroll')
     tiles, (rows, bar_rows) = slice_map([c, bar], 256)

@@ -6,7 +6,7 @@ a whole number of 24-frame steps, so the scene repeats after the least common mu
 import math
 import os
 import sys
-from paint import Canvas, dithered, map_bytes, noise, slice_map, text, tile_bytes, write_inc
+from paint import Canvas, db, dithered, map_bytes, noise, slice_map, text, tile_bytes, write_inc
 import props
 from figures import FIGURES
 
@@ -15,35 +15,58 @@ SEA, QUAY = 56, 112
 FRAMES_PER_ENTRY, STEP = 2, 24
 
 
-def background():
+def paint():
     c = Canvas(160, 144)
-    c.shade_rect(0, 0, 160, SEA, lambda x, y: max(0, 1.0 - (y // 2 * 2) / 40))
-    c.ellipse(30, 18, 10, 10, 0)
-    c.frame(0, 0, 0, 0, 0)
-    props.cloud(c, 48, 6, 48, h=12)
-    props.cloud(c, 112, 16, 40, h=10)
-    props.cloud(c, -8, 26, 40, h=10)
+    c.shade_rect(0, 0, 160, SEA, lambda x, y: (1, 1, .75, .5, .25, 0, 0)[y // 8])
+    c.ellipse(40, 16, 11, 11, 0)
+    c.ellipse(40, 16, 9, 9, lambda i, j: 1 if (j // 2) % 4 == 3 else 0)
+    for x, y, w, h in ((56, 4, 56, 12), (118, 14, 48, 12), (-10, 28, 44, 10)):
+        props.cloud(c, x, y, w, h)
     props.peak(c, 120, SEA, 30, 44, 8, 5)
-    props.peak(c, 84, SEA, 22, 30, 5, 6)
-    props.ridge(c, SEA, 16, 9, 26, lambda x, y, d: 2 if d < 2 else 1.8 if (x // 4 + y // 2) % 3 else 1)
-    for x, w, h, r in ((92, 12, 8, 6), (106, 14, 10, 6), (122, 10, 8, 8)):
+    props.peak(c, 78, SEA, 22, 30, 5, 6)
+    props.ridge(c, SEA, 16, 9, 26, lambda x, y, d: 3 if d < 2 else 2.0 if noise(x // 4, y // 4, 3) < .7 else 1)
+    coast(c)
+    sea(c)
+    lighthouse(c)
+    quay(c)
+    return c
+
+
+def coast(c):
+    """The far town, with a chimney that smokes."""
+    for x, w, h, r in ((70, 10, 6, 4), (84, 12, 8, 6), (98, 14, 10, 6), (114, 10, 8, 8), (146, 12, 8, 6)):
         c.rect(x, SEA - h, w, h, 0)
         c.rect(x + w - 4, SEA - h, 4, h, 1)
         c.poly([(x - 2, SEA - h), (x + w // 2, SEA - h - r), (x + w + 2, SEA - h)], 3)
         c.rect(x + 2, SEA - h + 2, 2, 4, 3)
         c.rect(x + 6, SEA - h + 2, 2, 4, 3)
-    for y in range(SEA, QUAY):                         # sea: tile-sized waves, larger in front
-        d = (y - SEA) // 2
-        for x in range(160):
-            k = (x // 2 + (y // 8 % 2) * 2) % 4
-            s = 1 + (1 if d > 8 and (y // 2) % 4 == 3 else 0)
-            if (y // 2) % 4 == (k * k + 1) % 4 and k != 3:
-                s = 0 if d < 20 else 2
-            c.put(x, y, s)
+    c.rect(126, SEA - 12, 20, 12, 1)                   # works with a saw roof
+    c.frame(126, SEA - 12, 20, 12, 3, 1)
+    for k in range(3):
+        c.poly([(126 + 7 * k, SEA - 12), (126 + 7 * k, SEA - 18), (133 + 7 * k, SEA - 12)], 3)
+        c.rect(128 + 6 * k, SEA - 8, 4, 4, 3)
+        c.rect(128 + 6 * k, SEA - 8, 2, 4, 0)
+    c.rect(138, SEA - 26, 6, 18, 3)
+    c.rect(140, SEA - 24, 2, 16, 1)
+    c.rect(136, SEA - 26, 10, 2, 3)
+
+
+def sea(c):
+    """Tile-sized waves: fine and pale at the horizon, long and dark in front."""
+    far = ("1111", "0011", "1111", "1100")
+    mid = ("1111", "0111", "1121", "1111")
+    near = ("1122", "2211", "0111", "1112")
+    for y in range(SEA, QUAY, 2):
+        d = (y - SEA) // 8
+        rows = far if d < 2 else mid if d < 4 else near
+        for x in range(0, 160, 2):
+            c.rect(x, y, 2, 2, int(rows[(y // 2) % 4][(x // 2 + 2 * (y // 8 % 2)) % 4]))
+    for k in range(26):                               # longer crests
+        y = (SEA + 10 + int(noise(k, 41) * 42)) & ~1
+        x, w = int(noise(k, 42) * 20) * 8, 4 + 2 * int((y - SEA) / 14)
+        c.rect(x, y, w, 2, 0)
+        c.rect(x + 2, y + 2, w, 2, 2)
     c.rect(0, SEA, 160, 2, 2)
-    lighthouse(c)
-    quay(c)
-    return c
 
 
 def lighthouse(c):
@@ -143,11 +166,11 @@ def across(name, n, speed_sign, y, bob, frames, stride):
 
 
 def loop(name, n, cx, cy, rx, ry, phase, frames, flaps):
+    """A figure of eight; the wings beat `flaps` times in a period."""
     path = []
     for k in range(steps(n)):
         a = 2 * math.pi * (k / steps(n) + phase)
-        path.append((cx + rx * math.cos(a), cy + ry * math.sin(a * 2), '%s_%s%d' % (
-            name, 'l' if math.sin(a) > 0 else 'r', int(k * flaps * frames / steps(n)) % frames)))
+        path.append((cx + rx * math.cos(a), cy + ry * math.sin(a * 2), '%s%d' % (name, int(k * flaps * frames / steps(n)) % frames)))
     return path
 
 
@@ -173,17 +196,38 @@ def leap(name, n, x0, x1, y, height, share):
 
 def actors():
     return [
-        there_and_back('walker', 24, 10, 98, 104, 4, 4),
-        there_and_back('dog', 16, 40, 136, 124, 4, 2),
-        across('boat', 48, -1, 62, 1.5, 1, 8),
-        loop('gull', 16, 84, 32, 40, 10, 0, 2, 24),
-        loop('gull', 24, 110, 44, 36, 8, .4, 2, 32),
-        loop('gull', 48, 60, 20, 44, 6, .7, 2, 60),
-        rise('puff', 8, 112, 34, 16, 30, 0, 3),
-        rise('puff', 8, 112, 34, 16, 30, 1 / 3, 3),
-        rise('puff', 8, 112, 34, 16, 30, 2 / 3, 3),
-        leap('fish', 12, 70, 94, 104, 22, .6),
+        there_and_back('walker', 24, 6, 90, 92, 6, 4),
+        there_and_back('dog', 16, 36, 132, 112, 6, 2),
+        across('boat', 48, -1, 66, 1.5, 1, 8),
+        across('balloon', 48, 1, 4, 2, 1, 8),
+        loop('gull', 16, 96, 66, 40, 10, .25, 2, 24),
+        loop('gull', 24, 80, 24, 44, 12, .4, 2, 36),
+        rise('puff', 12, 136, 24, 10, 24, 0, 3),
+        rise('puff', 12, 136, 24, 10, 24, 1 / 3, 3),
+        rise('puff', 12, 136, 24, 10, 24, 2 / 3, 3),
+        leap('fish', 8, 56, 88, 102, 26, .75),
     ]
+
+
+def check_lines(cast, shapes):
+    """No line may hold more than ten objects at any time: the eleventh would not be shown."""
+    worst, period = 0, math.lcm(*(len(p) for p in cast))
+    for t in range(period):
+        lines = [0] * 256
+        for p in cast:
+            x, y, s = p[t % len(p)]
+            for dy, _, _, _ in shapes[s]:
+                for j in range(16):
+                    lines[(even(y) + dy + j) % 256] += 1
+        worst = max(worst, max(lines[:144]))
+    print('  at most %d objects in a line, period %d steps' % (worst, period * FRAMES_PER_ENTRY // STEP))
+    if worst > 10:
+        raise SystemExit('more than ten objects in a line')
+
+
+def even(v):
+    """Places are even, so that the observation (every second pixel) shows a figure always with the same pixels."""
+    return 2 * round(v / 2)
 
 
 def object_tiles():
@@ -220,7 +264,7 @@ def object_tiles():
 
 def main():
     print('sprites')
-    tiles, (rows,) = slice_map([background()], 256)
+    tiles, (rows,) = slice_map([paint()], 256)
     pairs, shapes = object_tiles()
     cast = actors()
     names = list(shapes)
@@ -228,6 +272,7 @@ def main():
     print('  actors: %d, at most %d objects, %d path bytes' % (len(cast), most, 3 * sum(map(len, cast))))
     if most > 40:
         raise SystemExit('more than 40 objects')
+    check_lines(cast, shapes)
     parts = [('tiles', '%d background tiles for 8800' % len(tiles), [b for t in tiles for b in tile_bytes(t)]),
              ('map', 'background map', [(b + 128) & 255 for b in map_bytes(rows)]),
              ('objects', '%d pairs of object tiles for 8000' % len(pairs),
@@ -244,13 +289,8 @@ def main():
         f.write('\nACTORS .equ %d\n\n; Paths: OAM y, OAM x, shape number; one entry every second frame.\npaths:\n' % len(cast))
         f.write(''.join('    .dw path_%d, path_%d_end\n' % (k, k) for k in range(len(cast))))
         for k, p in enumerate(cast):
-            flat = [v for x, y, s in p for v in ((round(y) + 16) & 255, (round(x) + 8) & 255, names.index(s))]
-            f.write('path_%d:\n%spath_%d_end:\n' % (k, db_lines(flat), k))
-
-
-def db_lines(flat):
-    from paint import db
-    return db(flat, 24)
+            flat = [v for x, y, s in p for v in ((even(y) + 16) & 255, (even(x) + 8) & 255, names.index(s))]
+            f.write('path_%d:\n%spath_%d_end:\n' % (k, db(flat, 24), k))
 
 
 if __name__ == '__main__':
