@@ -164,7 +164,8 @@ static void turn_window(void *ctx, const struct feed_pictures *pictures, const s
     h->window = NULL;
 }
 
-static enum status run_dashboard(const struct cli *cli, const struct run_opts *opts, struct error *e) {
+static enum status run_dashboard(const struct cli *cli, struct run_opts *opts, struct error *e) {
+    opts->live = true;
     struct feed *feed = feed_new(0);
     struct worker *w = worker_new(opts, feed, e);
     if (!w) {

@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "engine/run/worker_internal.h"
 
-enum { NO_ACTION = -1 };
 static const int64_t status_every_ns = 100000000, pictures_every_ns = 250000000, idle_ns = 5000000;
 
 struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct error *e) {
@@ -30,6 +29,7 @@ void worker_free(struct worker *w) {
     session_close(w->session);
     wm_free(w->wm);
     replay_free(w->replay);
+    frames_close(w->frames, NULL);
     env_free(w->env);
     pool_free(w->pool);
     free(w->rom);
@@ -42,6 +42,8 @@ void worker_free(struct worker *w) {
     free(w->episode_length);
     free(w->statistics.update_ms);
     free(w->snapshots);
+    free(w->snapshot_pictures);
+    free(w->reconstruction);
     free(w);
 }
 
@@ -83,12 +85,12 @@ static void act(struct worker *w) {
     produce_rows(w);
     for (int n = 0; n < w->env->n_envs; n++) {
         w->actions[n] = w->constant_action;
-        replay_write_action(w->replay, n, w->needs_reset[n] ? NO_ACTION : w->constant_action);
+        replay_write_action(w->replay, n, w->needs_reset[n] ? REPLAY_NO_ACTION : w->constant_action);
         w->policy_steps += !w->needs_reset[n];
     }
     replay_commit(w->replay);
     w->env_ticks++;
-    w->env_ns += clock_now_ns() - t0;
+    w->last_env_ms = (float)(clock_now_ns() - t0) * 1e-6f;
 }
 
 // ---- learning
@@ -113,11 +115,9 @@ static bool learn(struct worker *w, struct error *e) {
     struct wm_result result;
     bool fine = wm_update(w->wm, &result);
     int64_t t2 = clock_now_ns();
-    w->sample_ns += t1 - t0;
-    w->update_ns += t2 - t1;
     w->last_sample_ms = (float)(t1 - t0) * 1e-6f;
     w->last_update_ms = (float)(t2 - t1) * 1e-6f;
-    return fine ? worker_record(w, &result, e) : fail_run(w, &result, e);
+    return fine ? worker_record(w, e) : fail_run(w, &result, e);
 }
 
 // ---- the loop
@@ -138,7 +138,7 @@ static bool serve_screens(struct worker *w, enum feed_phase phase, struct error 
         w->status_ns = now;
         worker_publish_status(w, phase, "");
     }
-    if (now - w->pictures_ns >= pictures_every_ns) {
+    if (w->opts.live && now - w->pictures_ns >= pictures_every_ns) {
         worker_publish_pictures(w);
         w->pictures_ns = clock_now_ns();
     }
@@ -179,12 +179,13 @@ static void *thread_main(void *arg) {
     w->start_ns = w->rate_ns = clock_now_ns();
     worker_publish_status(w, PHASE_PREFILL, "");
     bool fine = loop(w, &w->error);
+    w->wall_s = (double)(clock_now_ns() - w->start_ns) * 1e-9;
     if (fine) {
         worker_publish_pictures(w);
         fine = worker_checkpoint(w, &w->error) && worker_write_media(w, &w->error);
     }
     w->status = fine ? STATUS_OK : w->error.status;
-    if (w->session) session_finish(w->session, fine ? SESSION_DONE : SESSION_FAILED);
+    if (w->session) session_finish(w->session, fine ? SESSION_DONE : SESSION_FAILED, fine ? "" : w->error.message);
     worker_publish_status(w, fine ? PHASE_DONE : PHASE_FAILED, fine ? "" : w->error.message);
     return NULL;
 }

@@ -32,7 +32,8 @@ struct run_opts {                      // NULL or 0: the default in parentheses
     const char *tag;                   // last part of the session's name ("run")
     const char *sessions_dir;          // (sessions)
     bool no_session;                   // write no files at all: bench, gate, tests
-    bool no_media;                     // no plot, strip and video at the end
+    bool no_media;                     // no snapshots, plot, strip and video
+    bool live;                         // somebody watches: make pictures all the time
     const char *const *settings;       // "key=value", applied after the preset
     int n_settings;
     bool zero_latent;                  // ablation: the model's latent z is zeroed (shows that a bar can fail)
@@ -51,7 +52,7 @@ struct worker_summary {
     double wall_s;
     double first_obs_nll, last_obs_nll;            // last: mean over the last 20 updates
     double mean_picture_loss;                      // observation loss of the per-pixel mean picture over the ring
-    double worst_entropy_gap;                      // max |prior - posterior| / max(1, prior) over the last half
+    double worst_entropy_gap;                      // max |prior - posterior| / max(1, prior) after warm-up
     double update_ms;                              // median
     bool all_finite;
     char session[200];

@@ -8,14 +8,16 @@
 #include "engine/algo/config.h"
 #include "engine/algo/dreamer_v3/world_model.h"
 #include "engine/algo/ratio.h"
+#include "engine/data/frames.h"
 #include "engine/data/replay.h"
 #include "engine/data/session.h"
 #include "engine/env/env.h"
 #include "engine/run/worker.h"
 
-enum { MEDIA_MAX_SNAPSHOTS = 48 };
+enum { MEDIA_MAX_SNAPSHOTS = 64, OBS_WINDOW = 20, WARM_UP_UPDATES = 150, UPDATE_MS_CAPACITY = 1 << 14 };
 
-// Pictures kept along the way for the strip and the video at the end.
+// Pictures kept along the way for the strip and the video at the end. When all places are taken, every second one is
+// dropped and the distance doubles: evenly spread over a run of any length.
 struct media_snapshot {
     int64_t opt_steps;
     uint8_t real[FEED_PIXELS], reconstruction[FEED_PIXELS], error[FEED_PIXELS];
@@ -29,12 +31,11 @@ struct episode_sums {
 
 // Means and peaks that the summary and the gate need; O(1) per update.
 struct run_statistics {
-    double first_obs_nll, obs_window[20];           // the last updates' losses, a ring
+    double first_obs_nll, obs_window[OBS_WINDOW];   // the last updates' losses, a ring
     int64_t n_updates;
-    double worst_entropy_gap;                       // over the second half of the planned updates
+    double worst_entropy_gap;                       // once WARM_UP_UPDATES are done
     bool all_finite;
-    float *update_ms;                               // [update_ms_capacity]: the newest, for the median
-    int n_update_ms;
+    float *update_ms;                               // [UPDATE_MS_CAPACITY], a ring: for the median
 };
 
 struct worker {
@@ -50,6 +51,7 @@ struct worker {
     struct replay *replay;
     struct world_model *wm;
     struct session *session;                        // NULL: no files
+    struct frames_writer *frames;                   // the session's pictures over time; NULL: none
     struct ratio ratio;
     int constant_action;
     int64_t policy_steps, env_ticks, backlog;
@@ -63,12 +65,15 @@ struct worker {
     struct episode_sums episodes;
     struct run_statistics statistics;
     struct media_snapshot *snapshots;
+    struct feed_pictures *snapshot_pictures;        // scratch of a snapshot
+    uint8_t (*reconstruction)[WM_PIXELS];           // [WM_ROLLOUT], scratch of the display graph
     int n_snapshots;
-    int64_t next_snapshot;
+    int64_t next_snapshot, snapshot_every;
     // clocks
-    int64_t start_ns, pictures_ns, status_ns, env_ns, sample_ns, update_ns;
+    int64_t start_ns, pictures_ns, status_ns;
     int64_t rate_ns, rate_opt_steps, rate_policy_steps;
     float sps, train_sps, last_update_ms, last_env_ms, last_sample_ms;
+    double wall_s;                                  // when it ended
     int n_threads;
     enum feed_phase phase;
     pthread_t thread;
@@ -84,11 +89,13 @@ bool worker_open_session(struct worker *w, struct error *e);
 
 // worker_report.c
 void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message);
-bool worker_record(struct worker *w, const struct wm_result *result, struct error *e);   // after an update
-void worker_publish_pictures(struct worker *w);
-void worker_take_snapshot(struct worker *w);                     // when one is due
-bool worker_write_media(struct worker *w, struct error *e);      // plot, strip, video
+bool worker_record(struct worker *w, struct error *e);           // after an update
 bool worker_checkpoint(struct worker *w, struct error *e);
 void worker_write_failure(struct worker *w, const struct wm_result *result);
+
+// worker_media.c
+void worker_publish_pictures(struct worker *w);
+bool worker_take_snapshot(struct worker *w, struct error *e);    // when one is due
+bool worker_write_media(struct worker *w, struct error *e);      // plot, strip, video
 
 #endif

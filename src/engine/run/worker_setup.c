@@ -14,7 +14,7 @@
 #include "engine/env/gameboy.h"
 #include "engine/run/worker_internal.h"
 
-enum { MAX_ROM_BYTES = 8 << 20, MAX_THREADS = 64, UPDATE_MS_CAPACITY = 1 << 16 };
+enum { MAX_ROM_BYTES = 8 << 20, MAX_THREADS = 64 };
 
 static int usable_cpus(void) {
     cpu_set_t set;
@@ -81,9 +81,12 @@ static bool load_rom(struct worker *w, struct error *e) {
 bool worker_configure(struct worker *w, struct error *e) {
     if (!check_options(&w->opts, e) || !load_config(w, e) || !load_rom(w, e)) return false;
     w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : usable_cpus();
+    w->snapshot_every = 1;
     w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
     w->statistics.update_ms = mem_alloc(UPDATE_MS_CAPACITY * sizeof(float));
     w->snapshots = mem_alloc(MEDIA_MAX_SNAPSHOTS * sizeof *w->snapshots);
+    w->snapshot_pictures = mem_alloc(sizeof *w->snapshot_pictures);
+    w->reconstruction = mem_alloc(WM_ROLLOUT * sizeof *w->reconstruction);
     return true;
 }
 
@@ -126,4 +129,31 @@ bool worker_build(struct worker *w, struct error *e) {
     log_write(LOG_INFO, "%s: world model %s, %lld parameters, %d threads, kernels %s", w->rom_name, w->config.preset,
               (long long)wm_params(w->wm)->n_weights, w->n_threads, cpu_kernels_name());
     return true;
+}
+
+bool worker_open_session(struct worker *w, struct error *e) {
+    const struct run_opts *o = &w->opts;
+    if (o->no_session) return true;
+    char *json = config_to_json(&w->config);
+    struct session_opts opts = {.root = o->sessions_dir,
+                                .tag = o->tag,
+                                .algo = "dreamer_v3",
+                                .task = w->rom_name,
+                                .mode = "standing_still",
+                                .preset = w->config.preset,
+                                .device = "cpu",
+                                .kernel = cpu_kernels_name(),
+                                .rom_name = w->rom_name,
+                                .rom_sha256 = w->rom_sha256,
+                                .seed = (uint64_t)w->config.seed,
+                                .n_weights = wm_params(w->wm)->n_weights,
+                                .config_json = json};
+    w->session = session_create(&opts, e);
+    free(json);
+    if (!w->session) return false;
+    char path[PATH_SIZE];
+    if (!session_frames_path(w->session, path, e)) return false;
+    w->frames = frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
+    if (w->frames) log_write(LOG_INFO, "session %s", session_path(w->session));
+    return w->frames != NULL;
 }

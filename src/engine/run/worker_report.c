@@ -1,0 +1,249 @@
+// Worker report: status, records and pictures for the feed and the session; checkpoint and failure folder.
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/data/checkpoint.h"
+#include "engine/run/worker_internal.h"
+
+static double seconds_since(int64_t ns) { return (double)(clock_now_ns() - ns) * 1e-9; }
+
+// ---- status
+
+// Rates over the last second or so, so that the numbers are steady but current.
+static void update_rates(struct worker *w) {
+    double seconds = seconds_since(w->rate_ns);
+    if (seconds < 1 && w->train_sps > 0) return;
+    if (seconds < 0.2) return;
+    int64_t updates = wm_opt_steps(w->wm);
+    w->sps = (float)((double)(w->policy_steps - w->rate_policy_steps) / seconds);
+    w->train_sps = (float)((double)(updates - w->rate_opt_steps) / seconds);
+    w->rate_ns = clock_now_ns();
+    w->rate_opt_steps = updates;
+    w->rate_policy_steps = w->policy_steps;
+}
+
+void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message) {
+    w->phase = phase;
+    update_rates(w);
+    struct feed_status s = {.phase = phase,
+                            .opt_steps = wm_opt_steps(w->wm),
+                            .env_steps = w->policy_steps,
+                            .target_opt_steps = w->opts.updates,
+                            .replay_rows = replay_size(w->replay),
+                            .replay_capacity = replay_capacity(w->replay),
+                            .replay_ratio_target = w->config.replay_ratio,
+                            .elapsed_s = seconds_since(w->start_ns),
+                            .sps = w->sps,
+                            .train_sps = w->train_sps,
+                            .n_threads = w->n_threads,
+                            .n_weights = wm_params(w->wm)->n_weights};
+    snprintf(s.algo, sizeof s.algo, "dreamer_v3");
+    snprintf(s.task, sizeof s.task, "%.47s", w->rom_name);
+    snprintf(s.mode, sizeof s.mode, "standing_still");
+    snprintf(s.preset, sizeof s.preset, "%.11s", w->config.preset);
+    snprintf(s.device, sizeof s.device, "cpu");
+    snprintf(s.session, sizeof s.session, "%.199s", w->session ? session_path(w->session) : "");
+    snprintf(s.message, sizeof s.message, "%.239s", message);
+    feed_set_status(w->feed, &s);
+    if (w->session) {
+        struct error e = {0};  // a heartbeat that fails is no reason to stop; the next record will tell
+        session_heartbeat(w->session, s.opt_steps, s.env_steps, &e);
+    }
+}
+
+// ---- records
+
+static void put(struct record *r, enum metric m, double value) {
+    r->value[m] = (float)value;
+    r->present |= (uint64_t)1 << m;
+}
+
+static void put_episodes(struct worker *w, struct record *r) {
+    struct episode_sums *s = &w->episodes;
+    if (s->n == 0) return;
+    put(r, METRIC_RETURN_MEAN, s->return_sum / (double)s->n);
+    put(r, METRIC_LENGTH_MEAN, s->length_sum / (double)s->n);
+    put(r, METRIC_TRUNC_RATE, (double)s->n_truncated / (double)s->n);
+    *s = (struct episode_sums){0};
+}
+
+static void put_timing(struct worker *w, struct record *r) {
+    update_rates(w);
+    put(r, METRIC_SPS, (double)w->sps);
+    put(r, METRIC_TRAIN_SPS, (double)w->train_sps);
+    put(r, METRIC_UPDATE_MS, (double)w->last_update_ms);
+    put(r, METRIC_ENV_MS, (double)w->last_env_ms);
+    put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
+    put(r, METRIC_WALL_TIME, seconds_since(w->start_ns));
+}
+
+static void add_statistics(struct worker *w, const struct record *r) {
+    struct run_statistics *s = &w->statistics;
+    double loss = (double)r->value[METRIC_OBS_NLL], prior = (double)r->value[METRIC_PRIOR_ENTROPY];
+    double gap = fabs(prior - (double)r->value[METRIC_POSTERIOR_ENTROPY]) / fmax(1, prior);
+    if (s->n_updates == 0) s->first_obs_nll = loss;
+    s->obs_window[s->n_updates % OBS_WINDOW] = loss;
+    s->update_ms[s->n_updates % UPDATE_MS_CAPACITY] = w->last_update_ms;
+    s->n_updates++;
+    if (s->n_updates > WARM_UP_UPDATES && !(gap <= s->worst_entropy_gap)) s->worst_entropy_gap = gap;
+    for (int m = 0; m < METRIC_COUNT; m++)
+        if (r->present >> m & 1 && !metric_info[m].timed && !isfinite(r->value[m])) s->all_finite = false;
+}
+
+bool worker_record(struct worker *w, struct error *e) {
+    int64_t updates = wm_opt_steps(w->wm);
+    struct record r = {.opt_steps = updates, .env_steps = w->policy_steps};
+    r.present = wm_metrics(w->wm, r.value);
+    put(&r, METRIC_REPLAY_SIZE, (double)replay_size(w->replay));
+    put(&r, METRIC_READY_STEPS, (double)replay_ready(w->replay));
+    put(&r, METRIC_REPLAY_RATIO, (double)updates / (double)w->policy_steps);
+    add_statistics(w, &r);
+    if (updates % w->config.log_every == 0) {
+        put_episodes(w, &r);
+        put_timing(w, &r);
+        feed_push_record(w->feed, &r, seconds_since(w->start_ns));
+        if (w->session && !session_append(w->session, &r, e)) return false;
+    }
+    if (!worker_take_snapshot(w, e)) return false;
+    if (w->config.checkpoint_every > 0 && updates % w->config.checkpoint_every == 0) return worker_checkpoint(w, e);
+    return true;
+}
+
+static int compare_floats(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+// Observation loss of the per-pixel mean picture over the ring: what a model that knows no time could reach.
+static double mean_picture_loss(const struct replay *r) {
+    double *sum = mem_alloc(2 * FEED_PIXELS * sizeof *sum), *square = sum + FEED_PIXELS, loss = 0, n = 0;
+    for (int64_t t = replay_window(r).first; t < replay_total(r); t++) {
+        const uint8_t *obs = replay_row(r, t, 0).obs;
+        for (int i = 0; i < FEED_PIXELS; i++) {
+            double v = (double)((obs[i >> 2] >> (2 * (i & 3))) & 3) / 3;
+            sum[i] += v;
+            square[i] += v * v;
+        }
+        n++;
+    }
+    for (int i = 0; i < FEED_PIXELS && n > 0; i++) loss += square[i] / n - sum[i] / n * (sum[i] / n);
+    free(sum);
+    return loss;
+}
+
+void worker_summary(const struct worker *w, struct worker_summary *out) {
+    const struct run_statistics *s = &w->statistics;
+    *out = (struct worker_summary){.opt_steps = wm_opt_steps(w->wm),
+                                   .env_steps = w->policy_steps,
+                                   .wall_s = w->wall_s,
+                                   .first_obs_nll = s->first_obs_nll,
+                                   .worst_entropy_gap = s->worst_entropy_gap,
+                                   .all_finite = s->all_finite,
+                                   .mean_picture_loss = mean_picture_loss(w->replay)};
+    int64_t n = s->n_updates < OBS_WINDOW ? s->n_updates : OBS_WINDOW;
+    for (int64_t i = 0; i < n; i++) out->last_obs_nll += s->obs_window[i] / (double)n;
+    int64_t m = s->n_updates < UPDATE_MS_CAPACITY ? s->n_updates : UPDATE_MS_CAPACITY;
+    if (m > 0) {
+        float *sorted = mem_alloc((size_t)m * sizeof *sorted);
+        memcpy(sorted, s->update_ms, (size_t)m * sizeof *sorted);
+        qsort(sorted, (size_t)m, sizeof *sorted, compare_floats);
+        out->update_ms = (double)sorted[m / 2];
+        free(sorted);
+    }
+    snprintf(out->session, sizeof out->session, "%.199s", w->session ? session_path(w->session) : "");
+}
+
+// ---- checkpoint and failure
+
+static bool save_checkpoint(struct worker *w, const char *path, struct error *e) {
+    int64_t updates = wm_opt_steps(w->wm), policy_steps = w->policy_steps, ticks = w->env_ticks;
+    char hash[CONFIG_HASH_SIZE];
+    config_hash(&w->config, hash);
+    struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
+    struct checkpoint c = {.params = wm_params(w->wm), .config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
+    return checkpoint_save(path, &c, e);
+}
+
+bool worker_checkpoint(struct worker *w, struct error *e) {
+    char path[PATH_SIZE];
+    if (!w->session) return true;
+    if (!session_checkpoint_path(w->session, wm_opt_steps(w->wm), path, e) || !save_checkpoint(w, path, e)) return false;
+    if (!session_prune_checkpoints(w->session, (int)w->config.checkpoint_keep_last, e)) return false;
+    log_write(LOG_INFO, "checkpoint %s", path);
+    return true;
+}
+
+// The batch that failed, as it was fed to the model.
+static bool save_batch(struct worker *w, const char *folder, struct error *e) {
+    const struct wm_batch *b = wm_batch(w->wm);
+    int64_t T = b->length, B = b->batch, A = b->n_actions;
+    enum st_dtype dtype = ST_REAL;
+    struct st_source tensors[] = {
+        {.name = "packed", .dtype = ST_U8, .n_dims = 3, .shape = {T, B, WM_PACKED_BYTES}, .data = b->packed},
+        {.name = "prev_actions", .dtype = dtype, .n_dims = 3, .shape = {T, B, A}, .data = b->prev_actions},
+        {.name = "is_first", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->is_first},
+        {.name = "rewards", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->rewards},
+        {.name = "continues", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->continues}};
+    char path[PATH_SIZE];
+    return path_join(path, folder, "batch.safetensors", e) && safetensors_write(path, tensors, 5, NULL, 0, e);
+}
+
+static bool save_report(struct worker *w, const char *folder, const struct wm_result *result, struct error *e) {
+    char path[PATH_SIZE];
+    cJSON *o = cJSON_CreateObject();
+    int64_t step = wm_opt_steps(w->wm);
+    json_add_string(o, "what", "an update whose loss or gradient norm is not finite; the weights are those before it");
+    json_add_string(o, "bad_node", result->bad_node);
+    json_add_double(o, "loss", result->loss);
+    json_add_double(o, "grad_norm", result->grad_norm);
+    json_add_count(o, "opt_steps", step);
+    json_add_count(o, "env_steps", w->policy_steps);
+    json_add_u64(o, "seed", (uint64_t)w->config.seed);
+    json_add_string(o, "random_numbers", "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
+    json_add_string(o, "kernel", cpu_kernels_name());
+    json_add_string(o, "rom_sha256", w->rom_sha256);
+    char command[300];
+    snprintf(command, sizeof command, "workbench train --headless --preset %s %s %.100s --seed %lld --updates %lld (and the keys of config.json)",
+             w->config.preset, w->opts.rom_path ? "--rom" : "--task", w->opts.rom_path ? w->opts.rom_path : w->rom_name,
+             (long long)w->config.seed, (long long)step + 1);
+    json_add_string(o, "command", command);
+    bool fine = path_join(path, folder, "failure.json", e) && json_write_file(path, o, true, e);
+    cJSON_Delete(o);
+    return fine;
+}
+
+static bool save_last_metrics(struct worker *w, const char *folder, struct error *e) {
+    struct text lines = {0};
+    char path[PATH_SIZE];
+    int64_t n = feed_n_records(w->feed);
+    for (int64_t i = n > 20 ? n - 20 : 0; i < n; i++) session_format_metrics(feed_record(w->feed, i), &lines);
+    bool fine = path_join(path, folder, "last_metrics.jsonl", e) && file_write_atomic(path, lines.data ? lines.data : "", lines.n, e);
+    text_deinit(&lines);
+    return fine;
+}
+
+static bool save_config(struct worker *w, const char *folder, struct error *e) {
+    char path[PATH_SIZE], *json = config_to_json(&w->config);
+    bool fine = path_join(path, folder, "config.json", e) && file_write_atomic(path, json, strlen(json), e);
+    free(json);
+    return fine;
+}
+
+void worker_write_failure(struct worker *w, const struct wm_result *result) {
+    if (!w->session) return;
+    struct error e = {0};
+    char folder[PATH_SIZE], weights[PATH_SIZE];
+    bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) &&
+                path_join(weights, folder, "before.safetensors", &e) && save_checkpoint(w, weights, &e) &&
+                save_batch(w, folder, &e) && save_config(w, folder, &e) && save_last_metrics(w, folder, &e) &&
+                save_report(w, folder, result, &e);
+    if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
+}
