@@ -1,8 +1,10 @@
 // Files: reading whole files, replacing files atomically, appending with checked errors, folders and paths.
+#define _GNU_SOURCE
 #include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,4 +257,14 @@ bool file_append_close(struct file_append *f, struct error *e) {
     int fd = f->fd;
     f->fd = -1;
     return close(fd) == 0 || system_error(e, "write", f->path, errno);
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *at) {
+    (void)info, (void)kind, (void)at;
+    return remove(path);
+}
+
+bool file_remove_tree(const char *path, struct error *e) {
+    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0) return true;
+    return error_set(e, STATUS_FAILED, "%s: cannot be removed: %s", path, strerror(errno));
 }

@@ -28,6 +28,7 @@ bool file_make_folders(const char *path, struct error *e);     // mkdir -p; fine
 // out = a/b, exactly one slash between. False (and an error) when it does not fit PATH_SIZE.
 bool path_join(char out[PATH_SIZE], const char *a, const char *b, struct error *e);
 const char *path_base(const char *path);             // after the last slash
+bool file_remove_tree(const char *path, struct error *e);      // a folder with all it holds; links are not followed
 
 // ---- replacing a file: readers see the old or the new content, never a part. A crash leaves the old file
 // and perhaps a hidden ".name.tmp-PID-N" beside it.
