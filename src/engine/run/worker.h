@@ -44,6 +44,8 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
 void worker_start(struct worker *w);
 enum status worker_join(struct worker *w, struct error *e);          // waits for the end
 enum status worker_run(struct worker *w, struct error *e);           // start and join on the calling thread
+// After the end: the session's newest checkpoint reads back with the weights, moments and counters of this run.
+bool worker_verify_checkpoint(struct worker *w, struct error *e);
 void worker_free(struct worker *w);                                  // joined or never started; NULL is fine
 
 // What the finished run says: loss of the first update, smallest window means, what the gate judges.

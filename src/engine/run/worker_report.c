@@ -181,6 +181,25 @@ bool worker_checkpoint(struct worker *w, struct error *e) {
     return true;
 }
 
+bool worker_verify_checkpoint(struct worker *w, struct error *e) {
+    char path[PATH_SIZE], hash[CONFIG_HASH_SIZE];
+    int64_t step = 0, updates = 0, policy_steps = 0, ticks = 0;
+    if (!w->session || !session_newest_checkpoint(session_path(w->session), path, &step, e))
+        return w->session ? false : error_set(e, STATUS_FAILED, "this run wrote no session");
+    config_hash(&w->config, hash);
+    struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
+    struct world_model *again = wm_new(&(struct wm_opts){.config = &w->config, .n_actions = w->env->n_actions, .pool = w->pool});
+    struct params *mine = wm_params(w->wm), *theirs = wm_params(again);
+    struct checkpoint c = {.params = theirs, .config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
+    bool fine = checkpoint_load(path, &c, NULL, e);
+    size_t bytes = (size_t)mine->n_flat * sizeof(real);
+    if (fine && (updates != wm_opt_steps(w->wm) || policy_steps != w->policy_steps || memcmp(mine->weights, theirs->weights, bytes) ||
+                 memcmp(mine->moment1, theirs->moment1, bytes) || memcmp(mine->moment2, theirs->moment2, bytes)))
+        fine = error_set(e, STATUS_FAILED, "%s: does not hold what was saved", path);
+    wm_free(again);
+    return fine;
+}
+
 // The batch that failed, as it was fed to the model.
 static bool save_batch(struct worker *w, const char *folder, struct error *e) {
     const struct wm_batch *b = wm_batch(w->wm);

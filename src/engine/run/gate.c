@@ -1,0 +1,189 @@
+// Gate: golden fixtures, a smoke run and standing still, as one pass or fail.
+#define _GNU_SOURCE
+#include "engine/run/gate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/version.h"
+#include "engine/algo/dreamer_v3/golden_checks.h"
+#include "engine/run/files.h"
+#include "engine/run/worker.h"
+
+enum { MAX_CHECKS = 64, SMOKE_UPDATES = 2, BAR_UPDATES = 300 };
+static const double max_entropy_gap = 0.3;
+
+struct check_result {
+    char name[48], detail[400];
+    bool passed;
+    double seconds;
+};
+
+struct gate {
+    const struct gate_opts *opts;
+    FILE *out;
+    struct check_result results[MAX_CHECKS];
+    int n_results, n_failed;
+};
+
+// One line a check, at once, so that a watcher sees how far it is.
+static void add_result(struct gate *g, const char *name, bool passed, double seconds, const char *detail) {
+    CHECK(g->n_results < MAX_CHECKS, "more checks than places");
+    struct check_result *r = &g->results[g->n_results++];
+    snprintf(r->name, sizeof r->name, "%s", name);
+    snprintf(r->detail, sizeof r->detail, "%s", detail);
+    r->passed = passed;
+    r->seconds = seconds;
+    g->n_failed += !passed;
+    if (g->opts->json) return;
+    fprintf(g->out, "%s  %-24s %6.1f s  %s\n", passed ? "pass" : "FAIL", name, seconds, detail);
+    fflush(g->out);
+}
+
+// ---- golden fixtures
+
+static void check_golden(struct gate *g, const char *folder) {
+    struct error e = {0};
+    int64_t t0 = clock_now_ns();
+    struct golden *golden = golden_open(folder, &e);
+    if (!golden) {
+        add_result(g, "golden", false, 0, e.message);
+        return;
+    }
+    struct pool *pool = pool_new(g->opts->n_threads > 0 ? g->opts->n_threads : 1);
+    int n_passed = 0;
+    char first_failure[400] = "";
+    for (int i = 0; i < n_golden_checks; i++) {
+        if (golden_check_run(&golden_checks[i], golden, pool, &e)) n_passed++;
+        else if (!first_failure[0]) snprintf(first_failure, sizeof first_failure, "; first: %.300s", e.message);
+    }
+    pool_free(pool);
+    golden_free(golden);
+    char detail[500];
+    snprintf(detail, sizeof detail, "%d of %d fixtures agree with the reference%s", n_passed, n_golden_checks, first_failure);
+    add_result(g, "golden", n_passed == n_golden_checks, (double)(clock_now_ns() - t0) * 1e-9, detail);
+}
+
+// ---- training runs
+
+static struct run_opts run_options(const struct gate *g, const char *task, int64_t updates) {
+    return (struct run_opts){.task = task, .updates = updates, .n_threads = g->opts->n_threads, .no_session = true,
+                             .no_media = true, .settings = g->opts->settings, .n_settings = g->opts->n_settings,
+                             .zero_latent = g->opts->zero_latent};
+}
+
+// With `verify` the newest checkpoint must load into a second worker and hold the same weights.
+static bool run_once(const struct run_opts *opts, bool verify, struct worker_summary *s, struct error *e) {
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(opts, feed, e);
+    bool fine = w && worker_run(w, e) == STATUS_OK && (!verify || worker_verify_checkpoint(w, e));
+    if (w) worker_summary(w, s);
+    worker_free(w);
+    feed_free(feed);
+    return fine;
+}
+
+static void check_smoke(struct gate *g) {
+    struct error e = {0};
+    struct worker_summary s = {0};
+    char detail[700], root[] = "/tmp/workbench-gate-XXXXXX";
+    int64_t t0 = clock_now_ns();
+    struct run_opts opts = run_options(g, "static", SMOKE_UPDATES);
+    opts.no_session = false;
+    opts.sessions_dir = mkdtemp(root);
+    bool fine = opts.sessions_dir && run_once(&opts, true, &s, &e);
+    if (opts.sessions_dir) file_remove_tree(root, NULL);
+    if (fine) snprintf(detail, sizeof detail, "%d updates, all finite, the checkpoint loads again", SMOKE_UPDATES);
+    else snprintf(detail, sizeof detail, "%s", e.message[0] ? e.message : "no folder for a session in /tmp");
+    add_result(g, "smoke", fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
+}
+
+// The observation loss must fall by `bar` of its first value in BAR_UPDATES updates, everything finite, and prior and
+// posterior entropy must stay together after the warm-up.
+static void check_standing_still(struct gate *g, const char *task, double bar) {
+    struct error e = {0};
+    struct worker_summary s = {0};
+    char name[48], detail[700];
+    int64_t t0 = clock_now_ns();
+    struct run_opts opts = run_options(g, task, BAR_UPDATES);
+    bool ran = run_once(&opts, false, &s, &e);
+    double fall = s.first_obs_nll > 0 ? 1 - s.last_obs_nll / s.first_obs_nll : -INFINITY;
+    bool fine = ran && s.opt_steps == BAR_UPDATES && s.all_finite && fall >= bar && s.worst_entropy_gap < max_entropy_gap;
+    snprintf(name, sizeof name, "standing_still %s", task);
+    if (!ran) snprintf(detail, sizeof detail, "%s", e.message);
+    else
+        snprintf(detail, sizeof detail, "observation loss -%.1f %% (bar -%.0f %%), entropy gap %.2f (bar %.1f), %.1f ms an update",
+                 100 * fall, 100 * bar, s.worst_entropy_gap, max_entropy_gap, s.update_ms);
+    add_result(g, name, fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
+}
+
+// ---- verdict
+
+static cJSON *summary_json(const struct gate *g, double seconds) {
+    cJSON *o = cJSON_CreateObject(), *list;
+    json_add_string(o, "gate", g->opts->kind);
+    json_add_string(o, "verdict", g->n_failed ? "failed" : "passed");
+    json_add_count(o, "checks", g->n_results);
+    json_add_count(o, "failed", g->n_failed);
+    json_add_double(o, "seconds", seconds);
+    json_add_string(o, "version", version_text);
+    json_add_string(o, "revision", version_revision);
+    json_add_string(o, "kernel", cpu_kernels_name());
+    list = cJSON_AddArrayToObject(o, "results");
+    for (int i = 0; i < g->n_results; i++) {
+        cJSON *r = cJSON_CreateObject();
+        json_add_string(r, "name", g->results[i].name);
+        json_add_bool(r, "passed", g->results[i].passed);
+        json_add_double(r, "seconds", g->results[i].seconds);
+        json_add_string(r, "detail", g->results[i].detail);
+        cJSON_AddItemToArray(list, r);
+    }
+    return o;
+}
+
+static bool write_summary(struct gate *g, double seconds, struct error *e) {
+    cJSON *o = summary_json(g, seconds);
+    bool fine = !g->opts->out_path || json_write_file(g->opts->out_path, o, true, e);
+    if (g->opts->json) {
+        char *text = cJSON_Print(o);
+        fprintf(g->out, "%s\n", text);
+        free(text);
+    }
+    cJSON_Delete(o);
+    return fine;
+}
+
+enum status gate_run(const struct gate_opts *opts, FILE *out, struct error *e) {
+    static struct gate gate;
+    struct gate *g = &gate;
+    memset(g, 0, sizeof *g);
+    g->opts = opts;
+    g->out = out;
+    if (strcmp(opts->kind, "gpu") == 0) {
+        fprintf(out, "gate gpu skipped: no CUDA device\n");
+        return STATUS_SKIPPED;
+    }
+    if (strcmp(opts->kind, "cpu") != 0) {
+        error_set(e, STATUS_USAGE, "--gate %s: no such gate; known: cpu, gpu", opts->kind);
+        return STATUS_USAGE;
+    }
+    char golden[PATH_SIZE];
+    snprintf(golden, sizeof golden, "%s", opts->golden_dir ? opts->golden_dir : "");
+    if (!opts->golden_dir) files_find_golden(golden, sizeof golden);
+    int64_t t0 = clock_now_ns();
+    check_golden(g, golden);
+    check_smoke(g);
+    check_standing_still(g, "static", 0.85);
+    check_standing_still(g, "scroll", 0.55);
+    double seconds = (double)(clock_now_ns() - t0) * 1e-9;
+    if (!write_summary(g, seconds, e)) return e->status;
+    if (!opts->json)
+        fprintf(out, "gate %s %s: %d of %d checks passed in %.1f s\n", opts->kind, g->n_failed ? "FAILED" : "passed",
+                g->n_results - g->n_failed, g->n_results, seconds);
+    return g->n_failed ? STATUS_FAILED : STATUS_OK;
+}
