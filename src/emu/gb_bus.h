@@ -13,9 +13,9 @@ HD uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
 {
     gb_catch_up(m, t);
     gb_plan(m);
-    if (addr < 0xa000) return gb_ppu_blocks_vram(m, t) ? 0xff : m->vram[addr & 0x1fff];
-    if (addr >= 0xfea0) return gb_ppu_blocks_oam(m, t) ? 0xff : 0x00;
-    return m->dma.active || gb_ppu_blocks_oam(m, t) ? 0xff : m->oam[addr - 0xfe00];
+    if (addr < 0xa000) return gb_ppu_locks(m, t, false, false) ? 0xff : m->vram[addr & 0x1fff];
+    if (m->dma.active || gb_ppu_locks(m, t, true, false)) return 0xff;
+    return addr < 0xfea0 ? m->oam[addr - 0xfe00] : 0x00;
 }
 
 HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
@@ -23,10 +23,10 @@ HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
     gb_catch_up(m, t);
     gb_plan(m);
     if (addr < 0xa000) {
-        if (gb_ppu_blocks_vram(m, t)) return;
+        if (gb_ppu_locks(m, t, false, true)) return;
         gb_draw_to(m, t);
         m->vram[addr & 0x1fff] = value;
-    } else if (addr < 0xfea0 && !m->dma.active && !gb_ppu_blocks_oam(m, t)) {
+    } else if (addr < 0xfea0 && !m->dma.active && !gb_ppu_locks(m, t, true, true)) {
         gb_draw_to(m, t);
         m->oam[addr - 0xfe00] = value;
     }

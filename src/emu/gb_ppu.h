@@ -2,13 +2,13 @@
 //
 // Position p = t - frame_t; line = p / 456, dot = p % 456. A visible line as the CPU sees it:
 //
-//   dot  0    4                84                  84+172+x            456
+//   dot  0    4                84                  256+x              456
 //        | LY | mode 2 (OAM)   | mode 3 (drawing)  | mode 0 (HBlank)   |
 //
 // x: fine scroll, window and sprites stretch mode 3 (gb_ppu_mode3_end). Lines 144-153 are mode 1;
-// VBlank is raised at line 144, dot 4; LY reads 0 from dot 4 of line 153. The OAM interrupt comes at
-// dot 0 of a line (dot 4 of line 0), four dots before STAT shows mode 2. Only events that somebody
-// can notice are scheduled: VBlank, frame start, and changes of an enabled STAT source.
+// VBlank is raised at line 144, dot 4; LY reads 0 from dot 4 of line 153. Switching the LCD on starts
+// at dot 4 of a line 0 that shows mode 0 for mode 2. Only events that somebody can notice are
+// scheduled: VBlank, frame start, and changes of an enabled STAT source.
 // Facts: Pan Docs "Rendering" and "STAT"; edges as the mooneye acceptance tests demand them.
 #ifndef GB_PPU_H
 #define GB_PPU_H
@@ -18,7 +18,8 @@
 enum {
     GB_DOT_MODE2 = 4,
     GB_DOT_MODE3 = 84,
-    GB_DOT_FIRST_PIXEL = 96,
+    GB_DOT_VRAM_LOCK = 80, // reads of VRAM fail this early, writes of OAM work once more
+    GB_DOTS_EARLY = 3, // the CPU sees mode 0 so long before its interrupt
     GB_VBLANK_DOT = 144 * GB_LINE_CYCLES + 4,
     GB_STAT_LYC = 0x40,
     GB_STAT_OAM = 0x20,
@@ -80,8 +81,8 @@ HD int gb_ppu_mode(const struct gb *m, int32_t t)
     int p = t - m->ppu.frame_t, line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
     if (line >= 144) return p < GB_VBLANK_DOT ? 0 : 1;
     if (dot < GB_DOT_MODE2) return 0;
-    if (dot < GB_DOT_MODE3) return m->ppu.first_line && line == 0 ? 0 : 2;
-    return dot < gb_ppu_mode3_end(m, line) ? 3 : 0;
+    if (dot < GB_DOT_MODE3) return m->ppu.first_frame && line == 0 ? 0 : 2;
+    return dot < gb_ppu_mode3_end(m, line) - GB_DOTS_EARLY ? 3 : 0;
 }
 
 HD uint8_t gb_ppu_read_stat(struct gb *m, int32_t t)
@@ -94,21 +95,17 @@ HD uint8_t gb_ppu_read_stat(struct gb *m, int32_t t)
     return (uint8_t)(0x80 | m->ppu.stat | m->ppu.lyc_flag << 2 | gb_ppu_mode(m, t));
 }
 
-// What the PPU keeps from the CPU at time t.
-HD bool gb_ppu_blocks_vram(const struct gb *m, int32_t t)
-{
-    if (!gb_ppu_on(m)) return false;
-    int p = t - m->ppu.frame_t, line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
-    return line < 144 && dot >= GB_DOT_MODE3 - 4 && dot < gb_ppu_mode3_end(m, line);
-}
-
-HD bool gb_ppu_blocks_oam(const struct gb *m, int32_t t)
+// What the PPU keeps from the CPU at time t: mode 3 for VRAM, modes 2 and 3 for OAM, with the ragged
+// edges of mooneye lcdon_timing and lcdon_write_timing.
+HD bool gb_ppu_locks(const struct gb *m, int32_t t, bool oam, bool writing)
 {
     if (!gb_ppu_on(m)) return false;
     int p = t - m->ppu.frame_t, line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
     if (line >= 144) return false;
-    if (m->ppu.first_line && line == 0 && dot < GB_DOT_MODE3 - 4) return false;
-    return dot < gb_ppu_mode3_end(m, line);
+    if (dot >= GB_DOT_MODE3) return dot < gb_ppu_mode3_end(m, line) - GB_DOTS_EARLY;
+    if (m->ppu.first_frame && line == 0) return false;
+    if (!oam) return !writing && dot >= GB_DOT_VRAM_LOCK;
+    return !writing || (dot >= GB_DOT_MODE2 && dot < GB_DOT_VRAM_LOCK);
 }
 
 // Level of the STAT interrupt line at position p for a set of enabled sources.
@@ -117,10 +114,8 @@ HD bool gb_ppu_stat_level(const struct gb *m, int p, unsigned sources)
     int line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
     if ((sources & GB_STAT_LYC) && gb_ppu_compared_line(line, dot) == m->ppu.lyc) return true;
     if ((sources & GB_STAT_VBLANK) && p >= GB_VBLANK_DOT) return true;
-    if (sources & GB_STAT_OAM) {
-        if (line == 0 ? dot >= 4 && dot < 8 && !m->ppu.first_line : line <= 144 && dot < 8)
-            return true;
-    }
+    if ((sources & GB_STAT_OAM) && line <= 144 && dot >= GB_DOT_MODE2 && dot < GB_DOT_MODE2 + 4)
+        return !m->ppu.first_frame || line > 0; // a pulse only; also at the start of VBlank
     if ((sources & GB_STAT_HBLANK) && line < 144 && dot >= GB_DOT_MODE3)
         return dot >= gb_ppu_mode3_end(m, line);
     return false;
@@ -150,15 +145,13 @@ HD int gb_ppu_next_stat_change(const struct gb *m, int p)
 HD void gb_ppu_stat_update(struct gb *m, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
+    bool on = gb_ppu_on(m), level = (ppu->stat & GB_STAT_LYC) && ppu->lyc_flag; // frozen while off
     ppu->stat_event = GB_NEVER;
-    if (!gb_ppu_on(m) || !ppu->stat) {
-        ppu->stat_line = 0;
-        return;
-    }
-    bool level = gb_ppu_stat_level(m, t - ppu->frame_t, ppu->stat);
+    if (on) level = ppu->stat && gb_ppu_stat_level(m, t - ppu->frame_t, ppu->stat);
     if (level && !ppu->stat_line) m->irq_flag |= GB_INT_STAT;
     ppu->stat_line = level;
-    ppu->stat_event = ppu->frame_t + gb_ppu_next_stat_change(m, t - ppu->frame_t);
+    if (on && ppu->stat)
+        ppu->stat_event = ppu->frame_t + gb_ppu_next_stat_change(m, t - ppu->frame_t);
 }
 
 HD int32_t gb_ppu_event(const struct gb *m)
@@ -198,7 +191,7 @@ HD void gb_ppu_frame_start(struct gb *m)
     ppu->frame_t += GB_FRAME_CYCLES;
     ppu->frame_event = ppu->frame_t + GB_FRAME_CYCLES;
     ppu->vblank_event = ppu->frame_t + GB_VBLANK_DOT;
-    ppu->wy_hit = ppu->win_line = ppu->win_used = ppu->first_line = 0;
+    ppu->wy_hit = ppu->win_line = ppu->win_used = 0;
     ppu->drawn_line = ppu->drawn_x = ppu->line_begun = 0;
     if (!m->dma.active) gb_ppu_map_vram(m, false);
 }
@@ -223,7 +216,7 @@ HD void gb_ppu_switch_on(struct gb *m, int32_t t)
     ppu->vblank_event = ppu->frame_t + GB_VBLANK_DOT;
     ppu->wy_hit = ppu->win_line = ppu->win_used = 0;
     ppu->drawn_line = ppu->drawn_x = ppu->line_begun = 0;
-    ppu->first_line = ppu->first_frame = 1;
+    ppu->first_frame = 1;
     if (!m->dma.active) gb_ppu_map_vram(m, false);
 }
 

@@ -80,7 +80,7 @@ static void walk_ppu(struct cursor *c, struct gb_ppu *ppu)
     u8(c, &ppu->lcdc), u8(c, &ppu->stat), u8(c, &ppu->scy), u8(c, &ppu->scx), u8(c, &ppu->lyc);
     u8(c, &ppu->bgp), u8(c, &ppu->obp0), u8(c, &ppu->obp1), u8(c, &ppu->wy), u8(c, &ppu->wx);
     u8(c, &ppu->stat_line), u8(c, &ppu->lyc_flag), u8(c, &ppu->wy_hit), u8(c, &ppu->win_line);
-    u8(c, &ppu->win_used), u8(c, &ppu->first_line), u8(c, &ppu->first_frame);
+    u8(c, &ppu->win_used), u8(c, &ppu->first_frame);
     u8(c, &ppu->drawn_line), u8(c, &ppu->drawn_x), u8(c, &ppu->line_begun);
     i32(c, &ppu->frame_t), i32(c, &ppu->stat_event);
 }
@@ -203,8 +203,8 @@ static bool is_possible(const struct gb *m)
     const struct gb_ppu *ppu = &m->ppu;
     const struct gb_dma *dma = &m->dma;
     const uint8_t flags[] = {m->cpu.ime,      m->cpu.halt_bug,  ppu->stat_line,   ppu->lyc_flag,
-                             ppu->wy_hit,     ppu->win_used,    ppu->first_line,  ppu->first_frame,
-                             ppu->line_begun, dma->active,      m->cart.ram_on,   m->cart.mode};
+                             ppu->wy_hit,     ppu->win_used,    ppu->first_frame, ppu->line_begun,
+                             dma->active,     m->cart.ram_on,   m->cart.mode};
     if (!are_flags(flags, (int)sizeof flags)) return false;
     if (m->now < 0 || m->now > GB_FRAME_CYCLES + 64) return false;
     if (m->cpu.ei_delay > 2 || m->cpu.halt > GB_LOCKED || (m->cpu.f & 0x0f)) return false;

@@ -118,8 +118,7 @@ struct gb_ppu {
     uint8_t wy_hit; // LY = WY was seen in this frame
     uint8_t win_line; // next line of the window
     uint8_t win_used; // the line being drawn shows the window
-    uint8_t first_line; // line 0 after switching on: mode 0 instead of 2
-    uint8_t first_frame; // picture after switching on stays blank
+    uint8_t first_frame; // since switching on: line 0 has no mode 2, the picture stays blank
     uint8_t drawn_line; // lines below this one are done in this frame
     uint8_t drawn_x; // and so many pixels of that line
     uint8_t line_begun; // and the start of that line was seen
