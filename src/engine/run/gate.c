@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/version.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
+#include "engine/graph/graph.h"
 #include "engine/run/files.h"
 #include "engine/run/worker.h"
 

@@ -1,0 +1,115 @@
+// workbench sessions: list saved runs, show one; as text or JSON.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/json.h"
+#include "engine/data/session.h"
+#include "ui/cli.h"
+
+static const char *text_of(const cJSON *object, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+// What the heartbeat says; a "running" whose process is gone was killed.
+static const char *state_of(const struct session_data *d) {
+    if (!d->heartbeat) return "unknown";
+    const char *state = text_of(d->heartbeat, "state");
+    int64_t pid = 0;
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(d->heartbeat, "pid");
+    if (strcmp(state, session_state_names[SESSION_RUNNING]) != 0 || !item || !json_is_i64(item, &pid)) return state;
+    return pid > 1 && kill((pid_t)pid, 0) != 0 ? "killed" : state;
+}
+
+static double last_value(const struct session_data *d, enum metric m) {
+    for (int64_t i = d->n_records - 1; i >= 0; i--)
+        if (d->records[i].present >> m & 1) return (double)d->records[i].value[m];
+    return NAN;
+}
+
+static cJSON *session_json(const struct session_data *d) {
+    cJSON *o = cJSON_CreateObject(), *metrics;
+    json_add_string(o, "path", d->path);
+    json_add_string(o, "state", state_of(d));
+    json_add_count(o, "opt_steps", d->n_records ? d->records[d->n_records - 1].opt_steps : 0);
+    json_add_count(o, "env_steps", d->n_records ? d->records[d->n_records - 1].env_steps : 0);
+    cJSON_AddItemToObject(o, "meta", cJSON_Duplicate(d->meta, true));
+    metrics = json_add_object(o, "last");
+    for (int m = 0; m < METRIC_COUNT; m++)
+        if (!isnan(last_value(d, (enum metric)m))) json_add_double(metrics, metric_info[m].name, last_value(d, (enum metric)m));
+    return o;
+}
+
+static void print_and_free(cJSON *o) {
+    char *text = cJSON_Print(o);
+    puts(text);
+    free(text);
+    cJSON_Delete(o);
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*b)->d_name, (*a)->d_name); }
+static int visible(const struct dirent *d) { return d->d_name[0] != '.'; }
+
+static int list(const struct cli *cli) {
+    const char *root = cli->sessions ? cli->sessions : "sessions";
+    struct dirent **names = NULL;
+    int n = scandir(root, &names, visible, by_name);
+    if (n < 0) {
+        if (cli->json) puts("[]");
+        else printf("no sessions in %s\n", root);
+        return 0;
+    }
+    cJSON *all = cJSON_CreateArray();
+    if (!cli->json) printf("%-8s %9s %9s %12s  %s\n", "state", "updates", "env steps", "obs loss", "session (newest first)");
+    for (int i = 0; i < n; i++) {
+        char path[PATH_SIZE];
+        struct error e = {0};
+        struct session_data *d = path_join(path, root, names[i]->d_name, &e) ? session_read(path, &e) : NULL;
+        if (d && cli->json) cJSON_AddItemToArray(all, session_json(d));
+        else if (d)
+            printf("%-8s %9lld %9lld %12.2f  %s\n", state_of(d), (long long)(d->n_records ? d->records[d->n_records - 1].opt_steps : 0),
+                   (long long)(d->n_records ? d->records[d->n_records - 1].env_steps : 0), last_value(d, METRIC_OBS_NLL), path);
+        else if (!cli->json) printf("%-8s %9s %9s %12s  %s: %s\n", "broken", "", "", "", path, e.message);
+        session_data_free(d);
+        free(names[i]);
+    }
+    free(names);
+    if (cli->json) print_and_free(all);
+    else cJSON_Delete(all);
+    return 0;
+}
+
+static int show(const struct cli *cli, const char *path) {
+    struct error e = {0};
+    struct session_data *d = session_read(path, &e);
+    if (!d) return cli_fail(&e);
+    if (cli->json) {
+        print_and_free(session_json(d));
+    } else {
+        printf("%s: %s\n", d->path, state_of(d));
+        for (const cJSON *item = d->meta ? d->meta->child : NULL; item; item = item->next) {
+            char *value = cJSON_PrintUnformatted(item);
+            printf("  %-18s %s\n", item->string, value);
+            free(value);
+        }
+        printf("last of %lld records%s\n", (long long)d->n_records, d->last_line_cut ? " (the last line is cut)" : "");
+        for (int m = 0; m < METRIC_COUNT; m++)
+            if (!isnan(last_value(d, (enum metric)m)))
+                printf("  %-18s %12.5g %-6s %s\n", metric_info[m].name, last_value(d, (enum metric)m), metric_info[m].unit, metric_info[m].what);
+    }
+    session_data_free(d);
+    return 0;
+}
+
+int cmd_sessions(const struct cli *cli) {
+    if (cli->n_words == 1 && strcmp(cli->words[0], "list") == 0) return list(cli);
+    if (cli->n_words == 2 && strcmp(cli->words[0], "show") == 0) return show(cli, cli->words[1]);
+    fprintf(stderr, "workbench: sessions: say workbench sessions list, or workbench sessions show SESSION\n");
+    return STATUS_USAGE;
+}
