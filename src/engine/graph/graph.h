@@ -38,6 +38,7 @@
 
 enum { TENSOR_MAX_DIMS = 6, TENSOR_MAX_SRC = 8, TENSOR_NAME_SIZE = 96 };
 enum dtype { DTYPE_REAL, DTYPE_I32, DTYPE_U8 };
+enum storage { STORE_SLAB, STORE_INPUT, STORE_PARAM, STORE_PARAM_GRAD };
 
 struct graph;
 
@@ -49,8 +50,17 @@ struct tensor {
     int64_t shape[TENSOR_MAX_DIMS];
     int64_t n_elements;
     void *data;
-    struct tensor *grad;                  // NULL where no gradient flows
-    struct node *node;                    // how it is made (graph/node.h)
+    struct tensor *grad;                  // NULL where no gradient flows; set by graph_gradients
+    struct node *node;                    // how it is made (graph/node.h); NULL for leaves
+    // Placement, for src/engine/graph only: a view lies in `base` at `offset` elements; a root has no base.
+    struct tensor *base;
+    int64_t offset;
+    enum storage storage;                 // of a root
+    bool needs_grad, keep;
+    struct root *root;                    // what the planner knows about a root (graph/node.h)
+    struct params *params;                // STORE_PARAM, STORE_PARAM_GRAD: the set ...
+    int64_t flat_offset;                  // ... and where it begins there, in elements
+    int scope_length;                     // of `name`: graph_name replaces what follows
 };
 
 struct graph *graph_new(void);
@@ -63,7 +73,8 @@ void graph_name(struct graph *g, struct tensor *t, const char *name); // own nam
 
 // ---- leaves
 struct tensor *g_input(struct graph *g, const char *name, enum dtype dtype, int n_dims, const int64_t *shape);
-struct tensor *g_param(struct graph *g, struct params *set, const char *name);     // CHECKs that it exists
+struct tensor *g_param(struct graph *g, struct params *set, const char *name);     // CHECKs that it exists; one tensor per name
+void graph_want_gradient(struct graph *g, struct tensor *input); // inputs get none unless asked for, before graph_gradients
 
 // ---- views, no copy
 struct tensor *g_reshape(struct graph *g, struct tensor *x, int n_dims, const int64_t *shape);
@@ -136,8 +147,13 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool);   // borr
 void executor_run(struct executor *ex);
 void executor_free(struct executor *ex);                                 // NULL is fine
 // Runs again node by node and returns the first node with a non-finite output, NULL if all are finite.
-// Same inputs and parameters as the failing run, so the same numbers.
+// Same inputs and parameters as the failing run, so the same numbers. Inputs and parameters themselves are looked at
+// first. A backward node's tensor carries the forward node's name and what it is: "wm/encoder/conv1:dx".
 const struct tensor *executor_find_nonfinite(struct executor *ex);
+// Adds up nanoseconds per op kind while on (two clock reads per node). Kinds that never ran are left out.
+void executor_profile(struct executor *ex, bool on);
+struct op_time { const char *op; int64_t n_runs, ns; };
+int executor_times(const struct executor *ex, struct op_time *out, int capacity);  // largest first; returns how many
 const char *cpu_kernels_name(void);       // "avx512", "avx2" or "generic": part of what fixes the bits; chosen at run time
 bool cpu_kernels_choose(const char *name); // tests and WORKBENCH_KERNELS: false if this CPU lacks it
 

@@ -1,0 +1,165 @@
+// CPU executor: runs the tape, spreads big nodes over the pool, finds the first non-finite value.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/graph/node.h"
+
+enum { SHARES_MAX = 64, SHARE_COST_NS = 8000, ELEMENTS_UNIT = 64 };
+
+struct executor {
+    struct graph *g;
+    struct run run;
+    const struct node **steps;            // nodes that do something, in order
+    int n_steps;
+    bool profile;
+    struct op_time times[N_OPS];
+};
+
+struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
+    CHECK(g->planned, "graph_plan comes before cpu_executor_new");
+    struct executor *ex = mem_alloc(sizeof *ex);
+    const struct kernels *k = kernels_get();
+    *ex = (struct executor){.g = g, .run = {k, k->rows, pool}};
+    ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
+    for (int i = 0; i < g->n_nodes; i++)
+        if (op_table[g->nodes[i]->kind].run) ex->steps[ex->n_steps++] = g->nodes[i];
+    for (int i = 0; i < N_OPS; i++) ex->times[i].op = op_table[i].name;
+    return ex;
+}
+
+void executor_free(struct executor *ex) {
+    if (!ex) return;
+    free(ex->steps);
+    free(ex);
+}
+
+// ---- spreading one node over the pool
+
+struct share_job { const struct run *r; const struct node *n; share_task *share; };
+
+static void pool_share(void *ctx, int share) {
+    const struct share_job *job = ctx;
+    job->share(job->r, job->n, share);
+}
+
+void run_shares(const struct run *r, const struct node *n, int n_shares, share_task *share) {
+    if (n_shares == 1) {
+        share(r, n, 0);
+        return;
+    }
+    struct share_job job = {r, n, share};
+    pool_run(r->pool, n_shares, pool_share, &job);
+}
+
+struct rows_job { const struct run *r; const struct node *n; rows_task *task; int64_t rows, unit, limit; int n_shares; };
+
+static void pool_rows(void *ctx, int share) {
+    const struct rows_job *job = ctx;
+    struct range range = share_range(job->rows, job->n_shares, share);
+    int64_t first = range.first * job->unit, end = range.end * job->unit;
+    job->task(job->r, job->n, first, end < job->limit ? end : job->limit);
+}
+
+static void spread(const struct run *r, const struct node *n, int64_t rows, int64_t unit, int64_t limit, int64_t cost,
+                   rows_task *task) {
+    int64_t n_shares = rows * cost / SHARE_COST_NS;
+    if (n_shares > rows) n_shares = rows;
+    if (n_shares > SHARES_MAX) n_shares = SHARES_MAX;
+    if (n_shares <= 1) {
+        task(r, n, 0, limit);
+        return;
+    }
+    struct rows_job job = {r, n, task, rows, unit, limit, (int)n_shares};
+    pool_run(r->pool, job.n_shares, pool_rows, &job);
+}
+
+void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t cost, rows_task *task) {
+    spread(r, n, rows, 1, rows, cost, task);
+}
+
+void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost, rows_task *task) {
+    spread(r, n, (n_elements + ELEMENTS_UNIT - 1) / ELEMENTS_UNIT, ELEMENTS_UNIT, n_elements, cost, task);
+}
+
+// ---- running the tape
+
+static void clear_gradients(const struct graph *g) {
+    for (int i = 0; i < g->n_clears; i++) {
+        const struct clear *c = &g->clears[i];
+        memset(c->set->grads + c->first, 0, (size_t)(c->end - c->first) * sizeof(real));
+    }
+}
+
+static void run_profiled(struct executor *ex) {
+    int64_t before = clock_now_ns();
+    for (int i = 0; i < ex->n_steps; i++) {
+        const struct node *n = ex->steps[i];
+        op_table[n->kind].run(&ex->run, n);
+        int64_t now = clock_now_ns();
+        ex->times[n->kind].ns += now - before;
+        ex->times[n->kind].n_runs++;
+        before = now;
+    }
+}
+
+void executor_run(struct executor *ex) {
+    clear_gradients(ex->g);
+    if (ex->profile) {
+        run_profiled(ex);
+        return;
+    }
+    for (int i = 0; i < ex->n_steps; i++) op_table[ex->steps[i]->kind].run(&ex->run, ex->steps[i]);
+}
+
+// ---- profile
+
+void executor_profile(struct executor *ex, bool on) { ex->profile = on; }
+
+static int longer_first(const void *a, const void *b) {
+    const struct op_time *x = a, *y = b;
+    return (x->ns < y->ns) - (x->ns > y->ns);
+}
+
+int executor_times(const struct executor *ex, struct op_time *out, int capacity) {
+    struct op_time sorted[N_OPS];
+    memcpy(sorted, ex->times, sizeof sorted);
+    qsort(sorted, N_OPS, sizeof *sorted, longer_first);
+    int n = 0;
+    for (int i = 0; i < N_OPS && n < capacity; i++)
+        if (sorted[i].n_runs) out[n++] = sorted[i];
+    return n;
+}
+
+// ---- the first bad value
+
+static bool all_finite(const struct tensor *t) {
+    if (!t || t->dtype != DTYPE_REAL || !t->data) return true;
+    for (int64_t i = 0; i < t->n_elements; i++)
+        if (!isfinite(((const real *)t->data)[i])) return false;
+    return true;
+}
+
+// Packed weights have padding, and are copies of what was looked at already.
+static bool is_pack(const struct node *n) {
+    return n->kind == OP_PACK || n->kind == OP_CONV_PACK_DOWN || n->kind == OP_CONV_PACK_UP;
+}
+
+const struct tensor *executor_find_nonfinite(struct executor *ex) {
+    struct graph *g = ex->g;
+    for (int i = 0; i < g->n_tensors; i++) {
+        const struct tensor *t = g->tensors[i];
+        bool leaf = !t->base && (t->storage == STORE_INPUT || t->storage == STORE_PARAM);
+        if (leaf && !all_finite(t)) return t;
+    }
+    clear_gradients(g);
+    for (int i = 0; i < ex->n_steps; i++) {
+        const struct node *n = ex->steps[i];
+        op_table[n->kind].run(&ex->run, n);
+        for (int o = 0; o < n->n_out && !is_pack(n); o++)
+            if (!all_finite(n->out[o])) return n->out[o];
+    }
+    return NULL;
+}

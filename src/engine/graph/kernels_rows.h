@@ -1,0 +1,262 @@
+// Row kernels for one instruction set: elementwise functions, gates and categoricals; losses are in kernels_loss.h.
+#ifndef GRAPH_KERNELS_ROWS_H
+#define GRAPH_KERNELS_ROWS_H
+
+#include <string.h>
+
+#include "base/fmath.h"
+#include "engine/graph/rows.h"
+
+// Runs `y[i] = value` or `y[i] += value`: one branch outside the loop, so that both vectorise.
+#define PUT(n, y, add, value)                                        \
+    do {                                                             \
+        if (add)                                                     \
+            for (int64_t i = 0; i < (n); i++) (y)[i] += (value);     \
+        else                                                         \
+            for (int64_t i = 0; i < (n); i++) (y)[i] = (value);      \
+    } while (0)
+
+// ---- elements
+
+static void rows_add(int64_t n, const real *restrict a, const real *restrict b, real *restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
+}
+
+static void rows_mul(int64_t n, const real *restrict a, const real *restrict b, real *restrict y, bool add) {
+    PUT(n, y, add, a[i] * b[i]);
+}
+
+static void rows_affine(int64_t n, const real *restrict x, real scale, real shift, real *restrict y, bool add) {
+    PUT(n, y, add, scale * x[i] + shift);
+}
+
+static void rows_tanh(int64_t n, const real *restrict x, real *restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] = fast_tanh(x[i]);
+}
+
+static void rows_tanh_dx(int64_t n, const real *restrict y, const real *restrict dy, real *restrict dx, bool add) {
+    PUT(n, dx, add, dy[i] * (1 - y[i] * y[i]));
+}
+
+static void rows_sigmoid(int64_t n, const real *restrict x, real *restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] = fast_sigmoid(x[i]);
+}
+
+static void rows_sigmoid_dx(int64_t n, const real *restrict y, const real *restrict dy, real *restrict dx, bool add) {
+    PUT(n, dx, add, dy[i] * y[i] * (1 - y[i]));
+}
+
+static void rows_symlog(int64_t n, const real *restrict x, real *restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] = fast_symlog(x[i]);
+}
+
+static void rows_symlog_dx(int64_t n, const real *restrict x, const real *restrict dy, real *restrict dx, bool add) {
+    PUT(n, dx, add, dy[i] / (1 + fast_abs(x[i])));
+}
+
+static void rows_less(int64_t n, const real *restrict x, real threshold, real *restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] < threshold ? 1 : 0;
+}
+
+#define CLAMP_EPS ((real)1.1920928955078125e-07)     // the float32 epsilon of the reference's probability clamp
+// Written so that a NaN stays one.
+HD real at_least_eps(real m) { return m < CLAMP_EPS ? CLAMP_EPS : m; }
+
+static void rows_log_clamped(int64_t n, const real *restrict m, real *restrict y) {
+    for (int64_t i = 0; i < n; i++) {
+        real v = at_least_eps(m[i]);
+        y[i] = fast_log(v > 1 - CLAMP_EPS ? 1 - CLAMP_EPS : v);
+    }
+}
+
+static real rows_sum(int64_t n, const real *x) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i];
+    return (real)sum;
+}
+
+// A byte holds four pixels, the first in the lowest bits; a shade becomes shade / 3 - 0.5 (spec 1.1).
+#define SHADE(s) ((real)(s) / (real)3 - (real)0.5)
+#define BYTE_1(b) {SHADE((b) & 3), SHADE((b) >> 2 & 3), SHADE((b) >> 4 & 3), SHADE((b) >> 6 & 3)}
+#define BYTE_4(b) BYTE_1(b), BYTE_1((b) + 1), BYTE_1((b) + 2), BYTE_1((b) + 3)
+#define BYTE_16(b) BYTE_4(b), BYTE_4((b) + 4), BYTE_4((b) + 8), BYTE_4((b) + 12)
+#define BYTE_64(b) BYTE_16(b), BYTE_16((b) + 16), BYTE_16((b) + 32), BYTE_16((b) + 48)
+static const real unpack2_table[256][4] = {BYTE_64(0), BYTE_64(64), BYTE_64(128), BYTE_64(192)};
+
+static void rows_unpack2(int64_t n_bytes, const uint8_t *restrict packed, real *restrict out) {
+    for (int64_t i = 0; i < n_bytes; i++) memcpy(out + 4 * i, unpack2_table[packed[i]], 4 * sizeof(real));
+}
+
+// ---- recurrent state (spec 3.1, 3.4)
+
+static void rows_gru_gates(int64_t rows, int64_t width, const real *restrict y, const real *restrict h,
+                           real *restrict out) {
+    for (int64_t row = 0; row < rows; row++, y += 3 * width, h += width, out += width)
+        for (int64_t i = 0; i < width; i++) {
+            const real r = fast_sigmoid(y[i]), c = fast_tanh(r * y[width + i]);
+            const real u = fast_sigmoid(y[2 * width + i] - 1);
+            out[i] = u * c + (1 - u) * h[i];
+        }
+}
+
+static void gru_row_dy(int64_t width, const real *restrict y, const real *restrict h, const real *restrict dout,
+                       real *restrict dy, bool add) {
+    const real keep = add ? 1 : 0;
+    for (int64_t i = 0; i < width; i++) {
+        const real candidate = y[width + i];
+        const real r = fast_sigmoid(y[i]), c = fast_tanh(r * candidate), u = fast_sigmoid(y[2 * width + i] - 1);
+        const real du = dout[i] * (c - h[i]) * u * (1 - u), dq = dout[i] * u * (1 - c * c);
+        const real dr = dq * candidate * r * (1 - r), dc = dq * r;
+        dy[i] = add ? keep * dy[i] + dr : dr;
+        dy[width + i] = add ? keep * dy[width + i] + dc : dc;
+        dy[2 * width + i] = add ? keep * dy[2 * width + i] + du : du;
+    }
+}
+
+static void gru_row_dh(int64_t width, const real *restrict update, const real *restrict dout, real *restrict dh,
+                       bool add) {
+    PUT(width, dh, add, dout[i] * (1 - fast_sigmoid(update[i] - 1)));
+}
+
+static void rows_gru_gates_dx(int64_t rows, int64_t width, const struct gru_dx *d) {
+    for (int64_t row = 0; row < rows; row++) {
+        const real *y = d->y + row * 3 * width, *dout = d->dout + row * width;
+        if (d->dy) gru_row_dy(width, y, d->h + row * width, dout, d->dy + row * 3 * width, d->add_dy);
+        if (d->dh) gru_row_dh(width, y + 2 * width, dout, d->dh + row * width, d->add_dh);
+    }
+}
+
+static void rows_blend(int64_t rows, int64_t width, const real *f, const real *restrict a, const real *restrict b,
+                       int64_t b_row, real *restrict out) {
+    for (int64_t row = 0; row < rows; row++, a += width, out += width) {
+        const real g = f[row], keep = 1 - g;
+        if (b)
+            for (int64_t i = 0; i < width; i++) out[i] = keep * a[i] + g * b[row * b_row + i];
+        else
+            for (int64_t i = 0; i < width; i++) out[i] = keep * a[i];
+    }
+}
+
+static void rows_blend_dx(int64_t rows, int64_t width, const real *f, bool one_minus, const real *restrict dy,
+                          real *restrict dx, bool add) {
+    for (int64_t row = 0; row < rows; row++, dy += width, dx += width) {
+        const real g = one_minus ? 1 - f[row] : f[row];
+        PUT(width, dx, add, g * dy[i]);
+    }
+}
+
+static void rows_blend_sum(int64_t rows, int64_t width, const real *f, const real *restrict dy, real *restrict dx,
+                           bool add) {
+    if (!add) memset(dx, 0, (size_t)width * sizeof(real));
+    for (int64_t row = 0; row < rows; row++, dy += width)
+        for (int64_t i = 0; i < width; i++) dx[i] += f[row] * dy[i];
+}
+
+// ---- categoricals (spec 3.3)
+
+static real row_max(int64_t n, const real *x) {
+    real max = x[0];
+#pragma omp simd reduction(max : max)
+    for (int64_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static real row_exp_sum(int64_t n, const real *x, real max) {
+    real sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += fast_exp(x[i] - max);
+    return sum;
+}
+
+static void rows_unimix(int64_t rows, int64_t n, const real *restrict logits, real mix, real *restrict m) {
+    const real floor = mix / (real)n;
+    for (int64_t row = 0; row < rows; row++, logits += n, m += n) {
+        const real max = row_max(n, logits);
+        real sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < n; i++) {
+            m[i] = fast_exp(logits[i] - max);
+            sum += m[i];
+        }
+        const real scale = (1 - mix) / sum;
+        for (int64_t i = 0; i < n; i++) m[i] = m[i] * scale + floor;
+    }
+}
+
+// q = (1 - mix) softmax; dx_j = q_j (dm_j - sum_k q_k dm_k / (1 - mix))
+static void rows_unimix_dx(int64_t rows, int64_t n, const real *restrict m, real mix, const real *restrict dm,
+                           real *restrict dx, bool add) {
+    const real floor = mix / (real)n;
+    for (int64_t row = 0; row < rows; row++, m += n, dm += n, dx += n) {
+        real dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t i = 0; i < n; i++) dot += (m[i] - floor) * dm[i];
+        dot /= 1 - mix;
+        PUT(n, dx, add, (m[i] - floor) * (dm[i] - dot));
+    }
+}
+
+// Inverse of the cumulative sum in order: the index is the number of k with cdf_k <= u, at most n - 1.
+static void rows_sample(int64_t rows, int64_t n, const real *m, const real *u, real *z) {
+    for (int64_t row = 0; row < rows; row++, m += n, z += n) {
+        real cdf = 0;
+        int64_t index = 0;
+        for (; index < n - 1; index++) {
+            cdf += m[index];
+            if (!(cdf <= u[row])) break;
+        }
+        for (int64_t i = 0; i < n; i++) z[i] = 0;
+        z[index] = 1;
+    }
+}
+
+static void rows_mode(int64_t rows, int64_t n, const real *m, real *z) {
+    for (int64_t row = 0; row < rows; row++, m += n, z += n) {
+        int64_t index = 0;
+        for (int64_t i = 1; i < n; i++)
+            if (m[i] > m[index]) index = i;
+        for (int64_t i = 0; i < n; i++) z[i] = 0;
+        z[index] = 1;
+    }
+}
+
+#include "engine/graph/kernels_loss.h"
+
+static const struct kernels_rows kernels_rows_table = {
+    .add = rows_add,
+    .mul = rows_mul,
+    .affine = rows_affine,
+    .tanh = rows_tanh,
+    .tanh_dx = rows_tanh_dx,
+    .sigmoid = rows_sigmoid,
+    .sigmoid_dx = rows_sigmoid_dx,
+    .symlog = rows_symlog,
+    .symlog_dx = rows_symlog_dx,
+    .less = rows_less,
+    .log_clamped = rows_log_clamped,
+    .sum = rows_sum,
+    .bce = rows_bce,
+    .bce_dx = rows_bce_dx,
+    .unpack2 = rows_unpack2,
+    .gru_gates = rows_gru_gates,
+    .gru_gates_dx = rows_gru_gates_dx,
+    .blend = rows_blend,
+    .blend_dx = rows_blend_dx,
+    .blend_sum = rows_blend_sum,
+    .unimix = rows_unimix,
+    .unimix_dx = rows_unimix_dx,
+    .sample = rows_sample,
+    .mode = rows_mode,
+    .square_error = rows_square_error,
+    .square_error_dx = rows_square_error_dx,
+    .twohot_nll = rows_twohot_nll,
+    .twohot_nll_dx = rows_twohot_nll_dx,
+    .twohot_mean = rows_twohot_mean,
+    .twohot_mean_dx = rows_twohot_mean_dx,
+    .kl = rows_kl,
+    .kl_balanced_dx = rows_kl_balanced_dx,
+    .entropy = rows_entropy,
+};
+
+#endif

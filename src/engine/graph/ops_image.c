@@ -1,0 +1,287 @@
+// Ops on pixels: packed2 frames, convolution and transposed convolution, and the layouts of the flattened image.
+#include "engine/graph/ops.h"
+
+// ---- packed2 frames (spec/dreamer_v3.md 1.1)
+
+void unpack2_shape(struct node *n) {
+    const struct tensor *x = n->src[0];
+    int64_t h = n->at.height, w = n->at.width;
+    NODE_CHECK(n, x->dtype == DTYPE_U8, "%s holds no bytes", x->name);
+    NODE_CHECK(n, w % 4 == 0 && tensor_row_size(x) == h * w / 4, "a packed %lld x %lld frame is not %lld bytes",
+               (long long)h, (long long)w, (long long)tensor_row_size(x));
+    node_out(n, 4, (int64_t[]){x->shape[0], h, w, 1});
+}
+
+struct tensor *g_unpack2(struct graph *g, struct tensor *packed, int64_t height, int64_t width) {
+    struct node *n = node_new(g, OP_UNPACK2);
+    n->at.height = height;
+    n->at.width = width;
+    node_src(n, packed);
+    return node_finish(n);
+}
+
+static void unpack2_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    const uint8_t *packed = n->src[0]->data;
+    r->rows->unpack2(end - first, packed + first, reals(n->out[0]) + 4 * first);
+}
+
+void unpack2_run(const struct run *r, const struct node *n) {
+    run_elements(r, n, n->src[0]->n_elements, 64, unpack2_rows);
+}
+
+// ---- convolutions: three kernels serve both directions (kernels.h). The last source is the packed weights.
+
+static struct tensor *packed(struct graph *g, struct tensor *w, const struct conv_shape *shape, enum op_kind kind) {
+    struct tensor *t = graph_find_pack(g, w, kind, false, 0, 0);
+    if (t) return t;
+    struct node *n = node_new(g, kind);
+    n->at.conv = *shape;
+    node_src(n, w);
+    t = node_out(n, 1, (int64_t[]){conv_pack_reals(shape)});
+    node_append(n);
+    graph_add_pack(g, w, kind, false, 0, 0, t);
+    return t;
+}
+
+static struct conv_job pack_job(const struct node *n) {
+    return (struct conv_job){.shape = n->at.conv, .weights = reals(n->src[0]), .packed = reals(n->out[0])};
+}
+
+static void pack_down_share(const struct run *r, const struct node *n, int share) {
+    struct conv_job job = pack_job(n);
+    r->k->conv_pack_down(&job, share);
+}
+
+static void pack_up_share(const struct run *r, const struct node *n, int share) {
+    struct conv_job job = pack_job(n);
+    r->k->conv_pack_up(&job, share);
+}
+
+void conv_pack_down_run(const struct run *r, const struct node *n) {
+    struct conv_job job = pack_job(n);
+    run_shares(r, n, conv_pack_shares(&job), pack_down_share);
+}
+
+void conv_pack_up_run(const struct run *r, const struct node *n) {
+    struct conv_job job = pack_job(n);
+    run_shares(r, n, conv_pack_shares(&job), pack_up_share);
+}
+
+static void check_image(const struct node *n, const struct tensor *x, const struct tensor *w, int channel_axis) {
+    NODE_CHECK(n, x->n_dims == 4, "%s has %d dimensions, an image batch 4", x->name, x->n_dims);
+    NODE_CHECK(n, w->n_dims == 4 && w->shape[2] == 4 && w->shape[3] == 4, "%s is no 4 x 4 kernel", w->name);
+    NODE_CHECK(n, w->shape[channel_axis] == x->shape[3], "%s has %lld channels, %s takes %lld", x->name,
+               (long long)x->shape[3], w->name, (long long)w->shape[channel_axis]);
+}
+
+void conv_shape(struct node *n) {
+    const struct tensor *x = n->src[0], *w = n->src[1];
+    check_image(n, x, w, 1);
+    NODE_CHECK(n, x->shape[1] >= 2 && x->shape[2] >= 2, "%s is too small to halve", x->name);
+    node_out(n, 4, (int64_t[]){x->shape[0], x->shape[1] / 2, x->shape[2] / 2, w->shape[0]});
+    node_scratch(n, conv_scratch_reals(&n->at.conv));
+}
+
+struct tensor *g_conv(struct graph *g, struct tensor *x, struct tensor *w) {
+    struct conv_shape shape = {x->shape[0], x->shape[1], x->shape[2], w->shape[1], w->shape[0]};
+    struct node *n = node_new(g, OP_CONV);
+    check_image(n, x, w, 1);
+    n->at.conv = shape;
+    node_src(n, x);
+    node_src(n, w);
+    node_src(n, packed(g, w, &shape, OP_CONV_PACK_DOWN));
+    return node_finish(n);
+}
+
+void deconv_shape(struct node *n) {
+    const struct tensor *x = n->src[0], *w = n->src[1], *bias = n->src[2];
+    check_image(n, x, w, 0);
+    NODE_CHECK(n, !bias || bias->n_elements == w->shape[1], "the bias has %lld elements for %lld channels",
+               bias ? (long long)bias->n_elements : 0, (long long)w->shape[1]);
+    node_out(n, 4, (int64_t[]){x->shape[0], 2 * x->shape[1], 2 * x->shape[2], w->shape[1]});
+    node_scratch(n, conv_scratch_reals(&n->at.conv));
+}
+
+struct tensor *g_deconv(struct graph *g, struct tensor *x, struct tensor *w, struct tensor *bias) {
+    struct conv_shape shape = {x->shape[0], 2 * x->shape[1], 2 * x->shape[2], w->shape[1], w->shape[0]};
+    struct node *n = node_new(g, OP_DECONV);
+    check_image(n, x, w, 0);
+    n->at.conv = shape;
+    node_src(n, x);
+    node_src(n, w);
+    node_src(n, bias);
+    node_src(n, packed(g, w, &shape, OP_CONV_PACK_UP));
+    return node_finish(n);
+}
+
+static struct conv_job image_job(const struct node *n) {
+    return (struct conv_job){.shape = n->at.conv, .packed = reals(n->src[n->n_src - 1]), .out = reals(n->out[0]),
+                             .accumulate = n->accumulate[0], .scratch = reals(n->scratch)};
+}
+
+static struct conv_job down_job(const struct node *n) {
+    struct conv_job job = image_job(n);
+    job.big = reals(n->src[0]);
+    return job;
+}
+
+static struct conv_job up_job(const struct node *n) {
+    struct conv_job job = image_job(n);
+    job.small = reals(n->src[0]);
+    job.bias = n->kind == OP_DECONV ? reals(n->src[2]) : NULL;
+    return job;
+}
+
+static void down_share(const struct run *r, const struct node *n, int share) {
+    struct conv_job job = down_job(n);
+    r->k->conv_down(&job, share);
+}
+
+static void up_share(const struct run *r, const struct node *n, int share) {
+    struct conv_job job = up_job(n);
+    r->k->conv_up(&job, share);
+}
+
+void conv_down_run(const struct run *r, const struct node *n) {
+    struct conv_job job = down_job(n);
+    run_shares(r, n, conv_shares(&job), down_share);
+}
+
+void conv_up_run(const struct run *r, const struct node *n) {
+    struct conv_job job = up_job(n);
+    run_shares(r, n, conv_shares(&job), up_share);
+}
+
+void conv_run(const struct run *r, const struct node *n) { conv_down_run(r, n); }
+void deconv_run(const struct run *r, const struct node *n) { conv_up_run(r, n); }
+
+static void append_weight_grad(struct graph *g, struct node *n, struct tensor *big, struct tensor *small) {
+    if (!wants_grad(n->src[1])) return;
+    struct node *b = backward_new(g, OP_CONV_DW, n, "dw");
+    node_src(b, big);
+    node_src(b, small);
+    backward_out(g, b, n->src[1]);
+    node_scratch(b, conv_weight_scratch_reals(&b->at.conv));
+    node_append(b);
+}
+
+static void append_image_grad(struct graph *g, struct node *n, struct tensor *dy, enum op_kind kind,
+                              enum op_kind pack_kind) {
+    if (!wants_grad(n->src[0])) return;
+    struct tensor *weights = packed(g, n->src[1], &n->at.conv, pack_kind);
+    struct node *b = backward_new(g, kind, n, "dx");
+    node_src(b, dy);
+    node_src(b, weights);
+    backward_out(g, b, n->src[0]);
+    node_scratch(b, conv_scratch_reals(&b->at.conv));
+    node_append(b);
+}
+
+void conv_grad(struct graph *g, struct node *n) {
+    struct tensor *dy = output_grad(g, n->out[0]);
+    append_image_grad(g, n, dy, OP_CONV_DX, OP_CONV_PACK_UP);
+    append_weight_grad(g, n, n->src[0], dy);
+}
+
+void deconv_grad(struct graph *g, struct node *n) {
+    struct tensor *dy = output_grad(g, n->out[0]);
+    append_image_grad(g, n, dy, OP_DECONV_DX, OP_CONV_PACK_DOWN);
+    append_weight_grad(g, n, dy, n->src[0]);
+    append_column_sum(g, n, n->src[2], dy);
+}
+
+static struct conv_job weight_job(const struct node *n) {
+    return (struct conv_job){.shape = n->at.conv, .big = reals(n->src[0]), .small = reals(n->src[1]),
+                             .out = reals(n->out[0]), .accumulate = n->accumulate[0], .scratch = reals(n->scratch)};
+}
+
+static void weight_share(const struct run *r, const struct node *n, int share) {
+    struct conv_job job = weight_job(n);
+    r->k->conv_weight(&job, share);
+}
+
+static void weight_reduce_share(const struct run *r, const struct node *n, int share) {
+    struct conv_job job = weight_job(n);
+    r->k->conv_weight_reduce(&job, share);
+}
+
+void conv_weight_run(const struct run *r, const struct node *n) {
+    struct conv_job job = weight_job(n);
+    run_shares(r, n, conv_shares(&job), weight_share);
+    run_shares(r, n, conv_weight_reduce_shares(&job), weight_reduce_share);
+}
+
+// ---- layouts of a flattened image: [pixels, channels] per image and [channels, pixels]
+
+void hwc_to_chw_shape(struct node *n) {
+    const struct tensor *x = n->src[0];
+    NODE_CHECK(n, x->n_dims == 4, "%s has %d dimensions, an image batch 4", x->name, x->n_dims);
+    n->at.count = x->shape[1] * x->shape[2];
+    n->at.n_classes = x->shape[3];
+    node_out(n, 2, (int64_t[]){x->shape[0], tensor_row_size(x)});
+}
+
+struct tensor *g_hwc_to_chw(struct graph *g, struct tensor *x) {
+    struct node *n = node_new(g, OP_HWC_TO_CHW);
+    node_src(n, x);
+    return node_finish(n);
+}
+
+void chw_to_hwc_shape(struct node *n) {
+    const struct tensor *x = n->src[0];
+    int64_t h = n->at.height, w = n->at.width, c = n->at.n_classes;
+    NODE_CHECK(n, tensor_row_size(x) == h * w * c, "%s has %lld values per row, not %lld x %lld x %lld", x->name,
+               (long long)tensor_row_size(x), (long long)h, (long long)w, (long long)c);
+    n->at.count = h * w;
+    node_out(n, 4, (int64_t[]){x->shape[0], h, w, c});
+}
+
+struct tensor *g_chw_to_hwc(struct graph *g, struct tensor *x, int64_t height, int64_t width, int64_t channels) {
+    struct node *n = node_new(g, OP_CHW_TO_HWC);
+    n->at.height = height;
+    n->at.width = width;
+    n->at.n_classes = channels;
+    node_src(n, x);
+    return node_finish(n);
+}
+
+// y[j][i] (+)= x[i][j] for images [first, end) of rows x columns values
+static void transpose(const struct node *n, int64_t rows, int64_t columns, int64_t first, int64_t end) {
+    for (int64_t image = first; image < end; image++) {
+        const real *x = reals(n->src[0]) + image * rows * columns;
+        real *y = reals(n->out[0]) + image * rows * columns;
+        for (int64_t j = 0; j < columns; j++)
+            if (n->accumulate[0])
+                for (int64_t i = 0; i < rows; i++) y[j * rows + i] += x[i * columns + j];
+            else
+                for (int64_t i = 0; i < rows; i++) y[j * rows + i] = x[i * columns + j];
+    }
+}
+
+static void to_chw_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    (void)r;
+    transpose(n, n->at.count, n->at.n_classes, first, end);
+}
+
+static void to_hwc_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    (void)r;
+    transpose(n, n->at.n_classes, n->at.count, first, end);
+}
+
+void hwc_to_chw_run(const struct run *r, const struct node *n) {
+    run_rows(r, n, n->src[0]->shape[0], tensor_row_size(n->src[0]), to_chw_rows);
+}
+
+void chw_to_hwc_run(const struct run *r, const struct node *n) {
+    run_rows(r, n, n->src[0]->shape[0], tensor_row_size(n->src[0]), to_hwc_rows);
+}
+
+static void append_layout_grad(struct graph *g, struct node *n, enum op_kind kind) {
+    struct node *b = backward_new(g, kind, n, "dx");
+    node_src(b, output_grad(g, n->out[0]));
+    backward_out(g, b, n->src[0]);
+    node_append(b);
+}
+
+void hwc_to_chw_grad(struct graph *g, struct node *n) { append_layout_grad(g, n, OP_HWC_TO_CHW_DX); }
+void chw_to_hwc_grad(struct graph *g, struct node *n) { append_layout_grad(g, n, OP_CHW_TO_HWC_DX); }
