@@ -113,6 +113,10 @@ HD bool gb_ppu_stat_level(const struct gb *m, int p, unsigned sources)
 {
     int line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
     if ((sources & GB_STAT_LYC) && gb_ppu_compared_line(line, dot) == m->ppu.lyc) return true;
+    if (dot < GB_DOT_MODE2 && line <= 144) { // still the mode of the line before
+        if (line == 0) return !m->ppu.first_frame && (sources & GB_STAT_VBLANK);
+        return (sources & GB_STAT_HBLANK) != 0;
+    }
     if ((sources & GB_STAT_VBLANK) && p >= GB_VBLANK_DOT) return true;
     if ((sources & GB_STAT_OAM) && line <= 144 && dot >= GB_DOT_MODE2 && dot < GB_DOT_MODE2 + 4)
         return !m->ppu.first_frame || line > 0; // a pulse only; also at the start of VBlank
