@@ -1,12 +1,11 @@
 // Configuration as one flat JSON object, and its hash.
-#include <cjson/cJSON.h>
 #include <math.h>
-#include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/error.h"
+#include "base/hash.h"
+#include "base/json.h"
 #include "engine/algo/config.h"
 
 char *config_to_json(const struct config *cfg) {
@@ -54,9 +53,10 @@ static bool type_fits(const cJSON *item) {
 bool config_from_json(struct config *cfg, const char *text, size_t bytes, const char *source, struct error *e) {
     struct config copy = *cfg;
     struct error inner = {0};
-    cJSON *root = cJSON_ParseWithLength(text, bytes);
+    cJSON *root = json_parse(text, bytes, source, e);
+    if (!root) return false;
     bool ok = cJSON_IsObject(root);
-    if (!ok) error_set(&inner, STATUS_USAGE, "it is no JSON object");
+    if (!ok) error_set(&inner, STATUS_USAGE, "a configuration is a JSON object");
     for (const cJSON *item = ok ? root->child : NULL; ok && item; item = item->next) {
         char value[128], assignment[320];
         ok = type_fits(item) && item_text(item, value, sizeof value);
@@ -73,6 +73,6 @@ bool config_from_json(struct config *cfg, const char *text, size_t bytes, const 
 
 void config_hash(const struct config *cfg, char out[CONFIG_HASH_SIZE]) {
     char *text = config_to_json(cfg);
-    SHA256Data((const uint8_t *)text, strlen(text), out);
+    sha256_hex(text, strlen(text), out);
     free(text);
 }

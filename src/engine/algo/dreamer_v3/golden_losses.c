@@ -1,0 +1,393 @@
+// Parity checks of losses, the whole world-model step, Adam and the initialisers: F26-F31, F48.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "engine/algo/dreamer_v3/golden_case.h"
+#include "engine/algo/dreamer_v3/golden_checks.h"
+#include "engine/algo/dreamer_v3/wm_graph.h"
+#include "engine/nn/optim.h"
+
+static const real UNIMIX = (real)0.01;
+
+// ---- KL
+
+struct kl_check { struct tensor *post_logits, *prior_logits, *k, *loss; };
+
+static struct kl_check kl_build(struct golden_case *c, struct tensor *post_logits, struct tensor *prior_logits,
+                                int64_t d, real free_nats) {
+    struct graph *g = c->graph;
+    struct tensor *post = g_unimix(g, post_logits, d, UNIMIX), *prior = g_unimix(g, prior_logits, d, UNIMIX);
+    struct kl_check r = {post_logits, prior_logits, g_kl(g, post, prior, d), NULL};
+    r.loss = g_mean(g, g_kl_balanced(g, post, prior, d, (real)0.5, (real)0.1, free_nats));
+    graph_keep(g, r.k);
+    case_add_loss(c, r.loss);
+    return r;
+}
+
+void golden_kl_free_nats(struct golden_case *c) {
+    int64_t t = case_dim(c, "post_logits", 0), b = case_dim(c, "post_logits", 1);
+    int64_t s = case_dim(c, "post_logits", 2), d = case_dim(c, "post_logits", 3), shape[2] = {t * b, s * d};
+    case_begin(c);
+    struct kl_check k = kl_build(c, case_input(c, "post_logits", 2, shape), case_input(c, "prior_logits", 2, shape), d, 1);
+    case_value(c, "lambda_post", g_log_clamped(c->graph, g_unimix(c->graph, k.post_logits, d, UNIMIX)));
+    case_value(c, "lambda_prior", g_log_clamped(c->graph, g_unimix(c->graph, k.prior_logits, d, UNIMIX)));
+    case_value(c, "k", k.k);
+    case_value(c, "below", g_less(c->graph, k.k, 1));
+    case_value(c, "kl_mean", g_mean(c->graph, k.k));
+    case_value(c, "state_loss", k.loss);
+    case_gradient(c, "dpost_logits", k.post_logits);
+    case_gradient(c, "dprior_logits", k.prior_logits);
+    case_run(c);
+    if (c->failed) return;
+    // Row [0][3] alone, with free nats of exactly its own K: half the gradient passes.
+    int64_t row = 3, one[2] = {1, s * d};
+    real own = ((const real *)k.k->data)[row];
+    case_end(c);
+    case_begin(c);
+    struct tensor *post = g_input(c->graph, "post", DTYPE_REAL, 2, one);
+    struct tensor *prior = g_input(c->graph, "prior", DTYPE_REAL, 2, one);
+    graph_want_gradient(c->graph, post);
+    graph_want_gradient(c->graph, prior);
+    k = kl_build(c, post, prior, d, own);
+    case_gradient(c, "tie.dpost_logits", post);
+    case_gradient(c, "tie.dprior_logits", prior);
+    case_plan(c);
+    memcpy(post->data, case_reals(c, "post_logits", t * b * s * d) + row * s * d, (size_t)(s * d) * sizeof(real));
+    memcpy(prior->data, case_reals(c, "prior_logits", t * b * s * d) + row * s * d, (size_t)(s * d) * sizeof(real));
+    case_execute(c);
+    if (*(const real *)k.k->data != own) case_fail(c, "K of a row depends on its neighbours: the tie is not exact");
+    case_compare(c);
+}
+
+void golden_entropies(struct golden_case *c) {
+    static const char *const parts[] = {"post", "prior"};
+    for (int i = 0; i < 2 && !c->failed; i++) {
+        enum { LOGITS, LAMBDA, ROWS, MEAN, N_NAMES };
+        static const char *const suffix[N_NAMES] = {"_logits", "_lambda", "_entropy_rows", "_entropy"};
+        char name[N_NAMES][ST_NAME_SIZE];
+        for (int k = 0; k < N_NAMES; k++) snprintf(name[k], sizeof name[k], "%s%s", parts[i], suffix[k]);
+        int64_t n = case_dim(c, name[LOGITS], 0) * case_dim(c, name[LOGITS], 1);
+        int64_t s = case_dim(c, name[LOGITS], 2), d = case_dim(c, name[LOGITS], 3);
+        case_begin(c);
+        struct tensor *m = g_unimix(c->graph, case_input(c, name[LOGITS], 2, (int64_t[]){n, s * d}), d, UNIMIX);
+        struct tensor *entropy = g_entropy(c->graph, m);
+        case_value(c, name[LAMBDA], g_log_clamped(c->graph, m));
+        case_value(c, name[ROWS], entropy);
+        case_value(c, name[MEAN], g_mean(c->graph, entropy));
+        case_run(c);
+        case_end(c);
+    }
+}
+
+// The vector terms of the fixture wait for an environment with vector observations.
+void golden_recon_terms(struct golden_case *c) {
+    int64_t n = case_dim(c, "image", 0) * case_dim(c, "image", 1);
+    int64_t pixels = case_dim(c, "image", 3) * case_dim(c, "image", 4);
+    case_begin(c);
+    struct tensor *image = case_input(c, "image", 2, (int64_t[]){n, pixels});
+    struct tensor *target = case_input(c, "image_target", 2, (int64_t[]){n, pixels});
+    struct tensor *logit = case_input(c, "continue_logit", 2, (int64_t[]){n, 1});
+    struct tensor *l_image = g_square_error(c->graph, image, target);
+    struct tensor *l_con = g_bce(c->graph, logit, case_input(c, "continue_target", 1, &n));
+    struct tensor *continue_loss = g_mean(c->graph, l_con);
+    case_value(c, "l_image", l_image);
+    case_value(c, "l_con", l_con);
+    case_value(c, "continue_loss", continue_loss);
+    case_add_loss(c, g_add(c->graph, g_mean(c->graph, l_image), continue_loss));
+    case_gradient(c, "dimage", image);
+    case_gradient(c, "dcontinue_logit", logit);
+    case_run(c);
+}
+
+// ---- the whole step
+
+enum { MAX_STEPS = 16 };
+struct step_check {
+    int length, batch;
+    struct wm_dims dims;
+    struct wm_step steps[MAX_STEPS];
+    struct wm_train train;
+    struct tensor *reward_hidden, *continue_hidden;
+};
+
+static struct wm_dims dims_of(struct golden_case *c) {
+    struct wm_dims d = {
+        .n_actions = case_dim(c, "actions", 2),
+        .stochastic = case_dim(c, "u_post", 2),
+        .recurrent = case_dim(c, "param.rssm.initial_recurrent_state", 0),
+        .recurrent_units = case_dim(c, "param.rssm.recurrent_model.mlp._model.0.weight", 0),
+        .transition_hidden = case_dim(c, "param.rssm.transition_model._model.0.weight", 0),
+        .representation_hidden = case_dim(c, "param.rssm.representation_model._model.0.weight", 0),
+        .dense_units = case_dim(c, "param.reward_model._model.0.weight", 0),
+        .n_layers = 2,
+        .multiplier = case_dim(c, "param.encoder.cnn_encoder.model.0._model.0.weight", 0),
+        .bins = case_dim(c, "param.reward_model._model.6.weight", 0),
+        .unimix = UNIMIX, .dense_eps = c->nn.dense_eps, .conv_eps = c->nn.conv_eps, .learnable_initial = true,
+    };
+    d.discrete = case_dim(c, "param.rssm.transition_model._model.3.weight", 0) / d.stochastic;
+    d.embed = d.multiplier * 360;
+    return d;
+}
+
+static void head_probe(void *ctx, const char *submodule, struct tensor *output) {
+    struct step_check *k = ctx;
+    if (strcmp(submodule, "reward_model._model.5") == 0) k->reward_hidden = output;
+    if (strcmp(submodule, "continue_model._model.5") == 0) k->continue_hidden = output;
+}
+
+// Registers our own parameters and loads the fixture's: names and shapes must be the same, one by one.
+static void step_build(struct golden_case *c, struct step_check *k) {
+    k->length = (int)case_dim(c, "packed", 0), k->batch = (int)case_dim(c, "packed", 1);
+    if (k->length > MAX_STEPS) case_fail(c, "more than %d steps", MAX_STEPS);
+    k->dims = dims_of(c);
+    if (c->failed) return;
+    wm_register(&c->params, &k->dims);
+    case_load_params(c, "param.");
+    case_begin(c);
+    struct wm_net net = wm_net_make(c->graph, &c->params, &k->dims);
+    net.nn.probe = head_probe;
+    net.nn.probe_ctx = k;
+    const struct wm_loss_weights weights = {(real)0.5, (real)0.1, 1, 1, 1};
+    k->train = wm_train_build(&net, &weights, k->length, k->batch, k->steps);
+    case_add_loss(c, k->train.loss);
+}
+
+static void copy_input(struct golden_case *c, const char *name, struct tensor *to) {
+    const real *x = case_reals(c, name, to->n_elements);
+    if (x) memcpy(to->data, x, (size_t)to->n_elements * sizeof *x);
+}
+
+static void step_fill(struct golden_case *c, const struct step_check *k) {
+    const struct wm_inputs *in = &k->train.in;
+    const struct golden_tensor *packed = case_tensor(c, "packed");
+    if (packed && packed->t->n_bytes == (size_t)in->packed->n_elements)
+        memcpy(in->packed->data, packed->t->data, packed->t->n_bytes);
+    else case_fail(c, "packed has not the size of the batch");
+    int64_t n = in->prev_actions->n_elements, row = n / k->length;
+    const real *actions = case_reals(c, "actions", n);
+    if (actions) memcpy((real *)in->prev_actions->data + row, actions, (size_t)(n - row) * sizeof *actions);
+    copy_input(c, "is_first", in->is_first);
+    copy_input(c, "rewards", in->rewards);
+    copy_input(c, "terminated", in->continues);
+    copy_input(c, "u_post", in->u);
+    for (int64_t i = 0; i < in->continues->n_elements; i++)
+        ((real *)in->continues->data)[i] = 1 - ((real *)in->continues->data)[i];
+    for (int i = 0; i < k->batch; i++) ((real *)in->is_first->data)[i] = 1;
+    case_bins(c, in->bins);
+}
+
+static void step_values(struct golden_case *c, const struct step_check *k) {
+    const struct wm_train *t = &k->train;
+    struct tensor *f[MAX_STEPS], *h_bar[MAX_STEPS], *hidden[MAX_STEPS], *logits[MAX_STEPS];
+    for (int i = 0; i < k->length; i++) {
+        f[i] = k->steps[i].recurrent.input;
+        h_bar[i] = k->steps[i].h_bar;
+        hidden[i] = k->steps[i].posterior.hidden;
+        logits[i] = k->steps[i].posterior.logits;
+    }
+    case_values(c, "layer.f", f, k->length);
+    case_values(c, "h_bar", h_bar, k->length);
+    case_values(c, "layer.post_hidden", hidden, k->length);
+    case_values(c, "layer.post_logits", logits, k->length);
+    case_classes(c, "post_index", &t->scan.z, 1, k->dims.discrete);
+    case_value(c, "lambda_prior", g_log_clamped(c->graph, t->prior.probs));
+    case_value(c, "lambda_post", g_log_clamped(c->graph, t->scan.posterior));
+    case_value(c, "reconstruction", case_flat(c, t->reconstruction));
+    const struct { const char *name; struct tensor *tensor; } values[] = {
+        {"embedding", t->embedding}, {"h", t->scan.h},
+        {"layer.prior_hidden", t->prior.hidden}, {"layer.prior_logits", t->prior.logits},
+        {"layer.reward_hidden", k->reward_hidden}, {"layer.continue_hidden", k->continue_hidden},
+        {"reward_logits", t->reward_logits}, {"continue_logits", t->continue_logits},
+        {"l_obs", t->observation_rows}, {"l_rew", t->reward_rows}, {"l_con", t->continue_rows}, {"k", t->kl_rows},
+        {"Loss/world_model_loss", t->loss}, {"Loss/observation_loss", t->observation},
+        {"Loss/reward_loss", t->reward}, {"Loss/continue_loss", t->continues}, {"Loss/state_loss", t->kl},
+        {"State/kl", t->kl_raw}, {"State/post_entropy", t->posterior_entropy},
+        {"State/prior_entropy", t->prior_entropy},
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) case_value(c, values[i].name, values[i].tensor);
+}
+
+void golden_wm_loss(struct golden_case *c) {
+    struct step_check *k = mem_alloc(sizeof *k);
+    step_build(c, k);
+    if (!c->failed) {
+        step_values(c, k);
+        case_plan(c);
+        step_fill(c, k);
+        case_execute(c);
+        case_compare(c);
+    }
+    free(k);
+}
+
+// Weights after one Adam step, where the gradient is not rounding noise (spec 10.2, G37).
+static void match_after(struct golden_case *c) {
+    for (int i = 0; i < c->params.n && !c->failed; i++) {
+        const struct param *q = &c->params.list[i];
+        const real *w = params_weights(&c->params, q), *g = params_grads(&c->params, q);
+        char name[ST_NAME_SIZE];
+        snprintf(name, sizeof name, "after.%s", q->name);
+        const real *reference = case_reals(c, name, q->n_elements);
+        if (!reference) return;
+        double squares = 0;
+        for (int64_t j = 0; j < q->n_elements; j++) squares += (double)g[j] * (double)g[j];
+        double noise = 1e-6 * sqrt(squares / (double)q->n_elements);
+        real *mine = mem_alloc((size_t)q->n_elements * sizeof *mine);
+        for (int64_t j = 0; j < q->n_elements; j++) mine[j] = fabs((double)g[j]) >= noise ? w[j] : reference[j];
+        case_match(c, name, mine, q->n_elements);
+        free(mine);
+    }
+}
+
+// Inputs and parameters are F28's; F29 holds what comes after the loss.
+void golden_wm_grads(struct golden_case *c) {
+    struct golden_fixture *f29 = c->fixture, *f28 = golden_load(c->golden, "F28", &c->error);
+    struct step_check *k = mem_alloc(sizeof *k);
+    c->failed = !f28;
+    if (f28) {
+        c->fixture = f28;
+        step_build(c, k);
+    }
+    if (!c->failed) {
+        case_plan(c);
+        step_fill(c, k);
+        case_execute(c);
+        c->fixture = f29;
+        for (int i = 0; i < c->params.n; i++) {
+            const struct param *q = &c->params.list[i];
+            char name[ST_NAME_SIZE];
+            snprintf(name, sizeof name, "grad.%s", q->name);
+            case_match(c, name, params_grads(&c->params, q), q->n_elements);
+        }
+        const struct optim_opts adam = {
+            .learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_norm = 1000,
+        };
+        double norm = optim_step(&c->params, c->pool, &adam, 1), clip = optim_clip(norm, adam.max_norm);
+        case_match(c, "Grads/world_model", &(real){(real)norm}, 1);
+        case_match(c, "clip_coefficient", &(real){(real)clip}, 1);
+        match_after(c);
+    }
+    c->fixture = f29;
+    golden_fixture_free(f28);
+    free(k);
+}
+
+// ---- Adam
+
+enum { ADAM_STEPS = 5, ADAM_TENSORS = 3, ADAM_VALUES = 24 };
+static const int64_t adam_sizes[ADAM_TENSORS] = {7, 12, 5};
+
+// 24 values to or from the slices of a flat buffer of the parameter set.
+static void spread(const struct params *p, real *flat, const real *values) {
+    for (int i = 0; i < p->n; values += p->list[i++].n_elements)
+        memcpy(flat + p->list[i].offset, values, (size_t)p->list[i].n_elements * sizeof *values);
+}
+static void gather(const struct params *p, const real *flat, real *values) {
+    for (int i = 0; i < p->n; values += p->list[i++].n_elements)
+        memcpy(values, flat + p->list[i].offset, (size_t)p->list[i].n_elements * sizeof *values);
+}
+
+static void match_adam(struct golden_case *c, const char *prefix, double rate, double eps) {
+    const real *start = case_reals(c, "theta0", ADAM_VALUES), *grads = case_reals(c, "grad", ADAM_STEPS * ADAM_VALUES);
+    if (c->failed) return;
+    const struct optim_opts adam = {.learning_rate = rate, .beta1 = 0.9, .beta2 = 0.999, .eps = eps};
+    real history[3][ADAM_STEPS * ADAM_VALUES];
+    static const char *const names[3] = {"theta", "mu", "nu"};
+    for (int i = 0; i < ADAM_TENSORS; i++) params_add(&c->params, (const char *[]){"a", "b", "c"}[i], 1, &adam_sizes[i]);
+    params_allocate(&c->params);
+    spread(&c->params, c->params.weights, start);
+    for (int step = 0; step < ADAM_STEPS; step++) {
+        spread(&c->params, c->params.grads, grads + step * ADAM_VALUES);
+        optim_step(&c->params, c->pool, &adam, step + 1);
+        gather(&c->params, c->params.weights, history[0] + step * ADAM_VALUES);
+        gather(&c->params, c->params.moment1, history[1] + step * ADAM_VALUES);
+        gather(&c->params, c->params.moment2, history[2] + step * ADAM_VALUES);
+    }
+    for (int i = 0; i < 3; i++) {
+        char name[ST_NAME_SIZE];
+        snprintf(name, sizeof name, "%s.%s", prefix, names[i]);
+        case_match(c, name, history[i], ADAM_STEPS * ADAM_VALUES);
+    }
+    case_end(c);
+}
+
+static void match_clip(struct golden_case *c, const char *grad, const char *norm_name, const char *clipped) {
+    const real *g = case_reals(c, grad, 2);
+    if (!g) return;
+    double norm = optim_norm(g, 2, c->pool), clip = optim_clip(norm, 1000);
+    case_match(c, norm_name, &(real){(real)norm}, 1);
+    case_match(c, clipped, (real[]){(real)(g[0] * clip), (real)(g[1] * clip)}, 2);
+}
+
+void golden_adam(struct golden_case *c) {
+    match_adam(c, "world", 1e-4, 1e-8);
+    match_adam(c, "actor", 8e-5, 1e-5);
+    match_clip(c, "clip_above.grad", "clip_above.norm", "clip_above.clipped");
+    match_clip(c, "clip_below.grad", "clip_below.norm", "clip_below.clipped");
+}
+
+// ---- initialisers
+
+struct statistics { real mean, std, min, max, zeros; };
+
+static struct statistics statistics(const real *x, int64_t n) {
+    double sum = 0, squares = 0, zeros = 0;
+    struct statistics s = {.min = x[0], .max = x[0]};
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+        squares += (double)x[i] * (double)x[i];
+        zeros += x[i] == 0;
+        if (x[i] < s.min) s.min = x[i];
+        if (x[i] > s.max) s.max = x[i];
+    }
+    double mean = sum / (double)n, variance = squares / (double)n - mean * mean;
+    s.mean = (real)mean;
+    s.std = (real)sqrt(variance > 0 ? variance : 0);
+    s.zeros = (real)(zeros / (double)n);
+    return s;
+}
+
+static void match_rule(struct golden_case *c, const char *rule, int n_dims, const int64_t *shape, enum init_kind kind) {
+    char name[ST_NAME_SIZE];
+    snprintf(name, sizeof name, "%s.weight", rule);
+    params_add(&c->params, name, n_dims, shape);
+    params_allocate(&c->params);
+    init_params(&c->params, 1, (const struct init_rule[]){{rule, kind}, {NULL, INIT_BY_SHAPE}});
+    struct statistics s = statistics(c->params.weights, c->params.list[0].n_elements);
+    const struct { const char *name; real value; } values[] = {
+        {"mean", s.mean}, {"std", s.std}, {"min", s.min}, {"max", s.max}, {"zeros", s.zeros},
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        snprintf(name, sizeof name, "%s.%s", rule, values[i].name);
+        case_match(c, name, &values[i].value, 1);
+    }
+    case_end(c);
+}
+
+void golden_init_stats(struct golden_case *c) {
+    static const int64_t linear[] = {2000, 500}, conv[] = {500, 125, 4, 4};
+    match_rule(c, "linear", 2, linear, INIT_BY_SHAPE);
+    match_rule(c, "conv", 4, conv, INIT_BY_SHAPE);
+    match_rule(c, "deconv", 4, conv, INIT_BY_SHAPE);
+    match_rule(c, "uniform", 2, linear, INIT_UNIFORM);
+    match_rule(c, "zero", 2, linear, INIT_ZERO);
+
+    struct config cfg;
+    CHECK(config_init(&cfg, "tiny", NULL), "the preset exists");
+    struct wm_dims dims = wm_dims_from_config(&cfg, 8);
+    wm_register(&c->params, &dims);
+    params_allocate(&c->params);
+    wm_init_weights(&c->params, &dims, 1, true);
+    for (int i = 0; i < c->params.n && !c->failed; i++) {
+        const struct param *q = &c->params.list[i];
+        char name[ST_NAME_SIZE];
+        snprintf(name, sizeof name, "fresh.world_model.%s", q->name);
+        const struct golden_tensor *t = case_tensor(c, name);
+        struct statistics s = statistics(params_weights(&c->params, q), q->n_elements);
+        // Constants are given as [std, min, max] and are exact; random ones by their std.
+        if (t) case_match(c, name, (real[]){s.std, s.min, s.max}, t->t->n_elements);
+    }
+}
