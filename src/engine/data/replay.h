@@ -21,7 +21,7 @@
 // never the write head.
 //
 // Threads: one writer and one sampler. If they are two, take a window between ticks (replay_window) and let the
-// writer commit at most `guard` rows until the gather is done; a lapped row is a CHECK failure, never bad data.
+// writer begin at most `guard` rows until the gather is done; a lapped row is a CHECK failure, never bad data.
 #ifndef DATA_REPLAY_H
 #define DATA_REPLAY_H
 
@@ -81,7 +81,7 @@ struct replay_batch {
     real *continues;                   // [T][B] 1 - terminated; truncation keeps 1
     real *is_first;                    // [T][B]; 1 in the rows of t = 0, whatever is stored
 };
-struct replay_start { int32_t env; int64_t t; };
+struct replay_start { int64_t env, t; };
 
 bool replay_can_sample(const struct replay *r, int length);  // a window of `length` rows is readable
 // Starts of B sequences: environment uniform from (seed, RNG_REPLAY_ENV, step, b), start uniform over all valid ones
