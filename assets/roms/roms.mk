@@ -1,11 +1,12 @@
-# The built-in Game Boy scenes: rebuilding them from source, and checking that the committed binaries are those.
+# The built-in Game Boy scenes: rebuilds them from source, checks the committed binaries.
 
 ROMS_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 ROM_NAMES := static scroll sprites
 ROMS_BUILD := $(abspath $(or $(BUILD),build))/roms
 ROM_TOOLS := sdasgb sdldgb makebin
 
-# $(call rom_build,name): assemble, link, add header and checksums, in $(ROMS_BUILD). Source paths are relative to the source's folder.
+# $(call rom_build,name): assemble (paths in a source are relative to its folder), link, add
+# header and checksums, all in $(ROMS_BUILD).
 define rom_build
 	@mkdir -p $(ROMS_BUILD)
 	@cd $(ROMS_DIR) && sdasgb -o $(ROMS_BUILD)/$(1).rel $(1).s

@@ -1,4 +1,4 @@
-; A valley that scrolls by, one pixel every three frames; the status bar (window layer) stands still.
+; A valley scrolls by, one pixel every three frames; the status bar (window layer) stands still.
 
 PACE .equ 3                         ; frames for one pixel
 

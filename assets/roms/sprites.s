@@ -1,7 +1,8 @@
-; A harbour: a still background and actors that move over it by the frame clock, each on its own path.
+; A harbour: a still background and actors that move over it, each on its own path.
 ;
-; Every second frame each actor takes the next entry of its path (OAM y, OAM x, shape) and its shape is written as 8x16
-; objects into a buffer, which the next vertical blank copies to OAM by DMA from a routine in high RAM.
+; Every second frame each actor takes the next entry of its path (OAM y, OAM x, shape) and its
+; shape is written as 8x16 objects into a buffer, which the next vertical blank copies to OAM by
+; DMA from a routine in high RAM.
 
 buffer .equ 0xC000                  ; 160 bytes, copied to OAM
 places .equ 0xC0A0                  ; per actor: address of its next path entry
@@ -170,7 +171,8 @@ place_actors:
     inc e
     jr 3$
 
-; bc = path entry of the actor that `left` counts; back to the start where the path has ended. Keeps de.
+; bc = path entry of the actor that `left` counts; back to the start where the path has ended.
+; Keeps de.
 wrap_path:
     ld a, (left)
     ld l, a

@@ -1,35 +1,43 @@
-"""Things that the scenes are made of: houses, trees, clouds, hills, boats. Each draws itself on a canvas."""
+"""Things that the scenes are made of: houses, trees, clouds, hills. Each draws itself."""
+
 from paint import dithered, noise, smooth_noise
 
 
-def ridge(c, base, height, seed, step, value, period=0, snow=None, jag=0.0):
-    """A range of hills across the canvas; value(x, y, depth below the crest) is the shade. Returns the crest line."""
+def ridge(c, base, height, seed, step, value, period=0):
+    """A range of hills across the canvas; value(x, y, depth) is the shade."""
     crest = []
     for x in range(c.w):
-        h = smooth_noise(x / step, seed, period) * .65 + smooth_noise(x / step * 2, seed + 1, period * 2) * .35
-        h += jag * (smooth_noise(x / step * 6, seed + 2, period * 6) - .5)
+        h = (
+            smooth_noise(x / step, seed, period) * 0.65
+            + smooth_noise(x / step * 2, seed + 1, period * 2) * 0.35
+        )
         crest.append(int(base - h * height) & ~1)
     for x in range(c.w):
         for y in range(max(0, crest[x & ~1]), c.h):
             if y > base:
                 break
             c.put(x, y, dithered(value(x, y, y - crest[x & ~1]), x, y))
-    return crest
 
 
 def peak(c, x, base, height, half, snow_depth, seed, light=1, dark=2):
-    """One mountain: lit from the left, its spine bending down, a broken snow line, gullies on both faces."""
+    """One mountain: lit from the left, a broken snow line, gullies on both faces."""
     spine = x
     for y in range(base - height, base, 2):
         d = y - (base - height)
         reach = d * half / height
         left = int(x - reach - 3 * smooth_noise(d / 5, seed)) & ~1
         right = int(x + reach + 3 * smooth_noise(d / 5, seed + 1)) & ~1
-        spine = int(x + (smooth_noise(d / 7, seed + 2) - .3) * min(16, d * .7)) & ~1
+        spine = int(x + (smooth_noise(d / 7, seed + 2) - 0.3) * min(16, d * 0.7)) & ~1
         for i in range(left, right + 2, 2):
             lit = i < spine
-            edge = snow_depth + (4, 0, -4, 2, 6, -2)[(i // 2 + seed) % 6] + 6 * (smooth_noise(i / 9, seed + 5) - .5)
-            gully = (i - x + (1 if lit else -1) * d * half / height * .55) // 2 % 9 == 0 and noise(seed, i // 8, y // 12) < .55
+            edge = (
+                snow_depth
+                + (4, 0, -4, 2, 6, -2)[(i // 2 + seed) % 6]
+                + 6 * (smooth_noise(i / 9, seed + 5) - 0.5)
+            )
+            gully = (i - x + (1 if lit else -1) * d * half / height * 0.55) // 2 % 9 == 0 and noise(
+                seed, i // 8, y // 12
+            ) < 0.55
             if d < edge:
                 s = 0 if lit else (1 if (i + y) // 2 % 2 or d < edge - 6 else 2)
             else:
@@ -40,14 +48,23 @@ def peak(c, x, base, height, half, snow_depth, seed, light=1, dark=2):
     c.rect(x - 2, base - height - 2, 4, 2, 3)
 
 
-PUFFS = ((.12, .40, .12), (.32, .80, .17), (.54, 1.0, .18), (.74, .62, .15), (.9, .34, .10))
+PUFFS = (
+    (0.12, 0.40, 0.12),
+    (0.32, 0.80, 0.17),
+    (0.54, 1.0, 0.18),
+    (0.74, 0.62, 0.15),
+    (0.9, 0.34, 0.10),
+)
 
 
 def cloud(c, x, y, w, h=12, body=0, shade=1, puffs=PUFFS):
-    """A flat-bottomed heap of puffs (place, height, half width as parts of w and h), its bottom at y + h, shaded below each puff."""
+    """A flat-bottomed heap of puffs, its bottom at y + h.
+
+    A puff is its place, height and half width as parts of w and h.
+    """
     inside = {}
     for n, (fx, fh, fr) in enumerate(puffs):
-        cx, rx, ry = x + fx * w, fr * w, min(fr * w, fh * h * .62)
+        cx, rx, ry = x + fx * w, fr * w, min(fr * w, fh * h * 0.62)
         cy = y + h - fh * h + ry
         for j in range((y + h - 30) & ~1, (y + h) & ~1, 2):
             for i in range(int(cx - rx - 2) & ~1, int(cx + rx) + 2, 2):
@@ -57,7 +74,7 @@ def cloud(c, x, y, w, h=12, body=0, shade=1, puffs=PUFFS):
     bottom = (y + h - 2) & ~1
     for (i, j), (n, dx, dy) in inside.items():
         s = body
-        if j == bottom or (dx > .62 and dy > -.2) or (j == bottom - 2 and (i // 2 + n) % 4 < 2):
+        if j == bottom or (dx > 0.62 and dy > -0.2) or (j == bottom - 2 and (i // 2 + n) % 4 < 2):
             s = shade
         c.rect(i, j, 2, 2, s)
 
@@ -78,21 +95,29 @@ def tree(c, x, base, r, dark=3, mid=2, light=1, trunk=6, seed=0):
     c.rect(x - 2, base - trunk - 2, 2, trunk, 2)
     c.rect(x - 4, base - 2, 8, 2, 3)
     cy = base - trunk - r + 2
-    ring = [(.55, -.45), (-.55, -.45), (.68, .25), (-.68, .25), (0, -.62), (0, .45), (0, 0)]
+    ring = [
+        (0.55, -0.45),
+        (-0.55, -0.45),
+        (0.68, 0.25),
+        (-0.68, 0.25),
+        (0, -0.62),
+        (0, 0.45),
+        (0, 0),
+    ]
     inside, marks = set(), []
     for dx, dy in ring:
-        px, py, k = x + dx * r, cy + dy * r, r * .48
+        px, py, k = x + dx * r, cy + dy * r, r * 0.48
         for j in range(int(py - k) & ~1, int(py + k) + 2, 2):
             for i in range(int(px - k) & ~1, int(px + k) + 2, 2):
                 if (i + 1 - px) ** 2 + (j + 1 - py) ** 2 <= k * k + 1:
                     inside.add((i, j))
     for i, j in inside:
         edge = any((i + a, j + b) not in inside for a, b in ((2, 0), (-2, 0), (0, 2), (0, -2)))
-        lit = ((i + 1 - x) * .7 + (j + 1 - cy)) / r
-        s = light if lit < -.2 else mid
-        if noise(seed, i // 2, j // 2) < .16:              # a leaf, two cells wide, of the next shade
+        lit = ((i + 1 - x) * 0.7 + (j + 1 - cy)) / r
+        s = light if lit < -0.2 else mid
+        if noise(seed, i // 2, j // 2) < 0.16:  # a leaf, two cells wide, of the next shade
             marks.append((i, j, s + 1))
-        if lit > .72:
+        if lit > 0.72:
             s = dark
         c.rect(i, j, 2, 2, dark if edge else s)
     for i, j, s in marks:
@@ -102,14 +127,31 @@ def tree(c, x, base, r, dark=3, mid=2, light=1, trunk=6, seed=0):
 
 
 def bush(c, x, base, w, h, dark=3, light=2):
-    c.ellipse(x, base - h * .4, w / 2, h * .6, lambda i, j: -1 if j >= base else dark)
-    c.ellipse(x - 1, base - h * .45, w / 2 - 2, h * .45, lambda i, j: -1 if j >= base - 2 else light)
+    c.ellipse(x, base - h * 0.4, w / 2, h * 0.6, lambda i, j: -1 if j >= base else dark)
+    c.ellipse(
+        x - 1, base - h * 0.45, w / 2 - 2, h * 0.45, lambda i, j: -1 if j >= base - 2 else light
+    )
     for k in range(w // 4):
         c.rect((int(x - w / 2 + 2 + k * 4)) & ~1, (base - 3 - (k % 2) * 3) & ~1, 2, 2, dark)
 
 
-def house(c, x, base, w, h, roof, wall=1, shade=2, tiles=2, lit=0, windows=(), door=None, chimney=None, brick=False):
-    """A gabled house seen from the long side. Windows: (dx, dy, w, h) from the top left of the wall."""
+def house(
+    c,
+    x,
+    base,
+    w,
+    h,
+    roof,
+    wall=1,
+    shade=2,
+    tiles=2,
+    lit=0,
+    windows=(),
+    door=None,
+    chimney=None,
+    brick=False,
+):
+    """A house seen from the long side. Windows: (dx, dy, w, h) from the wall's top left."""
     top = base - h
     if chimney is not None:
         c.rect(x + chimney, top - roof - 4, 8, roof + 4, 3)
@@ -125,12 +167,16 @@ def house(c, x, base, w, h, roof, wall=1, shade=2, tiles=2, lit=0, windows=(), d
     c.rect(x, top, w, 4, shade)
     c.frame(x, top, w, h, 3, 1)
     c.rect(x, base - 2, w, 2, 3)
-    for j in range(roof):                            # roof: slanted ends, rows of tiles
+    for j in range(roof):  # roof: slanted ends, rows of tiles
         k = top - roof + j
         inset = (roof - j) // 2
         for i in range(x - 4 + inset, x + w + 4 - inset):
-            row, col = (k // 4), (i + (k // 4 % 2) * 4) // 2
-            s = tiles if k % 4 >= 2 else (3 if col % 4 == 0 else max(0, tiles - 1) if col % 4 == 1 else tiles)
+            col = (i + (k // 4 % 2) * 4) // 2
+            s = (
+                tiles
+                if k % 4 >= 2
+                else (3 if col % 4 == 0 else max(0, tiles - 1) if col % 4 == 1 else tiles)
+            )
             c.put(i, k, s)
         for e in (0, 1):
             c.put(x - 4 + inset + e, k, 3)
@@ -140,7 +186,13 @@ def house(c, x, base, w, h, roof, wall=1, shade=2, tiles=2, lit=0, windows=(), d
     for dx, dy, ww, wh in windows:
         c.rect(x + dx - 2, top + dy - 2, ww + 4, wh + 4, 3)
         c.rect(x + dx, top + dy, ww, wh, lit)
-        c.rect(x + dx + ww // 2 - (1 if ww > 4 else 0), top + dy, 2 if ww > 4 else 1, wh, 2 if ww > 4 else 3)
+        c.rect(
+            x + dx + ww // 2 - (1 if ww > 4 else 0),
+            top + dy,
+            2 if ww > 4 else 1,
+            wh,
+            2 if ww > 4 else 3,
+        )
         c.rect(x + dx - 2, top + dy + wh + 2, ww + 4, 1, shade)
     if door is not None:
         c.rect(x + door - 2, base - 16, 12, 14, 3)
@@ -176,27 +228,13 @@ def tower(c, x, base, w, h, spire, clock=True, lit=0):
     c.rect(x + w // 2 - 1, base - 14, 2, 6, lit)
 
 
-def fence(c, x, base, n, h=10, light=0, dark=3):
-    """n posts, 8 pixels apart, with two rails."""
-    for k in range(n):
-        i = x + 8 * k
-        c.rect(i, base - h + 2, 8, 3, dark)
-        c.rect(i, base - h + 2, 8, 2, light)
-        c.rect(i, base - h + 6, 8, 3, dark)
-        c.rect(i, base - h + 6, 8, 2, light)
-    for k in range(n):
-        i = x + 8 * k + 2
-        c.rect(i, base - h, 4, h, dark)
-        c.rect(i, base - h, 2, h, light)
-
-
 def box(c, x, y, w, h, paper=0, ink=3):
     """A text window with a double border and cut corners."""
     c.rect(x, y, w, h, ink)
     c.rect(x + 2, y + 2, w - 4, h - 4, paper)
-    c.frame(x + 4, y + 4, w - 8, h - 8, ink, 1)
+    c.frame(x + 4, y + 4, w - 8, h - 8, ink, 2)
     for i, j in ((x, y), (x + w - 2, y), (x, y + h - 2), (x + w - 2, y + h - 2)):
         c.rect(i, j, 2, 2, paper)
     for i, j in ((x + 2, y + 2), (x + w - 6, y + 2), (x + 2, y + h - 6), (x + w - 6, y + h - 6)):
         c.rect(i, j, 4, 4, ink)
-        c.rect(i + 1, j + 1, 2, 2, paper)
+        c.rect(i + 2 * (i < x + 8), j + 2 * (j < y + 8), 2, 2, paper)

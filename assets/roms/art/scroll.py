@@ -1,8 +1,8 @@
-"""Paints the scene `scroll`: a valley 256 pixels wide that joins its own left edge, and a status bar. Writes ../scroll_art.inc."""
-import math
+"""Paints the scene `scroll`: a valley 256 pixels wide and a status bar. Writes ../scroll_art.inc."""
+
 import os
 import sys
-from paint import Canvas, dithered, map_bytes, noise, slice_map, text, tile_bytes, write_inc
+from paint import Canvas, map_bytes, noise, slice_map, text, tile_bytes, write_inc
 import props
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -10,16 +10,23 @@ W, H, GROUND = 256, 128, 104
 
 
 def sky(c):
-    c.shade_rect(0, 0, W, GROUND, lambda x, y: (1, 1, 1, .75, .5, .25, .25)[y // 8] if y < 56 else 0)
+    c.shade_rect(
+        0, 0, W, GROUND, lambda x, y: (1, 1, 1, 0.75, 0.5, 0.25, 0.25)[y // 8] if y < 56 else 0
+    )
     for x, y, w, h in ((0, 6, 56, 18), (80, 20, 48, 12), (120, 4, 64, 14), (208, 12, 56, 16)):
         props.cloud(c, x, y, w, h)
 
 
 def mountains(c):
-    for x, h, half, snow, seed in ((108, 42, 40, 10, 33), (236, 46, 48, 12, 44), (44, 60, 58, 20, 11), (176, 64, 60, 20, 22)):
+    for x, h, half, snow, seed in (
+        (108, 42, 40, 10, 33),
+        (236, 46, 48, 12, 44),
+        (44, 60, 58, 20, 11),
+        (176, 64, 60, 20, 22),
+    ):
         props.peak(c, x, GROUND - 8, h, half, snow, seed)
     for k in range(W // 16):
-        if k not in (6, 7):                            # the well stands there
+        if k not in (6, 7):  # the well stands there
             props.pine(c, 16 * k + 8, GROUND, 24 if k % 3 else 32, dark=3, light=2)
 
 
@@ -47,7 +54,7 @@ def castle(c, x, base):
 
 
 def ground(c):
-    for x in range(0, W, 8):                           # cobbles in three sizes
+    for x in range(0, W, 8):  # cobbles in three sizes
         for y in range(GROUND, H, 8):
             kind = (x // 8 * 3 + y // 8 * 5) % 7
             c.rect(x, y, 8, 8, 3)
@@ -63,7 +70,7 @@ def ground(c):
                 c.rect(x, y, 2, 6, 1)
                 c.rect(x + 4, y, 2, 4, 2)
                 c.rect(x + 4, y, 2, 2, 0 if kind == 6 else 1)
-    for x in range(0, W, 8):                           # grass
+    for x in range(0, W, 8):  # grass
         c.rect(x, GROUND - 2, 8, 8, 3)
         c.rect(x, GROUND - 2, 8, 4, 0 if x % 16 else 1)
         c.rect(x + 2, GROUND + 2, 2, 4, 1)
@@ -97,10 +104,19 @@ def well(c, x):
     c.rect(x, GROUND - 14, 20, 12, 3)
     for j in range(3):
         for i in range(3):
-            c.rect(x + 2 + i * 6 - (j % 2) * 2 + (2 if j % 2 and i == 0 else 0), GROUND - 14 + j * 4, 4, 2, 1 if i < 2 else 2)
+            c.rect(
+                x + 2 + i * 6 - (j % 2) * 2 + (2 if j % 2 and i == 0 else 0),
+                GROUND - 14 + j * 4,
+                4,
+                2,
+                1 if i < 2 else 2,
+            )
     c.rect(x + 2, GROUND - 28, 2, 14, 3)
     c.rect(x + 16, GROUND - 28, 2, 14, 3)
-    c.poly([(x - 4, GROUND - 26), (x + 6, GROUND - 36), (x + 14, GROUND - 36), (x + 24, GROUND - 26)], 3)
+    c.poly(
+        [(x - 4, GROUND - 26), (x + 6, GROUND - 36), (x + 14, GROUND - 36), (x + 24, GROUND - 26)],
+        3,
+    )
     c.rect(x + 2, GROUND - 30, 8, 2, 1)
     c.rect(x + 8, GROUND - 34, 4, 2, 1)
     c.rect(x + 9, GROUND - 26, 2, 8, 3)
@@ -114,7 +130,7 @@ def river(c, x, w):
             c.put(i, y, 0 if p < 2 else 1 if p < 6 else 2)
     for side in (x - 2, x + w):
         c.rect(side, GROUND, 2, H - GROUND, 3)
-    c.rect(x - 10, GROUND - 6, w + 20, 4, 1)            # bridge
+    c.rect(x - 10, GROUND - 6, w + 20, 4, 1)  # bridge
     c.rect(x - 10, GROUND - 2, w + 20, 2, 3)
     for i in range(x - 8, x + w + 10, 8):
         c.rect(i, GROUND - 18, 2, 16, 3)
@@ -127,11 +143,11 @@ def fall(c, x):
     """A cliff with a waterfall, wider at its foot."""
     for y in range(40, GROUND, 2):
         slope = (y - 40) // 10 * 2
-        left = x - slope + (2 if noise(y // 6, 3) < .5 else 0)
-        right = x + 40 + slope - (2 if noise(y // 6, 4) < .5 else 0)
+        left = x - slope + (2 if noise(y // 6, 3) < 0.5 else 0)
+        right = x + 40 + slope - (2 if noise(y // 6, 4) < 0.5 else 0)
         for i in range(left, right, 2):
-            s = 1 if i < x + 10 and noise(i // 6, y // 8, 8) < .5 else 2
-            if noise(i // 4, y // 4, 9) < .16 or (y // 2) % 8 == (i // 8 * 3) % 8:
+            s = 1 if i < x + 10 and noise(i // 6, y // 8, 8) < 0.5 else 2
+            if noise(i // 4, y // 4, 9) < 0.16 or (y // 2) % 8 == (i // 8 * 3) % 8:
                 s += 1
             c.rect(i, y, 2, 2, 3 if i in (left, right - 2) else s)
         for i in range(x + 12, x + 28, 2):
@@ -139,7 +155,7 @@ def fall(c, x):
             c.rect(i, y, 2, 2, 1 if p < 2 else 2 if p == 4 else 0)
         c.rect(x + 10, y, 2, 2, 3)
         c.rect(x + 28, y, 2, 2, 3)
-    for i in range(-2, 42, 4):                         # turf on the edge
+    for i in range(-2, 42, 4):  # turf on the edge
         if not 10 <= i < 28:
             c.rect(x + i, 38, 4, 4, 3)
             c.rect(x + i, 36, 2, 2, 3)
@@ -150,8 +166,22 @@ def fall(c, x):
 def village(c):
     fall(c, 208)
     castle(c, 136, GROUND - 2)
-    props.house(c, 8, GROUND - 2, 40, 24, 16, wall=0, shade=1, windows=((6, 8, 6, 8), (26, 8, 6, 8)), door=16, chimney=6)
-    props.house(c, 72, GROUND - 2, 32, 20, 20, windows=((4, 8, 6, 6), (20, 8, 6, 6)), chimney=20, brick=True)
+    props.house(
+        c,
+        8,
+        GROUND - 2,
+        40,
+        24,
+        16,
+        wall=0,
+        shade=1,
+        windows=((6, 8, 6, 8), (26, 8, 6, 8)),
+        door=16,
+        chimney=6,
+    )
+    props.house(
+        c, 72, GROUND - 2, 32, 20, 20, windows=((4, 8, 6, 6), (20, 8, 6, 6)), chimney=20, brick=True
+    )
     well(c, 110)
     props.tree(c, 60, GROUND - 2, 12, seed=1)
     props.tree(c, 254, GROUND - 2, 12, seed=5)
@@ -191,10 +221,15 @@ def main():
     bar = status_bar()
     print('scroll')
     tiles, (rows, bar_rows) = slice_map([c, bar], 256)
-    write_inc(os.path.join(HERE, '..', 'scroll_art.inc'), 'A valley and a status bar: tiles and maps.',
-              [('tiles', '%d tiles' % len(tiles), [b for t in tiles for b in tile_bytes(t)]),
-               ('map', 'background map', map_bytes(rows)),
-               ('bar', 'window map, two rows', map_bytes(bar_rows, height=2))])
+    write_inc(
+        os.path.join(HERE, '..', 'scroll_art.inc'),
+        'A valley and a status bar: tiles and maps.',
+        [
+            ('tiles', '%d tiles' % len(tiles), [b for t in tiles for b in tile_bytes(t)]),
+            ('map', 'background map', map_bytes(rows)),
+            ('bar', 'window map, two rows', map_bytes(bar_rows, height=2)),
+        ],
+    )
 
 
 if __name__ == '__main__':

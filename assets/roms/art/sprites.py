@@ -1,12 +1,14 @@
-"""Paints the scene `sprites`: a harbour by day, and the actors that move over it. Writes ../sprites_art.inc.
+"""Paints the scene `sprites`: a harbour and the actors on it. Writes ../sprites_art.inc.
 
-An actor is a path, two bytes of place and one of shape for every second frame, and it starts over when the path ends. Every path lasts
-a whole number of 24-frame steps, so the scene repeats after the least common multiple of the periods: 48 steps.
+An actor is a path, two bytes of place and one of shape for every second frame, and it starts over
+when the path ends. Every path lasts a whole number of 24-frame steps, so the scene repeats after
+the least common multiple of the periods: 48 steps.
 """
+
 import math
 import os
 import sys
-from paint import Canvas, db, dithered, map_bytes, noise, slice_map, text, tile_bytes, write_inc
+from paint import Canvas, db, dithered, map_bytes, noise, slice_map, tile_bytes, write_inc
 import props
 from figures import FIGURES
 
@@ -17,14 +19,21 @@ FRAMES_PER_ENTRY, STEP = 2, 24
 
 def paint():
     c = Canvas(160, 144)
-    c.shade_rect(0, 0, 160, SEA, lambda x, y: (1, 1, .75, .5, .25, 0, 0)[y // 8])
+    c.shade_rect(0, 0, 160, SEA, lambda x, y: (1, 1, 0.75, 0.5, 0.25, 0, 0)[y // 8])
     c.ellipse(40, 16, 11, 11, 0)
     c.ellipse(40, 16, 9, 9, lambda i, j: 1 if (j // 2) % 4 == 3 else 0)
     for x, y, w, h in ((56, 4, 56, 12), (118, 14, 48, 12), (-10, 28, 44, 10)):
         props.cloud(c, x, y, w, h)
     props.peak(c, 120, SEA, 30, 44, 8, 5)
     props.peak(c, 78, SEA, 22, 30, 5, 6)
-    props.ridge(c, SEA, 16, 9, 26, lambda x, y, d: 3 if d < 2 else 2.0 if noise(x // 4, y // 4, 3) < .7 else 1)
+    props.ridge(
+        c,
+        SEA,
+        16,
+        9,
+        26,
+        lambda x, y, d: 3 if d < 2 else 2.0 if noise(x // 4, y // 4, 3) < 0.7 else 1,
+    )
     coast(c)
     sea(c)
     lighthouse(c)
@@ -34,13 +43,19 @@ def paint():
 
 def coast(c):
     """The far town, with a chimney that smokes."""
-    for x, w, h, r in ((70, 10, 6, 4), (84, 12, 8, 6), (98, 14, 10, 6), (114, 10, 8, 8), (146, 12, 8, 6)):
+    for x, w, h, r in (
+        (70, 10, 6, 4),
+        (84, 12, 8, 6),
+        (98, 14, 10, 6),
+        (114, 10, 8, 8),
+        (146, 12, 8, 6),
+    ):
         c.rect(x, SEA - h, w, h, 0)
         c.rect(x + w - 4, SEA - h, 4, h, 1)
         c.poly([(x - 2, SEA - h), (x + w // 2, SEA - h - r), (x + w + 2, SEA - h)], 3)
         c.rect(x + 2, SEA - h + 2, 2, 4, 3)
         c.rect(x + 6, SEA - h + 2, 2, 4, 3)
-    c.rect(126, SEA - 12, 20, 12, 1)                   # works with a saw roof
+    c.rect(126, SEA - 12, 20, 12, 1)  # works with a saw roof
     c.frame(126, SEA - 12, 20, 12, 3, 1)
     for k in range(3):
         c.poly([(126 + 7 * k, SEA - 12), (126 + 7 * k, SEA - 18), (133 + 7 * k, SEA - 12)], 3)
@@ -61,7 +76,7 @@ def sea(c):
         rows = far if d < 2 else mid if d < 4 else near
         for x in range(0, 160, 2):
             c.rect(x, y, 2, 2, int(rows[(y // 2) % 4][(x // 2 + 2 * (y // 8 % 2)) % 4]))
-    for k in range(26):                               # longer crests
+    for k in range(26):  # longer crests
         y = (SEA + 10 + int(noise(k, 41) * 42)) & ~1
         x, w = int(noise(k, 42) * 20) * 8, 4 + 2 * int((y - SEA) / 14)
         c.rect(x, y, w, 2, 0)
@@ -70,9 +85,21 @@ def sea(c):
 
 
 def lighthouse(c):
-    for i in range(0, 44):                             # headland
-        for y in range(int(66 + (i / 9) ** 2 * .8), 92):
-            c.put(i, y, dithered(2.2 + .7 * (noise(i // 4, y // 4) - .3) if y > 70 + (i / 9) ** 2 * .8 else .6, i, y))
+    for i in range(0, 44):  # headland
+        for y in range(int(66 + (i / 9) ** 2 * 0.8), 92):
+            c.put(
+                i,
+                y,
+                dithered(
+                    (
+                        2.2 + 0.7 * (noise(i // 4, y // 4) - 0.3)
+                        if y > 70 + (i / 9) ** 2 * 0.8
+                        else 0.6
+                    ),
+                    i,
+                    y,
+                ),
+            )
     for x in range(0, 46, 2):
         c.rect(x, 90 + (x // 2 % 3), 2, 2, 0)
     x = 12
@@ -101,11 +128,11 @@ def quay(c):
     c.rect(0, QUAY, 160, 32, 1)
     c.rect(0, QUAY - 2, 160, 4, 3)
     c.rect(0, QUAY, 160, 2, 0)
-    for y in range(QUAY + 2, 128, 4):                  # planks seen from above
+    for y in range(QUAY + 2, 128, 4):  # planks seen from above
         c.rect(0, y, 160, 1, 2)
     for x in range(0, 160, 16):
         c.rect(x, QUAY + 2, 1, 14, 2)
-    for y in range(128, 144, 8):                       # stone face
+    for y in range(128, 144, 8):  # stone face
         for x in range(0, 160, 16):
             o = 8 if y % 16 else 0
             c.rect(x + o, y, 16, 8, 2)
@@ -117,12 +144,12 @@ def quay(c):
             c.rect(0, y, 8, 2, 1)
             c.rect(0, y + 6, 8, 2, 3)
     c.rect(0, 128, 160, 2, 3)
-    for x in (4, 76, 148):                             # bollards
+    for x in (4, 76, 148):  # bollards
         c.rect(x, QUAY - 10, 8, 10, 3)
         c.rect(x - 2, QUAY - 10, 12, 4, 3)
         c.rect(x, QUAY - 10, 8, 2, 1)
         c.rect(x + 2, QUAY - 6, 2, 6, 2)
-    x, base = 128, QUAY + 8                            # crates and barrels
+    x, base = 128, QUAY + 8  # crates and barrels
     for dx, dy in ((0, 0), (16, 0), (8, 14)):
         c.rect(x + dx, base - 14 - dy, 14, 14, 1)
         c.frame(x + dx, base - 14 - dy, 14, 14, 3, 2)
@@ -133,7 +160,7 @@ def quay(c):
         c.frame(x, base - 14, 10, 14, 3, 1)
         c.rect(x, base - 11, 10, 2, 3)
         c.rect(x, base - 5, 10, 2, 3)
-    c.rect(56, 84, 2, 34, 3)                           # lamp
+    c.rect(56, 84, 2, 34, 3)  # lamp
     c.rect(58, 84, 2, 34, 2)
     c.rect(52, 76, 12, 10, 3)
     c.rect(54, 78, 8, 6, 0)
@@ -161,7 +188,13 @@ def across(name, n, speed_sign, y, bob, frames, stride):
     for k in range(steps(n)):
         d = 256 * k / steps(n)
         x = d - 64 if speed_sign > 0 else 192 - d
-        path.append((x, y + bob * math.sin(2 * math.pi * 4 * k / steps(n)), '%s%d' % (name, int(d / stride) % frames)))
+        path.append(
+            (
+                x,
+                y + bob * math.sin(2 * math.pi * 4 * k / steps(n)),
+                '%s%d' % (name, int(d / stride) % frames),
+            )
+        )
     return path
 
 
@@ -170,7 +203,13 @@ def loop(name, n, cx, cy, rx, ry, phase, frames, flaps):
     path = []
     for k in range(steps(n)):
         a = 2 * math.pi * (k / steps(n) + phase)
-        path.append((cx + rx * math.cos(a), cy + ry * math.sin(a * 2), '%s%d' % (name, int(k * flaps * frames / steps(n)) % frames)))
+        path.append(
+            (
+                cx + rx * math.cos(a),
+                cy + ry * math.sin(a * 2),
+                '%s%d' % (name, int(k * flaps * frames / steps(n)) % frames),
+            )
+        )
     return path
 
 
@@ -178,7 +217,13 @@ def rise(name, n, x, y, drift, height, phase, sizes):
     path = []
     for k in range(steps(n)):
         f = (k / steps(n) + phase) % 1
-        path.append((x + drift * f + 2 * math.sin(9 * f), y - height * f, '%s%d' % (name, min(sizes - 1, int(f * sizes)))))
+        path.append(
+            (
+                x + drift * f + 2 * math.sin(9 * f),
+                y - height * f,
+                '%s%d' % (name, min(sizes - 1, int(f * sizes))),
+            )
+        )
     return path
 
 
@@ -188,7 +233,13 @@ def leap(name, n, x0, x1, y, height, share):
         f = k / steps(n)
         if f < share:
             g = f / share
-            path.append((x0 + (x1 - x0) * g, y - height * 4 * g * (1 - g), '%s%d' % (name, 0 if g < .5 else 1)))
+            path.append(
+                (
+                    x0 + (x1 - x0) * g,
+                    y - height * 4 * g * (1 - g),
+                    '%s%d' % (name, 0 if g < 0.5 else 1),
+                )
+            )
         else:
             path.append((0, 200, '%s0' % name))
     return path
@@ -200,12 +251,12 @@ def actors():
         there_and_back('dog', 16, 36, 132, 112, 6, 2),
         across('boat', 48, -1, 66, 1.5, 1, 8),
         across('balloon', 48, 1, 4, 2, 1, 8),
-        loop('gull', 16, 96, 66, 40, 10, .25, 2, 24),
-        loop('gull', 24, 80, 24, 44, 12, .4, 2, 36),
+        loop('gull', 16, 96, 66, 40, 10, 0.25, 2, 24),
+        loop('gull', 24, 80, 24, 44, 12, 0.4, 2, 36),
         rise('puff', 12, 136, 24, 10, 24, 0, 3),
         rise('puff', 12, 136, 24, 10, 24, 1 / 3, 3),
         rise('puff', 12, 136, 24, 10, 24, 2 / 3, 3),
-        leap('fish', 8, 56, 88, 102, 26, .75),
+        leap('fish', 8, 56, 88, 102, 26, 0.75),
     ]
 
 
@@ -220,18 +271,21 @@ def check_lines(cast, shapes):
                 for j in range(16):
                     lines[(even(y) + dy + j) % 256] += 1
         worst = max(worst, max(lines[:144]))
-    print('  at most %d objects in a line, period %d steps' % (worst, period * FRAMES_PER_ENTRY // STEP))
+    print(
+        '  at most %d objects in a line, period %d steps'
+        % (worst, period * FRAMES_PER_ENTRY // STEP)
+    )
     if worst > 10:
         raise SystemExit('more than ten objects in a line')
 
 
 def even(v):
-    """Places are even, so that the observation (every second pixel) shows a figure always with the same pixels."""
+    """Places are even: the observation (every second pixel) samples a figure always alike."""
     return 2 * round(v / 2)
 
 
 def object_tiles():
-    """Cuts the figures into 8x16 objects. Returns tile pairs and, per figure, (dy, dx, pair, attribute) of its objects."""
+    """Cuts the figures into 8x16 objects: tile pairs and, per figure, (dy, dx, tile, attribute)."""
     pairs, shapes = [], {}
     for name, rows in FIGURES.items():
         w = max(len(r) for r in rows)
@@ -244,8 +298,13 @@ def object_tiles():
         parts = []
         for oy in range(0, len(rows), 16):
             for ox in range(0, w, 8):
-                cell = tuple(tuple(colour[rows[oy + j][ox + i]] if oy + j < len(rows) and ox + i < w else 0
-                                   for i in range(8)) for j in range(16))
+                cell = tuple(
+                    tuple(
+                        colour[rows[oy + j][ox + i]] if oy + j < len(rows) and ox + i < w else 0
+                        for i in range(8)
+                    )
+                    for j in range(16)
+                )
                 if not any(map(any, cell)):
                     continue
                 attr = 0x10 if mid == '1' else 0
@@ -269,27 +328,49 @@ def main():
     cast = actors()
     names = list(shapes)
     most = sum(max(len(shapes[s]) for _, _, s in path) for path in cast)
-    print('  actors: %d, at most %d objects, %d path bytes' % (len(cast), most, 3 * sum(map(len, cast))))
+    print(
+        '  actors: %d, at most %d objects, %d path bytes'
+        % (len(cast), most, 3 * sum(map(len, cast)))
+    )
     if most > 40:
         raise SystemExit('more than 40 objects')
     check_lines(cast, shapes)
-    parts = [('tiles', '%d background tiles for 8800' % len(tiles), [b for t in tiles for b in tile_bytes(t)]),
-             ('map', 'background map', [(b + 128) & 255 for b in map_bytes(rows)]),
-             ('objects', '%d pairs of object tiles for 8000' % len(pairs),
-              [b for p in pairs for b in tile_bytes(p[:8]) + tile_bytes(p[8:])])]
+    parts = [
+        (
+            'tiles',
+            '%d background tiles for 8800' % len(tiles),
+            [b for t in tiles for b in tile_bytes(t)],
+        ),
+        ('map', 'background map', [(b + 128) & 255 for b in map_bytes(rows)]),
+        (
+            'objects',
+            '%d pairs of object tiles for 8000' % len(pairs),
+            [b for p in pairs for b in tile_bytes(p[:8]) + tile_bytes(p[8:])],
+        ),
+    ]
     table = ''
     for n in names:
-        table += 'shape_%s:\n    .db %d\n%s' % (n, len(shapes[n]), ''.join(
-            '    .db %d,%d,0x%02X,0x%02X\n' % p for p in shapes[n]))
+        table += 'shape_%s:\n    .db %d\n%s' % (
+            n,
+            len(shapes[n]),
+            ''.join('    .db %d,%d,0x%02X,0x%02X\n' % p for p in shapes[n]),
+        )
     path = os.path.join(HERE, '..', 'sprites_art.inc')
     write_inc(path, 'A harbour: tiles, map, object tiles, shapes and paths.', parts)
     with open(path, 'a', newline='\n') as f:
         f.write('\n; Shapes: number of objects, then dy, dx, tile, attribute of each.\n' + table)
         f.write('\nshapes:\n' + ''.join('    .dw shape_%s\n' % n for n in names))
-        f.write('\nACTORS .equ %d\n\n; Paths: OAM y, OAM x, shape number; one entry every second frame.\npaths:\n' % len(cast))
+        f.write(
+            '\nACTORS .equ %d\n\n; Paths: OAM y, OAM x, shape number; one entry every second frame.\npaths:\n'
+            % len(cast)
+        )
         f.write(''.join('    .dw path_%d, path_%d_end\n' % (k, k) for k in range(len(cast))))
         for k, p in enumerate(cast):
-            flat = [v for x, y, s in p for v in ((even(y) + 16) & 255, (even(x) + 8) & 255, names.index(s))]
+            flat = [
+                v
+                for x, y, s in p
+                for v in ((even(y) + 16) & 255, (even(x) + 8) & 255, names.index(s))
+            ]
             f.write('path_%d:\n%spath_%d_end:\n' % (k, db(flat, 24), k))
 
 
