@@ -99,7 +99,7 @@ $(BUILD)/obj/%.o: src/%.c
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(foreach i,$(ISAS),$(eval $(BUILD)/obj/engine/graph/kernels_isa.$(i).o: ISA := $(i)))
-$(obj_isa): $(ISA_SRC)
+$(obj_isa): $(ISA_SRC) $(wildcard src/engine/graph/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ISA_CFLAGS) $(isa_flags_$(ISA)) -DKERNELS_ISA=$(ISA) -MMD -MP -c -o $@ $<
 
