@@ -14,7 +14,7 @@ EMBED(builtin_rom_static, "assets/roms/static.gb");
 EMBED(builtin_rom_scroll, "assets/roms/scroll.gb");
 EMBED(builtin_rom_sprites, "assets/roms/sprites.gb");
 
-enum { BUILTIN_ROM_BYTES = 32768 };  // checked by the Makefile's recipe for the ROMs and by a test
+enum { BUILTIN_ROM_BYTES = 32768 };  // of every committed file: tests/env/test_builtin.c
 
 const struct builtin_task builtin_tasks[] = {
     {"static", "a rich still picture", builtin_rom_static, BUILTIN_ROM_BYTES},

@@ -1,6 +1,7 @@
 // Game Boy environment: N machines with one ROM, 24 frames a step, packed2 observations.
 #include "engine/env/gameboy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,27 +81,35 @@ static void gameboy_free(struct env *env) {
 
 static const struct env_vtable gameboy_vtable = {gameboy_reset, gameboy_step, gameboy_free};
 
+static const struct gb_action_codec *find_codec(const char *id, struct error *e) {
+    const struct gb_action_codec *codec = gb_action_codec_find(id);
+    if (codec) return codec;
+    char known[200] = "";
+    for (int i = 0, at = 0; i < GB_N_CODECS; i++)
+        at += snprintf(known + at, sizeof known - (size_t)at, "%s%s", i ? ", " : "", gb_action_codec(i)->id);
+    error_set(e, STATUS_USAGE, "env.action_codec=%s: no such codec; known: %s", id, known);
+    return NULL;
+}
+
 struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
-    const char *codec_id = o->action_codec ? o->action_codec : "pokemonred_puffer_v1";
-    const struct gb_action_codec *codec = gb_action_codec_find(codec_id);
-    if (!codec) {
-        error_set(e, STATUS_USAGE, "env.action_codec=%s: no such codec; known: pokemonred_puffer_v0, pokemonred_puffer_v1, legacy_v0", codec_id);
-        return NULL;
-    }
+    const struct gb_action_codec *codec = find_codec(o->action_codec ? o->action_codec : "pokemonred_puffer_v1", e);
+    if (!codec) return NULL;
     struct gameboy *g = mem_alloc(sizeof *g);
     char message[300];
     if (!gb_rom_parse(&g->rom, o->rom, o->rom_bytes, message, sizeof message)) {
-        error_set(e, STATUS_FAILED, "ROM %s: %s", o->rom_name, message);
+        error_set(e, STATUS_FAILED, "ROM %s: %s", o->rom_name ? o->rom_name : "(no name)", message);
         free(g);
         return NULL;
     }
-    g->env = (struct env){&gameboy_vtable, o->n_envs > 0 ? o->n_envs : 1, codec->n_actions, codec->names};
+    int n_envs = o->n_envs > 0 ? o->n_envs : 1;
+    g->env = (struct env){&gameboy_vtable, n_envs, codec->n_actions, codec->names};
     g->codec = codec;
     g->max_episode_steps = o->max_episode_steps;
     g->pool = o->pool;
     g->machines = mem_slab_alloc((size_t)g->env.n_envs * sizeof *g->machines);
     gb_reset(&g->start, &g->rom);
-    gb_step(&g->start, 0, o->warm_up_frames > 0 ? o->warm_up_frames : DEFAULT_WARM_UP_FRAMES, 0, g->start_obs);
+    int warm_up_frames = o->warm_up_frames > 0 ? o->warm_up_frames : DEFAULT_WARM_UP_FRAMES;
+    gb_step(&g->start, 0, warm_up_frames, 0, g->start_obs);
     for (int i = 0; i < g->env.n_envs; i++) g->machines[i].ended = true;  // a reset comes first
     return &g->env;
 }
