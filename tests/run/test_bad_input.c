@@ -1,0 +1,151 @@
+// The program against bad input, as a user gives it: one clear line, the right exit code, nothing left behind.
+#include <dirent.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "support/test.h"
+
+enum { OUTPUT_SIZE = 16384 };
+
+static char folder[PATH_SIZE];
+
+// Runs a shell command; its output (both streams) in `out`. Returns the exit code, -1 for a signal.
+static int shell(char out[OUTPUT_SIZE], const char *format, const char *arguments) {
+    char command[8192];
+    const char *build = getenv("WORKBENCH_BUILD");
+    setenv("W", build ? build : "build", 1);
+    setenv("T", folder, 1);
+    snprintf(command, sizeof command, format, arguments);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    size_t n = fread(out, 1, OUTPUT_SIZE - 1, p);
+    out[n] = 0;
+    int status = pclose(p);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+struct bad {
+    const char *arguments;
+    int exit_code;
+    const char *says;            // part of the one line
+};
+
+static const struct bad table[] = {
+    {"--nonsense", 2, "--nonsense"},
+    {"dance", 2, "dance"},
+    {"train --updates", 2, "--updates needs a value"},
+    {"train --updates none", 2, "whole number"},
+    {"train --minutes -1", 2, "--minutes"},
+    {"train --headless --rom $T/missing.gb", 2, "missing.gb"},
+    {"train --headless --rom $T", 2, "folder"},
+    {"train --headless --rom $T/empty.gb", 1, "empty.gb"},
+    {"train --headless --rom $T/short.gb", 1, "short.gb"},
+    {"train --headless --rom $T/cut.gb", 1, "cut.gb"},
+    {"train --headless --rom $T/mapper.gb", 1, "MBC7"},
+    {"train --headless --task tetris", 2, "tetris"},
+    {"train --headless --preset gigantic", 2, "gigantic"},
+    {"train --headless --mode full", 2, "--mode full"},
+    {"train --headless --device cuda", 1, "cuda"},
+    {"train --headless --seed x", 2, "seed"},
+    {"train --headless algo.unimx=0.1", 2, "algo.unimix"},
+    {"train --headless algo.unimix=2", 2, "algo.unimix"},
+    {"train --headless algo.unimix=", 2, "algo.unimix"},
+    {"train --headless env.constant_action=NOOP env.action_codec=v0", 2, "NOOP"},
+    {"train --headless --sessions $T/empty.gb/x", 2, "empty.gb"},
+    {"train --headless --sessions /proc/nowhere", 2, "/proc/nowhere"},
+    {"train --headless --resume x", 2, "--resume"},
+    {"--gate tpu", 2, "tpu"},
+    {"--gate gpu", 3, "skipped: no CUDA device"},
+    {"bench", 2, "train|emu"},
+    {"bench emu --draw some", 2, "--draw some"},
+    {"bench train --preset nano", 2, "nano"},
+    {"sessions", 2, "list"},
+    {"sessions show $T/nowhere", 2, "nowhere"},
+};
+
+static void every_bad_input_gets_one_clear_line_and_its_exit_code(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    int n_wrong = 0;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        int code = shell(out, "\"$W/workbench\" %s 2>&1 </dev/null", table[i].arguments);
+        size_t lines = 0;
+        for (const char *c = out; *c; c++) lines += *c == '\n';
+        // Training says in a line of its own how many updates it would do.
+        const char *last = out;
+        if (strncmp(out, "workbench: 1500 updates", 23) == 0 && lines == 2) last = strchr(out, '\n') + 1;
+        if (code == table[i].exit_code && strstr(last, table[i].says) && (lines == 1 || last != out)) continue;
+        printf("workbench %s: exit %d (expected %d), says: %s\n", table[i].arguments, code, table[i].exit_code, out);
+        n_wrong++;
+    }
+    assert_int_equal(n_wrong, 0);
+}
+
+static void nothing_is_left_behind_by_a_refused_run(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    assert_int_equal(shell(out, "mkdir -p \"$T/here\" %s", ""), 0);
+    const char *build = getenv("WORKBENCH_BUILD");
+    char root[PATH_SIZE];
+    assert_non_null(realpath(build ? build : "build", root));
+    setenv("R", root, 1);
+    shell(out, "cd \"$T/here\" && \"$R/workbench\" %s 2>&1", "train --headless --rom ../cut.gb");
+    assert_int_equal(shell(out, "test -z \"$(ls -A \"$T/here\")\" %s", ""), 0);
+}
+
+static void help_version_and_doctor_work_everywhere(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    assert_int_equal(shell(out, "\"$W/workbench\" %s", "--help"), 0);
+    assert_non_null(strstr(out, "--updates"));
+    assert_int_equal(shell(out, "\"$W/workbench\" %s", "--version"), 0);
+    assert_int_equal(shell(out, "env -i \"$W/workbench\" %s", "doctor"), 0);
+    assert_non_null(strstr(out, "kernels"));
+    assert_int_equal(shell(out, "\"$W/workbench\" %s", "doctor --json"), 0);
+    assert_int_equal(out[0], '{');
+}
+
+static void without_a_terminal_it_runs_headless_and_says_so(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    assert_int_equal(shell(out, "\"$W/workbench\" --no-session --updates 1 algo.learning_starts=20 2>&1 </dev/null | cat %s", ""), 0);
+    assert_non_null(strstr(out, "running headless"));
+    assert_non_null(strstr(out, "done: 1 updates"));
+}
+
+static void write_rom(const char *name, const uint8_t *data, size_t n) {
+    char path[PATH_SIZE];
+    struct error e = {0};
+    if (!path_join(path, folder, name, &e) || !file_write_atomic(path, data, n, &e)) fail_msg("%s", e.message);
+}
+
+// A header with the right checksum and the given cartridge type.
+static void make_rom(uint8_t *rom, uint8_t type) {
+    rom[0x147] = type;
+    uint8_t sum = 0;
+    for (int i = 0x134; i <= 0x14c; i++) sum = (uint8_t)(sum - rom[i] - 1);
+    rom[0x14d] = sum;
+}
+
+static int setup(void **state) {
+    (void)state;
+    static uint8_t rom[32768];
+    snprintf(folder, sizeof folder, "%s", test_folder());
+    write_rom("empty.gb", rom, 0);
+    write_rom("short.gb", rom, 100);
+    make_rom(rom, 0);
+    write_rom("cut.gb", rom, 20000);
+    make_rom(rom, 0x22);
+    write_rom("mapper.gb", rom, sizeof rom);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_bad_input_gets_one_clear_line_and_its_exit_code),
+        cmocka_unit_test(nothing_is_left_behind_by_a_refused_run),
+        cmocka_unit_test(help_version_and_doctor_work_everywhere),
+        cmocka_unit_test(without_a_terminal_it_runs_headless_and_says_so),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
