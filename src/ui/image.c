@@ -1,0 +1,102 @@
+// Image: scaling, half blocks, shared palettes.
+#include "ui/image.h"
+
+#include <math.h>
+
+const char *const image_palette_names[PALETTE_COUNT] = {"grey", "green", "high contrast", "colour-blind safe"};
+
+// Position of a level on its ramp, 0..1.
+static double ramp_position(enum image_kind kind, enum image_palette palette, int level) {
+    double t = (level < 0 ? 0 : level > 255 ? 255 : level) / 255.0;
+    if (kind == IMAGE_ERROR) return sqrt(t);
+    if (palette == PALETTE_CONTRAST) return t * t * (3 - 2 * t);   // steeper in the middle, ends unchanged
+    return t;
+}
+
+static enum role ramp_start(enum image_kind kind, enum image_palette palette, int *n) {
+    *n = kind == IMAGE_ERROR ? ROLE_HEATS : ROLE_GREYS;
+    if (kind == IMAGE_ERROR) return palette == PALETTE_SAFE ? ROLE_SAFE : ROLE_HEAT;
+    return palette == PALETTE_GREEN ? ROLE_GREEN : ROLE_GREY;
+}
+
+enum role image_role(enum image_kind kind, enum image_palette palette, int level) {
+    int n;
+    enum role start = ramp_start(kind, palette, &n);
+    return (enum role)((int)start + (int)lrint(ramp_position(kind, palette, level) * (n - 1)));
+}
+
+void image_rgb(enum image_kind kind, enum image_palette palette, int level, uint8_t rgb[3]) {
+    int n;
+    enum role start = ramp_start(kind, palette, &n);
+    double at = ramp_position(kind, palette, level) * (n - 1);
+    int i = (int)at < n - 1 ? (int)at : n - 2;
+    uint8_t a[3], b[3];
+    role_rgb(role_colour((enum role)(start + i))->c256, a);
+    role_rgb(role_colour((enum role)(start + i + 1))->c256, b);
+    for (int k = 0; k < 3; k++) rgb[k] = (uint8_t)lrint(a[k] + (at - i) * (b[k] - a[k]));
+}
+
+// Sum of a row-major box [x0,x1)x[y0,y1) given in 1/w and 1/h of source pixels, as exact integer areas.
+static uint8_t box(const uint8_t *picture, int w, int h, int x, int y) {
+    int x0 = x * FEED_WIDTH, x1 = x0 + FEED_WIDTH, y0 = y * FEED_HEIGHT, y1 = y0 + FEED_HEIGHT;
+    int64_t sum = 0;
+    for (int sy = y0 / h; sy * h < y1; sy++) {
+        int top = sy * h > y0 ? sy * h : y0, bottom = (sy + 1) * h < y1 ? (sy + 1) * h : y1;
+        int64_t row = 0;
+        for (int sx = x0 / w; sx * w < x1; sx++) {
+            int left = sx * w > x0 ? sx * w : x0, right = (sx + 1) * w < x1 ? (sx + 1) * w : x1;
+            row += (int64_t)(right - left) * picture[sy * FEED_WIDTH + sx];
+        }
+        sum += row * (bottom - top);
+    }
+    int64_t area = (int64_t)FEED_PIXELS;
+    return (uint8_t)((sum + area / 2) / area);
+}
+
+void image_scale(const uint8_t *picture, int w, int h, uint8_t *out) {
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) out[y * w + x] = box(picture, w, h, x, y);
+}
+
+// Without enough colours: the density of a glyph stands for lightness (shades) or size (errors), on a dark screen.
+static uint32_t density_glyph(const struct canvas *c, enum image_kind kind, enum image_palette palette, int level) {
+    static const uint32_t blocks[5] = {' ', 0x2591, 0x2592, 0x2593, 0x2588};
+    static const char ascii[] = " .:-=+*#%@";
+    double t = ramp_position(kind, palette, level);
+    if (kind == IMAGE_SHADES) t = 1 - t;
+    if (c->ascii) return (uint32_t)(unsigned char)ascii[lrint(t * 9)];
+    return blocks[lrint(t * 4)];
+}
+
+void image_draw(struct canvas *c, struct rect r, const uint8_t *picture, enum image_kind kind,
+                enum image_palette palette) {
+    bool half = c->colours >= 16 && !c->ascii;
+    uint8_t roles[256];
+    if (half) for (int i = 0; i < 256; i++) roles[i] = (uint8_t)image_role(kind, palette, i);
+    for (int y = 0; y < r.h; y++) {
+        if (r.y + y < 0 || r.y + y >= c->height) continue;
+        for (int x = 0; x < r.w; x++) {
+            if (r.x + x < 0 || r.x + x >= c->width) continue;
+            if (half) {
+                uint8_t top = roles[box(picture, r.w, 2 * r.h, x, 2 * y)];
+                uint8_t bottom = roles[box(picture, r.w, 2 * r.h, x, 2 * y + 1)];
+                // One spelling for each look, so that an unchanged cell stays unchanged: blank where both are equal.
+                canvas_put(c, r.x + x, r.y + y, top == bottom ? ' ' : 0x2580, (struct style){top, bottom, 0});
+            } else {
+                int level = box(picture, r.w, r.h, x, y);
+                canvas_put(c, r.x + x, r.y + y, density_glyph(c, kind, palette, level), style(ROLE_TEXT));
+            }
+        }
+    }
+}
+
+void image_legend(struct canvas *c, int x, int y, int w, enum image_palette palette) {
+    for (int i = 0; i < w; i++) {
+        double t = w > 1 ? (double)i / (w - 1) : 1;
+        int level = (int)lrint(t * t * 255);      // the inverse of the square root: equal steps of colour
+        if (c->colours >= 16 && !c->ascii)
+            canvas_put(c, x + i, y, ' ', style_on(ROLE_DEFAULT, image_role(IMAGE_ERROR, palette, level), 0));
+        else
+            canvas_put(c, x + i, y, density_glyph(c, IMAGE_ERROR, palette, level), style(ROLE_TEXT));
+    }
+}

@@ -1,0 +1,54 @@
+// Keys: look-ups in the table.
+#include "ui/keys.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "ui/canvas.h"
+
+const struct key_entry keys_table[ACTION_COUNT] = {
+#define X(id, key, key2, shown, label, command, contexts, help) \
+    [ACTION_##id] = {key, key2, shown, label, command, contexts, help},
+    KEYS_TABLE(X)
+#undef X
+};
+
+enum action keys_action(int code) {
+    if (code == '\n') code = KEYCODE_ENTER;
+    for (int a = ACTION_NONE + 1; a < ACTION_COUNT; a++)
+        if (code && (keys_table[a].key == code || keys_table[a].key2 == code)) return (enum action)a;
+    return ACTION_NONE;
+}
+
+enum action keys_command(const char *word) {
+    for (int a = ACTION_NONE + 1; a < ACTION_COUNT; a++)
+        if (!strcmp(keys_table[a].command, word)) return (enum action)a;
+    return ACTION_NONE;
+}
+
+int keys_code(const char *name) {
+    static const struct { const char *name; int code; } names[] = {
+        {"space", ' '}, {"tab", KEYCODE_TAB}, {"enter", KEYCODE_ENTER}, {"escape", KEYCODE_ESCAPE}, {"esc", KEYCODE_ESCAPE},
+        {"left", KEYCODE_LEFT}, {"right", KEYCODE_RIGHT}, {"up", KEYCODE_UP}, {"down", KEYCODE_DOWN},
+        {"home", KEYCODE_HOME}, {"end", KEYCODE_END}, {"pgup", KEYCODE_PAGE_UP}, {"pgdn", KEYCODE_PAGE_DOWN},
+        {"backspace", KEYCODE_BACKSPACE}, {"delete", KEYCODE_DELETE}, {"s-tab", KEYCODE_BACK_TAB},
+        {"s-left", KEYCODE_SHIFT_LEFT}, {"s-right", KEYCODE_SHIFT_RIGHT}, {"f1", KEYCODE_F1}, {"ctrl-l", KEYCODE_CTRL_L},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcasecmp(names[i].name, name)) return names[i].code;
+    uint32_t glyph = utf8_next(&name);
+    return glyph && !*name && glyph != 0xFFFD ? (int)glyph : 0;
+}
+
+size_t keys_footer(enum key_context context, enum action out[ACTION_COUNT]) {
+    size_t n = 0;
+    out[n++] = ACTION_HELP;
+    out[n++] = ACTION_QUIT;
+    for (int pass = 0; pass < 2; pass++)                 // those of the focused pane first
+        for (int a = ACTION_QUIT + 1; a < ACTION_COUNT; a++) {
+            const struct key_entry *k = &keys_table[a];
+            bool special = k->contexts != KEYS_ALL;
+            if (*k->label && k->contexts & context && special == (pass == 0)) out[n++] = (enum action)a;
+        }
+    return n;
+}

@@ -1,0 +1,222 @@
+// View: state, refresh, and the composition of a screen from its parts.
+#include "ui/view.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+const struct plot_panel view_panels[VIEW_PANELS] = {
+    {"world-model loss", "nats", 2, {{METRIC_LOSS_MODEL, "total"}, {METRIC_OBS_NLL, "observation"}}, true, 0, 0},
+    {"KL", "nats", 2, {{METRIC_KL_DYN, "raw"}, {METRIC_KL_TOTAL, "loss"}}, false, 0, 0},
+    {"entropy", "nats", 2, {{METRIC_PRIOR_ENTROPY, "prior"}, {METRIC_POSTERIOR_ENTROPY, "posterior"}}, false, 0, 0},
+    {"reward and continue loss", "nats", 2, {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}}, true, 0, 0},
+    {"posterior / prior entropy", "", 1, {{METRIC_ENTROPY_RATIO, "ratio"}}, false, 0.7f, 1.3f},
+    {"gradient norm", "", 1, {{METRIC_GRAD_NORM_MODEL, "world model"}}, true, 0, 0},
+    {"speed", "1/s", 2, {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}}, false, 0, 0},
+    {"one update", "ms", 2, {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}}, false, 0, 0},
+};
+
+void view_init(struct view *v, struct feed *feed) {
+    memset(v, 0, sizeof *v);
+    v->feed = feed;
+    v->curves = curves_new(feed);
+    v->plotter = plotter_new();
+    v->focus = FOCUS_PLOTS;
+    v->whole = v->follow = true;
+    v->crosshair = -1;
+    v->dirty = true;
+    v->frame = FEED_CONTEXT;                     // the first imagined one
+    for (int i = 0; i < VIEW_PANELS; i++) v->log_y[i] = view_panels[i].log_y;
+}
+
+void view_deinit(struct view *v) {
+    curves_free(v->curves);
+    plotter_free(v->plotter);
+    free(v->pictures);
+    memset(v, 0, sizeof *v);
+}
+
+void view_notice(struct view *v, bool bad, const char *format, ...) {
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(v->notice, sizeof v->notice, format, ap);
+    va_end(ap);
+    v->notice_bad = bad;
+    v->notice_until_s = v->now_s + (bad ? 6 : 3);
+    v->dirty = true;
+}
+
+static bool same_status(const struct feed_status *a, const struct feed_status *b) {
+    return a->phase == b->phase && a->opt_steps == b->opt_steps && a->env_steps == b->env_steps &&
+           a->replay_rows == b->replay_rows && !strcmp(a->message, b->message);
+}
+
+static void take_pictures(struct view *v) {
+    const struct feed_pictures *p = feed_pictures(v->feed);
+    if (!p || (v->pictures && v->pictures->opt_steps == p->opt_steps && v->pictures->env_steps == p->env_steps)) return;
+    if (!v->pictures) v->pictures = mem_alloc(sizeof *v->pictures);
+    memcpy(v->pictures, p, sizeof *p);
+    if (v->pictures->n_rollout > FEED_ROLLOUT) v->pictures->n_rollout = FEED_ROLLOUT;
+    if (v->pictures->n_rollout > 0 && v->frame >= v->pictures->n_rollout) v->frame = v->pictures->n_rollout - 1;
+    v->dirty = true;
+}
+
+// The stretch of x in use: the whole run, or a width that follows the newest step, or where the user left it.
+static void update_window(struct view *v) {
+    if (v->n_records == 0) {
+        v->x_low = 0, v->x_high = 1;
+        return;
+    }
+    double first = curves_x(v->curves, v->axis, 0), last = curves_x(v->curves, v->axis, v->n_records - 1);
+    if (last <= first) last = first + 1;
+    if (v->whole) {
+        v->x_low = first, v->x_high = last;
+    } else if (v->follow) {
+        v->x_low += last - v->x_high;
+        v->x_high = last;
+        if (v->x_low < first) v->x_low = first;
+    }
+}
+
+void view_refresh(struct view *v, double now_s) {
+    v->now_s = now_s;
+    const struct feed_status *s = feed_status(v->feed);
+    int64_t n_log = log_count();
+    if (n_log != v->n_log) v->dirty = true;
+    if (v->log_scroll > 0) v->log_scroll += (int)(n_log - v->n_log);    // a scrolled log stands still
+    v->n_log = n_log;
+    if (v->notice[0] && now_s >= v->notice_until_s) {
+        v->notice[0] = 0;
+        v->dirty = true;
+    }
+    if (s->opt_steps != v->live_steps) v->dirty = true;
+    v->live_steps = s->opt_steps;
+    bool phase_changed = s->phase != v->status.phase;
+    if (v->frozen) {
+        if (phase_changed) v->dirty = true;
+        v->status.phase = s->phase;              // never hide that a run failed or stopped
+    } else {
+        if (!same_status(s, &v->status)) v->dirty = true;
+        v->status = *s;
+        curves_update(v->curves);
+        if (curves_count(v->curves) != v->n_records) v->dirty = true;
+        v->n_records = curves_count(v->curves);
+        take_pictures(v);
+        time_t now = time(NULL);
+        struct tm local;
+        localtime_r(&now, &local);
+        v->clock_at_0_s = local.tm_hour * 3600 + local.tm_min * 60 + local.tm_sec - s->elapsed_s;
+        while (v->clock_at_0_s < 0) v->clock_at_0_s += 86400;
+        update_window(v);
+    }
+    if (v->playing && v->page == PAGE_ROLLOUT && v->pictures && v->pictures->n_rollout && now_s - v->played_s >= 0.2) {
+        v->frame = (v->frame + 1) % v->pictures->n_rollout;
+        v->played_s = now_s;
+        v->dirty = true;
+    }
+}
+
+bool view_log_matches(const struct view *v, const struct log_line *line) {
+    if (line->level < v->log_level) return false;
+    if (!v->log_filter[0]) return true;
+    char words[sizeof v->log_filter];
+    snprintf(words, sizeof words, "%s", v->log_filter);
+    char *save = NULL;
+    for (char *w = strtok_r(words, "|", &save); w; w = strtok_r(NULL, "|", &save))
+        if (strstr(line->text, w)) return true;
+    return false;
+}
+
+enum key_context view_context(const struct view *v) {
+    if (v->page == PAGE_ROLLOUT) return KEYS_ROLLOUT;
+    if (v->page == PAGE_LOG) return KEYS_LOG;
+    if (v->page == PAGE_CURVES) return KEYS_PLOT;
+    return v->focus == FOCUS_PICTURES ? KEYS_PICTURE : v->focus == FOCUS_LOG ? KEYS_LOG : KEYS_PLOT;
+}
+
+struct layout view_layout(const struct view *v, int width, int height) {
+    enum layout_kind kind = LAYOUT_RUN;
+    int panels = VIEW_PANELS;
+    if (v->page == PAGE_ROLLOUT) kind = LAYOUT_ROLLOUT;
+    else if (v->page == PAGE_LOG) kind = LAYOUT_LOG_ONLY;
+    else if (v->page == PAGE_CURVES) kind = LAYOUT_PLOTS_ONLY;
+    if (v->maximised && (kind == LAYOUT_RUN || kind == LAYOUT_PLOTS_ONLY)) {
+        enum view_focus focus = kind == LAYOUT_PLOTS_ONLY ? FOCUS_PLOTS : v->focus;
+        kind = focus == FOCUS_PICTURES ? LAYOUT_PICTURES_ONLY : focus == FOCUS_LOG ? LAYOUT_LOG_ONLY : LAYOUT_PLOTS_ONLY;
+        panels = 1;
+    }
+    return layout_make(kind, width, height, panels);
+}
+
+static void draw_too_small(struct canvas *c) {
+    canvas_clear(c);
+    char text[96];
+    snprintf(text, sizeof text, "terminal too small: needs %dx%d, is %dx%d", LAYOUT_MIN_WIDTH, LAYOUT_MIN_HEIGHT, c->width,
+             c->height);
+    if (c->width * c->height < 48) snprintf(text, sizeof text, "needs %dx%d", LAYOUT_MIN_WIDTH, LAYOUT_MIN_HEIGHT);
+    canvas_paragraph(c, (struct rect){0, 0, c->width, c->height}, style(ROLE_WARN), text);
+}
+
+static void draw_picture(const struct view *v, struct canvas *c, struct rect r, int which) {
+    static const char *const names[3] = {"real", "reconstruction", "error"};
+    bool focused = v->focus == FOCUS_PICTURES && v->page == PAGE_RUN;
+    struct style name = style_on(focused ? ROLE_FOCUS : ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD);
+    int x = r.x + canvas_printf(c, (struct rect){r.x, r.y, r.w, 1}, name, "%s%s ", focused && which == 0 ? "\u25B8" : " ", names[which]);
+    struct rect rest = {x, r.y, r.x + r.w - x, 1}, body = {r.x, r.y + 1, r.w, r.h - 1};
+    const struct feed_pictures *p = v->pictures;
+    if (!p) {
+        canvas_fill(c, body, 0x00B7, style(ROLE_FAINT));
+        const char *wait = "waiting for the first picture";
+        int w = canvas_text_width(wait) + 2 < r.w ? canvas_text_width(wait) + 2 : r.w;
+        canvas_printf(c, (struct rect){r.x + (r.w - w) / 2, r.y + r.h / 2, w, 1}, style(ROLE_DIM), " %s ", wait);
+        return;
+    }
+    char count[32];
+    view_format_count(p->opt_steps, count);
+    if (which == 0) canvas_printf(c, rest, style(ROLE_DIM), "at step %s", count);
+    if (which == 1) canvas_text(c, rest, style(ROLE_DIM), "from the posterior");
+    if (which == 2) {
+        x += canvas_printf(c, rest, style(ROLE_VALUE), "%.3f shades ", (double)p->error_shades);
+        if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 12, r.y, 12, v->palette);
+    }
+    const uint8_t *pixels[3] = {p->real, p->reconstruction, p->error};
+    image_draw(c, body, pixels[which], which == 2 ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
+}
+
+static void draw_plots(const struct view *v, struct canvas *c, const struct layout *l) {
+    bool plots_focused = v->focus == FOCUS_PLOTS || v->page == PAGE_CURVES;
+    int first = 0;                               // scroll so that the focused panel is there
+    if (plots_focused && v->panel >= l->n_plots) first = v->panel - l->n_plots + 1;
+    for (int i = 0; i < l->n_plots; i++) {
+        int panel = first + i;
+        struct plot_look look = {
+            .log_y = v->log_y[panel], .focused = plots_focused && panel == v->panel, .glyphs = v->glyphs, .axis = v->axis,
+            .x_low = v->x_low, .x_high = v->x_high, .n_records = v->n_records, .crosshair = v->crosshair,
+            .smoothing = v->smoothing, .clock_at_0_s = v->clock_at_0_s};
+        plot_draw(v->plotter, c, l->plots[i], &view_panels[panel], &look, v->curves);
+    }
+}
+
+void view_draw(struct view *v, struct canvas *c) {
+    canvas_clear(c);
+    struct layout l = view_layout(v, c->width, c->height);
+    if (l.too_small) {
+        draw_too_small(c);
+        return;
+    }
+    view_draw_header(v, c, l.header);
+    if (v->help) {
+        view_draw_help(v, c);
+        return;
+    }
+    view_draw_stats(v, c, l.stats);
+    if (v->page == PAGE_ROLLOUT) view_draw_rollout(v, c, &l);
+    else for (int i = 0; i < l.n_pictures; i++) draw_picture(v, c, l.pictures[i], l.n_pictures == 1 ? v->picture : i);
+    draw_plots(v, c, &l);
+    if (l.log.h) view_draw_log(v, c, l.log);
+    view_draw_footer(v, c, l.footer);
+}
