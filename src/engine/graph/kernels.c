@@ -127,7 +127,7 @@ void gemm_share(const struct gemm_job *job, int share, struct range *rows, struc
 
 int64_t conv_pack_reals(const struct conv_shape *s) {
     int64_t down = 16 * s->n_big * round_up(s->n_small, GEMM_UNIT);
-    int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT);
+    int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT);   // n_big 1 needs less
     return max64(down, up);
 }
 
@@ -137,26 +137,31 @@ int conv_pack_shares(const struct conv_job *job) {
 
 int conv_shares(const struct conv_job *job) { return (int)max64(1, min64(CONV_SLICES, job->shape.n)); }
 
-// A share of conv_down or conv_up: one zero-bordered image and one row of the output (kernels_conv.h).
-static int64_t conv_share_reals(const struct conv_shape *s) {
-    int64_t big = (s->height + 3) * (s->width + 4) * s->n_big;
-    int64_t small = (s->height / 2 + 2) * (s->width / 2 + 2) * round_up(s->n_small, GEMM_UNIT);
-    int64_t row = (s->width + 4) * round_up(max64(s->n_big * 2, s->n_small), GEMM_UNIT);
-    return round_up(big, 16) + round_up(small, 16) + round_up(row, 16) + 64;
+struct conv_layout conv_layout(const struct conv_shape *s) {
+    int64_t hs = s->height / 2, ws = s->width / 2, width = round_up(s->n_small, GEMM_UNIT);
+    int64_t big = (2 * hs + 2) * (2 * ws + 2) * s->n_big, small = (hs + 2) * (ws + 2) * s->n_small;
+    int64_t taps = 2 * (ws + 2) * GEMM_UNIT;
+    int64_t line = (ws + 1) * max64(round_up(2 * s->n_big, GEMM_UNIT), width);
+    struct conv_layout l;
+    l.line = round_up(max64(big, max64(small, taps)), GEMM_UNIT);
+    l.share = l.line + round_up(max64(line, 4 * (ws + 1)), GEMM_UNIT);
+    l.small = round_up(big, GEMM_UNIT);
+    l.partial = l.small + (width == s->n_small ? 0 : hs * ws * width);
+    l.weight_share = l.partial + 16 * s->n_big * width;
+    return l;
 }
 
 int64_t conv_scratch_reals(const struct conv_shape *s) {
-    return max64(1, min64(CONV_SLICES, s->n)) * conv_share_reals(s);
+    return max64(1, min64(CONV_SLICES, s->n)) * conv_layout(s).share;
 }
 
 int64_t conv_weight_scratch_reals(const struct conv_shape *s) {
-    int64_t partial = 16 * s->n_big * round_up(s->n_small, GEMM_UNIT);
-    return max64(1, min64(CONV_SLICES, s->n)) * (conv_share_reals(s) + partial);
+    return max64(1, min64(CONV_SLICES, s->n)) * conv_layout(s).weight_share;
 }
 
 int conv_weight_reduce_shares(const struct conv_job *job) {
     const struct conv_shape *s = &job->shape;
-    return (int)max64(1, min64(s->n_small, 16 * s->n_big * s->n_small / SHARE_ELEMENTS));
+    return (int)max64(1, min64(s->n_big, 16 * s->n_big * s->n_small / SHARE_ELEMENTS));
 }
 
 // Slices of a sum over rows: as many as keep a slice worth handing out.

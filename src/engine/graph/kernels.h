@@ -163,5 +163,11 @@ int64_t gemm_panels(int64_t n);
 struct range gemm_panel(int64_t n, int64_t panel);                    // its units
 // Rows and panels of a share of a product.
 void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels);
+// Offsets, in reals, inside one share's scratch (kernels_conv.h).
+struct conv_layout {
+    int64_t line, share;                     // down, up: image with its border at 0, one output line, size
+    int64_t small, partial, weight_share;    // weight: big image at 0, small image, partial dw, size
+};
+struct conv_layout conv_layout(const struct conv_shape *shape);
 
 #endif
