@@ -80,7 +80,7 @@ HD_COLD void gb_write_slow(struct gb *m, uint16_t addr, uint8_t value, int32_t t
         gb_write_video(m, addr, value, t);
     } else {
         gb_cart_write(m, addr, value, t);
-        if (!m->dma.active) gb_cart_map(m);
+        if (gb_dma_idle(m)) gb_cart_map(m);
     }
 }
 

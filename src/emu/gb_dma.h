@@ -16,7 +16,7 @@ HD void gb_map(struct gb *m)
 {
     memset(m->read_page, 0, sizeof m->read_page);
     memset(m->write_page, 0, sizeof m->write_page);
-    if (m->dma.active) return;
+    if (!gb_dma_idle(m)) return;
     gb_cart_map(m);
     gb_ppu_map_vram(m, gb_ppu_vram_is_free(m));
     for (int i = 0; i < 2; i++) m->read_page[12 + i] = m->write_page[12 + i] = m->wram + i * 0x1000;
@@ -74,6 +74,7 @@ HD void gb_dma_write(struct gb *m, uint8_t value, int32_t t)
     m->dma.reg = value;
     m->dma.pending_source = (uint16_t)((value >= 0xe0 ? value - 0x20 : value) << 8);
     m->dma.pending_t = t + 8;
+    gb_map(m);
 }
 
 // Does an access at addr meet the transfer on its bus? VRAM is one bus, ROM, cartridge and WRAM the

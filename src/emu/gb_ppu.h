@@ -27,6 +27,12 @@ enum {
     GB_STAT_HBLANK = 0x08
 };
 
+// No transfer under way or about to start: only then may pages be mapped.
+HD bool gb_dma_idle(const struct gb *m)
+{
+    return !m->dma.active && m->dma.pending_t == GB_NEVER;
+}
+
 HD bool gb_ppu_on(const struct gb *m)
 {
     return (m->ppu.lcdc & GB_LCDC_ON) != 0;
@@ -165,9 +171,10 @@ HD int32_t gb_ppu_event(const struct gb *m)
     return ppu->stat_event < next ? ppu->stat_event : next;
 }
 
-// VRAM is free to the CPU without asking while the LCD is off or in VBlank.
+// VRAM is free to the CPU without asking while the LCD is off or in VBlank (and DMA is idle).
 HD void gb_ppu_map_vram(struct gb *m, bool vram_free)
 {
+    if (!gb_dma_idle(m)) return;
     for (int i = 0; i < 2; i++) {
         m->read_page[8 + i] = vram_free ? m->vram + i * 0x1000 : 0;
         m->write_page[8 + i] = vram_free ? m->vram + i * 0x1000 : 0;
@@ -186,7 +193,7 @@ HD void gb_ppu_vblank(struct gb *m, int32_t t)
     m->irq_flag |= GB_INT_VBLANK;
     m->ppu.first_frame = 0;
     m->ppu.vblank_event = GB_NEVER;
-    if (!m->dma.active) gb_ppu_map_vram(m, true);
+    gb_ppu_map_vram(m, true);
 }
 
 HD void gb_ppu_frame_start(struct gb *m)
@@ -197,7 +204,7 @@ HD void gb_ppu_frame_start(struct gb *m)
     ppu->vblank_event = ppu->frame_t + GB_VBLANK_DOT;
     ppu->wy_hit = ppu->win_line = ppu->win_used = 0;
     ppu->drawn_line = ppu->drawn_x = ppu->line_begun = 0;
-    if (!m->dma.active) gb_ppu_map_vram(m, false);
+    gb_ppu_map_vram(m, false);
 }
 
 // Handles every LCD event up to and including time t, in order.
@@ -221,14 +228,14 @@ HD void gb_ppu_switch_on(struct gb *m, int32_t t)
     ppu->wy_hit = ppu->win_line = ppu->win_used = 0;
     ppu->drawn_line = ppu->drawn_x = ppu->line_begun = 0;
     ppu->first_frame = 1;
-    if (!m->dma.active) gb_ppu_map_vram(m, false);
+    gb_ppu_map_vram(m, false);
 }
 
 HD void gb_ppu_switch_off(struct gb *m)
 {
     m->ppu.frame_event = m->ppu.vblank_event = GB_NEVER;
     m->picture_blank = 1;
-    if (!m->dma.active) gb_ppu_map_vram(m, true);
+    gb_ppu_map_vram(m, true);
 }
 
 // Writes FF40-FF4B except DMA. What was due before the write is drawn first.
