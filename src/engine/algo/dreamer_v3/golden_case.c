@@ -144,6 +144,11 @@ void case_values(struct golden_case *c, const char *name, struct tensor *const *
 void case_classes(struct golden_case *c, const char *name, struct tensor *const *z, int n, int64_t n_classes) {
     check_add(c, name, CASE_CLASS, z, n, n_classes);
 }
+void case_pairs(struct golden_case *c, const char *name, struct tensor *const *left, int n, struct tensor *right) {
+    check_add(c, name, CASE_PAIRS, left, n, 0);
+    if (!c->failed) c->checks[c->n_checks - 1].right = right;
+    graph_keep(c->graph, right);
+}
 void case_gradient(struct golden_case *c, const char *name, struct tensor *input) {
     check_add(c, name, CASE_GRADIENT, &input, 1, 0);
 }
@@ -193,10 +198,19 @@ void case_plan(struct golden_case *c) {
 
 void case_execute(struct golden_case *c) { executor_run(c->executor); }
 
-void case_match(struct golden_case *c, const char *name, const real *x, int64_t n) {
+void case_match_f64(struct golden_case *c, const char *name, const double *x, int64_t n) {
     const struct golden_tensor *t = case_tensor(c, name);
-    if (c->failed || golden_match_real(t, x, n, &c->error)) return;
-    c->failed = true;
+    if (c->failed) return;
+    c->failed = !golden_match_f64(t, x, n, 1, &c->error);
+    for (int i = 0; c->compared && i < golden_tensor_count(c->fixture); i++)
+        c->compared[i] |= golden_tensor_at(c->fixture, i) == t;
+}
+
+void case_match(struct golden_case *c, const char *name, const real *x, int64_t n) {
+    double *wide = mem_alloc((size_t)n * sizeof *wide);
+    for (int64_t i = 0; i < n; i++) wide[i] = (double)x[i];
+    case_match_f64(c, name, wide, n);
+    free(wide);
 }
 
 static int64_t append_values(real *out, const struct tensor *t) {
@@ -216,16 +230,32 @@ static int64_t append_classes(real *out, const struct tensor *z, int64_t n_class
     return n;
 }
 
+// Rows of t, each followed by the next row of `right`.
+static int64_t append_pairs(real *out, const struct tensor *t, const real *right, int64_t n_right) {
+    int64_t n_left = t->shape[1];
+    for (int64_t i = 0; i < t->shape[0]; i++, out += n_left + n_right) {
+        memcpy(out, (const real *)t->data + i * n_left, (size_t)n_left * sizeof *out);
+        memcpy(out + n_left, right + i * n_right, (size_t)n_right * sizeof *out);
+    }
+    return t->shape[0] * (n_left + n_right);
+}
+
 void case_compare(struct golden_case *c) {
     for (int i = 0; i < c->n_checks && !c->failed; i++) {
         const struct case_check *k = &c->checks[i];
         int64_t n = 0, total = 0;
         for (int j = 0; j < k->n_tensors; j++) total += k->tensors[j]->n_elements;
+        if (k->right) total += k->right->n_elements;
+        const real *right = k->right ? k->right->data : NULL;
         real *values = mem_alloc((size_t)total * sizeof *values);
         for (int j = 0; j < k->n_tensors; j++) {
             const struct tensor *t = k->tensors[j];
             if (k->kind == CASE_CLASS) n += append_classes(values + n, t, k->n_classes);
-            else if (k->kind == CASE_VALUE) n += append_values(values + n, t);
+            else if (k->kind == CASE_PAIRS) {
+                int64_t n_right = k->right->shape[1];
+                n += append_pairs(values + n, t, right, n_right);
+                right += t->shape[0] * n_right;
+            } else if (k->kind == CASE_VALUE) n += append_values(values + n, t);
             else if (t->grad) n += append_values(values + n, t->grad);
             else case_fail(c, "%s: no gradient reaches %s", k->name, t->name);
         }

@@ -23,13 +23,14 @@
 
 enum { CASE_MAX_FILLS = 64, CASE_MAX_CHECKS = 512 };
 
-enum case_kind { CASE_VALUE, CASE_GRADIENT, CASE_CLASS };
+enum case_kind { CASE_VALUE, CASE_GRADIENT, CASE_CLASS, CASE_PAIRS };
 struct case_check {
     char name[ST_NAME_SIZE];              // fixture tensor
     enum case_kind kind;
     struct tensor **tensors;              // their values one after the other
     int n_tensors;
     int64_t n_classes;                    // CASE_CLASS
+    struct tensor *right;                 // CASE_PAIRS
 };
 
 struct golden_case {
@@ -45,6 +46,7 @@ struct golden_case {
     struct tensor *loss;
     struct { struct tensor *tensor; const struct golden_tensor *from; } fills[CASE_MAX_FILLS];
     int n_fills, n_checks;
+    bool *compared;                       // [golden_tensor_count(fixture)]
     struct case_check checks[CASE_MAX_CHECKS];
     struct pool *pool;
 };
@@ -69,6 +71,8 @@ void case_bins(struct golden_case *c, struct tensor *bins);                     
 void case_value(struct golden_case *c, const char *name, struct tensor *t);
 void case_values(struct golden_case *c, const char *name, struct tensor *const *t, int n);
 void case_classes(struct golden_case *c, const char *name, struct tensor *const *z, int n, int64_t n_classes); // arg-max
+// [left, right] row by row, left being n tensors one after the other.
+void case_pairs(struct golden_case *c, const char *name, struct tensor *const *left, int n, struct tensor *right);
 void case_gradient(struct golden_case *c, const char *name, struct tensor *input);
 void case_param_gradient(struct golden_case *c, const char *name, const char *param);
 void case_param_gradients(struct golden_case *c, const char *prefix);                // "<prefix>X" for every parameter X
@@ -82,6 +86,7 @@ void case_execute(struct golden_case *c);
 void case_compare(struct golden_case *c);
 void case_run(struct golden_case *c);
 void case_match(struct golden_case *c, const char *name, const real *x, int64_t n);  // a value made outside the graph
+void case_match_f64(struct golden_case *c, const char *name, const double *x, int64_t n);
 void case_end(struct golden_case *c);                                                // frees graph and parameters
 
 #endif

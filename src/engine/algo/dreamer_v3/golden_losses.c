@@ -215,6 +215,9 @@ void golden_wm_loss(struct golden_case *c) {
     step_build(c, k);
     if (!c->failed) {
         step_values(c, k);
+        struct tensor *z_bar[MAX_STEPS];
+        for (int i = 0; i < k->length; i++) z_bar[i] = k->steps[i].z_bar;
+        case_pairs(c, "z_bar_a_bar", z_bar, k->length, k->train.scan.actions);
         case_plan(c);
         step_fill(c, k);
         case_execute(c);

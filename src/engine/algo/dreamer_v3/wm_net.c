@@ -186,7 +186,7 @@ struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *sta
         if (in->steps) in->steps[t] = s;
         graph_scope_pop(g);
     }
-    struct wm_scan scan = {g_stack(g, h, in->length), g_stack(g, z, in->length), g_stack(g, m, in->length)};
+    struct wm_scan scan = {g_stack(g, h, in->length), g_stack(g, z, in->length), g_stack(g, m, in->length), actions};
     free(h);
     graph_scope_pop(g);
     return scan;

@@ -76,7 +76,7 @@ struct wm_scan_in {
     struct tensor *zero_h, *zero_z;       // inputs [B, H], [B, S*D], all 0: what comes before the window
     struct wm_step *steps;                // [T] out, or NULL: the steps themselves
 };
-struct wm_scan { struct tensor *h, *z, *posterior; };               // [T*B, ...]
+struct wm_scan { struct tensor *h, *z, *posterior, *actions; };     // [T*B, ...]; actions are masked
 struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *start, const struct wm_scan_in *in);
 
 // ---- encoder and heads on N rows
