@@ -1,7 +1,11 @@
 // Vector type of the instruction set kernels_isa.c is compiled for, and the few helpers all kernels share.
+//
+// gcc's and clang's vector extension only, no intrinsics: the same source serves every instruction set, and no
+// approximate instruction whose bits differ between vendors (rcp, rsqrt) can slip in.
 #ifndef GRAPH_KERNELS_VEC_H
 #define GRAPH_KERNELS_VEC_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -15,10 +19,22 @@
 #define VEC_BYTES 16
 #endif
 
-enum { LANES = VEC_BYTES / sizeof(real) };
+// The size of a real for the preprocessor: REAL is the word float or double.
+#define VEC_JOIN_(a, b) a##b
+#define VEC_JOIN(a, b) VEC_JOIN_(a, b)
+#define REAL_BYTES_float 4
+#define REAL_BYTES_double 8
+#define REAL_BYTES VEC_JOIN(REAL_BYTES_, REAL)
+#define LANES (VEC_BYTES / REAL_BYTES)
+_Static_assert(REAL_BYTES == sizeof(real), "REAL is neither float nor double");
 
+#if REAL_BYTES == 8
+typedef int64_t vec_int __attribute__((vector_size(VEC_BYTES)));
+#else
+typedef int32_t vec_int __attribute__((vector_size(VEC_BYTES)));
+#endif
 typedef real vec __attribute__((vector_size(VEC_BYTES)));
-typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
+typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(REAL_BYTES), may_alias));
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 #if defined(__clang__)
@@ -30,6 +46,66 @@ typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(sizeof
 ALWAYS_INLINE vec vec_load(const real *p) { return *(const vec_unaligned *)p; }
 ALWAYS_INLINE void vec_store(real *p, vec v) { *(vec_unaligned *)p = v; }
 ALWAYS_INLINE vec vec_splat(real x) { return x - (vec){0}; }   // x - 0 is x, also for -0
+ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {     // lanes of mask are 0 or -1
+    return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b));
+}
+
+// Lane i of the result is lane i ^ m.
+#define VEC_XOR2(m) 0 ^ (m), 1 ^ (m)
+#define VEC_XOR4(m) VEC_XOR2(m), 2 ^ (m), 3 ^ (m)
+#define VEC_XOR8(m) VEC_XOR4(m), 4 ^ (m), 5 ^ (m), 6 ^ (m), 7 ^ (m)
+#define VEC_XOR16(m) \
+    VEC_XOR8(m), 8 ^ (m), 9 ^ (m), 10 ^ (m), 11 ^ (m), 12 ^ (m), 13 ^ (m), 14 ^ (m), 15 ^ (m)
+#if LANES == 16
+#define VEC_XOR(v, m) __builtin_shufflevector(v, v, VEC_XOR16(m))
+#elif LANES == 8
+#define VEC_XOR(v, m) __builtin_shufflevector(v, v, VEC_XOR8(m))
+#elif LANES == 4
+#define VEC_XOR(v, m) __builtin_shufflevector(v, v, VEC_XOR4(m))
+#else
+#define VEC_XOR(v, m) __builtin_shufflevector(v, v, VEC_XOR2(m))
+#endif
+
+// Every lane gets the sum of the lanes of its group; groups of `width` lanes, a power of two.
+ALWAYS_INLINE vec vec_group_sum(vec v, int width) {
+#if LANES >= 16
+    if (width >= 16) v += VEC_XOR(v, 8);
+#endif
+#if LANES >= 8
+    if (width >= 8) v += VEC_XOR(v, 4);
+#endif
+#if LANES >= 4
+    if (width >= 4) v += VEC_XOR(v, 2);
+#endif
+    if (width >= 2) v += VEC_XOR(v, 1);
+    return v;
+}
+
+ALWAYS_INLINE vec vec_sqrt(vec v) {
+    vec r;
+    for (int i = 0; i < LANES; i++) r[i] = REAL_BYTES == 8 ? (real)sqrt((double)v[i]) : (real)sqrtf((float)v[i]);
+    return r;
+}
+
+// 1 / (1 + exp(-x)) within 2e-7 of itself for x > -87; below that it stays at its value there (about 1e-38).
+ALWAYS_INLINE vec vec_sigmoid(vec x) {
+#if REAL_BYTES == 8
+    vec r;
+    for (int i = 0; i < LANES; i++) r[i] = 1 / (1 + exp(-x[i]));
+    return r;
+#else
+    // exp as in base/fmath.h, on a range whose powers of two are all normal numbers.
+    const float limit = 87.0f, magic = 12582912.0f;
+    vec t = -x;
+    t = vec_select(t < limit, t, vec_splat(limit));
+    t = vec_select(t > -limit, t, vec_splat(-limit));
+    const vec shifted = t * 1.44269504f + magic, k = shifted - magic;
+    const vec r = (t - k * 0.693359375f) - k * -2.12194440e-4f;
+    const vec p = 1 + r * (1 + r * (0.5f + r * (0.166665734f + r * (0.0416665501f +
+                  r * (0.00836377387f + r * 0.00139269266f)))));
+    return 1 / (1 + (vec)((vec_int)p + ((vec_int)shifted << 23)));
+#endif
+}
 
 ALWAYS_INLINE int64_t kmin(int64_t a, int64_t b) { return a < b ? a : b; }
 ALWAYS_INLINE int64_t kmax(int64_t a, int64_t b) { return a > b ? a : b; }
