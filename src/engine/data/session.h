@@ -63,7 +63,7 @@ bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e
 // ---- pure parts
 void session_format_metrics(const struct record *record, struct text *out);   // one line with newline
 bool session_format_timing(const struct record *record, struct text *out);    // false: nothing timed in it
-void session_clean_name(const char *in, char *out, size_t size);     // [A-Za-z0-9.-], others become '-'; never empty
+void session_clean_name(const char *in, char *out, size_t size);     // [A-Za-z0-9._-] without "__", others become '-'; never empty
 
 // ---- reading
 struct session_data {

@@ -1,0 +1,282 @@
+// Session writer: the folder of one run, written so that a kill loses at most the last record.
+#include "engine/data/session.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/version.h"
+
+const char *const session_state_names[SESSION_N_STATES] = {"running", "done", "failed"};
+static const int64_t heartbeat_ns = 1000000000;
+enum { MAX_SUFFIX = 1000, PART_SIZE = 48 };
+
+struct session {
+    char path[PATH_SIZE];
+    char config_sha256[SHA256_HEX_SIZE];
+    struct file_append metrics, timing;
+    struct text line;                  // reused
+    enum session_state state;
+    char message[300];
+    int64_t opt_steps, env_steps, last_heartbeat_ns, start_ns;
+};
+
+static const char *or_empty(const char *s) { return s ? s : ""; }
+
+// ---- making the folder
+
+// ROOT/UTC__algo__rom__tag, with -2, -3, ... when a run of the same second is there already.
+static bool make_folder(struct session *s, const struct session_opts *o, struct error *e) {
+    char utc[32], algo[PART_SIZE], rom[PART_SIZE], tag[PART_SIZE], name[256];
+    const char *root = o->root && *o->root ? o->root : "sessions";
+    if (!file_make_folders(root, e)) return false;
+    clock_utc_compact(utc, sizeof utc);
+    session_clean_name(or_empty(o->algo), algo, sizeof algo);
+    session_clean_name(or_empty(o->rom_name), rom, sizeof rom);
+    session_clean_name(o->tag && *o->tag ? o->tag : "run", tag, sizeof tag);
+    for (int i = 1; i < MAX_SUFFIX; i++) {
+        char suffix[16] = "";
+        if (i > 1) snprintf(suffix, sizeof suffix, "-%d", i);
+        snprintf(name, sizeof name, "%s__%s__%s__%s%s", utc, algo, rom, tag, suffix);
+        if (!path_join(s->path, root, name, e)) return false;
+        if (mkdir(s->path, 0777) == 0) return true;
+        if (errno != EEXIST)
+            return error_set(e, errno == ENOSPC || errno == EDQUOT ? STATUS_FAILED : STATUS_USAGE,
+                             "cannot make the session folder %s: %s; choose another folder with --sessions", s->path,
+                             strerror(errno));
+    }
+    return error_set(e, STATUS_FAILED, "cannot make the session folder %s: the name is taken", s->path);
+}
+
+static bool write_meta(const struct session *s, const struct session_opts *o, struct error *e) {
+    char path[PATH_SIZE], utc[32];
+    if (!path_join(path, s->path, "meta.json", e)) return false;
+    cJSON *root = cJSON_CreateObject();
+    clock_utc_iso(utc, sizeof utc);
+    json_add_count(root, "schema", SESSION_SCHEMA);
+    json_add_string(root, "program", "workbench");
+    json_add_string(root, "version", version_text);
+    json_add_string(root, "revision", version_revision);
+    json_add_string(root, "created", utc);
+    json_add_string(root, "algo", or_empty(o->algo));
+    json_add_string(root, "task", or_empty(o->task));
+    json_add_string(root, "mode", or_empty(o->mode));
+    json_add_string(root, "preset", or_empty(o->preset));
+    json_add_string(root, "device", or_empty(o->device));
+    json_add_string(root, "kernel", or_empty(o->kernel));
+    json_add_u64(root, "seed", o->seed);
+    json_add_count(root, "n_weights", o->n_weights);
+    cJSON *rom = json_add_object(root, "rom");
+    json_add_string(rom, "name", or_empty(o->rom_name));
+    json_add_string(rom, "sha256", or_empty(o->rom_sha256));
+    json_add_string(root, "config_sha256", s->config_sha256);
+    bool ok = json_write_file(path, root, true, e);
+    cJSON_Delete(root);
+    return ok;
+}
+
+static bool write_heartbeat(struct session *s, struct error *e) {
+    char path[PATH_SIZE], utc[32];
+    if (!path_join(path, s->path, "heartbeat.json", e)) return false;
+    cJSON *root = cJSON_CreateObject();
+    clock_utc_iso(utc, sizeof utc);
+    json_add_string(root, "state", session_state_names[s->state]);
+    json_add_count(root, "pid", (int64_t)getpid());
+    json_add_count(root, "opt_steps", s->opt_steps);
+    json_add_count(root, "env_steps", s->env_steps);
+    json_add_string(root, "updated", utc);
+    json_add_count(root, "elapsed_s", (clock_now_ns() - s->start_ns) / 1000000000);
+    json_add_string(root, "message", s->message);
+    // Only the last one is worth a wait for the disk.
+    bool ok = json_write_file(path, root, s->state != SESSION_RUNNING, e);
+    cJSON_Delete(root);
+    return ok;
+}
+
+static bool write_files(struct session *s, const struct session_opts *o, struct error *e) {
+    char path[PATH_SIZE];
+    const char *config = o->config_json ? o->config_json : "{}\n";
+    sha256_hex(config, strlen(config), s->config_sha256);
+    return path_join(path, s->path, "config.json", e) && file_write_atomic(path, config, strlen(config), e) &&
+           path_join(path, s->path, "metrics.jsonl", e) && file_append_open(&s->metrics, path, e) &&
+           path_join(path, s->path, "timing.jsonl", e) && file_append_open(&s->timing, path, e) &&
+           path_join(path, s->path, "checkpoints", e) && file_make_folders(path, e) &&
+           path_join(path, s->path, "frames", e) && file_make_folders(path, e) &&
+           path_join(path, s->path, "failures", e) && file_make_folders(path, e) && write_heartbeat(s, e) &&
+           write_meta(s, o, e);                          // last: a folder with meta.json is a whole session
+}
+
+static void free_session(struct session *s) {
+    file_append_close(&s->metrics, NULL);
+    file_append_close(&s->timing, NULL);
+    text_deinit(&s->line);
+    free(s);
+}
+
+// Nothing half-made stays behind when a session cannot begin.
+static void remove_folder(const char *path) {
+    static const char *const files[] = {"meta.json", "config.json", "heartbeat.json", "metrics.jsonl", "timing.jsonl"};
+    static const char *const folders[] = {"checkpoints", "frames", "failures", ""};
+    char inside[PATH_SIZE];
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (path_join(inside, path, files[i], NULL)) unlink(inside);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        if (path_join(inside, path, folders[i], NULL)) rmdir(inside);
+}
+
+struct session *session_create(const struct session_opts *opts, struct error *e) {
+    struct session *s = mem_alloc(sizeof *s);
+    s->metrics.fd = s->timing.fd = -1;
+    s->start_ns = s->last_heartbeat_ns = clock_now_ns();
+    if (make_folder(s, opts, e)) {
+        if (write_files(s, opts, e)) return s;
+        remove_folder(s->path);
+    }
+    free_session(s);
+    return NULL;
+}
+
+// ---- while it runs
+
+const char *session_path(const struct session *s) { return s->path; }
+const char *session_config_sha256(const struct session *s) { return s->config_sha256; }
+
+bool session_append(struct session *s, const struct record *record, struct error *e) {
+    s->opt_steps = record->opt_steps;
+    s->env_steps = record->env_steps;
+    // Timing first: should the disk fill up between the two, the leftover line has no partner and readers skip it.
+    s->line.n = 0;
+    if (session_format_timing(record, &s->line) && !file_append_write(&s->timing, s->line.data, s->line.n, e))
+        return false;
+    s->line.n = 0;
+    session_format_metrics(record, &s->line);
+    return file_append_write(&s->metrics, s->line.data, s->line.n, e);
+}
+
+bool session_heartbeat(struct session *s, int64_t opt_steps, int64_t env_steps, struct error *e) {
+    s->opt_steps = opt_steps;
+    s->env_steps = env_steps;
+    int64_t now = clock_now_ns();
+    if (now - s->last_heartbeat_ns < heartbeat_ns) return true;
+    s->last_heartbeat_ns = now;
+    return write_heartbeat(s, e);
+}
+
+bool session_finish(struct session *s, enum session_state state, const char *message) {
+    struct error e = {0};
+    s->state = state;
+    snprintf(s->message, sizeof s->message, "%s", or_empty(message));
+    if (write_heartbeat(s, &e)) return true;
+    log_write(LOG_WARN, "%s", e.message);                // the run's own result counts more
+    return false;
+}
+
+void session_close(struct session *s) {
+    if (!s) return;
+    if (s->state == SESSION_RUNNING) session_finish(s, SESSION_FAILED, "the program ended before the run did");
+    struct error e = {0};
+    if (!file_append_close(&s->metrics, &e) || !file_append_close(&s->timing, &e)) log_write(LOG_ERROR, "%s", e.message);
+    free_session(s);
+}
+
+// ---- paths inside
+
+bool session_checkpoint_path(struct session *s, int64_t opt_steps, char out[PATH_SIZE], struct error *e) {
+    char name[64];
+    snprintf(name, sizeof name, "checkpoints/step_%09" PRId64 ".safetensors", opt_steps);
+    return path_join(out, s->path, "checkpoints", e) && file_make_folders(out, e) && path_join(out, s->path, name, e);
+}
+
+bool session_frames_path(struct session *s, char out[PATH_SIZE], struct error *e) {
+    return path_join(out, s->path, "frames", e) && file_make_folders(out, e) &&
+           path_join(out, s->path, "frames/pictures.frames", e);
+}
+
+bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE], struct error *e) {
+    char name[64];
+    if (!path_join(out, s->path, "failures", e) || !file_make_folders(out, e)) return false;
+    for (int i = 1; i < MAX_SUFFIX; i++) {
+        snprintf(name, sizeof name, "failures/step_%09" PRId64, opt_steps);
+        if (i > 1) snprintf(name + strlen(name), sizeof name - strlen(name), "-%d", i);
+        if (!path_join(out, s->path, name, e)) return false;
+        if (mkdir(out, 0777) == 0) return true;
+        if (errno != EEXIST) break;
+    }
+    return error_set(e, STATUS_FAILED, "cannot make the folder %s: %s", out, strerror(errno));
+}
+
+// ---- checkpoints by step
+
+// Step of "step_NNN.safetensors", or -1.
+static int64_t checkpoint_step(const char *name) {
+    int64_t step;
+    int end = 0;
+    if (sscanf(name, "step_%18" SCNd64 ".safetensors%n", &step, &end) != 1 || end == 0 || name[end] || step < 0) return -1;
+    return step;
+}
+
+static int compare_steps(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// Ascending steps of a session's checkpoints; *steps is the caller's to free.
+static bool list_checkpoints(const char *session, char folder[PATH_SIZE], int64_t **steps, int *n, struct error *e) {
+    *steps = NULL;
+    *n = 0;
+    if (!path_join(folder, session, "checkpoints", e)) return false;
+    DIR *dir = opendir(folder);
+    if (!dir) return error_set(e, STATUS_USAGE, "cannot open %s: %s", folder, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        int64_t step = checkpoint_step(entry->d_name);
+        if (step < 0) continue;
+        *steps = mem_resize(*steps, (size_t)(*n + 1) * sizeof **steps);
+        (*steps)[(*n)++] = step;
+    }
+    closedir(dir);
+    if (*n) qsort(*steps, (size_t)*n, sizeof **steps, compare_steps);
+    return true;
+}
+
+static bool checkpoint_file(char out[PATH_SIZE], const char *folder, int64_t step, struct error *e) {
+    char name[64];
+    snprintf(name, sizeof name, "step_%09" PRId64 ".safetensors", step);
+    return path_join(out, folder, name, e);
+}
+
+bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e) {
+    CHECK(keep_last >= 1, "keep_last %d", keep_last);
+    char folder[PATH_SIZE], path[PATH_SIZE];
+    int64_t *steps;
+    int n;
+    if (!list_checkpoints(s->path, folder, &steps, &n, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < n - keep_last; i++) {
+        ok = checkpoint_file(path, folder, steps[i], e);
+        if (ok && unlink(path) != 0 && errno != ENOENT)
+            ok = error_set(e, STATUS_FAILED, "cannot remove the old checkpoint %s: %s", path, strerror(errno));
+    }
+    free(steps);
+    return ok;
+}
+
+bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps, struct error *e) {
+    char folder[PATH_SIZE];
+    int64_t *steps;
+    int n;
+    if (!list_checkpoints(path, folder, &steps, &n, e)) return false;
+    bool ok = n > 0 ? checkpoint_file(out, folder, steps[n - 1], e)
+                    : error_set(e, STATUS_USAGE, "%s holds no checkpoint", folder);
+    if (ok) *opt_steps = steps[n - 1];
+    free(steps);
+    return ok;
+}
