@@ -156,9 +156,16 @@ static void rows_blend_sum(int64_t rows, int64_t width, const real *f, const rea
 // ---- categoricals (spec 3.3)
 
 static real row_max(int64_t n, const real *x) {
-    real max = x[0];
-#pragma omp simd reduction(max : max)
-    for (int64_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    enum { LANES_MAX = 16 };
+    real lane[LANES_MAX], max = x[0];
+    int64_t i = 0;
+    if (n >= LANES_MAX) {
+        memcpy(lane, x, sizeof lane);
+        for (i = LANES_MAX; i + LANES_MAX <= n; i += LANES_MAX)
+            for (int j = 0; j < LANES_MAX; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+        for (int j = 0; j < LANES_MAX; j++) max = lane[j] > max ? lane[j] : max;
+    }
+    for (; i < n; i++) max = x[i] > max ? x[i] : max;
     return max;
 }
 
