@@ -1,4 +1,5 @@
 // The program against bad input, as a user gives it: one clear line, the right exit code, nothing left behind.
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <sys/wait.h>
 
