@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 const char *const feed_phase_names[] = {"starting", "prefill", "training", "paused", "done", "failed"};
@@ -41,6 +42,7 @@ struct feed {
     struct feed_entry *entries;                // [max_records], reserved; pages come as they are written
     size_t entries_bytes;
     int64_t max_records;
+    bool full_said;                            // the writer's
     _Alignas(64) atomic_llong n_records;
 };
 
@@ -87,7 +89,11 @@ void feed_set_status(struct feed *f, const struct feed_status *status) {
 
 void feed_push_record(struct feed *f, const struct record *record, double wall_s) {
     int64_t n = atomic_load_explicit(&f->n_records, memory_order_relaxed);
-    if (n >= f->max_records) return;  // days of training: the files go on, the screen's history ends here
+    if (n >= f->max_records) {  // days of training: the files go on, the screen's history ends here
+        if (!f->full_said) log_write(LOG_WARN, "the curves end here: %lld records are kept", (long long)n);
+        f->full_said = true;
+        return;
+    }
     f->entries[n].record = *record;
     f->entries[n].wall_s = wall_s;
     atomic_store_explicit(&f->n_records, n + 1, memory_order_release);
@@ -118,7 +124,13 @@ double feed_record_wall_s(const struct feed *f, int64_t index) {
 }
 
 struct control *feed_control(struct feed *f) { return &f->control; }
-void control_pause(struct control *c, bool paused) { atomic_store(&c->paused, paused); }
+
+// Single updates belong to one pause: what an earlier one left over must not run when the next begins.
+void control_pause(struct control *c, bool paused) {
+    if (paused && !atomic_load(&c->paused)) atomic_store(&c->single_updates, 0);
+    atomic_store(&c->paused, paused);
+}
+
 bool control_is_paused(const struct control *c) { return atomic_load(&((struct control *)(uintptr_t)c)->paused); }
 void control_single_update(struct control *c) { atomic_fetch_add(&c->single_updates, 1); }
 void control_checkpoint(struct control *c) { atomic_store(&c->checkpoint, true); }

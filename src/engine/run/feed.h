@@ -56,8 +56,8 @@ void feed_free(struct feed *feed);                    // NULL is fine
 
 // ---- writer
 void feed_set_status(struct feed *feed, const struct feed_status *status);
-void feed_push_record(struct feed *feed, const struct record *record, double wall_s);
-struct feed_pictures *feed_pictures_back(struct feed *feed);   // fill this, then publish
+void feed_push_record(struct feed *feed, const struct record *record, double wall_s);   // dropped when the store is full
+struct feed_pictures *feed_pictures_back(struct feed *feed);   // fill all of it (it holds an old picture), then publish
 void feed_pictures_publish(struct feed *feed);
 
 // ---- reader
@@ -73,6 +73,7 @@ struct control *feed_control(struct feed *feed);
 void control_pause(struct control *c, bool paused);
 bool control_is_paused(const struct control *c);
 void control_single_update(struct control *c);        // while paused: one more gradient step, then pause again
+                                                      // (counted; forgotten when a new pause begins)
 void control_checkpoint(struct control *c);           // as soon as possible
 void control_stop(struct control *c);                 // checkpoint and end; async-signal-safe
 bool control_stop_requested(const struct control *c);
