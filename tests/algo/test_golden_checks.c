@@ -1,8 +1,6 @@
 // Every row of the parity table against its fixture, and proof that a wrong number or byte is noticed.
 #include "support/test.h"
 
-#include "base/file.h"
-#include "base/hash.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
 
 enum { MAX_CHECKS = 64 };
