@@ -74,13 +74,15 @@ static const char *last_part(const char *key) {
     return dot ? dot + 1 : key;
 }
 
-// A key is close as a whole, or by its last part alone: "lr" finds algo.world_model.optimizer.lr.
+// A key is close as a whole, by its last part alone ("lr" finds algo.world_model.optimizer.lr), or as a piece of that
+// ("batch_size").
 static const char *nearest_key(const char *name) {
     int best = 1 << 20, found = 0;
     for (int i = 0; i < config_n_keys; i++) {
         int whole = 2 * edit_distance(name, config_keys[i].name);
         int part = 4 * edit_distance(last_part(name), last_part(config_keys[i].name)) + 1;
-        int distance = minimum(whole, part);
+        bool piece = strlen(name) >= 3 && strstr(last_part(config_keys[i].name), name);
+        int distance = piece ? 2 : minimum(whole, part);
         if (distance < best) best = distance, found = i;
     }
     return config_keys[found].name;
