@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-bool files_find_golden(char *out, size_t size);          // folder of the golden fixtures; false: nowhere
-bool files_program_exists(const char *name);             // in PATH
+// Folder of the golden fixtures (one with a manifest.json). False: found nowhere, out is the default place.
+bool files_find_golden(char *out, size_t size);
+bool files_program_exists(const char *name);             // as a file that may be run, in PATH
 
 #endif
