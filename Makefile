@@ -42,14 +42,14 @@ LDLIBS = $(call pc,--libs,$(PACKAGES)) -lgif -lm
 
 # ---- floors, lowest first: a floor links with the ones before it only (`make layers` proves it)
 FLOORS := base emu graph nn data env algo run ui
-ifeq ($(HEADLESS),1)
-FLOORS := $(filter-out ui,$(FLOORS))
-endif
 dir_base := src/base
 dir_emu := src/emu
 $(foreach f,graph nn data env algo run,$(eval dir_$(f) := src/engine/$(f)))
 dir_ui := src/ui
 $(foreach f,$(FLOORS),$(eval src_$(f) := $(filter-out src/ui/main.c,$(shell find $(dir_$(f)) -name '*.c' 2>/dev/null | LC_ALL=C sort))))
+ifeq ($(HEADLESS),1)   # of the screens' floor only the command line stays
+src_ui := $(wildcard src/ui/cli*.c src/ui/cmd_*.c)
+endif
 $(foreach f,$(FLOORS),$(eval obj_$(f) := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(src_$(f)))))
 
 # kernels_isa.c holds every numeric kernel and is compiled once per instruction set (run-time dispatch picks one).
@@ -102,6 +102,9 @@ $(foreach i,$(ISAS),$(eval $(BUILD)/obj/engine/graph/kernels_isa.$(i).o: ISA := 
 $(obj_isa): $(ISA_SRC) $(wildcard src/engine/graph/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ISA_CFLAGS) $(isa_flags_$(ISA)) -DKERNELS_ISA=$(ISA) -MMD -MP -c -o $@ $<
+
+# The built-in scenes are embedded by the assembler, which tells make nothing.
+$(BUILD)/obj/engine/env/builtin.o: $(wildcard assets/roms/*.gb)
 
 # The revision is compiled into one small file only, so that a commit does not rebuild the world.
 $(BUILD)/revision: FORCE
