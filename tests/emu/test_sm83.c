@@ -3,19 +3,12 @@
 // The CPU template runs here over 64 KiB of flat memory that writes down each access. The cases
 // (500 files) are reference data that is not part of the repository: without them the test is
 // skipped, unless WORKBENCH_REQUIRE_DATA=1.
-#define _POSIX_C_SOURCE 200809L
 #include <cjson/cJSON.h>
 #include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "emu/gb_cpu_verdict.h"
 #include "emu/gb_types.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-// cmocka wants the two above first
-#include <cmocka.h>
+#include "support/test.h"
 
 enum { LOG_MAX = 16 };
 
@@ -190,16 +183,9 @@ static void every_opcode_matches_the_single_step_cases(void **state)
 {
     (void)state;
     char path[4096];
-    const char *root = getenv("WORKBENCH_TEST_DATA");
-    snprintf(path, sizeof path, "%s/sm83", root ? root : "../shared/data");
+    snprintf(path, sizeof path, "%s", test_data("sm83"));
     DIR *folder = opendir(path);
-    if (!folder) {
-        const char *require = getenv("WORKBENCH_REQUIRE_DATA");
-        if (require && strcmp(require, "1") == 0)
-            fail_msg("no single-step cases in %s (WORKBENCH_TEST_DATA says where)", path);
-        print_message("skipped: no single-step cases in %s\n", path);
-        skip();
-    }
+    assert_non_null(folder);
     size_t root_length = strlen(path);
     int n_files = 0, n_cases = 0, n_wrong = 0;
     for (struct dirent *entry; (entry = readdir(folder));) {
