@@ -1,0 +1,111 @@
+// The CPU gate passes, and every one of its checks turns red when the thing it checks is broken on purpose.
+#define _GNU_SOURCE
+#include "base/file.h"
+#include "base/json.h"
+#include "engine/run/gate.h"
+#include "support/test.h"
+
+static const char golden[] = "tests/golden/dreamer_v3";
+
+struct outcome {
+    enum status status;
+    char text[16384];
+};
+
+static struct outcome run_gate(const struct gate_opts *opts) {
+    struct outcome o = {0};
+    struct error e = {0};
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    o.status = gate_run(opts, out, &e);
+    rewind(out);
+    size_t n = fread(o.text, 1, sizeof o.text - 1, out);
+    o.text[n] = 0;
+    fclose(out);
+    return o;
+}
+
+// The line of the check `name`; must begin with `verdict`.
+static void assert_check(const struct outcome *o, const char *verdict, const char *name) {
+    const char *line = o->text;
+    for (; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (strncmp(line + 6, name, strlen(name)) != 0) continue;
+        if (strncmp(line, verdict, strlen(verdict)) != 0) fail_msg("%s is not %s:\n%s", name, verdict, o->text);
+        return;
+    }
+    fail_msg("no line for %s:\n%s", name, o->text);
+}
+
+static void the_gate_passes_and_writes_its_summary(void **state) {
+    (void)state;
+    char path[PATH_SIZE];
+    const char *verdict;
+    struct error e = {0};
+    snprintf(path, sizeof path, "%s/gate.json", test_folder());
+    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .out_path = path, .n_threads = 2});
+    if (o.status != STATUS_OK) fail_msg("%s", o.text);
+    static const char *const checks[] = {"golden", "smoke", "standing_still static", "standing_still scroll"};
+    for (size_t i = 0; i < 4; i++) assert_check(&o, "pass", checks[i]);
+    cJSON *json = json_read_file(path, 1 << 20, &e);
+    assert_non_null(json);
+    assert_true(json_get_string(json, "verdict", path, &verdict, &e));
+    assert_string_equal(verdict, "passed");
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "results")), 4);
+    cJSON_Delete(json);
+}
+
+// Without the latent the decoder sees no frame: a gate that still passed would measure nothing.
+static void a_model_without_its_latent_fails_standing_still(void **state) {
+    (void)state;
+    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .n_threads = 2, .zero_latent = true});
+    assert_int_equal(o.status, STATUS_FAILED);
+    assert_check(&o, "pass", "golden");
+    assert_check(&o, "FAIL", "standing_still scroll");
+}
+
+static void a_model_that_does_not_learn_fails_standing_still(void **state) {
+    (void)state;
+    const char *const slow[] = {"algo.world_model.optimizer.lr=1e-9"};
+    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .n_threads = 2, .settings = slow, .n_settings = 1});
+    assert_int_equal(o.status, STATUS_FAILED);
+    assert_check(&o, "pass", "smoke");
+    assert_check(&o, "FAIL", "standing_still static");
+    assert_check(&o, "FAIL", "standing_still scroll");
+}
+
+static void a_loss_that_is_not_finite_fails_smoke(void **state) {
+    (void)state;
+    const char *const overflow[] = {"algo.world_model.kl_regularizer=1e39"};
+    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .n_threads = 2, .settings = overflow, .n_settings = 1});
+    assert_int_equal(o.status, STATUS_FAILED);
+    assert_check(&o, "FAIL", "smoke");
+    assert_check(&o, "FAIL", "standing_still static");
+}
+
+static void an_altered_or_missing_fixture_fails_golden(void **state) {
+    (void)state;
+    char folder[PATH_SIZE], command[2 * PATH_SIZE];
+    const char *const stop[] = {"algo.world_model.kl_regularizer=1e39"};  // the other checks end at once
+    struct gate_opts opts = {.kind = "cpu", .golden_dir = folder, .n_threads = 2, .settings = stop, .n_settings = 1};
+    snprintf(folder, sizeof folder, "%s", test_folder());
+    struct outcome missing = run_gate(&opts);
+    assert_check(&missing, "FAIL", "golden");
+    snprintf(command, sizeof command, "cp %s/* '%s' && f='%s'/f19_gru_cell.safetensors && printf 'x' | dd of=\"$f\" bs=1 "
+             "seek=$(($(stat -c %%s \"$f\") - 9)) conv=notrunc status=none", golden, folder, folder);
+    assert_int_equal(system(command), 0);
+    struct outcome altered = run_gate(&opts);
+    assert_int_equal(altered.status, STATUS_FAILED);
+    assert_check(&altered, "FAIL", "golden");
+    assert_non_null(strstr(altered.text, "f19_gru_cell"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_gate_passes_and_writes_its_summary),
+        cmocka_unit_test(a_model_without_its_latent_fails_standing_still),
+        cmocka_unit_test(a_model_that_does_not_learn_fails_standing_still),
+        cmocka_unit_test(a_loss_that_is_not_finite_fails_smoke),
+        cmocka_unit_test(an_altered_or_missing_fixture_fails_golden),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
