@@ -14,11 +14,6 @@
 #include "engine/graph/kernels.h"
 #include "engine/graph/kernels_vec.h"
 
-#if VEC_BYTES == 64
-enum { MICRO_ROWS = 8 };
-#else
-enum { MICRO_ROWS = 6 };
-#endif
 enum { UNIT_VECS = GEMM_UNIT / LANES, PANEL_COLUMNS = GEMM_UNIT * GEMM_PANEL_UNITS };
 // A unit of one vector: the micro-kernel takes the whole panel. Smaller vectors: two at a time.
 enum { MICRO_VECS = UNIT_VECS == 1 ? GEMM_PANEL_UNITS : 2 };
@@ -31,60 +26,69 @@ struct micro_a {
 
 typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row, real *c, int64_t c_row);
 
+// Three rows to a pointer (row, 2 row are index and scaled index of an address): without hiding how the pointers
+// hang together the compiler keeps a register for each row and runs out of them.
+#define MICRO_HIDE(pointer) __asm__("" : "+r"(pointer))
+
 // C(i, j) = sum over s, k of A(i, s, k) * B(s * K + k, j) for ROWS rows and VECS vectors of columns.
 #define MICRO(ROWS, VECS)                                                                                       \
     static void micro_##ROWS##x##VECS(const struct micro_a *a, const real *b, int64_t b_row, real *c,           \
                                       int64_t c_row) {                                                          \
+        enum { POINTERS = (ROWS + 2) / 3 };                                                                     \
         vec sum[ROWS][VECS];                                                                                    \
         UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++) sum[i][v] = (vec){0};       \
-        const int64_t row = a->row, step = a->step, k_end = a->k * a->step;                                     \
+        const int64_t row = a->row, step = a->step, n_k = a->k, next_slab = a->slab - a->k * a->step;           \
+        const real *p[POINTERS];                                                                                \
+        UNROLL for (int i = 0; i < POINTERS; i++) {                                                             \
+            p[i] = a->a + 3 * i * row;                                                                          \
+            MICRO_HIDE(p[i]);                                                                                   \
+        }                                                                                                       \
         for (int64_t s = 0; s < a->n_slabs; s++) {                                                              \
-            const real *p = a->a + s * a->slab, *q = p + 3 * row, *r = p + 6 * row;                             \
-            for (int64_t k = 0; k != k_end; k += step, b += b_row) {                                            \
+            for (int64_t k = 0; k < n_k; k++, b += b_row) {                                                     \
                 vec bv[VECS];                                                                                   \
                 UNROLL for (int v = 0; v < VECS; v++) bv[v] = vec_load(b + v * LANES);                          \
-                UNROLL for (int i = 0; i < ROWS; i++) {                                                         \
-                    const real *ai = i < 3 ? p + i * row : i < 6 ? q + (i - 3) * row : r + (i - 6) * row;       \
-                    UNROLL for (int v = 0; v < VECS; v++) sum[i][v] += ai[k] * bv[v];                           \
-                }                                                                                               \
+                UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++)                     \
+                    sum[i][v] += p[i / 3][i % 3 * row] * bv[v];                                                 \
+                UNROLL for (int i = 0; i < POINTERS; i++) p[i] += step;                                         \
             }                                                                                                   \
+            UNROLL for (int i = 0; i < POINTERS; i++) p[i] += next_slab;                                        \
         }                                                                                                       \
         UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++)                             \
             vec_store(c + i * c_row + v * LANES, sum[i][v]);                                                    \
     }
 
+#define MICRO_6(VECS) MICRO(1, VECS) MICRO(2, VECS) MICRO(3, VECS) MICRO(4, VECS) MICRO(5, VECS) MICRO(6, VECS)
+#define MICRO_NAMES_6(VECS) \
+    micro_1x##VECS, micro_2x##VECS, micro_3x##VECS, micro_4x##VECS, micro_5x##VECS, micro_6x##VECS
+MICRO_6(1)
+MICRO_6(2)
 #if VEC_BYTES == 64
-#define MICRO_COLUMN(VECS)                                                                                  \
-    MICRO(1, VECS) MICRO(2, VECS) MICRO(3, VECS) MICRO(4, VECS) MICRO(5, VECS) MICRO(6, VECS) MICRO(7, VECS) \
-    MICRO(8, VECS)
-#define MICRO_NAMES(VECS)                                                                            \
-    {micro_1x##VECS, micro_2x##VECS, micro_3x##VECS, micro_4x##VECS, micro_5x##VECS, micro_6x##VECS, \
-     micro_7x##VECS, micro_8x##VECS}
+#define MICRO_12(VECS) MICRO(7, VECS) MICRO(8, VECS) MICRO(9, VECS) MICRO(10, VECS) MICRO(11, VECS) MICRO(12, VECS)
+#define MICRO_NAMES_12(VECS) MICRO_NAMES_6(VECS), micro_7x##VECS, micro_8x##VECS, micro_9x##VECS, \
+    micro_10x##VECS, micro_11x##VECS, micro_12x##VECS
+MICRO_12(1)
+MICRO_12(2)
+MICRO_6(3)
+MICRO(7, 3)
+MICRO(8, 3)
+enum { MICRO_ROWS = 12 };
+static const int64_t micro_rows[] = {12, 12, 8};
+static micro_kernel *const micro_kernels[][MICRO_ROWS] = {   // [vectors - 1][rows - 1]
+    {MICRO_NAMES_12(1)}, {MICRO_NAMES_12(2)}, {MICRO_NAMES_6(3), micro_7x3, micro_8x3}};
 #else
-#define MICRO_COLUMN(VECS) \
-    MICRO(1, VECS) MICRO(2, VECS) MICRO(3, VECS) MICRO(4, VECS) MICRO(5, VECS) MICRO(6, VECS)
-#define MICRO_NAMES(VECS) \
-    {micro_1x##VECS, micro_2x##VECS, micro_3x##VECS, micro_4x##VECS, micro_5x##VECS, micro_6x##VECS}
+enum { MICRO_ROWS = 6 };
+static const int64_t micro_rows[] = {6, 6};
+static micro_kernel *const micro_kernels[][MICRO_ROWS] = {{MICRO_NAMES_6(1)}, {MICRO_NAMES_6(2)}};
 #endif
-
-MICRO_COLUMN(1)
-MICRO_COLUMN(2)
-#if VEC_BYTES == 64
-MICRO_COLUMN(3)
-#define MICRO_ALL {MICRO_NAMES(1), MICRO_NAMES(2), MICRO_NAMES(3)}
-#else
-#define MICRO_ALL {MICRO_NAMES(1), MICRO_NAMES(2)}
-#endif
-static micro_kernel *const micro_kernels[][MICRO_ROWS] = MICRO_ALL;    // [vectors - 1][rows - 1]
 
 // C[m, columns] = A . panel, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >= columns.
-// Rows are cut into nearly equal tiles of at most MICRO_ROWS.
+// Rows are cut into nearly equal tiles.
 static void micro_panel(struct micro_a a, int64_t m, const real *panel, int64_t columns, real *c,
                         int64_t c_row) {
     const real *first = a.a;
-    int64_t n_tiles = (m + MICRO_ROWS - 1) / MICRO_ROWS;
     for (int64_t j = 0; j < columns; j += MICRO_VECS * LANES) {
         int64_t vecs = kmin(MICRO_VECS, (columns - j) / LANES), row = 0;
+        int64_t n_tiles = (m + micro_rows[vecs - 1] - 1) / micro_rows[vecs - 1];
         for (int64_t t = 0; t < n_tiles; t++) {
             int64_t end = m * (t + 1) / n_tiles;
             a.a = first + row * a.row;
