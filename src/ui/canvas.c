@@ -101,14 +101,9 @@ void canvas_fill(struct canvas *c, struct rect r, uint32_t glyph, struct style s
         for (int x = r.x; x < r.x + r.w; x++) canvas_put(c, x, y, glyph, s);
 }
 
-void canvas_recolour(struct canvas *c, struct rect r, struct style s) {
+void canvas_tint(struct canvas *c, struct rect r, enum role bg) {
     for (int y = r.y < 0 ? 0 : r.y; y < r.y + r.h && y < c->height; y++)
-        for (int x = r.x < 0 ? 0 : r.x; x < r.x + r.w && x < c->width; x++) {
-            struct cell *cell = &c->cells[y * c->width + x];
-            cell->fg = s.fg;
-            cell->bg = s.bg;
-            cell->attrs = s.attrs;
-        }
+        for (int x = r.x < 0 ? 0 : r.x; x < r.x + r.w && x < c->width; x++) c->cells[y * c->width + x].bg = (uint8_t)bg;
 }
 
 // ---- text

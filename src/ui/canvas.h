@@ -42,7 +42,7 @@ struct style style_on(enum role fg, enum role bg, int attrs);
 
 void canvas_put(struct canvas *c, int x, int y, uint32_t glyph, struct style s);   // glyphs of width 1
 void canvas_fill(struct canvas *c, struct rect r, uint32_t glyph, struct style s);
-void canvas_recolour(struct canvas *c, struct rect r, struct style s);             // keeps the glyphs
+void canvas_tint(struct canvas *c, struct rect r, enum role bg);   // another background under what is there
 
 // One line of text into the first row of r; what doesn't fit ends in an ellipsis. Returns the columns used.
 int canvas_text(struct canvas *c, struct rect r, struct style s, const char *utf8);

@@ -41,14 +41,16 @@ int keys_code(const char *name) {
 }
 
 size_t keys_footer(enum key_context context, enum action out[ACTION_COUNT]) {
+    static const enum action first[] = {ACTION_HELP, ACTION_QUIT, ACTION_TRAIN_PAUSE, ACTION_FOCUS_NEXT, ACTION_MAXIMISE};
+    enum { N_FIRST = sizeof first / sizeof *first };
     size_t n = 0;
-    out[n++] = ACTION_HELP;
-    out[n++] = ACTION_QUIT;
-    for (int pass = 0; pass < 2; pass++)                 // those of the focused pane first
-        for (int a = ACTION_QUIT + 1; a < ACTION_COUNT; a++) {
+    for (; n < N_FIRST; n++) out[n] = first[n];
+    for (int pass = 0; pass < 2; pass++)                 // those of the focused pane before the general ones
+        for (int a = ACTION_NONE + 1; a < ACTION_COUNT; a++) {
             const struct key_entry *k = &keys_table[a];
-            bool special = k->contexts != KEYS_ALL;
-            if (*k->label && k->contexts & context && special == (pass == 0)) out[n++] = (enum action)a;
+            bool special = k->contexts != KEYS_ALL, shown = false;
+            for (size_t i = 0; i < N_FIRST; i++) shown |= first[i] == (enum action)a;
+            if (!shown && *k->label && k->contexts & context && special == (pass == 0)) out[n++] = (enum action)a;
         }
     return n;
 }

@@ -112,21 +112,17 @@ static void layout_pictures(struct layout *l) {
     }
 }
 
+// Two strips of 20:9 thumbnails, one column apart, as many as fit.
 static void thumbs(struct layout *l, struct rect area) {
-    int h = area.h / 2 < 9 ? area.h / 2 : 9, w = h * 20 / 9;
+    int h = area.h / 2, w = h * 20 / 9;
     if (h < 3 || area.w < w) return;
-    int n = area.w / w;
-    if (n > LAYOUT_THUMBS) {
-        n = LAYOUT_THUMBS;
-        w = area.w / n;
-    }
+    int n = (area.w + 1) / (w + 1);
+    if (n > LAYOUT_THUMBS) n = LAYOUT_THUMBS;
     l->n_thumbs = n;
-    int gap = n > 1 ? (area.w - n * w) / (n - 1) : 0;
-    if (gap > 1) gap = 1;
-    int x0 = area.x + (area.w - n * w - (n - 1) * gap) / 2;
+    int x0 = area.x + (area.w - n * w - (n - 1)) / 2;
     for (int i = 0; i < n; i++) {
-        l->truth[i] = (struct rect){x0 + i * (w + gap), area.y, w, h};
-        l->dream[i] = (struct rect){x0 + i * (w + gap), area.y + h, w, h};
+        l->truth[i] = (struct rect){x0 + i * (w + 1), area.y, w, h};
+        l->dream[i] = (struct rect){x0 + i * (w + 1), area.y + h, w, h};
     }
 }
 
@@ -148,12 +144,11 @@ static void layout_rollout(struct layout *l) {
         }
     }
     struct rect rest = {b.x, b.y + top, b.w, b.h - top};
-    int errors = rest.h < 4 ? rest.h : rest.h >= 12 ? rest.h - 2 * ((rest.h - 5) / 2 < 9 ? (rest.h - 5) / 2 : 9) - 1 : rest.h;
-    if (errors > 9) errors = rest.h >= 12 && errors < rest.h ? 9 : errors;
-    l->errors = (struct rect){rest.x, rest.y, rest.w, errors};
-    rest.y += errors;
-    rest.h -= errors;
-    if (rest.h >= 7) thumbs(l, (struct rect){rest.x, rest.y, rest.w, rest.h});
+    int strip = (rest.h - 6) / 2;                        // rows of a strip; the bars get the rest, at least 6
+    if (strip < 3) strip = 0;
+    if (strip > 9) strip = 9;
+    l->errors = (struct rect){rest.x, rest.y, rest.w, rest.h - 2 * strip < 10 ? rest.h - 2 * strip : 10};
+    thumbs(l, (struct rect){rest.x, rest.y + l->errors.h, rest.w, 2 * strip});
 }
 
 struct layout layout_make(enum layout_kind kind, int width, int height, int n_plots) {

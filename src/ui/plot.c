@@ -141,6 +141,7 @@ static void fit_y(struct frame *f, const struct plot_panel *panel, const struct 
         if (!look->log_y || all.min > 0) low = fmin(low, all.min);
         high = fmax(high, all.max);
     }
+    if (panel->from_zero) low = fmin(low, 0);
     if (panel->band_high > panel->band_low) {
         low = fmin(low, panel->band_low);
         high = fmax(high, panel->band_high);
@@ -177,15 +178,15 @@ static void y_label(struct canvas *c, const struct frame *f, double mapped, cons
     canvas_put(c, f->area.x - 1, f->area.y + row, 0x2524, style(ROLE_FAINT));
 }
 
-static void draw_y_axis(struct canvas *c, const struct frame *f) {
+static void draw_y_axis(struct canvas *c, const struct frame *f, const struct plot_panel *panel) {
     for (int y = 0; y < f->area.h; y++) canvas_put(c, f->area.x - 1, f->area.y + y, 0x2502, style(ROLE_FAINT));
     char text[32];
-    int n = f->area.h < 5 ? 2 : f->area.h / 3 + 1;
+    int n = (f->area.h + 1) / 2;                         // a tick every other row at most
     double span = f->y_high - f->y_low;
     if (f->log_y && span > 0.9) {                        // powers of ten, and 2 and 5 between them where there is room
         int each = (int)ceil(span / n);
         static const double between[] = {1, 2, 5};
-        int n_between = span * 3 <= n ? 3 : 1;
+        int n_between = span * 4 <= n ? 3 : 1;
         for (int e = (int)floor(f->y_low); e <= (int)ceil(f->y_high); e++)
             for (int b = 0; b < n_between; b++) {
                 if (e % each) continue;
@@ -193,6 +194,14 @@ static void draw_y_axis(struct canvas *c, const struct frame *f) {
                 format_tick(v, v, text);
                 y_label(c, f, log10(v), text);
             }
+        return;
+    }
+    if (panel->band_high > panel->band_low) {            // its edges matter more than round numbers
+        const double marks[] = {panel->band_low, (panel->band_low + panel->band_high) / 2, panel->band_high};
+        for (int i = 0; i < 3; i++) {
+            format_tick(marks[i], 0.1, text);
+            if (i != 1 || f->area.h >= 5) y_label(c, f, f->log_y ? log10(marks[i]) : marks[i], text);
+        }
         return;
     }
     double low = f->log_y ? pow(10, f->y_low) : f->y_low, high = f->log_y ? pow(10, f->y_high) : f->y_high;
@@ -221,18 +230,25 @@ static void format_x(const struct plot_look *look, double x, double step, char o
     } else format_tick(x, step, out);
 }
 
-static void draw_x_axis(struct canvas *c, const struct frame *f, const struct plot_look *look) {
+static void draw_x_axis(struct canvas *c, const struct frame *f, const struct plot_panel *panel,
+                        const struct plot_look *look) {
     int y = f->area.y + f->area.h, x0 = f->area.x, w = f->area.w;
     const char *name = curves_axis_names[look->axis];
+    char unit[32];                                       // of y, under its labels
+    snprintf(unit, sizeof unit, "%s%s%s", f->log_y ? "log" : "", f->log_y && *panel->unit ? " " : "", panel->unit);
+    canvas_text_right(c, (struct rect){x0 - GUTTER, y, GUTTER, 1}, style(ROLE_FAINT), unit);
     double range = look->x_high - look->x_low, shift = look->axis == AXIS_WALL ? look->clock_at_0_s : 0;
     bool times = look->axis == AXIS_RELATIVE || look->axis == AXIS_WALL;
     int room = w - canvas_text_width(name) - 1;          // the name sits at the right end
     canvas_text_right(c, (struct rect){x0, y, w, 1}, style(ROLE_FAINT), name);
     if (!(range > 0) || room < 6) return;
-    int n = w / (times ? 12 : 9);
-    if (n < 1) n = 1;
-    double step = times ? time_tick(range, n) : plot_tick(range, n);
-    if (!times && step < 1) step = 1;
+    double step = range;
+    for (int n = w / 5; n >= 1; n--) {                   // the finest ticks whose labels keep two columns apart
+        step = times ? time_tick(range, n) : fmax(1, plot_tick(range, n));
+        char last[32];
+        format_x(look, floor((look->x_high + shift) / step) * step - shift, step, last);
+        if (w * step / range >= canvas_text_width(last) + 2) break;
+    }
     int free_from = 0;
     for (double x = ceil((look->x_low + shift) / step) * step - shift; x <= look->x_high; x += step) {
         char text[32];
@@ -363,13 +379,8 @@ static void draw_crosshair(struct canvas *c, const struct frame *f, const struct
     if (x < look->x_low || x > look->x_high) return;
     double range = look->x_high - look->x_low;
     int column = range > 0 ? (int)lrint((x - look->x_low) / range * (f->area.w - 1)) : 0;
-    for (int y = 0; y < f->area.h; y++) {
-        const struct cell *cell = canvas_at(c, f->area.x + column, f->area.y + y);
-        if (!cell) continue;
-        bool empty = cell->glyph == ' ' || cell->glyph == 0x2504 || cell->glyph == '-';
-        struct style s = {empty ? ROLE_CROSSHAIR : cell->fg, cell->bg, (uint8_t)(empty ? cell->attrs : cell->attrs | ATTR_REVERSE)};
-        canvas_put(c, f->area.x + column, f->area.y + y, empty ? 0x2502 : cell->glyph, s);
-    }
+    struct rect line = {f->area.x + column, f->area.y, 1, f->area.h};
+    canvas_tint(c, line, ROLE_CROSSHAIR);
 }
 
 // ---- title
@@ -381,39 +392,78 @@ static float title_value(const struct plot_look *look, const struct curves *curv
     return NAN;
 }
 
-static void draw_title(struct canvas *c, struct rect r, const struct plot_panel *panel, const struct plot_look *look,
+// How much the title tells, richest first; the first that fits is taken. Without labels a legend stands in the plot.
+enum title_form { TITLE_LABELS, TITLE_VALUES, TITLE_BARE };
+
+static void title_entry(const struct plot_panel *panel, const struct plot_look *look, const struct curves *curves, int s,
+                        enum title_form form, char out[64]) {
+    float v = title_value(look, curves, panel->series[s].metric);
+    char value[32] = "-";
+    if (!isnan(v) || curves_measured(curves, panel->series[s].metric, look->crosshair)) plot_format(v, value);
+    const char *label = panel->n_series > 1 && form == TITLE_LABELS ? panel->series[s].label : "";
+    snprintf(out, 64, "%s%s%s ", label, *label ? " " : "", value);
+}
+
+// Returns whether the title names the series.
+static bool draw_title(struct canvas *c, struct rect r, const struct plot_panel *panel, const struct plot_look *look,
                        const struct curves *curves, int64_t begin, int64_t end) {
-    struct rect row = {r.x, r.y, r.w, 1};
     struct style name = style_on(look->focused ? ROLE_FOCUS : ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD);
-    canvas_fill(c, row, 0x2500, style(look->focused ? ROLE_FOCUS : ROLE_FAINT));
+    canvas_fill(c, (struct rect){r.x, r.y, r.w, 1}, 0x2500, style(look->focused ? ROLE_FOCUS : ROLE_FAINT));
     if (look->focused) canvas_put(c, r.x, r.y, 0x25B8, name);
-    int x = r.x + 1;
-    char text[96], value[32];
-    snprintf(text, sizeof text, " %s%s%s ", panel->title, *panel->unit ? ", " : "", panel->unit);
-    if (look->log_y) snprintf(text + strlen(text), sizeof text - strlen(text), "(log) ");
-    x += canvas_text(c, (struct rect){x, r.y, r.x + r.w - x, 1}, name, text);
+    char text[96];
     int64_t n_bad = 0;
     for (int s = 0; s < panel->n_series; s++) n_bad += curves_span(curves, panel->series[s].metric, begin, end).n_bad;
     int right = r.x + r.w;
     if (n_bad) {
         snprintf(text, sizeof text, " %lld NaN/Inf ", (long long)n_bad);
         right -= canvas_text_width(text);
-        if (right > x) canvas_text(c, (struct rect){right, r.y, r.x + r.w - right, 1}, style_on(ROLE_ON_BADGE, ROLE_BAD_BG, 0), text);
+        if (right > r.x) canvas_text(c, (struct rect){right, r.y, r.x + r.w - right, 1}, style_on(ROLE_ON_BADGE, ROLE_BAD_BG, 0), text);
     }
-    for (int s = 0; s < panel->n_series; s++) {
+    snprintf(text, sizeof text, " %s ", panel->title);
+    int x = r.x + 1 + canvas_text(c, (struct rect){r.x + 1, r.y, right - r.x - 1, 1}, name, text);
+    enum title_form form = TITLE_LABELS;
+    for (; form < TITLE_BARE; form++) {
+        int width = 0;
+        for (int s = 0; s < panel->n_series; s++) {
+            title_entry(panel, look, curves, s, form, text);
+            width += canvas_text_width(text) + 2;
+        }
+        if (x + width <= right) break;
+    }
+    for (int s = 0; s < panel->n_series && form < TITLE_BARE; s++) {
+        title_entry(panel, look, curves, s, form, text);
+        struct rect rest = {x + 2, r.y, right - x - 2, 1};
+        enum role role = (enum role)(ROLE_SERIES + s);
+        canvas_text(c, (struct rect){x, r.y, 2, 1}, style(role), "\u25CF ");
         float v = title_value(look, curves, panel->series[s].metric);
-        bool none = isnan(v) && look->crosshair < 0 && n_bad == 0;
-        plot_format(v, value);
-        const char *label = panel->n_series > 1 ? panel->series[s].label : "";
-        snprintf(text, sizeof text, "%s%s%s ", label, *label ? " " : "", none ? "-" : value);
-        int width = canvas_text_width(text) + 2;
-        if (x + width > right) break;
-        canvas_put(c, x, r.y, ' ', name);
-        canvas_put(c, x, r.y, 0x25CF, style((enum role)(ROLE_SERIES + s)));
-        canvas_put(c, x + 1, r.y, ' ', name);
-        canvas_text(c, (struct rect){x + 2, r.y, width - 2, 1}, style((enum role)(ROLE_SERIES + s)), text);
-        x += width;
+        if (panel->band_high > panel->band_low && !isnan(v))
+            role = v >= panel->band_low && v <= panel->band_high ? ROLE_GOOD : ROLE_BAD;
+        x += 2 + canvas_text(c, rest, style(role), text);
     }
+    return form == TITLE_LABELS || panel->n_series == 1;
+}
+
+// The series' names in the emptiest corner of the plot.
+static void draw_legend(struct canvas *c, const struct frame *f, const struct plot_panel *panel) {
+    int w = 0, h = panel->n_series;
+    for (int s = 0; s < h; s++) {
+        int width = canvas_text_width(panel->series[s].label) + 2;
+        if (width > w) w = width;
+    }
+    if (w > f->area.w * 2 / 3 || h * 2 > f->area.h + 1) return;
+    int best = 0, best_ink = w * h + 1;
+    for (int corner = 0; corner < 4; corner++) {
+        int x = f->area.x + (corner & 1 ? 1 : f->area.w - w), y = f->area.y + (corner & 2 ? f->area.h - h : 0), ink = 0;
+        for (int i = 0; i < w * h; i++) {
+            const struct cell *cell = canvas_at(c, x + i % w, y + i / w);
+            ink += cell && cell->glyph != ' ' && cell->glyph != 0x2504;
+        }
+        if (ink < best_ink) best = corner, best_ink = ink;
+    }
+    if (best_ink > w * h / 3) return;
+    int x = f->area.x + (best & 1 ? 1 : f->area.w - w), y = f->area.y + (best & 2 ? f->area.h - h : 0);
+    for (int s = 0; s < h; s++)
+        canvas_printf(c, (struct rect){x, y + s, w, 1}, style((enum role)(ROLE_SERIES + s)), "\u25CF %s", panel->series[s].label);
 }
 
 void plot_draw(struct plotter *p, struct canvas *c, struct rect r, const struct plot_panel *panel,
@@ -422,7 +472,7 @@ void plot_draw(struct plotter *p, struct canvas *c, struct rect r, const struct 
     double margin = 1e-9 * fabs(look->x_high);
     int64_t begin = curves_find(curves, look->axis, look->x_low, look->n_records);
     int64_t end = curves_find(curves, look->axis, look->x_high + margin + 1e-9, look->n_records);
-    draw_title(c, r, panel, look, curves, begin, end);
+    bool named = draw_title(c, r, panel, look, curves, begin, end);
     struct frame f = {.area = {r.x + GUTTER, r.y + 1, r.w - GUTTER - 1, r.h - 2}, .glyphs = look->glyphs};
     if (c->ascii) f.glyphs = PLOT_ASCII;
     if (f.area.w < 4 || f.area.h < 1) return;
@@ -430,8 +480,8 @@ void plot_draw(struct plotter *p, struct canvas *c, struct rect r, const struct 
     f.rows = f.area.h * dots_per_cell[f.glyphs].down;
     reserve(p, (size_t)f.area.w * (size_t)f.area.h, (size_t)f.columns);
     fit_y(&f, panel, look, curves, begin, end);
-    draw_y_axis(c, &f);
-    draw_x_axis(c, &f, look);
+    draw_y_axis(c, &f, panel);
+    draw_x_axis(c, &f, panel, look);
     if (begin == end) {
         canvas_text(c, (struct rect){f.area.x + 1, f.area.y + f.area.h / 2, f.area.w - 1, 1}, style(ROLE_DIM), "no data yet");
         return;
@@ -439,6 +489,7 @@ void plot_draw(struct plotter *p, struct canvas *c, struct rect r, const struct 
     draw_band(c, &f, panel);
     for (int s = panel->n_series - 1; s >= 0; s--) draw_series(p, &f, panel, s, look, curves);
     draw_dots(p, c, &f);
+    if (!named) draw_legend(c, &f, panel);
     draw_bad_marks(p, c, &f);
     draw_crosshair(c, &f, look, curves);
 }

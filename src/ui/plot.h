@@ -24,6 +24,7 @@ struct plot_panel {
     struct plot_series series[PLOT_SERIES];
     bool log_y;                                // at the start; the user may switch
     float band_low, band_high;                 // a stretch of y to tint; both 0: none
+    bool from_zero;                            // the axis includes 0
 };
 
 struct plot_look {

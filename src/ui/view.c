@@ -10,14 +10,14 @@
 #include "base/mem.h"
 
 const struct plot_panel view_panels[VIEW_PANELS] = {
-    {"world-model loss", "nats", 2, {{METRIC_LOSS_MODEL, "total"}, {METRIC_OBS_NLL, "observation"}}, true, 0, 0},
-    {"KL", "nats", 2, {{METRIC_KL_DYN, "raw"}, {METRIC_KL_TOTAL, "loss"}}, false, 0, 0},
-    {"entropy", "nats", 2, {{METRIC_PRIOR_ENTROPY, "prior"}, {METRIC_POSTERIOR_ENTROPY, "posterior"}}, false, 0, 0},
-    {"reward and continue loss", "nats", 2, {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}}, true, 0, 0},
-    {"posterior / prior entropy", "", 1, {{METRIC_ENTROPY_RATIO, "ratio"}}, false, 0.7f, 1.3f},
-    {"gradient norm", "", 1, {{METRIC_GRAD_NORM_MODEL, "world model"}}, true, 0, 0},
-    {"speed", "1/s", 2, {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}}, false, 0, 0},
-    {"one update", "ms", 2, {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}}, false, 0, 0},
+    {"world-model loss", "nats", 2, {{METRIC_LOSS_MODEL, "total"}, {METRIC_OBS_NLL, "observation"}}, true, 0, 0, false},
+    {"KL", "nats", 2, {{METRIC_KL_DYN, "raw"}, {METRIC_KL_TOTAL, "loss"}}, false, 0, 0, false},
+    {"entropy", "nats", 2, {{METRIC_PRIOR_ENTROPY, "prior"}, {METRIC_POSTERIOR_ENTROPY, "posterior"}}, false, 0, 0, false},
+    {"reward and continue loss", "nats", 2, {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}}, true, 0, 0, false},
+    {"posterior / prior entropy", "", 1, {{METRIC_ENTROPY_RATIO, "ratio"}}, false, 0.7f, 1.3f, false},
+    {"gradient norm", "", 1, {{METRIC_GRAD_NORM_MODEL, "world model"}}, true, 0, 0, false},
+    {"speed", "1/s", 2, {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}}, false, 0, 0, true},
+    {"one update", "ms", 2, {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}}, false, 0, 0, true},
 };
 
 void view_init(struct view *v, struct feed *feed) {
@@ -28,6 +28,7 @@ void view_init(struct view *v, struct feed *feed) {
     v->focus = FOCUS_PLOTS;
     v->whole = v->follow = true;
     v->crosshair = -1;
+    v->smoothing = 2;                            // 0.9; the raw band stays visible behind it
     v->dirty = true;
     v->frame = FEED_CONTEXT;                     // the first imagined one
     for (int i = 0; i < VIEW_PANELS; i++) v->log_y[i] = view_panels[i].log_y;

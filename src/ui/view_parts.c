@@ -235,58 +235,90 @@ void view_draw_footer(const struct view *v, struct canvas *c, struct rect r) {
 
 // ---- log
 
+static void draw_log_line(struct canvas *c, struct rect r, const struct log_line *line) {
+    static const enum role roles[] = {ROLE_TEXT, ROLE_WARN, ROLE_BAD};
+    char when[32];
+    plot_format_time(line->time_s, when);
+    canvas_text_right(c, (struct rect){r.x, r.y, 8, 1}, style(ROLE_DIM), when);
+    canvas_text(c, (struct rect){r.x + 9, r.y, r.w - 9, 1}, style(roles[line->level <= LOG_ERROR ? line->level : LOG_ERROR]), line->text);
+}
+
 void view_draw_log(const struct view *v, struct canvas *c, struct rect r) {
     bool focused = v->focus == FOCUS_LOG || v->page == PAGE_LOG;
     static const char *const levels[] = {"", " \u00B7 warnings and errors", " \u00B7 errors"};
     canvas_fill(c, (struct rect){r.x, r.y, r.w, 1}, 0x2500, style(focused ? ROLE_FOCUS : ROLE_FAINT));
     if (focused) canvas_put(c, r.x, r.y, 0x25B8, style(ROLE_FOCUS));
     char title[200];
-    snprintf(title, sizeof title, " log%s%s%s%s%s ", levels[v->log_level], v->log_filter[0] ? " \u00B7 /" : "", v->log_filter,
-             v->log_scroll ? " \u00B7 scrolled, End follows" : "", "");
+    snprintf(title, sizeof title, " log%s%s%s%s ", levels[v->log_level], v->log_filter[0] ? " \u00B7 /" : "", v->log_filter,
+             v->log_scroll ? " \u00B7 scrolled, End follows" : "");
     canvas_text(c, (struct rect){r.x + 1, r.y, r.w - 1, 1}, style_on(focused ? ROLE_FOCUS : ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD), title);
-    int row = r.y + r.h - 1, skip = v->log_scroll;
+    // Newest at the bottom; while there are few, from the top down.
     struct log_line line;
-    for (int64_t i = v->n_log - 1; i >= 0 && row > r.y; i--) {
-        if (!log_read(i, &line)) break;
+    int rows = r.h - 1, n = 0, skip = v->log_scroll;
+    int64_t first = v->n_log;                            // the oldest line to show
+    for (int64_t i = v->n_log - 1; i >= 0 && n < rows && log_read(i, &line); i--) {
         if (!view_log_matches(v, &line) || skip-- > 0) continue;
-        static const enum role roles[] = {ROLE_TEXT, ROLE_WARN, ROLE_BAD};
-        char when[32];
-        plot_format_time(line.time_s, when);
-        canvas_text_right(c, (struct rect){r.x, row, 8, 1}, style(ROLE_DIM), when);
-        canvas_text(c, (struct rect){r.x + 9, row, r.w - 9, 1}, style(roles[line.level <= LOG_ERROR ? line.level : LOG_ERROR]), line.text);
-        row--;
+        first = i;
+        n++;
+    }
+    int row = r.y + 1;
+    for (int64_t i = first; i < v->n_log && n > 0; i++) {
+        if (!log_read(i, &line) || !view_log_matches(v, &line)) continue;
+        draw_log_line(c, (struct rect){r.x, row++, r.w, 1}, &line);
+        n--;
     }
 }
 
 // ---- help
 
-void view_draw_help(const struct view *v, struct canvas *c) {
-    static const struct { const char *title; int only; } groups[] = {
-        {"everywhere", KEYS_ALL}, {"curves", KEYS_PLOT}, {"pictures", KEYS_PICTURE}, {"rollout", KEYS_ROLLOUT}, {"log", KEYS_LOG}};
-    int y = 1 - v->help_scroll, bottom = c->height - 1;
-    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
-        y++;
-        if (y >= 1 && y < bottom) canvas_text(c, (struct rect){2, y, c->width - 2, 1}, style_on(ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD), groups[g].title);
+struct help_group { const char *title; int context; };
+static const struct help_group help_groups[] = {
+    {"everywhere", KEYS_ALL}, {"curves", KEYS_PLOT}, {"pictures", KEYS_PICTURE}, {"rollout", KEYS_ROLLOUT}, {"log", KEYS_LOG}};
+enum { N_HELP_GROUPS = 5, HELP_TWO_COLUMNS = 118 };
+
+// Each key stands once: under the first group it belongs to.
+static bool belongs(const struct key_entry *k, int group) {
+    if (!*k->help || !k->contexts) return false;
+    if (k->contexts == KEYS_ALL) return group == 0;
+    if (group == 0 || !(k->contexts & help_groups[group].context)) return false;
+    for (int before = 1; before < group; before++)
+        if (k->contexts & help_groups[before].context) return false;
+    return true;
+}
+
+// Draws groups [first, last) down from row y of r, scrolled; returns the row after.
+static int help_column(struct canvas *c, struct rect r, int y, int first, int last) {
+    int bottom = r.y + r.h;
+    for (int g = first; g < last; g++, y++) {
+        if (y >= r.y && y < bottom)
+            canvas_text(c, (struct rect){r.x + 1, y, r.w - 1, 1}, style_on(ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD), help_groups[g].title);
         y++;
         for (int a = ACTION_NONE + 1; a < ACTION_COUNT; a++) {
             const struct key_entry *k = &keys_table[a];
-            // Each key stands once: under the first group it belongs to.
-            bool here = groups[g].only == KEYS_ALL ? k->contexts == KEYS_ALL
-                                                   : k->contexts != KEYS_ALL && (k->contexts & groups[g].only);
-            for (size_t before = 1; before < g && here; before++)
-                if (k->contexts & groups[before].only && k->contexts != KEYS_ALL) here = false;
-            if (!here || !*k->help) continue;
-            if (y >= 1 && y < bottom) {
-                canvas_text_right(c, (struct rect){2, y, 8, 1}, style_on(ROLE_KEY, ROLE_DEFAULT, ATTR_BOLD), k->shown);
-                canvas_text(c, (struct rect){12, y, c->width - 12, 1}, style(ROLE_TEXT), k->help);
+            if (!belongs(k, g)) continue;
+            if (y >= r.y && y < bottom) {
+                canvas_text_right(c, (struct rect){r.x, y, 7, 1}, style_on(ROLE_KEY, ROLE_DEFAULT, ATTR_BOLD), k->shown);
+                canvas_text(c, (struct rect){r.x + 9, y, r.w - 9, 1}, style(ROLE_TEXT), k->help);
             }
             y++;
         }
     }
+    return y;
+}
+
+void view_draw_help(const struct view *v, struct canvas *c) {
+    int top = 2 - v->help_scroll, bottom = c->height - 1, end;
+    if (c->width >= HELP_TWO_COLUMNS) {
+        int half = c->width / 2 - 3;
+        struct rect left = {1, 1, half, bottom - 1}, right = {c->width / 2 - 1, 1, c->width - c->width / 2, bottom - 1};
+        int a = help_column(c, left, top, 0, 1), b = help_column(c, right, top, 1, N_HELP_GROUPS);
+        end = a > b ? a : b;
+    } else {
+        end = help_column(c, (struct rect){1, 1, c->width - 2, bottom - 1}, top, 0, N_HELP_GROUPS);
+    }
     struct rect foot = {0, bottom, c->width, 1};
     canvas_fill(c, foot, ' ', style_on(ROLE_BAR_TEXT, ROLE_BAR, 0));
-    bool more = y > bottom;
-    canvas_text(c, (struct rect){1, bottom, c->width - 1, 1}, style_on(ROLE_BAR_TEXT, ROLE_BAR, 0),
-                more ? "\u2193 more    any other key leaves this screen" : v->help_scroll ? "\u2191 back    any other key leaves this screen"
-                                                                            : "any key leaves this screen");
+    const char *text = end - 1 > bottom ? "\u2193 more    any other key leaves this screen" : v->help_scroll
+                           ? "\u2191 back    any other key leaves this screen" : "any key leaves this screen";
+    canvas_text(c, (struct rect){1, bottom, c->width - 1, 1}, style_on(ROLE_BAR_TEXT, ROLE_BAR, 0), text);
 }

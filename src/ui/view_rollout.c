@@ -55,8 +55,14 @@ static void draw_errors(const struct view *v, struct canvas *c, struct rect r) {
     if (r.h < 1) return;
     int each = (r.w - 8) / p->n_rollout, bars = r.h - 2;
     if (r.h < 3 || each < 1) {
-        canvas_printf(c, (struct rect){r.x, r.y, r.w, 1}, style(ROLE_LABEL), " frame %d/%d error %.3f shades, worst %.3f", v->frame + 1,
-                      p->n_rollout, (double)p->dream_error_shades[v->frame], (double)worst);
+        int at = r.x + canvas_printf(c, (struct rect){r.x, r.y, r.w, 1}, style(ROLE_LABEL), " frame %d/%d error %.3f shades ", v->frame + 1,
+                                     p->n_rollout, (double)p->dream_error_shades[v->frame]);
+        if (c->ascii || at + p->n_rollout > r.x + r.w) return;
+        for (int i = 0; i < p->n_rollout; i++) {         // a row of small bars instead
+            int level = worst > 0 ? (int)lrint(p->dream_error_shades[i] / worst * 7) : 0;
+            canvas_put(c, at + i, r.y, 0x2581u + (uint32_t)level, style(i == v->frame ? ROLE_FOCUS : i < FEED_CONTEXT ? ROLE_GOOD : ROLE_WARN));
+        }
+        canvas_printf(c, (struct rect){at + p->n_rollout, r.y, r.x + r.w - at - p->n_rollout, 1}, style(ROLE_LABEL), " worst %.3f", (double)worst);
         return;
     }
     canvas_fill(c, (struct rect){r.x, r.y, r.w, 1}, 0x2500, style(ROLE_FAINT));
@@ -69,7 +75,8 @@ static void draw_errors(const struct view *v, struct canvas *c, struct rect r) {
     if (bars > 1) canvas_text_right(c, (struct rect){r.x, r.y + bars, 7, 1}, style(ROLE_LABEL), "0");
     for (int y = 0; y < bars; y++) canvas_put(c, r.x + 7, r.y + 1 + y, 0x2502, style(ROLE_FAINT));
     for (int i = 0; i < p->n_rollout; i++) {
-        int bx = r.x + 8 + i * each, bw = each > 2 ? each - 1 : each;
+        int bx = r.x + 8 + (r.w - 8) * i / p->n_rollout, next = r.x + 8 + (r.w - 8) * (i + 1) / p->n_rollout;
+        int bw = each > 2 ? next - bx - 1 : each;
         bool selected = i == v->frame;
         draw_bar(c, (struct rect){bx, r.y + 1, bw, bars}, worst > 0 ? p->dream_error_shades[i] / worst : 0,
                  selected ? ROLE_FOCUS : i < FEED_CONTEXT ? ROLE_GOOD : ROLE_WARN);
