@@ -63,20 +63,22 @@ enum { N_OPTIONS = sizeof options / sizeof *options };
 static bool set_value(struct cli *cli, const struct option *o, const char *text, struct error *e) {
     void *field = (char *)cli + o->offset;
     char *end = NULL;
+    // Digits first: the C library would also take spaces, signs, hexadecimal, "inf" and "nan".
+    bool plain = text && strchr(".0123456789", text[0]) && !strpbrk(text, "xX");
     errno = 0;
     switch (o->kind) {
     case FLAG: *(bool *)field = true; return true;
     case TEXT: *(const char **)field = text; return true;
     case COUNT: {
-        long long v = strtoll(text, &end, 10);
-        if (end == text || *end || errno || v < 1)
+        long long v = plain ? strtoll(text, &end, 10) : 0;
+        if (v < 1 || *end || errno)
             return error_set(e, STATUS_USAGE, "%s %s: give a whole number, 1 or more", o->name, text);
         *(int64_t *)field = v;
         return true;
     }
     case NUMBER: {
-        double v = strtod(text, &end);
-        if (end == text || *end || !(v > 0) || v > 1e9)
+        double v = plain ? strtod(text, &end) : 0;
+        if (!(v > 0) || *end || v > 1e9)
             return error_set(e, STATUS_USAGE, "%s %s: give a number above 0", o->name, text);
         *(double *)field = v;
         return true;
@@ -99,8 +101,11 @@ static bool parse_option(struct cli *cli, int argc, char **argv, int *i, struct 
         if (equals) return error_set(e, STATUS_USAGE, "%s takes no value", o->name);
         return set_value(cli, o, NULL, e);
     }
-    const char *value = equals ? equals + 1 : *i + 1 < argc ? argv[++*i] : NULL;
-    if (!value || !*value) return error_set(e, STATUS_USAGE, "%s needs a value: %s %s", o->name, o->name, o->argument);
+    // The next word is the value unless it looks like an option; a value that does can be given after "=".
+    bool has_next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0;
+    const char *value = equals ? equals + 1 : has_next ? argv[++*i] : NULL;
+    if (!value || !*value)
+        return error_set(e, STATUS_USAGE, "%s needs a value: %s %s", o->name, o->name, o->argument);
     return set_value(cli, o, value, e);
 }
 
@@ -136,7 +141,7 @@ bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e) {
 }
 
 void cli_print_help(void) {
-    printf("workbench: train Dreamer agents on Game Boy scenes and watch what the world model sees\n\n"
+    printf("workbench: train Dreamer agents on Game Boy scenes and watch their world model\n\n"
            "usage: workbench [COMMAND] [OPTIONS] [key=value ...]\n\ncommands\n");
     for (const struct cli_command *c = cli_commands; c->name; c++)
         printf("  %-9s %-26s %s\n", c->name, c->arguments, c->what);
@@ -149,7 +154,7 @@ void cli_print_help(void) {
     }
     printf("\nbuilt-in scenes\n");
     for (int i = 0; i < n_builtin_tasks; i++) printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
-    printf("\nAny config key can be set by its name: algo.replay_ratio=2. `workbench train --help` shows this text.\n"
+    printf("\nAny config key can be set by its name: algo.replay_ratio=2\n"
            "Exit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n");
 }
 
