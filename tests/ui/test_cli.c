@@ -275,7 +275,7 @@ static int print_help(void) {
     return 0;
 }
 
-static void help_lists_every_command_option_and_scene_in_80_columns_or_so(void **state) {
+static void help_lists_every_command_option_and_scene_in_80_columns(void **state) {
     (void)state;
     capture(STDOUT_FILENO, print_help);
     for (int i = 0; i < N_OPTIONS; i++) {
@@ -291,7 +291,7 @@ static void help_lists_every_command_option_and_scene_in_80_columns_or_so(void *
     for (int i = 0; i < n_builtin_tasks; i++) assert_non_null(strstr(printed, builtin_tasks[i].what));
     int n_listed = 0;
     for (char *line = strtok(printed, "\n"); line; line = strtok(NULL, "\n")) {
-        assert_true(strlen(line) <= 100);
+        if (strlen(line) > 80) fail_msg("%zu columns: %s", strlen(line), line);
         n_listed += strncmp(line, "  --", 4) == 0;
     }
     assert_int_equal(n_listed, N_OPTIONS); // a new option belongs into this test's table too
@@ -329,7 +329,7 @@ int main(void) {
         cmocka_unit_test(every_command_is_found_wherever_it_stands),
         cmocka_unit_test(settings_are_collected_in_their_order),
         cmocka_unit_test(more_words_than_fit_are_refused),
-        cmocka_unit_test(help_lists_every_command_option_and_scene_in_80_columns_or_so),
+        cmocka_unit_test(help_lists_every_command_option_and_scene_in_80_columns),
         cmocka_unit_test(short_and_long_help_are_the_same),
         cmocka_unit_test(a_failure_is_one_line_on_stderr_and_the_exit_code),
     };
