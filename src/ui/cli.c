@@ -27,7 +27,7 @@ static const struct option {
 } options[] = {
 #define AT(field) offsetof(struct cli, field)
     {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files"},
-    {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, an exit code"},
+    {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code"},
     {"--out", TEXT, AT(out), "FILE", "with --gate: write the JSON summary there"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3"},
     {"--task", TEXT, AT(task), "NAME", "built-in scene: static, scroll, sprites (default sprites)"},
@@ -53,7 +53,7 @@ static const struct option {
     {"--steps", COUNT, AT(steps), "N", "bench: steps or updates to measure"},
     {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
     {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
-    {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z (a run that must fail its bars)"},
+    {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z (must fail its bars)"},
     {"--help", FLAG, AT(help), NULL, "this text"},
     {"--version", FLAG, AT(version), NULL, "version and revision"},
 #undef AT
