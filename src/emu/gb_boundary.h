@@ -29,11 +29,7 @@ HD void gb_dispatch(struct gb *m)
 // Halted without a pending interrupt: on to the next event, or the end of the frame.
 HD void gb_sleep(struct gb *m)
 {
-    int32_t next = GB_FRAME_CYCLES, event;
-    if ((event = gb_timer_event(m)) < next) next = event;
-    if ((event = gb_ppu_event(m)) < next) next = event;
-    if ((event = gb_dma_event(m)) < next) next = event;
-    if (m->serial_event < next) next = m->serial_event;
+    int32_t next = m->next_t < GB_FRAME_CYCLES ? m->next_t : GB_FRAME_CYCLES;
     m->now += (next - m->now + 3) & ~3; // the CPU wakes on its own four-cycle grid
 }
 
@@ -53,6 +49,7 @@ HD void gb_halt_begins(struct gb *m, bool pending, bool after_ei)
 HD void gb_stop_begins(struct gb *m, bool pending)
 {
     gb_timer_write_div(m, m->now);
+    gb_plan(m);
     if (!pending) m->cpu.pc++;
     if (gb_joypad_lines(m) != 0x0f) m->cpu.halt = GB_RUNNING;
     else m->cpu.halt = GB_ASLEEP;

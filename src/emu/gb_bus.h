@@ -12,7 +12,6 @@
 HD uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
 {
     gb_catch_up(m, t);
-    gb_plan(m);
     if (addr < 0xa000) return gb_ppu_locks(m, t, false, false) ? 0xff : m->vram[addr & 0x1fff];
     if (m->dma.active || gb_ppu_locks(m, t, true, false)) return 0xff;
     return addr < 0xfea0 ? m->oam[addr - 0xfe00] : 0x00;
@@ -21,7 +20,6 @@ HD uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
 HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
 {
     gb_catch_up(m, t);
-    gb_plan(m);
     if (addr < 0xa000) {
         if (gb_ppu_locks(m, t, false, true)) return;
         gb_draw_to(m, t);
@@ -38,8 +36,7 @@ HD_COLD uint8_t gb_read_slow(struct gb *m, uint16_t addr, int32_t t)
     if (addr >= 0xff00) return gb_io_read(m, (uint8_t)addr, t);
     if (m->dma.active || m->dma.pending_t <= t) {
         gb_catch_up(m, t);
-        gb_dma_sync(m, t);
-        gb_plan(m);
+        gb_dma_copy_until(m, t);
         if (m->dma.active && gb_dma_conflict(m, addr)) return m->oam[m->dma.n_done - 1];
     }
     if (addr >= 0xfe00) return gb_read_video(m, addr, t);
@@ -66,8 +63,7 @@ HD_COLD void gb_write_slow(struct gb *m, uint16_t addr, uint8_t value, int32_t t
     }
     if (m->dma.active || m->dma.pending_t <= t) {
         gb_catch_up(m, t);
-        gb_dma_sync(m, t);
-        gb_plan(m);
+        gb_dma_copy_until(m, t);
         if (m->dma.active && gb_dma_conflict(m, addr)) return;
     }
     if (addr >= 0xfe00) {

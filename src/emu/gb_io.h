@@ -7,32 +7,39 @@
 #include "gb_joypad.h"
 #include "gb_serial.h"
 
-// When the CPU loop must look up next: at once if an interrupt can be taken, else at the next event.
+// Works out when something happens next: next_t for the devices, event_t for the CPU loop, which must
+// look up at once if an interrupt can be taken or the CPU is between two states.
 HD void gb_plan(struct gb *m)
 {
-    int32_t next = GB_FRAME_CYCLES, event;
-    if ((m->irq_flag & m->irq_enable) && (m->cpu.ime || m->cpu.halt)) next = GB_AT_ONCE;
-    if (m->cpu.ei_delay || m->cpu.halt) next = GB_AT_ONCE;
-    if ((event = gb_timer_event(m)) < next) next = event;
+    int32_t next = gb_timer_event(m), event;
     if ((event = gb_ppu_event(m)) < next) next = event;
     if ((event = gb_dma_event(m)) < next) next = event;
     if (m->serial_event < next) next = m->serial_event;
+    m->next_t = next;
+    if (next > GB_FRAME_CYCLES) next = GB_FRAME_CYCLES;
+    if (m->cpu.ei_delay || m->cpu.halt) next = GB_AT_ONCE;
+    if ((m->irq_flag & m->irq_enable) && m->cpu.ime) next = GB_AT_ONCE;
     m->event_t = next;
 }
 
-// Handles all events up to and including time t.
-HD void gb_catch_up(struct gb *m, int32_t t)
+HD_COLD void gb_handle_events(struct gb *m, int32_t t)
 {
     if (gb_timer_event(m) <= t) gb_timer_sync(m, t);
     gb_serial_sync(m, t);
     if (gb_dma_event(m) <= t) gb_dma_sync(m, t);
     gb_ppu_sync(m, t);
+    gb_plan(m);
+}
+
+// Handles all events up to and including time t.
+HD void gb_catch_up(struct gb *m, int32_t t)
+{
+    if (GB_UNLIKELY(m->next_t <= t)) gb_handle_events(m, t);
 }
 
 HD uint8_t gb_io_read(struct gb *m, uint8_t reg, int32_t t)
 {
     gb_catch_up(m, t);
-    gb_plan(m);
     if (reg >= 0x40 && reg < 0x4c) return gb_ppu_read(m, reg, t);
     if (reg >= 0x10 && reg < 0x40) return gb_apu_read(m, reg);
     switch (reg) {

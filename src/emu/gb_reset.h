@@ -5,7 +5,7 @@
 #ifndef GB_RESET_H
 #define GB_RESET_H
 
-#include "gb_dma.h"
+#include "gb_io.h"
 
 enum {
     GB_BOOT_DIVIDER = 0xabcc,
@@ -71,6 +71,7 @@ HD void gb_machine_reset(struct gb *m, const struct gb_rom *rom)
     memcpy(m->apu, apu, sizeof apu);
     gb_reset_logo(m);
     gb_map(m);
+    gb_plan(m);
 }
 
 #endif

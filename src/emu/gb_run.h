@@ -36,6 +36,7 @@ HD void gb_end_frame(struct gb *m)
 HD void gb_machine_run_frame(struct gb *m)
 {
     if (m->cpu.halt == GB_ASLEEP) return;
+    gb_plan(m);
     m->event_t = GB_AT_ONCE;
     gb_cpu_run(m);
     if (m->cpu.halt != GB_ASLEEP) gb_end_frame(m);

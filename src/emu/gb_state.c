@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 
-#include "gb_dma.h"
-#include "gb_timer.h"
+#include "gb_io.h"
 
 enum { HEADER_BYTES = 4 + 4 + 8 + 4 + 2 + 4, CRC_BYTES = 4 };
 
@@ -236,8 +235,8 @@ static void derive(struct gb *m)
     gb_timer_plan(m);
     m->picture_blank = 1;
     m->draw_from = GB_NEVER;
-    m->event_t = GB_AT_ONCE;
     gb_map(m);
+    gb_plan(m);
 }
 
 bool gb_state_load(struct gb *m, const struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes,

@@ -165,6 +165,7 @@ struct gb {
     uint8_t cart_ram[GB_CART_RAM_MAX];
     // --- derived or lent, rebuilt after a load ---
     int32_t event_t; // the CPU loop looks up when it gets here
+    int32_t next_t; // and no device has anything to do before this
     int32_t draw_from; // frames whose VBlank comes after this are drawn
     const struct gb_rom *rom;
     const uint8_t *read_page[16]; // 4 KiB pages that need no thought; NULL = ask gb_read_slow
