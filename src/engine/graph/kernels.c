@@ -125,9 +125,15 @@ void gemm_share(const struct gemm_job *job, int share, struct range *rows, struc
     rows->end = min64(job->m, blocks.end * 8);
 }
 
+bool conv_pairs(const struct conv_shape *s) { return s->n_small <= 8 && s->width / 2 % 2 == 0; }
+
+bool conv_weight_pairs(const struct conv_shape *s) {
+    return s->n_small == 8 && s->n_big == 1 && s->width / 2 % 2 == 0;
+}
+
 int64_t conv_pack_reals(const struct conv_shape *s) {
-    int64_t down = 16 * s->n_big * round_up(s->n_small, GEMM_UNIT);
-    int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT);   // n_big 1 needs less
+    int64_t down = (conv_pairs(s) ? 24 : 16) * s->n_big * round_up(s->n_small, GEMM_UNIT);
+    int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT);   // n_big <= 8 needs no more
     return max64(down, up);
 }
 
@@ -141,13 +147,13 @@ struct conv_layout conv_layout(const struct conv_shape *s) {
     int64_t hs = s->height / 2, ws = s->width / 2, width = round_up(s->n_small, GEMM_UNIT);
     int64_t big = (2 * hs + 2) * (2 * ws + 2) * s->n_big, small = (hs + 2) * (ws + 2) * s->n_small;
     int64_t taps = 2 * (ws + 2) * GEMM_UNIT;
-    int64_t line = (ws + 1) * max64(round_up(2 * s->n_big, GEMM_UNIT), width);
+    int64_t line = (ws + 1) * max64(round_up(s->n_big <= 8 ? 4 * s->n_big : 2 * s->n_big, GEMM_UNIT), width);
     struct conv_layout l;
     l.line = round_up(max64(big, max64(small, taps)), GEMM_UNIT);
     l.share = l.line + round_up(max64(line, 4 * (ws + 1)), GEMM_UNIT);
     l.small = round_up(big, GEMM_UNIT);
     l.partial = l.small + (width == s->n_small ? 0 : hs * ws * width);
-    l.weight_share = l.partial + 16 * s->n_big * width;
+    l.weight_share = l.partial + (conv_weight_pairs(s) ? 24 : 16) * s->n_big * width;
     return l;
 }
 

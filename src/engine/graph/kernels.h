@@ -163,6 +163,9 @@ int64_t gemm_panels(int64_t n);
 struct range gemm_panel(int64_t n, int64_t panel);                    // its units
 // Rows and panels of a share of a product.
 void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels);
+// Whether conv_down, conv_weight take two pixels of a row at once.
+bool conv_pairs(const struct conv_shape *shape);
+bool conv_weight_pairs(const struct conv_shape *shape);
 // Offsets, in reals, inside one share's scratch (kernels_conv.h).
 struct conv_layout {
     int64_t line, share;                     // down, up: image with its border at 0, one output line, size

@@ -13,6 +13,11 @@
 //               |::::|  :: two big      from j:      kx = 0  | kx = 1       row 2i:   ky = 3 (from i-1), 1 (from i)
 //          i    o----o  rows, columns
 //
+//   Few channels would leave most of a vector empty, so there
+//   down   with n_small <= 8 makes two neighbouring pixels one row: 4 slabs of k = 6 n_big, a third of B is zero;
+//   up     with n_big <= 8 makes both big rows one product of 4 n_big columns;
+//   weight with n_small 8 and one big channel takes two pixels as one vector and 6 patch columns: the lower half of
+//          the vector gets taps 0..3 of its pixel from columns 0..3, the upper half from columns 2..5.
 //   up to one channel   2 columns would fill an eighth of a vector: each small pixel gives its 16 products
 //          (one vector), and the sums of four neighbours are then put together (conv_up_one).
 //   weight the outer product of a patch run and a small pixel, summed over the pixels of an image in registers.
@@ -34,28 +39,45 @@ static struct conv_dims conv_dims(const struct conv_shape *s) {
 
 // ---- packing: columns [first, end) of B go into the panels of kernels_gemm.h, one row k after another
 
-struct conv_column { const real *weights; int64_t k_stride[3], k_count[3]; };  // B(k0, k1, k2) of one column
+struct conv_column {               // of B: B(k0, k1, k2) = weights[sum k_i k_stride[i]], the rest of the column is zero
+    const real *weights;
+    int64_t k_stride[3], k_count[3];
+};
 
-// Writes one column of B whose k axis is a box of three strides over the weights.
-static void conv_pack_column(real *packed, int64_t k, int64_t n, int64_t column, const struct conv_column *c) {
+// Writes `c` from row k_first on into a column of B [k][n].
+static void conv_pack_column(real *packed, int64_t k, int64_t n, int64_t column, int64_t k_first,
+                             const struct conv_column *c) {
     int64_t unit = column / GEMM_UNIT, panel = 0;
     while (gemm_panel(n, panel).end <= unit) panel++;
     struct range units = gemm_panel(n, panel);
     int64_t row = (units.end - units.first) * GEMM_UNIT;
-    real *out = packed + k * units.first * GEMM_UNIT + column - units.first * GEMM_UNIT;
+    real *out = packed + k * units.first * GEMM_UNIT + column - units.first * GEMM_UNIT + k_first * row;
     for (int64_t i = 0; i < c->k_count[0]; i++)
         for (int64_t j = 0; j < c->k_count[1]; j++)
             for (int64_t l = 0; l < c->k_count[2]; l++, out += row)
-                *out = c->weights ? c->weights[i * c->k_stride[0] + j * c->k_stride[1] + l * c->k_stride[2]] : 0;
+                *out = c->weights[i * c->k_stride[0] + j * c->k_stride[1] + l * c->k_stride[2]];
 }
 
-// B(ky, kx, c; o) = w[o][c][ky][kx]
+static void conv_pack_zero(real *packed, int64_t k, int64_t n, int64_t column) {
+    const real zero = 0;
+    const struct conv_column c = {&zero, {0, 0, 0}, {1, 1, k}};
+    conv_pack_column(packed, k, n, column, 0, &c);
+}
+
+// B(ky, kx, c; o) = w[o][c][ky][kx];  pairs: B(ky, t, c; p, o) = w[o][c][ky][t - 2p], 0 where t - 2p is no kx
 static void conv_pack_down(const struct conv_job *job, int share) {
     const struct conv_dims d = conv_dims(&job->shape);
-    struct range columns = share_range(kround_up(d.n_small, GEMM_UNIT), conv_pack_shares(job), share);
-    for (int64_t o = columns.first; o < columns.end; o++) {
-        struct conv_column c = {o < d.n_small ? job->weights + o * d.n_big * 16 : NULL, {4, 1, 16}, {4, 4, d.n_big}};
-        conv_pack_column(job->packed, 16 * d.n_big, d.n_small, o, &c);
+    const bool pairs = conv_pairs(&job->shape);
+    int64_t n = pairs ? 2 * d.n_small : d.n_small, k = (pairs ? 24 : 16) * d.n_big;
+    struct range columns = share_range(kround_up(n, GEMM_UNIT), conv_pack_shares(job), share);
+    for (int64_t column = columns.first; column < columns.end; column++) {
+        const real *w = job->weights + column % d.n_small * d.n_big * 16;
+        if (pairs || column >= n) conv_pack_zero(job->packed, k, n, column);
+        for (int64_t ky = 0; ky < 4 && column < n; ky++) {
+            const struct conv_column c = {w + ky * 4, {0, 1, 16}, {1, 4, d.n_big}};
+            int64_t first = pairs ? ky * 6 + column / d.n_small * 2 : ky * 4;
+            conv_pack_column(job->packed, k, n, column, first * d.n_big, &c);
+        }
     }
 }
 
@@ -63,26 +85,29 @@ static void conv_pack_down(const struct conv_job *job, int share) {
 static void conv_pack_up_one(const struct conv_job *job) {
     for (int64_t tap = 0; tap < 16; tap++) {
         int64_t ky = tap / 8 * 2 + tap / 2 % 2, kx = tap / 4 % 2 * 2 + tap % 2;
-        struct conv_column c = {job->weights + ky * 4 + kx, {0, 0, 16}, {1, 1, job->shape.n_small}};
-        conv_pack_column(job->packed, job->shape.n_small, 16, tap, &c);
+        const struct conv_column c = {job->weights + ky * 4 + kx, {0, 0, 16}, {1, 1, job->shape.n_small}};
+        conv_pack_column(job->packed, job->shape.n_small, 16, tap, 0, &c);
     }
 }
 
-// B(row i-1 or i, column j-1 or j, o; p, c) = w[o][c][ky][kx], one B for even rows and one for odd
+// B(row i-1 or i, column j-1 or j, o; p, c) = w[o][c][ky][kx]: one B for row 2i-1 and one for 2i, or side by side
 static void conv_pack_up(const struct conv_job *job, int share) {
     const struct conv_dims d = conv_dims(&job->shape);
-    int64_t n = 2 * d.n_big, width = kround_up(n, GEMM_UNIT), k = 4 * d.n_small;
+    const bool joined = d.n_big <= 8;
+    int64_t half = 2 * d.n_big, n = joined ? 2 * half : half, width = kround_up(n, GEMM_UNIT), k = 4 * d.n_small;
     struct range columns = share_range(width, conv_pack_shares(job), share);
     if (d.n_big == 1) {
         if (share == 0) conv_pack_up_one(job);
         return;
     }
-    for (int odd = 0; odd < 2; odd++)
+    for (int even = 0; even < (joined ? 1 : 2); even++)
         for (int64_t column = columns.first; column < columns.end; column++) {
-            int64_t ky = 3 - odd, kx = 2 + column / d.n_big, o = d.n_big * 16;   // of row i-1, column j-1
-            const real *w = job->weights + column % d.n_big * 16 + ky * 4 + kx;
-            struct conv_column c = {column < n ? w : NULL, {-8, -2, o}, {2, 2, d.n_small}};
-            conv_pack_column(job->packed + odd * k * width, k, n, column, &c);
+            real *packed = job->packed + even * k * width;
+            int64_t ky = 2 + (joined ? column / half : even), kx = 2 + column / d.n_big % 2;   // of row i-1, column j-1
+            const struct conv_column c = {job->weights + column % d.n_big * 16 + ky * 4 + kx,
+                                          {-8, -2, d.n_big * 16}, {2, 2, d.n_small}};
+            if (column < n) conv_pack_column(packed, k, n, column, 0, &c);
+            else conv_pack_zero(packed, k, n, column);
         }
 }
 
@@ -101,7 +126,8 @@ static void border_copy(real *out, const real *image, int64_t height, int64_t wi
 }
 
 // out[n] (=|+=) x[n] (+ bias, repeated every `channels`)
-static void conv_finish(real *out, const real *x, int64_t n, const real *bias, int64_t channels, bool accumulate) {
+ALWAYS_INLINE void conv_finish(real *out, const real *x, int64_t n, const real *bias, int64_t channels,
+                               bool accumulate) {
     if (bias)
         for (int64_t i = 0; i < n; i += channels)
             for (int64_t c = 0; c < channels; c++) out[i + c] = (accumulate ? out[i + c] : 0) + x[i + c] + bias[c];
@@ -126,35 +152,44 @@ static void conv_panels(const struct micro_a *a, int64_t m, const real *b, int64
 static void conv_down(const struct conv_job *job, int share) {
     const struct conv_dims d = conv_dims(&job->shape);
     const struct conv_layout layout = conv_layout(&job->shape);
+    const int64_t pixels = conv_pairs(&job->shape) ? 2 : 1, n_columns = pixels * d.n_small;   // of one row of C
     struct range images = share_range(job->shape.n, conv_shares(job), share);
     real *image = job->scratch + share * layout.share, *line = image + layout.line;
-    int64_t columns = 2 * d.ws + 2, stride = columns * d.n_big, width = kround_up(d.n_small, GEMM_UNIT);
-    bool direct = width == d.n_small && !job->accumulate;
+    int64_t columns = 2 * d.ws + 2, stride = columns * d.n_big, width = kround_up(n_columns, GEMM_UNIT);
+    bool direct = width == n_columns && !job->accumulate;
     border_clear(image, 2 * d.hs + 2, columns, d.n_big);
     for (int64_t n = images.first; n < images.end; n++) {
         border_copy(image, job->big + n * d.height * d.width * d.n_big, d.height, d.width, columns, d.n_big);
         for (int64_t y = 0; y < d.hs; y++) {
-            struct micro_a a = {image + 2 * y * stride, 2 * d.n_big, stride, 1, 4, 4 * d.n_big};
+            struct micro_a a = {image + 2 * y * stride, 2 * pixels * d.n_big, stride, 1, 4,
+                                (2 + 2 * pixels) * d.n_big};
             real *out = job->out + (n * d.hs + y) * d.ws * d.n_small;
-            conv_panels(&a, d.ws, job->packed, d.n_small, direct ? out : line, width);
-            for (int64_t x = 0; !direct && x < d.ws; x++)
-                conv_finish(out + x * d.n_small, line + x * width, d.n_small, NULL, 0, job->accumulate);
+            conv_panels(&a, d.ws / pixels, job->packed, n_columns, direct ? out : line, width);
+            for (int64_t x = 0; !direct && x < d.ws; x += pixels)
+                conv_finish(out + x * d.n_small, line + x / pixels * width, n_columns, NULL, 0, job->accumulate);
         }
     }
 }
 
 // ---- up
 
-// The line holds pixel pairs (-1, 0), (1, 2), ..., `width` reals each, of which 2 n_big count.
+// A big row from pixel pairs (-1, 0), (1, 2), ... that lie `width` reals apart.
 static void conv_up_line(const struct conv_job *job, const struct conv_dims *d, const real *line, int64_t width,
                          real *out) {
-    if (width == 2 * d->n_big) {
-        conv_finish(out, line + d->n_big, d->width * d->n_big, job->bias, d->n_big, job->accumulate);
+    const int64_t c = d->n_big;
+    if (width == 2 * c) {
+        conv_finish(out, line + c, d->width * c, job->bias, c, job->accumulate);
         return;
     }
-    for (int64_t x = 0; x < d->width; x++)
-        conv_finish(out + x * d->n_big, line + (x + 1) / 2 * width + (x + 1) % 2 * d->n_big, d->n_big, job->bias,
-                    d->n_big, job->accumulate);
+    conv_finish(out, line + c, c, job->bias, c, job->accumulate);
+    for (int64_t j = 1; j < d->ws; j++) {
+        if (c == 8 && !job->bias)          // the common case, with sizes the compiler knows
+            conv_finish(out + (2 * j - 1) * 8, line + j * width, 16, NULL, 8, job->accumulate);
+        else
+            conv_finish(out + (2 * j - 1) * c, line + j * width, 2 * c, job->bias, c, job->accumulate);
+    }
+    conv_finish(out + (2 * d->ws - 1) * c, line + d->ws * width, (d->width + 1 - 2 * d->ws) * c, job->bias, c,
+                job->accumulate);
 }
 
 typedef real vec4 __attribute__((vector_size(4 * sizeof(real))));
@@ -211,22 +246,31 @@ static void conv_up(const struct conv_job *job, int share) {
     }
     const struct conv_dims d = conv_dims(&job->shape);
     const struct conv_layout layout = conv_layout(&job->shape);
+    const bool joined = d.n_big <= 8;
     struct range images = share_range(job->shape.n, conv_shares(job), share);
     real *image = job->scratch + share * layout.share, *line = image + layout.line;
-    int64_t columns = d.ws + 2, stride = columns * d.n_small, width = kround_up(2 * d.n_big, GEMM_UNIT);
+    int64_t columns = d.ws + 2, stride = columns * d.n_small, half = 2 * d.n_big, n_columns = joined ? 2 * half : half;
+    int64_t width = kround_up(n_columns, GEMM_UNIT), next_b = joined ? 0 : 4 * d.n_small * width;
     border_clear(image, d.hs + 2, columns, d.n_small);
     for (int64_t n = images.first; n < images.end; n++) {
         border_copy(image, job->small + n * d.hs * d.ws * d.n_small, d.hs, d.ws, columns, d.n_small);
-        for (int64_t y = 0; y < d.height; y++) {
-            struct micro_a a = {image + (y + 1) / 2 * stride, d.n_small, stride, 1, 2, 2 * d.n_small};
-            const real *b = job->packed + (y & 1) * 4 * d.n_small * width;
-            conv_panels(&a, d.ws + 1, b, 2 * d.n_big, line, width);
-            conv_up_line(job, &d, line, width, job->out + (n * d.height + y) * d.width * d.n_big);
+        for (int64_t i = 0; i <= d.hs; i++) {
+            struct micro_a a = {image + i * stride, d.n_small, stride, 1, 2, 2 * d.n_small};
+            if (joined) conv_panels(&a, d.ws + 1, job->packed, n_columns, line, width);
+            for (int even = 0; even < 2; even++) {
+                int64_t y = 2 * i - 1 + even;
+                if (y < 0 || y >= d.height) continue;
+                if (!joined) conv_panels(&a, d.ws + 1, job->packed + even * next_b, n_columns, line, width);
+                conv_up_line(job, &d, line + (joined ? even * half : 0), width,
+                             job->out + (n * d.height + y) * d.width * d.n_big);
+            }
         }
     }
 }
 
 // ---- weight gradient
+
+enum { CONV_BAND_REALS = 7000 };     // 28 KB of a first-level cache of 32 or 48
 
 struct outer {                     // of one image
     const real *a;                 // first patch element; the patch of the next pixel is a_pixel further
@@ -262,87 +306,125 @@ typedef void outer_kernel(const struct outer *o, real *out, int64_t out_row, int
             }                                                                                                     \
     }
 
+// Tiles of patch elements, widest first: rows of 16 (one vector of columns), 8, 6 and 4.
+struct outer_tile { int slabs, rows; outer_kernel *kernel[3]; };   // by vectors - 1
 OUTER(1, 4, 1)
 OUTER(1, 4, 2)
+OUTER(1, 6, 1)
+OUTER(1, 6, 2)
 #if VEC_BYTES == 64
 OUTER(4, 4, 1)
+OUTER(4, 6, 1)
 OUTER(1, 16, 1)
+OUTER(1, 8, 1)
 OUTER(1, 8, 2)
 OUTER(1, 4, 3)
+OUTER(1, 6, 3)
 OUTER(1, 8, 3)
-static outer_kernel *const outer_wide = outer_4x4x1;     // all 16 patch elements of one channel
-static outer_kernel *const outer_small[] = {outer_1x4x1, outer_1x4x2, outer_1x4x3};     // 4 patch elements
-static outer_kernel *const outer_large[] = {outer_1x16x1, outer_1x8x2, outer_1x8x3};
-static const int64_t outer_rows[] = {16, 8, 8};
+static const struct outer_tile outer_tiles[] = {
+    {4, 6, {outer_4x6x1, NULL, NULL}}, {4, 4, {outer_4x4x1, NULL, NULL}},        // all slabs of one channel
+    {1, 16, {outer_1x16x1, NULL, NULL}}, {1, 8, {outer_1x8x1, outer_1x8x2, outer_1x8x3}},
+    {1, 6, {outer_1x6x1, outer_1x6x2, outer_1x6x3}}, {1, 4, {outer_1x4x1, outer_1x4x2, outer_1x4x3}}};
 #else
-static outer_kernel *const outer_wide = NULL;
-static outer_kernel *const outer_small[] = {outer_1x4x1, outer_1x4x2};
-static outer_kernel *const outer_large[] = {outer_1x4x1, outer_1x4x2};
-static const int64_t outer_rows[] = {4, 4};
+static const struct outer_tile outer_tiles[] = {{1, 6, {outer_1x6x1, outer_1x6x2, NULL}},
+                                                {1, 4, {outer_1x4x1, outer_1x4x2, NULL}}};
 #endif
 
-// One image: partial [ky][kx, c][width] += patches (x) small. Patch rows are 4 n_big, a multiple of 4.
-static void conv_weight_image(const struct outer *image, int64_t n_big, int64_t width, real *partial) {
-    int64_t patch = 4 * n_big, slab = patch * width;
-    for (int64_t column = 0; column < width;) {
-        int64_t vecs = kmin(MICRO_VECS, (width - column) / LANES);
-        if (vecs == 3 && (width - column) / LANES == 4) vecs = 2;
-        struct outer o = *image;
+// The first tile that fits: patch rows are 6 or a multiple of 4, and a tile must leave such a number.
+static const struct outer_tile *outer_tile(int64_t patch, int64_t left, int64_t vecs) {
+    const struct outer_tile *t = outer_tiles;
+    while (!t->kernel[vecs - 1] || t->rows > left || (t->slabs == 4 && t->rows != patch) ||
+           (t->rows == 6 && patch != 6))
+        t++;
+    return t;
+}
+
+// One band of an image: partial [ky][patch][width] += patches (x) small.
+static void conv_weight_band(const struct outer *band, int64_t patch, int64_t width, real *partial) {
+    const int64_t slab = patch * width;
+    for (int64_t column = 0, vecs; column < width; column += vecs * LANES) {
+        const int64_t left = (width - column) / LANES;
+        vecs = left == 4 ? 2 : kmin(MICRO_VECS, left);
+        struct outer o = *band;
         o.b += column;
-        if (patch == 4 && vecs == 1 && outer_wide) {
-            outer_wide(&o, partial + column, width, slab);
-        } else {
-            for (int64_t ky = 0; ky < 4; ky++)
-                for (int64_t q = 0, step; q < patch; q += step) {
-                    bool large = patch - q >= outer_rows[vecs - 1];
-                    step = large ? outer_rows[vecs - 1] : 4;
-                    o.a = image->a + ky * image->a_slab + q;
-                    (large ? outer_large : outer_small)[vecs - 1](&o, partial + ky * slab + q * width + column, width,
-                                                                  0);
-                }
+        for (int64_t ky = 0, slabs; ky < 4; ky += slabs) {
+            slabs = 1;
+            for (int64_t q = 0; q < patch;) {
+                const struct outer_tile *tile = outer_tile(patch, patch - q, vecs);
+                o.a = band->a + ky * band->a_slab + q;
+                tile->kernel[vecs - 1](&o, partial + ky * slab + q * width + column, width, slab);
+                q += tile->rows;
+                slabs = tile->slabs;
+            }
         }
-        column += vecs * LANES;
+    }
+}
+
+// The image is taken in bands of rows that stay in the first-level cache while all tiles pass over them.
+static void conv_weight_image(const struct outer *image, int64_t patch, int64_t width, real *partial) {
+    const int64_t line = image->a_line + image->columns * image->b_pixel;
+    const int64_t band = kmax(1, (CONV_BAND_REALS - image->a_line) / line);
+    for (int64_t y = 0; y < image->rows; y += band) {
+        struct outer o = *image;
+        o.a += y * o.a_line;
+        o.b += y * o.columns * o.b_pixel;
+        o.rows = kmin(band, image->rows - y);
+        conv_weight_band(&o, patch, width, partial);
     }
 }
 
 static void conv_weight(const struct conv_job *job, int share) {
     const struct conv_dims d = conv_dims(&job->shape);
     const struct conv_layout layout = conv_layout(&job->shape);
+    const bool pairs = conv_weight_pairs(&job->shape);
     struct range images = share_range(job->shape.n, conv_shares(job), share);
     real *image = job->scratch + share * layout.weight_share;
     real *small = image + layout.small, *partial = image + layout.partial;
     int64_t columns = 2 * d.ws + 2, stride = columns * d.n_big, width = kround_up(d.n_small, GEMM_UNIT);
-    int64_t pixels = d.hs * d.ws;
+    int64_t pixels = d.hs * d.ws, patch = pairs ? 6 : 4 * d.n_big;
+    bool direct = pairs || width == d.n_small;
     border_clear(image, 2 * d.hs + 2, columns, d.n_big);
-    memset(small, 0, (size_t)(width == d.n_small ? 0 : pixels * width) * sizeof(real));
-    memset(partial, 0, (size_t)(16 * d.n_big * width) * sizeof(real));
+    if (!direct) memset(small, 0, (size_t)(pixels * width) * sizeof(real));
+    memset(partial, 0, (size_t)(4 * patch * width) * sizeof(real));
     for (int64_t n = images.first; n < images.end; n++) {
         const real *b = job->small + n * pixels * d.n_small;
         border_copy(image, job->big + n * d.height * d.width * d.n_big, d.height, d.width, columns, d.n_big);
-        for (int64_t p = 0; width != d.n_small && p < pixels; p++)
+        for (int64_t p = 0; !direct && p < pixels; p++)
             memcpy(small + p * width, b + p * d.n_small, (size_t)d.n_small * sizeof(real));
-        struct outer o = {.a = image, .a_pixel = 2 * d.n_big, .a_line = 2 * stride, .a_slab = stride,
-                          .b = width == d.n_small ? b : small, .b_pixel = width, .rows = d.hs, .columns = d.ws};
-        conv_weight_image(&o, d.n_big, width, partial);
+        struct outer o = {.a = image, .a_pixel = (pairs ? 4 : 2) * d.n_big, .a_line = 2 * stride, .a_slab = stride,
+                          .b = direct ? b : small, .b_pixel = width, .rows = d.hs,
+                          .columns = pairs ? d.ws / 2 : d.ws};
+        conv_weight_image(&o, patch, width, partial);
     }
 }
 
-// Sums the shares' partials in their order; a share takes some big channels.
+// sum[tap][l] = the shares' partials for (tap, big channel c, small channels o + l), summed in their order.
+static void conv_weight_sum(const struct conv_job *job, int64_t c, int64_t o, int64_t width,
+                            real sum[24][GEMM_UNIT]) {
+    const struct conv_layout layout = conv_layout(&job->shape);
+    const bool pairs = conv_weight_pairs(&job->shape);
+    const int n_partials = conv_shares(job);
+    for (int tap = 0; tap < (pairs ? 24 : 16); tap++) {
+        const real *p = job->scratch + layout.partial + (tap * job->shape.n_big + c) * width + o;
+        memcpy(sum[tap], p, sizeof sum[tap]);
+        for (int i = 1; i < n_partials; i++)
+            for (int l = 0; l < GEMM_UNIT; l++) sum[tap][l] += p[i * layout.weight_share + l];
+    }
+    for (int tap = 0; pairs && tap < 16; tap++) {      // 6 columns and two pixels to 4 columns
+        const int at = tap / 4 * 6 + tap % 4;
+        for (int l = 0; l < GEMM_UNIT / 2; l++) sum[tap][l] = sum[at][l] + sum[at + 2][l + GEMM_UNIT / 2];
+    }
+}
+
+// A share takes some big channels.
 static void conv_weight_reduce(const struct conv_job *job, int share) {
     const struct conv_dims d = conv_dims(&job->shape);
-    const struct conv_layout layout = conv_layout(&job->shape);
     struct range channels = share_range(d.n_big, conv_weight_reduce_shares(job), share);
     int64_t width = kround_up(d.n_small, GEMM_UNIT);
-    int n_partials = conv_shares(job);
     for (int64_t c = channels.first; c < channels.end; c++)
         for (int64_t o = 0; o < width; o += GEMM_UNIT) {
-            real sum[16][GEMM_UNIT];
-            for (int tap = 0; tap < 16; tap++) {
-                const real *p = job->scratch + layout.partial + (tap * d.n_big + c) * width + o;
-                memcpy(sum[tap], p, sizeof sum[tap]);
-                for (int i = 1; i < n_partials; i++)
-                    for (int l = 0; l < GEMM_UNIT; l++) sum[tap][l] += p[i * layout.weight_share + l];
-            }
+            real sum[24][GEMM_UNIT];
+            conv_weight_sum(job, c, o, width, sum);
             for (int64_t l = 0; l < kmin(GEMM_UNIT, d.n_small - o); l++) {
                 real *out = job->out + ((o + l) * d.n_big + c) * 16;
                 for (int tap = 0; tap < 16; tap++) out[tap] = (job->accumulate ? out[tap] : 0) + sum[tap][l];
