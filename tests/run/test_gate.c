@@ -84,7 +84,7 @@ static void a_loss_that_is_not_finite_fails_smoke(void **state) {
 
 static void an_altered_or_missing_fixture_fails_golden(void **state) {
     (void)state;
-    char folder[PATH_SIZE], command[2 * PATH_SIZE];
+    char folder[PATH_SIZE], command[3 * PATH_SIZE];
     const char *const stop[] = {"algo.world_model.kl_regularizer=1e39"};  // the other checks end at once
     struct gate_opts opts = {.kind = "cpu", .golden_dir = folder, .n_threads = 2, .settings = stop, .n_settings = 1};
     snprintf(folder, sizeof folder, "%s", test_folder());
