@@ -53,35 +53,36 @@ ALWAYS_INLINE void norm_block_stats(struct norm_block *b, const real *x, int gro
     for (int i = 0; i < NORM_BLOCK * P; i += LANES) vec_store(b->scale + i, 1 / vec_sqrt(vec_load(b->scale + i)));
 }
 
-ALWAYS_INLINE void norm_load_pair(vec *v, const real *p, int V, int P) {   // a parameter, repeated for P rows
-    real twice[LANES];
-    for (int i = 0; P == 2 && i < LANES; i++) twice[i] = p[i % (LANES / 2)];
-    UNROLL for (int i = 0; i < V; i++) v[i] = vec_load(P == 2 ? twice : p + i * LANES);
+struct norm_parameters { vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX]; };   // repeated for P rows
+
+ALWAYS_INLINE void norm_load(struct norm_parameters *p, const struct norm_job *job, int V, int P) {
+    for (int i = 0; i < V; i++)
+        for (int l = 0; l < LANES; l++) {
+            p->gamma[i][l] = job->gamma[i * LANES + l % (LANES / P)];
+            p->beta[i][l] = job->beta[i * LANES + l % (LANES / P)];
+        }
 }
 
-ALWAYS_INLINE void norm_forward_block(const struct norm_job *job, const real *x, real *y, int groups, int V, int P) {
+ALWAYS_INLINE void norm_forward_block(const struct norm_job *job, const struct norm_parameters *p, const real *x,
+                                      real *y, int groups, int V, int P) {
     struct norm_block b;
-    vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX];
-    norm_load_pair(gamma, job->gamma, V, P);
-    norm_load_pair(beta, job->beta, V, P);
     norm_block_stats(&b, x, groups, job->eps, V, P);
     for (int g = 0; g < groups; g++, y += V * LANES) {
         const vec scale = norm_row_values(b.scale + P * g, P);
         UNROLL for (int i = 0; i < V; i++) {
-            const vec z = gamma[i] * (b.centred[g][i] * scale) + beta[i];
+            const vec z = p->gamma[i] * (b.centred[g][i] * scale) + p->beta[i];
             vec_store(y + i * LANES, job->silu ? z * vec_sigmoid(z) : z);
         }
     }
 }
 
 // dgamma and dbeta of the block are added to sums[2][V * LANES].
-ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const real *x, const real *dy, real *dx, int groups,
-                                       real *sums, bool accumulate, int V, int P) {
+ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const struct norm_parameters *p, const real *x,
+                                       const real *dy, real *dx, int groups, real *sums, bool accumulate, int V,
+                                       int P) {
     struct norm_block b;
     const real inverse = (real)1 / (real)(V * LANES / P);
-    vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX], dgamma[NORM_VECS_MAX] = {{0}}, dbeta[NORM_VECS_MAX] = {{0}};
-    norm_load_pair(gamma, job->gamma, V, P);
-    norm_load_pair(beta, job->beta, V, P);
+    vec dgamma[NORM_VECS_MAX] = {{0}}, dbeta[NORM_VECS_MAX] = {{0}};
     norm_block_stats(&b, x, groups, job->eps, V, P);
     for (int g = 0; g < groups; g++, dy += V * LANES, dx += V * LANES) {
         const vec scale = norm_row_values(b.scale + P * g, P);
@@ -90,12 +91,12 @@ ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const real *x
             xhat[i] = b.centred[g][i] * scale;
             d[i] = vec_load(dy + i * LANES);
             if (job->silu) {
-                const vec z = gamma[i] * xhat[i] + beta[i], s = vec_sigmoid(z);
+                const vec z = p->gamma[i] * xhat[i] + p->beta[i], s = vec_sigmoid(z);
                 d[i] *= s * (1 + z * (1 - s));
             }
             dgamma[i] += d[i] * xhat[i];
             dbeta[i] += d[i];
-            d[i] *= gamma[i];
+            d[i] *= p->gamma[i];
             dx_hat[i] = d[i] * xhat[i];
         }
         const vec mean = norm_sum(d, V, P) * inverse, mean_x = norm_sum(dx_hat, V, P) * inverse;
@@ -115,12 +116,14 @@ ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range r
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
     const real *x = job->x + rows.first * n;
     real *y = job->y + rows.first * n;
+    struct norm_parameters p;
+    norm_load(&p, job, V, P);
     for (int64_t g = 0; g < groups; g += NORM_BLOCK)
-        norm_forward_block(job, x + g * P * n, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P);
+        norm_forward_block(job, &p, x + g * P * n, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P);
     if ((rows.end - rows.first) % P == 0) return;
     real last[LANES] = {0}, out[LANES];
     memcpy(last, job->x + (rows.end - 1) * n, (size_t)n * sizeof(real));
-    norm_forward_block(job, last, out, 1, V, P);
+    norm_forward_block(job, &p, last, out, 1, V, P);
     memcpy(job->y + (rows.end - 1) * n, out, (size_t)n * sizeof(real));
 }
 
@@ -129,9 +132,11 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
     real sums[2 * NORM_VECS_MAX * LANES] = {0}, unwanted[NORM_BLOCK * NORM_VECS_MAX * LANES];
     const bool accumulate = job->dx && job->accumulate;
+    struct norm_parameters p;
+    norm_load(&p, job, V, P);
     for (int64_t g = 0; g < groups; g += NORM_BLOCK) {
         int64_t at = (rows.first + g * P) * n;
-        norm_backward_block(job, job->x + at, job->dy + at, job->dx ? job->dx + at : unwanted,
+        norm_backward_block(job, &p, job->x + at, job->dy + at, job->dx ? job->dx + at : unwanted,
                             (int)kmin(NORM_BLOCK, groups - g), sums, accumulate, V, P);
     }
     if ((rows.end - rows.first) % P) {
@@ -140,7 +145,7 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
         memcpy(x, job->x + at, (size_t)n * sizeof(real));
         memcpy(dy, job->dy + at, (size_t)n * sizeof(real));
         if (accumulate) memcpy(dx, job->dx + at, (size_t)n * sizeof(real));
-        norm_backward_block(job, x, dy, dx, 1, sums, accumulate, V, P);
+        norm_backward_block(job, &p, x, dy, dx, 1, sums, accumulate, V, P);
         if (job->dx) memcpy(job->dx + at, dx, (size_t)n * sizeof(real));
     }
     for (int64_t c = 0; c < n; c++) {

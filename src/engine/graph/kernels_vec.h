@@ -1,7 +1,7 @@
 // Vector type of the instruction set kernels_isa.c is compiled for, and the few helpers all kernels share.
 //
-// gcc's and clang's vector extension only, no intrinsics: the same source serves every instruction set, and no
-// approximate instruction whose bits differ between vendors (rcp, rsqrt) can slip in.
+// gcc's and clang's vector extension with a handful of intrinsics where it lacks a word (minimum, maximum, square
+// root). Never the approximate instructions (rcp, rsqrt): their bits differ between vendors.
 #ifndef GRAPH_KERNELS_VEC_H
 #define GRAPH_KERNELS_VEC_H
 
@@ -10,6 +10,10 @@
 #include <string.h>
 
 #include "base/real.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 #define VEC_BYTES 64
@@ -81,11 +85,26 @@ ALWAYS_INLINE vec vec_group_sum(vec v, int width) {
     return v;
 }
 
+#if defined(__x86_64__) && REAL_BYTES == 4 && VEC_BYTES == 64
+#define VEC_INTRINSIC(name) _mm512_##name##_ps
+#elif defined(__x86_64__) && REAL_BYTES == 4 && VEC_BYTES == 32
+#define VEC_INTRINSIC(name) _mm256_##name##_ps
+#elif defined(__x86_64__) && REAL_BYTES == 4
+#define VEC_INTRINSIC(name) _mm_##name##_ps
+#endif
+#if defined(VEC_INTRINSIC)     // where a lane of either is NaN, the second argument is taken
+ALWAYS_INLINE vec vec_min(vec a, vec b) { return (vec)VEC_INTRINSIC(min)(a, b); }
+ALWAYS_INLINE vec vec_max(vec a, vec b) { return (vec)VEC_INTRINSIC(max)(a, b); }
+ALWAYS_INLINE vec vec_sqrt(vec v) { return (vec)VEC_INTRINSIC(sqrt)(v); }
+#else
+ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
+ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
 ALWAYS_INLINE vec vec_sqrt(vec v) {
     vec r;
     for (int i = 0; i < LANES; i++) r[i] = REAL_BYTES == 8 ? (real)sqrt((double)v[i]) : (real)sqrtf((float)v[i]);
     return r;
 }
+#endif
 
 // 1 / (1 + exp(-x)) within 2e-7 of itself for x > -87; below that it stays at its value there (about 1e-38).
 ALWAYS_INLINE vec vec_sigmoid(vec x) {
@@ -96,11 +115,9 @@ ALWAYS_INLINE vec vec_sigmoid(vec x) {
 #else
     // exp as in base/fmath.h, on a range whose powers of two are all normal numbers.
     const float limit = 87.0f, magic = 12582912.0f;
-    vec t = -x;
-    t = vec_select(t < limit, t, vec_splat(limit));
-    t = vec_select(t > -limit, t, vec_splat(-limit));
-    const vec shifted = t * 1.44269504f + magic, k = shifted - magic;
-    const vec r = (t - k * 0.693359375f) - k * -2.12194440e-4f;
+    const vec t = vec_max(vec_min(x, vec_splat(limit)), vec_splat(-limit));
+    const vec shifted = t * -1.44269504f + magic, k = shifted - magic;
+    const vec r = (-k * 0.693359375f - t) - k * -2.12194440e-4f;
     const vec p = 1 + r * (1 + r * (0.5f + r * (0.166665734f + r * (0.0416665501f +
                   r * (0.00836377387f + r * 0.00139269266f)))));
     return 1 / (1 + (vec)((vec_int)p + ((vec_int)shifted << 23)));
