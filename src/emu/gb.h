@@ -29,9 +29,8 @@ enum { GB_MESSAGE_SIZE = 192 };
 // The machine as the boot ROM leaves it: PC 0100, RAM zero, the logo in VRAM. Forgets a lent LCD.
 void gb_reset(struct gb *m, const struct gb_rom *rom);
 
-// *to becomes an equal machine (lent LCD excepted: *to keeps its own pointer). For resets from a
-// cached start state. `to` may be uninitialised only if gb_reset was not needed for its LCD: pass
-// a zeroed struct.
+// *to becomes an equal machine, its last picture included: for resets from a cached start state.
+// *to must have been zeroed or reset once; its lent LCD stays as it is.
 void gb_copy(struct gb *to, const struct gb *from);
 
 // Runs exactly 70,224 T-cycles, LCD on or off; the instruction under way at the end is finished and
@@ -62,8 +61,7 @@ const uint8_t *gb_lcd(const struct gb *m);
 // True when an opcode that does not exist has stopped the CPU for good.
 bool gb_is_locked(const struct gb *m);
 
-// A byte as a debugger sees it: no side effects, nothing blocked. Registers FF00-FF7F excepted, use
-// it for ROM, RAM, OAM and HRAM.
+// A byte of ROM, RAM, OAM, HRAM or IE without side effects, nothing blocked; FF for FF00-FF7F.
 uint8_t gb_peek(const struct gb *m, uint16_t addr);
 
 #ifdef __cplusplus

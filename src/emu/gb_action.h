@@ -1,7 +1,8 @@
 // gb_action.h - action codecs: what action number n of an agent presses. One table.
 //
 // A step is 24 frames; the buttons of the action are down for frames 0-7 and up for 8-23.
-// Orders and names: spec of the environment, section 7 (gbxcule's codecs). Ids are part of file formats.
+// Orders and names: spec of the environment, section 7 (gbxcule's codecs). Ids are part of file
+// formats.
 #ifndef GB_ACTION_H
 #define GB_ACTION_H
 

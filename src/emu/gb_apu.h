@@ -1,8 +1,8 @@
 // gb_apu.h - the sound registers as a program can read them back; no sound is made.
 //
-// Kept as written, read through the masks of Pan Docs, "Audio registers". NR52 bit 7 gates the rest:
-// off clears NR10-NR51 and refuses writes to them. Its status bits follow triggers and the DAC
-// switches; length counters do not run.
+// Kept as written, read through the masks of Pan Docs, "Audio registers". NR52 bit 7 gates the
+// rest: off clears NR10-NR51 and refuses writes to them. Its status bits follow triggers and the
+// DAC switches; length counters do not run.
 #ifndef GB_APU_H
 #define GB_APU_H
 

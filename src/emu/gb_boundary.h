@@ -5,8 +5,8 @@
 #include "gb_bus.h"
 #include "gb_cpu_verdict.h"
 
-// Takes the most urgent interrupt: five M-cycles. IE and IF are looked at after the first push, which
-// may hit IE itself; if nothing is left then, the CPU goes to 0000 (mooneye ie_push).
+// Takes the most urgent interrupt: five M-cycles. IE and IF are looked at after the first push,
+// which may hit IE itself; if nothing is left then, the CPU goes to 0000 (mooneye ie_push).
 HD void gb_dispatch(struct gb *m)
 {
     struct gb_cpu *cpu = &m->cpu;

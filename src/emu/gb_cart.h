@@ -1,8 +1,8 @@
 // gb_cart.h - cartridges: no mapper, MBC1 (and its multicarts), MBC2, MBC3 with clock, MBC5.
 //
 // A write below 8000 changes bank registers; gb_cart_map turns them into page pointers. What a page
-// cannot express (RAM off, 2 KiB RAM, MBC2's nibbles, the clock) goes through gb_cart_ram_read/_write.
-// Register layouts: Pan Docs, "MBCs".
+// cannot express (RAM off, 2 KiB RAM, MBC2's nibbles, the clock) goes through
+// gb_cart_ram_read/_write. Register layouts: Pan Docs, "MBCs".
 #ifndef GB_CART_H
 #define GB_CART_H
 
@@ -88,7 +88,8 @@ HD void gb_cart_ram_write(struct gb *m, uint16_t addr, uint8_t value)
     }
 }
 
-// One second passes in the clock. Out-of-range values count on to their bit width, as hardware does.
+// One second passes in the clock. Out-of-range values count on to their bit width, as hardware
+// does.
 HD void gb_cart_rtc_tick(uint8_t rtc[5])
 {
     rtc[0] = (rtc[0] + 1) & 0x3f;
@@ -150,7 +151,8 @@ HD void gb_cart_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
     case GB_MAPPER_MBC5:
         if (region == 0) cart->ram_on = value == 0x0a;
         else if (addr < 0x3000) cart->rom_bank = (uint16_t)((cart->rom_bank & 0x100) | value);
-        else if (region == 1) cart->rom_bank = (uint16_t)((cart->rom_bank & 0xff) | (value & 1) << 8);
+        else if (region == 1)
+            cart->rom_bank = (uint16_t)((cart->rom_bank & 0xff) | (value & 1) << 8);
         else if (region == 2) cart->ram_bank = value & 0x0f;
         break;
     default:

@@ -7,8 +7,8 @@
 //   GB_CPU_WRITE(m, a, v, t)  likewise
 //   GB_CPU_IDLE(m, t)         an M-cycle without access
 //   GB_CPU_BOUNDARY(m)        called between instructions when m->now >= m->event_t, with registers
-//                             and time stored in m; may change PC, SP and the time; returns GB_CPU_GO,
-//                             GB_CPU_GO_AGAIN (fetch without moving PC: the halt bug) or
+//                             and time stored in m; may change PC, SP and the time; returns
+//                             GB_CPU_GO, GB_CPU_GO_AGAIN (fetch without moving PC: the halt bug) or
 //                             GB_CPU_LEAVE.
 // Without these it makes gb_cpu_run over the real bus, gb_run.h's boundary.
 //
@@ -32,6 +32,8 @@
 #endif
 
 #ifdef GB_CPU_FN
+
+// clang-format off: the opcodes are a table
 
 // Bus.
 #define RD(addr) (t += 4, GB_CPU_READ(m, (uint16_t)(addr), t - 4))
@@ -337,6 +339,8 @@ HD void GB_CPU_FN(GB_CPU_MACHINE *m)
         }
     }
 }
+
+// clang-format on
 
 #undef RD
 #undef WR

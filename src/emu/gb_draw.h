@@ -19,7 +19,8 @@ enum {
     GB_LCDC_UNSIGNED = 0x10,
     GB_LCDC_WINDOW = 0x20,
     GB_LCDC_WIN_MAP = 0x40,
-    GB_LCDC_ON = 0x80
+    GB_LCDC_ON = 0x80,
+    GB_DOT_FIRST_PIXEL = 96 // dot of a line at which pixel 0 goes out, without fine scroll
 };
 
 // The first ten sprites in OAM order that cover the line. Returns how many.
@@ -188,7 +189,7 @@ HD void gb_draw_to(struct gb *m, int32_t t)
     struct gb_ppu *ppu = &m->ppu;
     if (!(ppu->lcdc & GB_LCDC_ON) || ppu->drawn_line >= GB_LCD_HEIGHT) return;
     int p = t - ppu->frame_t, line = p / GB_LINE_CYCLES;
-    int first_pixel = 96 + (ppu->scx & 7), x = p % GB_LINE_CYCLES - first_pixel;
+    int x = p % GB_LINE_CYCLES - GB_DOT_FIRST_PIXEL - (ppu->scx & 7);
     bool wanted = gb_draw_wanted(m);
     for (;;) {
         if (!ppu->line_begun) {

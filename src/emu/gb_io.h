@@ -7,8 +7,8 @@
 #include "gb_joypad.h"
 #include "gb_serial.h"
 
-// Works out when something happens next: next_t for the devices, event_t for the CPU loop, which must
-// look up at once if an interrupt can be taken or the CPU is between two states.
+// Works out when something happens next: next_t for the devices, event_t for the CPU loop, which
+// must look up at once if an interrupt can be taken or the CPU is between two states.
 HD void gb_plan(struct gb *m)
 {
     int32_t next = gb_timer_event(m), event;

@@ -10,13 +10,6 @@
 
 #include "gb_types.h"
 
-// Eight screen pixels (one a byte, 0-3, leftmost lowest) to the byte of their four even ones.
-HD uint8_t gb_obs_pack8(uint64_t pixels)
-{
-    uint64_t even = pixels & 0x0003000300030003u;
-    return (uint8_t)(even | even >> 14 | even >> 28 | even >> 42);
-}
-
 // 160 shades to one row of 20 bytes.
 HD void gb_obs_pack_row(const uint8_t shades[GB_LCD_WIDTH], uint8_t row[20])
 {

@@ -6,9 +6,9 @@
 //        | LY | mode 2 (OAM)   | mode 3 (drawing)  | mode 0 (HBlank)   |
 //
 // x: fine scroll, window and sprites stretch mode 3 (gb_ppu_mode3_end). Lines 144-153 are mode 1;
-// VBlank is raised at line 144, dot 4; LY reads 0 from dot 4 of line 153. Switching the LCD on starts
-// at dot 4 of a line 0 that shows mode 0 for mode 2. Only events that somebody can notice are
-// scheduled: VBlank, frame start, and changes of an enabled STAT source.
+// VBlank is raised at line 144, dot 4; LY reads 0 from dot 4 of line 153. Switching the LCD on
+// starts at dot 4 of a line 0 that shows mode 0 for mode 2. Only events that somebody can notice
+// are scheduled: VBlank, frame start, and changes of an enabled STAT source.
 // Facts: Pan Docs "Rendering" and "STAT"; edges as the mooneye acceptance tests demand them.
 #ifndef GB_PPU_H
 #define GB_PPU_H
@@ -101,8 +101,8 @@ HD uint8_t gb_ppu_read_stat(struct gb *m, int32_t t)
     return (uint8_t)(0x80 | m->ppu.stat | m->ppu.lyc_flag << 2 | gb_ppu_mode(m, t));
 }
 
-// What the PPU keeps from the CPU at time t: mode 3 for VRAM, modes 2 and 3 for OAM, with the ragged
-// edges of mooneye lcdon_timing and lcdon_write_timing.
+// What the PPU keeps from the CPU at time t: mode 3 for VRAM, modes 2 and 3 for OAM, with the
+// ragged edges of mooneye lcdon_timing and lcdon_write_timing.
 HD bool gb_ppu_locks(const struct gb *m, int32_t t, bool oam, bool writing)
 {
     if (!gb_ppu_on(m)) return false;

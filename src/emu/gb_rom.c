@@ -104,7 +104,7 @@ static bool check_bytes(const uint8_t *bytes, size_t n, char *message, size_t si
         return false;
     }
     if (n > MAX_BYTES) {
-        snprintf(message, size, "the ROM has %zu bytes, more than the 8 MiB a cartridge can hold", n);
+        snprintf(message, size, "the ROM has %zu bytes, a cartridge holds 8 MiB at most", n);
         return false;
     }
     uint8_t sum = 0;

@@ -156,8 +156,8 @@ static bool check_header(const struct gb_rom *rom, const uint8_t *bytes, size_t 
     }
     uint32_t version = (uint32_t)get(bytes + 4, 4), length = (uint32_t)get(bytes + 22, 4);
     if (version != GB_STATE_VERSION) {
-        snprintf(message, size, "the state is of version %u, this program reads version %d", version,
-                 GB_STATE_VERSION);
+        snprintf(message, size, "the state is of version %u, this program reads version %d",
+                 version, GB_STATE_VERSION);
         return false;
     }
     if (length != n) {

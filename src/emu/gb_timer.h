@@ -1,8 +1,9 @@
 // gb_timer.h - DIV and TIMA, derived from time; nothing ticks.
 //
-// The divider is a 16-bit counter of T-cycles. TIMA counts falling edges of (one divider bit AND the
-// enable bit), so clearing DIV or rewriting TAC can count too. When TIMA wraps it reads 0 for one
-// M-cycle, then TMA is copied and the interrupt is raised (Pan Docs, "Timer obscure behaviour").
+// The divider is a 16-bit counter of T-cycles. TIMA counts falling edges of (one divider bit AND
+// the enable bit), so clearing DIV or rewriting TAC can count too. When TIMA wraps it reads 0 for
+// one M-cycle, then TMA is copied and the interrupt is raised (Pan Docs, "Timer obscure
+// behaviour").
 #ifndef GB_TIMER_H
 #define GB_TIMER_H
 

@@ -1,10 +1,10 @@
 // gb_types.h - the whole Game Boy as one plain struct, and the constants every part of it shares.
 //
 // Time. All times are T-cycles (4,194,304 a second) as int32_t, counted from the start of the frame
-// that is being run. A bus access happens at a multiple of 4; the CPU then moves on by 4. At the end
-// of a frame 70,224 is taken from every time in the struct, so times stay small and never wrap.
-// A device keeps no running counters: it keeps the time of its last change and derives the rest when
-// somebody looks (DIV, TIMA, LY, STAT), and it says when it next needs attention (..._event).
+// that is being run. A bus access happens at a multiple of 4; the CPU then moves on by 4. At the
+// end of a frame 70,224 is taken from every time in the struct, so times stay small and never wrap.
+// A device keeps no running counters: it keeps the time of its last change and derives the rest
+// when somebody looks (DIV, TIMA, LY, STAT), and it says when it next needs attention (..._event).
 //
 // The struct holds no allocation. Pointers (ROM, pages, picture) are not part of a saved state.
 // The headers of this folder are valid C17 and CUDA C++17: what runs a machine is HD functions.
@@ -18,7 +18,6 @@
 
 #ifdef __CUDACC__
 #define HD_COLD static __host__ __device__ __noinline__
-#define GB_TABLE static __device__ const
 #else
 #define HD_COLD static __attribute__((noinline, unused))
 #endif

@@ -1,4 +1,5 @@
-// gb_fixture.h - a cartridge made in memory and a machine that runs it, for the tests of this folder.
+// gb_fixture.h - a cartridge made in memory and a machine that runs it, for the tests of this
+// folder.
 #ifndef TESTS_EMU_GB_FIXTURE_H
 #define TESTS_EMU_GB_FIXTURE_H
 

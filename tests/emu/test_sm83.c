@@ -1,4 +1,5 @@
-// test_sm83.c - the SM83 against the single-step cases: registers, RAM and every M-cycle of the bus.
+// test_sm83.c - the SM83 against the single-step cases: registers, RAM and every M-cycle of the
+// bus.
 //
 // The CPU template runs here over 64 KiB of flat memory that writes down each access. The cases
 // (500 files) are reference data that is not part of the repository: without them the test is

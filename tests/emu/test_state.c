@@ -20,8 +20,9 @@ static bool load(struct gb *m, const uint8_t *bytes, size_t n)
     return gb_state_load(m, &fixture.rom, bytes, n, fixture.why, sizeof fixture.why);
 }
 
-// A program that keeps everything busy: timer, STAT, joypad and serial interrupts with handlers that
-// write VRAM, scroll registers, cartridge RAM and sound, start DMA, and now and then switch the LCD.
+// A program that keeps everything busy: timer, STAT, joypad and serial interrupts with handlers
+// that write VRAM, scroll registers, cartridge RAM and sound, start DMA, and now and then switch
+// the LCD.
 static struct gb *busy_machine(void)
 {
     static const uint8_t program[] = {
@@ -46,7 +47,7 @@ static struct gb *busy_machine(void)
         0x18, 0xd8,                                     // to loop
     };
     size_t n = fixture_rom(0x13, 2, 3);
-    for (int vector = 0x40; vector <= 0x60; vector += 8) // PUSH AF; INC B; LD (C0xx),A; POP AF; RETI
+    for (int vector = 0x40; vector <= 0x60; vector += 8) // PUSH AF; INC B; LD (C0xx),A; ...
         memcpy(fixture.bytes + vector,
                (const uint8_t[]){0xf5, 0x04, 0x78, 0xea, (uint8_t)vector, 0xc0, 0xf1, 0xd9}, 8);
     memcpy(fixture.bytes + FIXTURE_PROGRAM, program, sizeof program);
