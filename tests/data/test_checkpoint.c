@@ -1,9 +1,8 @@
 // Checkpoints: round trip, equal bytes, refusal of broken, foreign and non-finite files without touching the model.
-#include "support/test.h"
+#include "support/files.h"
 
 #include <math.h>
 
-#include "base/file.h"
 #include "base/philox.h"
 #include "engine/data/checkpoint.h"
 
@@ -191,14 +190,14 @@ static void a_checkpoint_cut_anywhere_or_with_flipped_header_bits_never_loads_wr
     size_t n;
     assert_true(file_read(path, 1 << 20, &data, &n, &e));
     for (size_t cut = 0; cut < n; cut += 1 + cut / 97) {
-        assert_true(file_write_atomic_fast(path, data, cut, &e));
+        put_file(path, data, cut);
         assert_refused(path, 4, "cafe", "");
     }
     uint64_t header;
     memcpy(&header, data, 8);
     for (size_t bit = 0; bit < (8 + header) * 8; bit += 5) {
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        assert_true(file_write_atomic_fast(path, data, n, &e));
+        put_file(path, data, n);
         struct params p;
         struct steps s = {0};
         make_params(&p, 4);

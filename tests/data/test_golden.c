@@ -1,10 +1,10 @@
 // Golden loader: every committed fixture loads; missing or altered ones fail with one clear line.
+#include "support/files.h"
 #include "support/golden.h"
 
 #include <math.h>
 #include <sys/stat.h>
 
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/text.h"
 
@@ -61,7 +61,7 @@ static const char *small_folder(void) {
                  "{\"name\":\"by_norm\",\"dtype\":\"F32\",\"shape\":[2],\"role\":\"output\",\"l2\":0.1},"
                  "{\"name\":\"exact\",\"dtype\":\"I32\",\"shape\":[2],\"role\":\"output\",\"abs\":0,\"rel\":0}]}]}", n, hex);
     assert_true(path_join(path, folder, "manifest.json", &e));
-    assert_true(file_write_atomic(path, t.data, t.n, &e));
+    put_file(path, t.data, t.n);
     text_deinit(&t);
     return folder;
 }
@@ -128,12 +128,12 @@ static void an_altered_fixture_is_an_error(void **state) {
     struct golden *g = golden_open(folder, &e);
     for (size_t i = 0; i < n; i += 7) {
         data[i] ^= 1;
-        assert_true(file_write_atomic_fast(path, data, n, &e));
+        put_file(path, data, n);
         assert_null(golden_load(g, "X01", &e));
         assert_non_null(strstr(e.message, "restore it"));
         data[i] ^= 1;
     }
-    assert_true(file_write_atomic_fast(path, data, n, &e));
+    put_file(path, data, n);
     struct golden_fixture *f = golden_load(g, "X01", &e);
     assert_non_null(f);
     golden_fixture_free(f);
@@ -152,7 +152,7 @@ static void a_manifest_with_flipped_bits_never_crashes(void **state) {
     assert_true(file_read(path, 1 << 20, &data, &n, &e));
     for (size_t bit = 0; bit < n * 8; bit += 3) {
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        assert_true(file_write_atomic_fast(path, data, n, &e));
+        put_file(path, data, n);
         struct golden *g = golden_open(folder, &e);
         if (g) golden_fixture_free(golden_load(g, "X01", &e));
         golden_free(g);

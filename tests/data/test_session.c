@@ -1,5 +1,5 @@
 // Sessions: the folder's files, deterministic lines, joining, kill -9, full and unwritable folders, broken files.
-#include "support/test.h"
+#include "support/files.h"
 
 #include <dirent.h>
 #include <locale.h>
@@ -208,7 +208,7 @@ static void an_unwritable_or_missing_root_is_one_clear_line(void **state) {
     struct error e = {0};
     const char *folder = test_folder();
     path_join(path, folder, "file", &e);
-    assert_true(file_write_atomic(path, "x", 1, &e));
+    put_file(path, "x", 1);
     struct session_opts o = sample_opts(path);           // a file where the folder should be
     assert_null(session_create(&o, &e));
     assert_int_equal(e.status, STATUS_USAGE);
@@ -281,7 +281,7 @@ static void metrics_cut_at_any_byte_read_up_to_the_last_whole_line(void **state)
     char *text = slurp(path, "metrics.jsonl", &n);
     path_join(file, path, "metrics.jsonl", &e);
     for (size_t cut = 0; cut <= n; cut++) {
-        assert_true(file_write_atomic_fast(file, text, cut, &e));
+        put_file(file, text, cut);
         int64_t whole = 0;
         for (size_t i = 0; i < cut; i++) whole += text[i] == '\n';
         struct session_data *d = session_read(path, &e);
@@ -318,7 +318,7 @@ static void broken_lines_are_named_with_file_and_number(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct text t = {0};
         text_add(&t, "{\"opt_steps\":1,\"env_steps\":1}\n%s\n{\"opt_steps\":9,\"env_steps\":1}\n", cases[i].line);
-        assert_true(file_write_atomic_fast(file, t.data, t.n, &e));
+        put_file(file, t.data, t.n);
         text_deinit(&t);
         assert_null(session_read(path, &e));
         bool found = false;
@@ -344,15 +344,15 @@ static void flipped_bits_in_any_file_never_crash_the_reader(void **state) {
         path_join(file, path, names[k], &e);
         for (size_t bit = 0; bit < n * 8; bit++) {
             text[bit / 8] ^= (char)(1 << bit % 8);
-            assert_true(file_write_atomic_fast(file, text, n, &e));
+            put_file(file, text, n);
             session_data_free(session_read(path, &e));
             text[bit / 8] ^= (char)(1 << bit % 8);
         }
         for (size_t cut = 0; k < 2 && cut + 1 < n; cut++) {   // the last byte is a newline
-            assert_true(file_write_atomic_fast(file, text, cut, &e));
+            put_file(file, text, cut);
             assert_null(session_read(path, &e));
         }
-        assert_true(file_write_atomic_fast(file, text, n, &e));
+        put_file(file, text, n);
         free(text);
     }
     struct session_data *d = session_read(path, &e);
@@ -371,7 +371,7 @@ static void what_is_no_session_is_said_so(void **state) {
     struct session *s = begin(test_folder());
     char file[PATH_SIZE];
     path_join(file, session_path(s), "meta.json", &e);
-    assert_true(file_write_atomic(file, "{\"schema\":2}", 12, &e));
+    put_file(file, "{\"schema\":2}", 12);
     assert_null(session_read(session_path(s), &e));
     assert_non_null(strstr(e.message, "session version 2, this program reads version 1"));
     session_close(s);
@@ -386,12 +386,12 @@ static void only_the_newest_checkpoints_are_kept(void **state) {
     assert_false(session_newest_checkpoint(session_path(s), path, &newest, &e));
     for (int64_t step = 100; step <= 700; step += 100) {
         assert_true(session_checkpoint_path(s, step, path, &e));
-        assert_true(file_write_atomic_fast(path, "x", 1, &e));
+        put_file(path, "x", 1);
     }
     assert_string_equal(path_base(path), "step_000000700.safetensors");
     char other[PATH_SIZE];
     path_join(other, session_path(s), "checkpoints/keep_me.safetensors", &e);
-    assert_true(file_write_atomic_fast(other, "x", 1, &e));
+    put_file(other, "x", 1);
     assert_true(session_prune_checkpoints(s, 2, &e));
     for (int64_t step = 100; step <= 700; step += 100) {
         assert_true(session_checkpoint_path(s, step, path, &e));

@@ -87,8 +87,14 @@ static struct axis value_axis(const struct panel *p, const struct record *record
 static int value_ticks(const struct axis *a, double ticks[MAX_TICKS]) {
     int n = 0;
     if (a->log && a->high - a->low >= 1) {
+        static const double few[] = {1}, many[] = {1, 2, 5};
+        const double *parts = a->high - a->low < 2.5 ? many : few;
+        int n_parts = parts == many ? 3 : 1;
         double step = fmax(1, ceil((a->high - a->low) / 6));
-        for (double t = ceil(a->low / step) * step; t <= a->high && n < MAX_TICKS; t += step) ticks[n++] = t;
+        for (double t = floor(a->low / step) * step; t <= a->high; t += step)
+            for (int k = 0; k < n_parts; k++)
+                if (t + log10(parts[k]) >= a->low && t + log10(parts[k]) <= a->high && n < MAX_TICKS)
+                    ticks[n++] = t + log10(parts[k]);
         return n;
     }
     double low = a->log ? pow(10, a->low) : a->low, high = a->log ? pow(10, a->high) : a->high, step = nice_step(high - low, 5);
