@@ -140,9 +140,6 @@ struct tensor *nn_conv_decoder(const struct nn *nn, const char *model, struct te
 }
 
 void nn_twohot_bins(real *bins, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        // From the middle outwards, so that bin i and bin n-1-i are the same number with opposite signs.
-        double step = 40.0 / (double)(n - 1);
-        bins[i] = (real)((double)(2 * i - (n - 1)) * 0.5 * step);
-    }
+    // Counted from the middle, so that bin i and bin n-1-i are the same number with opposite signs.
+    for (int64_t i = 0; i < n; i++) bins[i] = (real)(20.0 * (double)(2 * i - (n - 1)) / (double)(n - 1));
 }
