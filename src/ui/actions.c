@@ -262,6 +262,7 @@ static void do_frame_back_5(struct view *v) { move_frame(v, -5); }
 static void do_frame_on_5(struct view *v) { move_frame(v, 5); }
 static void do_play(struct view *v) {
     v->playing = !v->playing;
+    v->played_s = v->now_s;
     go_page(v, PAGE_ROLLOUT);
 }
 static void do_level(struct view *v) {

@@ -41,8 +41,8 @@ enum key_context { KEYS_PLOT = 1, KEYS_PICTURE = 2, KEYS_LOG = 4, KEYS_ROLLOUT =
     X(RIGHT, KEYCODE_RIGHT, 0, "\u2192", "", "right", 0, "")                                                          \
     X(PAN_LEFT, KEYCODE_SHIFT_LEFT, 'H', "H K", "pan", "pan-left", KEYS_PLOT, "pan by a quarter (also Shift-arrows)") \
     X(PAN_RIGHT, KEYCODE_SHIFT_RIGHT, 'K', "K", "", "pan-right", 0, "")                                               \
-    X(HOME, KEYCODE_HOME, 0, "Home", "start", "home", KEYS_PLOT | KEYS_LOG | KEYS_ROLLOUT, "go to the start")         \
-    X(END, KEYCODE_END, 0, "End", "follow", "end", KEYS_PLOT | KEYS_LOG | KEYS_ROLLOUT, "follow the newest; drops the crosshair") \
+    X(HOME, KEYCODE_HOME, 0, "Home", "start", "home", KEYS_PLOT | KEYS_LOG, "go to the start")         \
+    X(END, KEYCODE_END, 0, "End", "follow", "end", KEYS_PLOT | KEYS_LOG, "follow the newest; drops the crosshair") \
     X(NEXT_BAD, 'n', 0, "n N", "NaN", "next-bad", KEYS_PLOT, "next, previous step with a NaN or infinite value")    \
     X(PREVIOUS_BAD, 'N', 0, "N", "", "previous-bad", 0, "")                                                           \
     X(GLYPHS, 'b', 0, "b", "glyphs", "glyphs", KEYS_PLOT, "draw curves with braille, blocks or ASCII")                \
