@@ -8,15 +8,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/data/image.h"
 #include "ui/window_draw.h"
+#include "ui/window_x11.h"
 
-enum { DEFAULT_ZOOM = 3, FONT_POINTS = 12, ROLLOUT_FRAME_NS = 250000000, TITLE_SIZE = 160 };
+enum { DEFAULT_ZOOM = 3, ROLLOUT_FRAME_NS = 250000000, TITLE_SIZE = 160 };
 static const char font_path[] = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";  // Debian's fonts-dejavu-core
 
 const char window_keys_help[] = "space\tpause or go on with training\n"
                                 ", .\tprevious, next frame of the rollout\n"
                                 "< >\tfirst, last frame\n"
-                                "r\tplay the rollout again\n"
+                                "r\tplay the rollout from its start\n"
                                 "u\tone update while paused\n"
                                 "+ -\tzoom\n"
                                 "p\tpalette\n"
@@ -31,11 +33,14 @@ struct window {
     SDL_Surface *surface;
     struct window_view view;
     bool playing, open, dirty;
-    int64_t frame_since_ns, shown_opt_steps;
+    int64_t frame_since_ns, shown_opt_steps, shown_env_steps;
     enum feed_phase shown_phase;
     char title[TITLE_SIZE];
 };
 
+static int clamp_zoom(int zoom) { return zoom < 1 ? 1 : zoom > WINDOW_MAX_ZOOM ? WINDOW_MAX_ZOOM : zoom; }
+
+// Surface, texture and font for the zoom in w->view.
 static bool resize_surface(struct window *w, struct error *e) {
     int width, height;
     window_draw_size(w->view.zoom, &width, &height);
@@ -44,13 +49,15 @@ static bool resize_surface(struct window *w, struct error *e) {
     w->surface = SDL_CreateRGBSurfaceWithFormat(0, width, height, 24, SDL_PIXELFORMAT_RGB24);
     w->texture = SDL_CreateTexture(w->renderer, SDL_PIXELFORMAT_RGB24, SDL_TEXTUREACCESS_STREAMING, width, height);
     w->dirty = true;
-    if (!w->surface || !w->texture) return error_set(e, STATUS_FAILED, "window: %s", SDL_GetError());
+    if (w->view.font) TTF_SetFontSize(w->view.font, window_draw_points(w->view.zoom));
+    if (!w->surface || !w->texture)
+        return error_set(e, STATUS_FAILED, "no window: %s; the terminal shows the pictures", SDL_GetError());
+    SDL_FillRect(w->surface, NULL, 0);
     return true;
 }
 
 static void set_zoom(struct window *w, int zoom, bool resize_window) {
-    if (zoom < 1) zoom = 1;
-    if (zoom > WINDOW_MAX_ZOOM) zoom = WINDOW_MAX_ZOOM;
+    zoom = clamp_zoom(zoom);
     if (zoom == w->view.zoom) return;
     w->view.zoom = zoom;
     if (!resize_surface(w, NULL)) {
@@ -72,35 +79,68 @@ static void fit_zoom(struct window *w, int width, int height) {
     w->dirty = true;
 }
 
+// A driver is used if it was asked for by name, or if it shows a window on a desktop. Left alone, SDL would go on to
+// one that nobody sees, or take over the text console under the dashboard.
+static bool choose_driver(struct error *e) {
+    const char *asked = getenv("SDL_VIDEODRIVER"), *x = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY");
+    SDL_ResetHint(SDL_HINT_VIDEODRIVER);
+    if (asked && *asked) return true;
+    if ((!x || !*x) && (!wayland || !*wayland))
+        return error_set(e, STATUS_FAILED,
+                         "no window: no display (DISPLAY and WAYLAND_DISPLAY are not set); the terminal shows the pictures");
+    SDL_SetHintWithPriority(SDL_HINT_VIDEODRIVER, "x11,wayland", SDL_HINT_OVERRIDE);
+    return true;
+}
+
+static bool start_video(struct error *e) {
+    SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");                  // ours restore the terminal and write a checkpoint
+    SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");             // a run of days is not a film
+    SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");  // nor a game
+    if (!choose_driver(e)) return false;
+    if (SDL_Init(SDL_INIT_VIDEO) == 0) return true;
+    const char *asked = getenv("SDL_VIDEODRIVER"), *x = getenv("DISPLAY");
+    if ((!asked || !*asked || strcmp(asked, "x11") == 0) && x && *x)
+        return error_set(e, STATUS_FAILED, "no window: no display answers at DISPLAY=%s (%s); the terminal shows the pictures",
+                         x, SDL_GetError());
+    return error_set(e, STATUS_FAILED, "no window: %s; the terminal shows the pictures", SDL_GetError());
+}
+
+static void open_font(struct window *w) {
+    if (TTF_Init() == 0) w->view.font = TTF_OpenFont(font_path, window_draw_points(w->view.zoom));
+    if (!w->view.font)
+        log_write(LOG_WARN, "window: no labels: font %s is missing (package fonts-dejavu-core)", font_path);
+}
+
+static bool open_sdl(struct window *w, struct error *e) {
+    int width, height, smallest_width, smallest_height;
+    window_draw_size(w->view.zoom, &width, &height);
+    window_draw_size(1, &smallest_width, &smallest_height);
+    w->sdl = SDL_CreateWindow("workbench", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, width, height,
+                              SDL_WINDOW_RESIZABLE);
+    w->renderer = w->sdl ? SDL_CreateRenderer(w->sdl, -1, SDL_RENDERER_SOFTWARE) : NULL;
+    if (!w->renderer)
+        return error_set(e, STATUS_FAILED, "no window: %s; the terminal shows the pictures", SDL_GetError());
+    SDL_SetWindowMinimumSize(w->sdl, smallest_width, smallest_height);
+    window_x11_guard(w->sdl);
+    return resize_surface(w, e);
+}
+
 struct window *window_open(const struct window_opts *opts, struct error *e) {
-    SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");  // ours restore the terminal and write a checkpoint
-    if (SDL_Init(SDL_INIT_VIDEO) != 0) {
-        error_set(e, STATUS_FAILED, "no window: %s; the terminal shows the pictures", SDL_GetError());
+    if (window_x11_lost()) {
+        error_set(e, STATUS_FAILED, "no window: the display went away; the terminal shows the pictures");
         return NULL;
     }
-    const char *driver = SDL_GetCurrentVideoDriver(), *asked = getenv("SDL_VIDEODRIVER");
-    // Without a display SDL silently opens a window that nobody sees.
-    if (!asked && driver && (strcmp(driver, "offscreen") == 0 || strcmp(driver, "dummy") == 0)) {
-        SDL_Quit();
-        error_set(e, STATUS_FAILED, "no window: no display (DISPLAY and WAYLAND_DISPLAY are not set); the terminal shows the pictures");
-        return NULL;
-    }
+    if (!start_video(e)) return NULL;
     struct window *w = mem_alloc(sizeof *w);
     w->opts = *opts;
-    w->view.zoom = opts->zoom > 0 ? opts->zoom : DEFAULT_ZOOM;
+    w->view.zoom = clamp_zoom(opts->zoom > 0 ? opts->zoom : DEFAULT_ZOOM);
     w->playing = w->open = true;
-    w->shown_opt_steps = -1;
-    int width, height;
-    window_draw_size(w->view.zoom, &width, &height);
-    w->sdl = SDL_CreateWindow("workbench", SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, width, height, SDL_WINDOW_RESIZABLE);
-    w->renderer = w->sdl ? SDL_CreateRenderer(w->sdl, -1, SDL_RENDERER_SOFTWARE) : NULL;
-    if (!w->renderer || !resize_surface(w, NULL)) {
-        error_set(e, STATUS_FAILED, "no window: %s; the terminal shows the pictures", SDL_GetError());
+    w->shown_opt_steps = w->shown_env_steps = -1;
+    if (!open_sdl(w, e)) {
         window_close(w);
         return NULL;
     }
-    if (TTF_Init() != 0 || !(w->view.font = TTF_OpenFont(font_path, FONT_POINTS)))
-        log_write(LOG_WARN, "window: no labels: font %s is missing (package fonts-dejavu-core)", font_path);
+    open_font(w);
     return w;
 }
 
@@ -109,10 +149,12 @@ void window_close(struct window *w) {
     if (w->view.font) TTF_CloseFont(w->view.font);
     if (TTF_WasInit()) TTF_Quit();
     SDL_FreeSurface(w->surface);
-    if (w->texture) SDL_DestroyTexture(w->texture);
-    if (w->renderer) SDL_DestroyRenderer(w->renderer);
-    if (w->sdl) SDL_DestroyWindow(w->sdl);
-    SDL_Quit();
+    if (!window_x11_lost()) {  // else they belong to a dead connection: closing them would end the program
+        if (w->texture) SDL_DestroyTexture(w->texture);
+        if (w->renderer) SDL_DestroyRenderer(w->renderer);
+        if (w->sdl) SDL_DestroyWindow(w->sdl);
+        SDL_Quit();
+    }
     free(w);
 }
 
@@ -121,12 +163,32 @@ static void go_to_frame(struct window *w, int frame) {
     w->playing = false;
 }
 
+bool window_save_png(struct window *w, const char *path, struct error *e) {
+    struct image im;
+    image_init(&im, w->surface->w, w->surface->h, 0);
+    size_t row = (size_t)im.width * 3;
+    for (int y = 0; y < im.height; y++)
+        memcpy(im.pixels + (size_t)y * row, (const uint8_t *)w->surface->pixels + (size_t)y * (size_t)w->surface->pitch, row);
+    const struct image_note notes[] = {{"Software", "workbench"}, {"Title", w->title}};
+    bool fine = image_write_png(&im, path, notes, 2, e);
+    image_deinit(&im);
+    return fine;
+}
+
+// Key s: into the working folder, under a name that says what is on it.
 static void save(struct window *w) {
-    char path[64];
-    snprintf(path, sizeof path, "workbench-%09lld.png", (long long)w->shown_opt_steps);
+    char path[80];
+    long long update = w->shown_opt_steps < 0 ? 0 : (long long)w->shown_opt_steps;
+    snprintf(path, sizeof path, "workbench-%09lld-frame-%02d.png", update, w->view.frame + 1);
     struct error e = {0};
     if (window_save_png(w, path, &e)) log_write(LOG_INFO, "window: saved %s", path);
-    else log_write(LOG_WARN, "%s", e.message);
+    else log_write(LOG_WARN, "window: %s", e.message);
+}
+
+static void replay(struct window *w) {
+    w->view.frame = 0;
+    w->playing = true;
+    w->frame_since_ns = clock_now_ns();
 }
 
 static void on_text(struct window *w, char key) {
@@ -138,7 +200,7 @@ static void on_text(struct window *w, char key) {
     case '.': go_to_frame(w, w->view.frame + 1); break;
     case '<': go_to_frame(w, 0); break;
     case '>': go_to_frame(w, FEED_ROLLOUT - 1); break;
-    case 'r': w->playing = true; break;
+    case 'r': replay(w); break;
     case '+': case '=': set_zoom(w, w->view.zoom + 1, true); break;
     case '-': set_zoom(w, w->view.zoom - 1, true); break;
     case 'p': w->view.palette = (w->view.palette + 1) % PALETTE_COUNT; break;
@@ -171,7 +233,7 @@ static void poll_events(struct window *w) {
 
 static void advance_rollout(struct window *w, const struct feed_pictures *p) {
     int64_t now = clock_now_ns();
-    if (!w->playing || w->view.paused || !p || p->n_rollout == 0 || now - w->frame_since_ns < ROLLOUT_FRAME_NS) return;
+    if (!w->playing || !p || p->n_rollout <= 0 || now - w->frame_since_ns < ROLLOUT_FRAME_NS) return;
     w->frame_since_ns = now;
     w->view.frame = (w->view.frame + 1) % p->n_rollout;
     w->dirty = true;
@@ -190,26 +252,36 @@ static void present(struct window *w) {
     SDL_RenderPresent(w->renderer);
 }
 
-bool window_turn(struct window *w, const struct feed_pictures *p, const struct feed_status *status) {
-    poll_events(w);
-    if (!w->open) return false;
-    bool paused = status->phase == PHASE_PAUSED;
-    if (p && p->opt_steps != w->shown_opt_steps) {
+// What changed since the last drawing.
+static void follow(struct window *w, const struct feed_pictures *p, const struct feed_status *status) {
+    if (p && (p->opt_steps != w->shown_opt_steps || p->env_steps != w->shown_env_steps)) {
         w->shown_opt_steps = p->opt_steps;
+        w->shown_env_steps = p->env_steps;
         w->dirty = true;
     }
-    if (paused != w->view.paused || status->phase != w->shown_phase) {
-        w->view.paused = paused;
-        w->shown_phase = status->phase;
-        w->dirty = true;
-    }
+    bool paused = status->phase == PHASE_PAUSED;
+    if (paused != w->view.paused) w->playing = !paused;  // paused: the frames stand still until a key moves them
+    if (status->phase != w->shown_phase) w->dirty = true;
+    w->view.paused = paused;
+    w->shown_phase = status->phase;
     advance_rollout(w, p);
-    if (!w->dirty) return true;
-    w->dirty = false;
-    window_draw(w->surface, &w->view, p, status);
+}
+
+static void set_title(struct window *w, const struct feed_status *status) {
     char title[TITLE_SIZE];
     snprintf(title, sizeof title, "workbench: %s, %s", status->task, feed_phase_names[status->phase]);
     if (strcmp(title, w->title) != 0) SDL_SetWindowTitle(w->sdl, strcpy(w->title, title));
+}
+
+bool window_turn(struct window *w, const struct feed_pictures *p, const struct feed_status *status) {
+    poll_events(w);
+    if (!w->open || window_x11_lost()) return false;
+    follow(w, p, status);
+    // Nobody looks at a minimised window; when it comes back, an event asks for a drawing.
+    if (!w->dirty || (SDL_GetWindowFlags(w->sdl) & (SDL_WINDOW_MINIMIZED | SDL_WINDOW_HIDDEN))) return true;
+    w->dirty = false;
+    window_draw(w->surface, &w->view, p, status);
+    set_title(w, status);
     present(w);
-    return true;
+    return !window_x11_lost();
 }

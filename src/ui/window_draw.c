@@ -1,143 +1,297 @@
 // The window's picture as a pure drawing: pictures and a view in, an RGB surface out.
 #include "ui/window_draw.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MARGIN = 16, LABEL = 22, N_PANELS = 3, BAR = 40 };
+enum { REAL, MODEL, ERROR, GAP = 4, MAX_VARIANTS = 4 };
 
 static const SDL_Color ink = {225, 228, 232, 255}, dim = {140, 146, 155, 255}, accent = {255, 196, 84, 255};
-static const SDL_Color background = {22, 24, 28, 255}, well = {38, 41, 47, 255};
+static const SDL_Color background = {22, 24, 28, 255}, well = {38, 41, 47, 255}, rule = {62, 67, 76, 255};
 
-// Rows from top to bottom: heading, panels, heading, panels, heading, strip (truth over dream), error bars, foot.
-struct geometry {
-    int panel_w, panel_h, width, height, row1, row2, strip, bars, foot, thumb_w, thumb_h;
-};
+// ---- layout
 
-static struct geometry geometry(int zoom) {
-    struct geometry g;
-    g.panel_w = FEED_WIDTH * zoom;
-    g.panel_h = FEED_HEIGHT * zoom;
-    g.width = N_PANELS * g.panel_w + (N_PANELS + 1) * MARGIN;
-    g.thumb_w = (g.width - 2 * MARGIN) / FEED_ROLLOUT;
-    g.thumb_h = g.thumb_w * FEED_HEIGHT / FEED_WIDTH;
-    g.row1 = LABEL + 4;
-    g.row2 = g.row1 + g.panel_h + LABEL + 8;
-    g.strip = g.row2 + g.panel_h + LABEL + 8;
-    g.bars = g.strip + 2 * g.thumb_h + 4;
-    g.foot = g.bars + BAR + 6;
-    g.height = g.foot + LABEL;
-    return g;
+int window_draw_points(int zoom) {
+    static const int points[WINDOW_MAX_ZOOM + 1] = {9, 9, 11, 13, 14, 16, 18, 20, 22};
+    return points[zoom < 0 ? 0 : zoom > WINDOW_MAX_ZOOM ? WINDOW_MAX_ZOOM : zoom];
+}
+
+static void lay_panels(int x, int y, int label_h, int step, int w, int h, SDL_Rect *labels, SDL_Rect *panels) {
+    for (int i = 0; i < WINDOW_PANELS; i++) {
+        labels[i] = (SDL_Rect){x + i * step, y, w, label_h};
+        panels[i] = (SDL_Rect){x + i * step, y + label_h, w, h};
+    }
+}
+
+// Thumbnails of one width; what is left over goes between the context and what was imagined.
+static int lay_strip(struct window_layout *l, int x0, int y, int inner, int bar_h) {
+    int step = (inner - GAP) / FEED_ROLLOUT, apart = inner - step * FEED_ROLLOUT;
+    int w = step - 1, h = w * FEED_HEIGHT / FEED_WIDTH;
+    for (int i = 0; i < FEED_ROLLOUT; i++) {
+        int x = x0 + i * step + (i < FEED_CONTEXT ? 0 : apart + 1);
+        l->truth[i] = (SDL_Rect){x, y, w, h};
+        l->dream[i] = (SDL_Rect){x, y + h + 1, w, h};
+        l->bars[i] = (SDL_Rect){x, y + 2 * h + 1 + GAP, w, bar_h};
+    }
+    return y + 2 * h + 1 + GAP + bar_h;
+}
+
+void window_draw_layout(int zoom, struct window_layout *l) {
+    int w = FEED_WIDTH * zoom, h = FEED_HEIGHT * zoom, label = window_draw_points(zoom) + 9;
+    int margin = zoom == 1 ? 8 : zoom == 2 ? 12 : 16, inner = WINDOW_PANELS * w + (WINDOW_PANELS - 1) * margin;
+    memset(l, 0, sizeof *l);
+    l->width = inner + 2 * margin;
+    int y = margin / 2;
+    l->head = (SDL_Rect){margin, y, inner, label};
+    y += label;
+    lay_panels(margin, y, label, w + margin, w, h, l->now_labels, l->now);
+    y += label + h + GAP;
+    lay_panels(margin, y, label, w + margin, w, h, l->rollout_labels, l->rollout);
+    y += label + h + GAP;
+    l->strip_label = (SDL_Rect){margin, y, inner, label};
+    y = lay_strip(l, margin, y + label, inner, 16 + 6 * zoom);
+    for (int i = 0; i < 2; i++) {
+        const SDL_Rect *from = &l->bars[i ? FEED_CONTEXT : 0], *to = &l->bars[i ? FEED_ROLLOUT - 1 : FEED_CONTEXT - 1];
+        l->captions[i] = (SDL_Rect){from->x, y, to->x + to->w - from->x, label};
+    }
+    y += label;
+    l->keys = (SDL_Rect){margin, y, inner, label};
+    l->height = y + label + margin / 2;
 }
 
 void window_draw_size(int zoom, int *width, int *height) {
-    struct geometry g = geometry(zoom);
-    *width = g.width;
-    *height = g.height;
+    struct window_layout l;
+    window_draw_layout(zoom, &l);
+    *width = l.width;
+    *height = l.height;
 }
 
-static void fill(SDL_Surface *s, int x, int y, int w, int h, SDL_Color c) {
-    SDL_FillRect(s, &(SDL_Rect){x, y, w, h}, SDL_MapRGB(s->format, c.r, c.g, c.b));
+// ---- strokes
+
+static void fill(SDL_Surface *s, SDL_Rect r, SDL_Color c) {
+    SDL_FillRect(s, &r, SDL_MapRGB(s->format, c.r, c.g, c.b));
 }
 
-static void text(SDL_Surface *s, TTF_Font *font, int x, int y, int max_w, SDL_Color c, const char *line) {
-    if (!font || !*line || max_w <= 0) return;
+static void frame_around(SDL_Surface *s, SDL_Rect r, SDL_Color c) {
+    fill(s, (SDL_Rect){r.x - 1, r.y - 1, r.w + 2, 1}, c);
+    fill(s, (SDL_Rect){r.x - 1, r.y + r.h, r.w + 2, 1}, c);
+    fill(s, (SDL_Rect){r.x - 1, r.y, 1, r.h}, c);
+    fill(s, (SDL_Rect){r.x + r.w, r.y, 1, r.h}, c);
+}
+
+static int text_width(TTF_Font *font, const char *line) {
+    int w = 0, h;
+    return font && TTF_SizeUTF8(font, line, &w, &h) == 0 ? w : 0;
+}
+
+enum align { LEFT, CENTRE, RIGHT };
+
+// One line inside r, never outside it.
+static void text(SDL_Surface *s, TTF_Font *font, SDL_Rect r, enum align align, SDL_Color c, const char *line) {
+    if (!font || !*line || r.w <= 0) return;
     SDL_Surface *t = TTF_RenderUTF8_Blended(font, line, c);
     if (!t) return;
-    SDL_Rect from = {0, 0, t->w < max_w ? t->w : max_w, t->h}, to = {x, y, 0, 0};
+    int spare = r.w > t->w ? r.w - t->w : 0;
+    SDL_Rect from = {0, 0, t->w < r.w ? t->w : r.w, t->h < r.h ? t->h : r.h};
+    SDL_Rect to = {r.x + (align == LEFT ? 0 : align == CENTRE ? spare / 2 : spare), r.y + (r.h - from.h) / 2, 0, 0};
     SDL_BlitSurface(t, &from, s, &to);
     SDL_FreeSurface(t);
 }
 
-// A picture of levels scaled to w x h by nearest neighbour (exact at integer zooms).
-static void picture(SDL_Surface *s, int x0, int y0, int w, int h, const uint8_t *levels, enum image_kind kind,
-                    enum image_palette palette) {
-    if (!levels) {
-        fill(s, x0, y0, w, h, well);
-        return;
+// The first variant that fits, so that no label is cut in the middle of a word. Ends with NULL.
+static const char *fitting(TTF_Font *font, int w, const char *const *variants) {
+    int i = 0;
+    while (variants[i + 1] && text_width(font, variants[i]) > w) i++;
+    return variants[i];
+}
+
+// As many whole pieces as fit, three spaces apart; the first in its own colour.
+static void text_pieces(SDL_Surface *s, TTF_Font *font, SDL_Rect r, SDL_Color first, SDL_Color rest,
+                        const char *const *pieces) {
+    int gap = text_width(font, "   "), end = r.x + r.w;
+    for (int i = 0; pieces[i]; i++) {
+        int w = text_width(font, pieces[i]);
+        if (!*pieces[i]) continue;
+        if (i > 0 && r.x + w > end) return;
+        text(s, font, (SDL_Rect){r.x, r.y, end - r.x, r.h}, LEFT, i ? rest : first, pieces[i]);
+        r.x += w + gap;
     }
+}
+
+// Levels through the palette into r; w x h levels, repeated by nearest neighbour (exact at integer zooms).
+static void picture(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, int w, int h, enum image_kind kind,
+                    enum image_palette palette) {
     uint8_t rgb[256][3];
     for (int level = 0; level < 256; level++) image_rgb(kind, palette, level, rgb[level]);
-    for (int y = 0; y < h; y++) {
-        uint8_t *row = (uint8_t *)s->pixels + (size_t)(y0 + y) * (size_t)s->pitch + (size_t)x0 * 3;
-        const uint8_t *from = levels + y * FEED_HEIGHT / h * FEED_WIDTH;
-        for (int x = 0; x < w; x++, row += 3) memcpy(row, rgb[from[x * FEED_WIDTH / w]], 3);
+    uint8_t *row = (uint8_t *)s->pixels + (size_t)r.y * (size_t)s->pitch + (size_t)r.x * 3;
+    for (int y = 0, drawn = -1; y < r.h; y++, row += s->pitch) {
+        int from_y = y * h / r.h;
+        if (from_y == drawn) {
+            memcpy(row, row - s->pitch, (size_t)r.w * 3);
+            continue;
+        }
+        drawn = from_y;
+        for (int x = 0; x < r.w; x++) memcpy(row + 3 * x, rgb[levels[from_y * w + x * w / r.w]], 3);
     }
 }
 
-static void difference(const uint8_t *a, const uint8_t *b, uint8_t *out) {
-    for (int i = 0; i < FEED_PIXELS; i++) out[i] = (uint8_t)abs(a[i] - b[i]);
+static void thumbnail(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, enum image_palette palette) {
+    uint8_t small[FEED_PIXELS * 4];
+    if (r.w * r.h > (int)sizeof small) {  // larger than the picture itself: nothing to average
+        picture(s, r, levels, FEED_WIDTH, FEED_HEIGHT, IMAGE_SHADES, palette);
+        return;
+    }
+    image_scale(levels, r.w, r.h, small);
+    picture(s, r, small, r.w, r.h, IMAGE_SHADES, palette);
 }
 
-static void panel_row(SDL_Surface *s, const struct geometry *g, const struct window_view *v, int y,
-                      const uint8_t *const levels[N_PANELS], const char *const labels[N_PANELS]) {
-    for (int i = 0; i < N_PANELS; i++) {
-        int x = MARGIN + i * (g->panel_w + MARGIN);
-        text(s, v->font, x, y - LABEL, g->panel_w, i == N_PANELS - 1 ? accent : ink, labels[i]);
-        picture(s, x, y, g->panel_w, g->panel_h, levels[i], i == N_PANELS - 1 ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
+// ---- parts
+
+// Colours of the error, from none to three shades, at the right end of the error's label if there is room.
+static void legend(SDL_Surface *s, const struct window_view *v, SDL_Rect label, const char *line) {
+    int digit = text_width(v->font, "0"), w = 5 * label.h / 2, need = w + 2 * digit + 2 * GAP;
+    if (!v->font || text_width(v->font, line) + 2 * digit + need > label.w) return;
+    uint8_t levels[256];
+    for (int i = 0; i < 256; i++) {
+        double t = i / 255.0;  // equal steps of colour: the inverse of the ramp's square root
+        levels[i] = (uint8_t)lrint(t * t * 255);
+    }
+    int right = label.x + label.w, h = label.h / 3;
+    SDL_Rect ramp = {right - digit - GAP - w, label.y + (label.h - h) / 2, w, h};
+    text(s, v->font, (SDL_Rect){right - digit, label.y, digit, label.h}, LEFT, dim, "3");
+    text(s, v->font, (SDL_Rect){ramp.x - GAP - digit, label.y, digit, label.h}, LEFT, dim, "0");
+    picture(s, ramp, levels, 256, 1, IMAGE_ERROR, v->palette);
+}
+
+static void panel_row(SDL_Surface *s, const struct window_view *v, const SDL_Rect *labels, const SDL_Rect *panels,
+                      const uint8_t *const *levels, const char *const variants[WINDOW_PANELS][MAX_VARIANTS],
+                      const char *nothing) {
+    for (int i = 0; i < WINDOW_PANELS; i++) {
+        const char *line = fitting(v->font, labels[i].w, variants[i]);
+        text(s, v->font, labels[i], LEFT, i == ERROR ? accent : ink, line);
+        if (i == ERROR) legend(s, v, labels[i], line);
+        if (levels[i]) {
+            picture(s, panels[i], levels[i], FEED_WIDTH, FEED_HEIGHT, i == ERROR ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
+        } else {
+            fill(s, panels[i], well);
+            text(s, v->font, panels[i], CENTRE, dim, nothing);
+        }
     }
 }
 
-static void now_row(SDL_Surface *s, const struct geometry *g, const struct window_view *v,
+static void now_row(SDL_Surface *s, const struct window_layout *l, const struct window_view *v,
                     const struct feed_pictures *p) {
-    char error[64] = "error";
-    if (p) snprintf(error, sizeof error, "error %.3f shades", (double)p->error_shades);
-    const uint8_t *levels[N_PANELS] = {p ? p->real : NULL, p ? p->reconstruction : NULL, p ? p->error : NULL};
-    panel_row(s, g, v, g->row1, levels, (const char *const[]){"real (emulator)", "reconstruction (posterior)", error});
+    char error[64] = "error", number[32] = "error";
+    if (p) {
+        snprintf(error, sizeof error, "error %.3f shades", (double)p->error_shades);
+        snprintf(number, sizeof number, "error %.3f", (double)p->error_shades);
+    }
+    const uint8_t *levels[WINDOW_PANELS] = {p ? p->real : NULL, p ? p->reconstruction : NULL, p ? p->error : NULL};
+    const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
+        {"now: emulator", "emulator"}, {"reconstruction (posterior)", "reconstruction", "model"}, {error, number, "error"}};
+    panel_row(s, v, l->now_labels, l->now, levels, variants, "no picture yet");
 }
 
-static void rollout_row(SDL_Surface *s, const struct geometry *g, const struct window_view *v,
+static void rollout_row(SDL_Surface *s, const struct window_layout *l, const struct window_view *v,
                         const struct feed_pictures *p) {
-    static uint8_t heat[FEED_PIXELS];  // the UI thread only
-    char truth[80] = "open loop: emulator", dream[80] = "open loop: model", error[64] = "error";
-    const uint8_t *levels[N_PANELS] = {NULL, NULL, NULL};
+    uint8_t heat[FEED_PIXELS];
+    char truth[80] = "open loop: emulator", frame[40] = "open loop", dream[80] = "model", step[40] = "model";
+    char error[64] = "error", number[32] = "error";
+    const uint8_t *levels[WINDOW_PANELS] = {NULL, NULL, NULL};
     if (p && p->n_rollout > v->frame) {
-        levels[0] = p->truth[v->frame];
-        levels[1] = p->dream[v->frame];
-        difference(levels[0], levels[1], heat);
-        levels[2] = heat;
-        snprintf(truth, sizeof truth, "emulator, frame %d of %d", v->frame + 1, p->n_rollout);
-        if (v->frame < FEED_CONTEXT)
+        levels[REAL] = p->truth[v->frame];
+        levels[MODEL] = p->dream[v->frame];
+        for (int i = 0; i < FEED_PIXELS; i++) heat[i] = (uint8_t)abs(levels[REAL][i] - levels[MODEL][i]);
+        levels[ERROR] = heat;
+        snprintf(truth, sizeof truth, "open loop: frame %d of %d", v->frame + 1, p->n_rollout);
+        snprintf(frame, sizeof frame, "frame %d of %d", v->frame + 1, p->n_rollout);
+        if (v->frame < FEED_CONTEXT) {
             snprintf(dream, sizeof dream, "model: context %d of %d", v->frame + 1, FEED_CONTEXT);
-        else
-            snprintf(dream, sizeof dream, "model: imagined, %+d", v->frame - FEED_CONTEXT + 1);
+            snprintf(step, sizeof step, "context %d", v->frame + 1);
+        } else {
+            int ahead = v->frame - FEED_CONTEXT + 1;
+            snprintf(dream, sizeof dream, "model: imagined, step %d", ahead);
+            snprintf(step, sizeof step, "imagined %d", ahead);
+        }
         snprintf(error, sizeof error, "error %.3f shades", (double)p->dream_error_shades[v->frame]);
+        snprintf(number, sizeof number, "error %.3f", (double)p->dream_error_shades[v->frame]);
     }
-    panel_row(s, g, v, g->row2, levels, (const char *const[]){truth, dream, error});
+    const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
+        {truth, frame}, {dream, step}, {error, number, "error"}};
+    panel_row(s, v, l->rollout_labels, l->rollout, levels, variants, "comes with training");
 }
 
-static void strip(SDL_Surface *s, const struct geometry *g, const struct window_view *v,
+float window_draw_bar_scale(const float *error_shades, int n) {
+    static const float scales[] = {0.05f, 0.1f, 0.25f, 0.5f, 1, 3};
+    float largest = 0;
+    for (int i = 0; i < n; i++)
+        if (error_shades[i] > largest) largest = error_shades[i];
+    size_t k = 0;
+    while (k + 1 < sizeof scales / sizeof *scales && scales[k] < largest) k++;
+    return scales[k];
+}
+
+static void bar(SDL_Surface *s, SDL_Rect r, float error, float scale, SDL_Color c) {
+    fill(s, r, well);
+    // !(>= 0): a model that went wrong may say NaN; its bar is full, like one beyond the scale.
+    float share = !(error >= 0) || error > scale ? 1 : error / scale;
+    int h = (int)lrintf(share * (float)r.h);
+    fill(s, (SDL_Rect){r.x, r.y + r.h - h, r.w, h}, c);
+}
+
+static void strip(SDL_Surface *s, const struct window_layout *l, const struct window_view *v,
                   const struct feed_pictures *p) {
-    text(s, v->font, MARGIN, g->strip - LABEL, g->width - 2 * MARGIN, ink,
-         "rollout: emulator above, model below; 5 context frames, then imagined");
     int n = p ? p->n_rollout : 0;
-    for (int i = 0; i < FEED_ROLLOUT; i++) {
-        int x = MARGIN + i * g->thumb_w;
-        picture(s, x, g->strip, g->thumb_w - 1, g->thumb_h - 1, i < n ? p->truth[i] : NULL, IMAGE_SHADES, v->palette);
-        picture(s, x, g->strip + g->thumb_h, g->thumb_w - 1, g->thumb_h - 1, i < n ? p->dream[i] : NULL, IMAGE_SHADES,
-                v->palette);
-        float error = i < n ? p->dream_error_shades[i] : 0;
-        int h = (int)(error * BAR + 0.5f);  // a full bar is one shade
-        h = h < 0 ? 0 : h > BAR ? BAR : h;
-        fill(s, x, g->bars, g->thumb_w - 1, BAR, well);
-        fill(s, x, g->bars + BAR - h, g->thumb_w - 1, h, i < FEED_CONTEXT ? dim : accent);
+    n = n < 0 ? 0 : n > FEED_ROLLOUT ? FEED_ROLLOUT : n;
+    float scale = p ? window_draw_bar_scale(p->dream_error_shades, n) : 1;
+    char line[160] = "rollout: emulator above, model below", middle[96] = "emulator above, model below";
+    if (n > 0) {
+        const char *unit = scale == 1 ? "shade" : "shades";
+        snprintf(line, sizeof line, "rollout: emulator above, model below, error at the bottom (full bar: %g %s)",
+                 (double)scale, unit);
+        snprintf(middle, sizeof middle, "emulator, model, error (full bar: %g %s)", (double)scale, unit);
     }
-    int x = MARGIN + v->frame * g->thumb_w;
-    fill(s, x, g->strip - 3, g->thumb_w - 1, 2, accent);
-    fill(s, MARGIN + FEED_CONTEXT * g->thumb_w - 1, g->strip - 4, 1, g->bars + BAR - g->strip + 4, ink);
+    text(s, v->font, l->strip_label, LEFT, ink,
+         fitting(v->font, l->strip_label.w, (const char *const[]){line, middle, "emulator, model, error", NULL}));
+    for (int i = 0; i < FEED_ROLLOUT; i++) {
+        if (i >= n) {
+            fill(s, l->truth[i], well);
+            fill(s, l->dream[i], well);
+            fill(s, l->bars[i], well);
+            continue;
+        }
+        thumbnail(s, l->truth[i], p->truth[i], v->palette);
+        thumbnail(s, l->dream[i], p->dream[i], v->palette);
+        bar(s, l->bars[i], p->dream_error_shades[i], scale, i < FEED_CONTEXT ? dim : accent);
+    }
+    static const char *const captions[2] = {"context", "imagined"};
+    for (int i = 0; i < 2; i++) {
+        fill(s, (SDL_Rect){l->captions[i].x, l->captions[i].y + 2, l->captions[i].w, 1}, rule);
+        text(s, v->font, l->captions[i], CENTRE, dim, captions[i]);
+    }
+    if (v->frame >= n) return;
+    const SDL_Rect *top = &l->truth[v->frame], *bottom = &l->bars[v->frame];
+    frame_around(s, (SDL_Rect){top->x, top->y, top->w, bottom->y + bottom->h - top->y}, ink);
 }
 
 void window_draw(SDL_Surface *s, const struct window_view *v, const struct feed_pictures *p,
                  const struct feed_status *status) {
-    struct geometry g = geometry(v->zoom);
-    fill(s, 0, 0, s->w, s->h, background);
-    now_row(s, &g, v, p);
-    rollout_row(s, &g, v, p);
-    strip(s, &g, v, p);
-    char foot[240];
-    snprintf(foot, sizeof foot, "%s  update %lld  env step %lld   %s", feed_phase_names[status->phase],
-             (long long)(p ? p->opt_steps : status->opt_steps), (long long)(p ? p->env_steps : status->env_steps),
-              v->paused ? ", . step frame   u one update   space go on" : "space pause   , . step frame   + - zoom   p palette   s save   q close");
-    text(s, v->font, MARGIN, g.foot, g.width - 2 * MARGIN, dim, foot);
+    static const char *const running[] = {"space pause", ", . frame", "+ - zoom", "q close",
+                                          "r replay",    "p palette", "s save",   NULL};
+    static const char *const paused[] = {"space go on", "u one update", ", . frame", "+ - zoom", "q close",
+                                         "r replay",    "p palette",    "s save",    NULL};
+    struct window_layout l;
+    char update[40], env_step[40];
+    window_draw_layout(v->zoom, &l);
+    fill(s, (SDL_Rect){0, 0, s->w, s->h}, background);
+    snprintf(update, sizeof update, "update %lld", (long long)(p ? p->opt_steps : status->opt_steps));
+    snprintf(env_step, sizeof env_step, "env step %lld", (long long)(p ? p->env_steps : status->env_steps));
+    text_pieces(s, v->font, l.head, v->paused ? accent : ink, dim,
+                (const char *const[]){feed_phase_names[status->phase], update, env_step, status->task, status->preset, NULL});
+    now_row(s, &l, v, p);
+    rollout_row(s, &l, v, p);
+    strip(s, &l, v, p);
+    text_pieces(s, v->font, l.keys, dim, dim, v->paused ? paused : running);
 }
