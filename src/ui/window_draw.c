@@ -51,7 +51,7 @@ void window_draw_layout(int zoom, struct window_layout *l) {
     lay_panels(margin, y, label, w + margin, w, h, l->rollout_labels, l->rollout);
     y += label + h + GAP;
     l->strip_label = (SDL_Rect){margin, y, inner, label};
-    y = lay_strip(l, margin, y + label, inner, 16 + 6 * zoom);
+    y = 1 + lay_strip(l, margin, y + label + 1, inner, 16 + 6 * zoom);  // 1: the chosen frame's outline
     for (int i = 0; i < 2; i++) {
         const SDL_Rect *from = &l->bars[i ? FEED_CONTEXT : 0], *to = &l->bars[i ? FEED_ROLLOUT - 1 : FEED_CONTEXT - 1];
         l->captions[i] = (SDL_Rect){from->x, y, to->x + to->w - from->x, label};
@@ -103,7 +103,7 @@ static void text(SDL_Surface *s, TTF_Font *font, SDL_Rect r, enum align align, S
 // The first variant that fits, so that no label is cut in the middle of a word. Ends with NULL.
 static const char *fitting(TTF_Font *font, int w, const char *const *variants) {
     int i = 0;
-    while (variants[i + 1] && text_width(font, variants[i]) > w) i++;
+    while (variants[i + 1] && text_width(font, variants[i]) >= w) i++;
     return variants[i];
 }
 
@@ -114,7 +114,7 @@ static void text_pieces(SDL_Surface *s, TTF_Font *font, SDL_Rect r, SDL_Color fi
     for (int i = 0; pieces[i]; i++) {
         int w = text_width(font, pieces[i]);
         if (!*pieces[i]) continue;
-        if (i > 0 && r.x + w > end) return;
+        if (i > 0 && r.x + w >= end) return;
         text(s, font, (SDL_Rect){r.x, r.y, end - r.x, r.h}, LEFT, i ? rest : first, pieces[i]);
         r.x += w + gap;
     }
