@@ -158,7 +158,7 @@ static void legend(SDL_Surface *s, const struct window_view *v, SDL_Rect label, 
         double t = i / 255.0;  // equal steps of colour: the inverse of the ramp's square root
         levels[i] = (uint8_t)lrint(t * t * 255);
     }
-    int right = label.x + label.w, h = label.h / 3;
+    int right = label.x + label.w - 1, h = label.h / 3;
     SDL_Rect ramp = {right - digit - GAP - w, label.y + (label.h - h) / 2, w, h};
     text(s, v->font, (SDL_Rect){right - digit, label.y, digit, label.h}, LEFT, dim, "3");
     text(s, v->font, (SDL_Rect){ramp.x - GAP - digit, label.y, digit, label.h}, LEFT, dim, "0");
