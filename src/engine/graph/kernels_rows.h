@@ -100,19 +100,24 @@ static void rows_gru_gates(int64_t rows, int64_t width, const real *restrict y, 
         }
 }
 
-static void gru_row_dy(int64_t width, const real *restrict y, const real *restrict h, const real *restrict dout,
-                       real *restrict dy, bool add) {
-    const real keep = add ? 1 : 0;
-    for (int64_t i = 0; i < width; i++) {
-        const real candidate = y[width + i];
-        const real r = fast_sigmoid(y[i]), c = fast_tanh(r * candidate), u = fast_sigmoid(y[2 * width + i] - 1);
-        const real du = dout[i] * (c - h[i]) * u * (1 - u), dq = dout[i] * u * (1 - c * c);
-        const real dr = dq * candidate * r * (1 - r), dc = dq * r;
-        dy[i] = add ? keep * dy[i] + dr : dr;
-        dy[width + i] = add ? keep * dy[width + i] + dc : dc;
-        dy[2 * width + i] = add ? keep * dy[2 * width + i] + du : du;
+// Two functions, because a branch on `add` inside the loop keeps it from vectorising.
+#define GRU_ROW_DY(name, BEFORE)                                                                          \
+    static void name(int64_t width, const real *restrict y, const real *restrict h,                       \
+                     const real *restrict dout, real *restrict dy) {                                      \
+        const real *restrict candidate = y + width, *restrict update = y + 2 * width;                     \
+        real *restrict dc = dy + width, *restrict du = dy + 2 * width;                                    \
+        for (int64_t i = 0; i < width; i++) {                                                             \
+            const real r = fast_sigmoid(y[i]), u = fast_sigmoid(update[i] - 1);                           \
+            const real c = fast_tanh(r * candidate[i]), dq = dout[i] * u * (1 - c * c);                   \
+            dy[i] = BEFORE(dy[i]) dq * candidate[i] * r * (1 - r);                                        \
+            dc[i] = BEFORE(dc[i]) dq * r;                                                                 \
+            du[i] = BEFORE(du[i]) dout[i] * (c - h[i]) * u * (1 - u);                                     \
+        }                                                                                                 \
     }
-}
+#define NOTHING(x)
+#define PLUS(x) (x) +
+GRU_ROW_DY(gru_row_dy, NOTHING)
+GRU_ROW_DY(gru_row_dy_add, PLUS)
 
 static void gru_row_dh(int64_t width, const real *restrict update, const real *restrict dout, real *restrict dh,
                        bool add) {
@@ -122,7 +127,8 @@ static void gru_row_dh(int64_t width, const real *restrict update, const real *r
 static void rows_gru_gates_dx(int64_t rows, int64_t width, const struct gru_dx *d) {
     for (int64_t row = 0; row < rows; row++) {
         const real *y = d->y + row * 3 * width, *dout = d->dout + row * width;
-        if (d->dy) gru_row_dy(width, y, d->h + row * width, dout, d->dy + row * 3 * width, d->add_dy);
+        if (d->dy)
+            (d->add_dy ? gru_row_dy_add : gru_row_dy)(width, y, d->h + row * width, dout, d->dy + row * 3 * width);
         if (d->dh) gru_row_dh(width, y + 2 * width, dout, d->dh + row * width, d->add_dh);
     }
 }
@@ -228,6 +234,35 @@ static void rows_mode(int64_t rows, int64_t n, const real *m, real *z) {
     }
 }
 
+// ---- layouts: y[columns][rows] = x[rows][columns]^T in tiles of 4 x 4
+
+typedef real quad __attribute__((vector_size(4 * sizeof(real))));
+typedef real quad_unaligned __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+static inline quad quad_load(const real *x) { return *(const quad_unaligned *)x; }
+
+static inline void transpose_tile(const real *x, int64_t x_row, real *y, int64_t y_row, bool add) {
+    const quad a = quad_load(x), b = quad_load(x + x_row), c = quad_load(x + 2 * x_row), d = quad_load(x + 3 * x_row);
+    const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const quad out[4] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
+                         __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+                         __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+                         __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
+    for (int i = 0; i < 4; i++)
+        *(quad_unaligned *)(y + i * y_row) = add ? quad_load(y + i * y_row) + out[i] : out[i];
+}
+
+static void rows_transpose(int64_t rows, int64_t columns, const real *x, real *y, bool add) {
+    const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (int64_t j = 0; j < whole_columns; j += 4)
+        for (int64_t i = 0; i < whole_rows; i += 4)
+            transpose_tile(x + i * columns + j, columns, y + j * rows + i, rows, add);
+    for (int64_t j = 0; j < columns; j++)
+        for (int64_t i = j < whole_columns ? whole_rows : 0; i < rows; i++)
+            y[j * rows + i] = add ? y[j * rows + i] + x[i * columns + j] : x[i * columns + j];
+}
+
 #include "engine/graph/kernels_loss.h"
 
 static const struct kernels_rows kernels_rows_table = {
@@ -255,6 +290,7 @@ static const struct kernels_rows kernels_rows_table = {
     .unimix_dx = rows_unimix_dx,
     .sample = rows_sample,
     .mode = rows_mode,
+    .transpose = rows_transpose,
     .square_error = rows_square_error,
     .square_error_dx = rows_square_error_dx,
     .twohot_nll = rows_twohot_nll,

@@ -245,35 +245,27 @@ struct tensor *g_chw_to_hwc(struct graph *g, struct tensor *x, int64_t height, i
     return node_finish(n);
 }
 
-// y[j][i] (+)= x[i][j] for images [first, end) of rows x columns values
-static void transpose(const struct node *n, int64_t rows, int64_t columns, int64_t first, int64_t end) {
-    for (int64_t image = first; image < end; image++) {
-        const real *x = reals(n->src[0]) + image * rows * columns;
-        real *y = reals(n->out[0]) + image * rows * columns;
-        for (int64_t j = 0; j < columns; j++)
-            if (n->accumulate[0])
-                for (int64_t i = 0; i < rows; i++) y[j * rows + i] += x[i * columns + j];
-            else
-                for (int64_t i = 0; i < rows; i++) y[j * rows + i] = x[i * columns + j];
-    }
+// Images [first, end) of rows x columns values each.
+static void transpose(const struct run *r, const struct node *n, int64_t rows, int64_t columns, int64_t first,
+                      int64_t end) {
+    for (int64_t at = first * rows * columns; at < end * rows * columns; at += rows * columns)
+        r->rows->transpose(rows, columns, reals(n->src[0]) + at, reals(n->out[0]) + at, n->accumulate[0]);
 }
 
 static void to_chw_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
-    (void)r;
-    transpose(n, n->at.count, n->at.n_classes, first, end);
+    transpose(r, n, n->at.count, n->at.n_classes, first, end);
 }
 
 static void to_hwc_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
-    (void)r;
-    transpose(n, n->at.n_classes, n->at.count, first, end);
+    transpose(r, n, n->at.n_classes, n->at.count, first, end);
 }
 
 void hwc_to_chw_run(const struct run *r, const struct node *n) {
-    run_rows(r, n, n->src[0]->shape[0], tensor_row_size(n->src[0]), to_chw_rows);
+    run_rows(r, n, n->src[0]->shape[0], tensor_row_size(n->src[0]) / 4, to_chw_rows);
 }
 
 void chw_to_hwc_run(const struct run *r, const struct node *n) {
-    run_rows(r, n, n->src[0]->shape[0], tensor_row_size(n->src[0]), to_hwc_rows);
+    run_rows(r, n, n->src[0]->shape[0], tensor_row_size(n->src[0]) / 4, to_hwc_rows);
 }
 
 static void append_layout_grad(struct graph *g, struct node *n, enum op_kind kind) {

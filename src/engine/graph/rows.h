@@ -49,6 +49,8 @@ struct kernels_rows {
     void (*unimix_dx)(int64_t rows, int64_t n, const real *m, real mix, const real *dm, real *dx, bool add);
     void (*sample)(int64_t rows, int64_t n, const real *m, const real *u, real *z);
     void (*mode)(int64_t rows, int64_t n, const real *m, real *z);
+    // ---- y [columns, rows] (+)= x [rows, columns] transposed
+    void (*transpose)(int64_t rows, int64_t columns, const real *x, real *y, bool add);
     // ---- one number per row of n elements
     void (*square_error)(int64_t rows, int64_t n, const real *x, const real *target, real *y);
     void (*square_error_dx)(int64_t rows, int64_t n, const real *x, const real *target, const real *dy, real *dx, bool add);
