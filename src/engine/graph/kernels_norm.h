@@ -11,47 +11,9 @@
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_vec.h"
 
-enum { NORM_BLOCK = 16, NORM_VECS_MAX = 4 };   // groups (a row, or two rows in one vector) of a block
-
-// ---- short rows: V vectors to a group, P rows in a group. P is 2 only where V is 1. Both are constants after inlining.
-
-struct norm_block {
-    vec centred[NORM_BLOCK][NORM_VECS_MAX];    // x - mean
-    _Alignas(64) real scale[2 * NORM_BLOCK];   // 1 / sqrt(var + eps) per row
-};
-
-// Sum over each row, in all lanes of the row.
-ALWAYS_INLINE vec norm_sum(const vec *v, int V, int P) {
-    vec s = v[0];
-    if (V == 2) s = v[0] + v[1];
-    if (V == 4) s = (v[0] + v[1]) + (v[2] + v[3]);
-    return vec_group_sum(s, LANES / P);
-}
-
-ALWAYS_INLINE vec norm_row_values(const real *value, int P) {
-    if (P == 1) return vec_splat(value[0]);
-    vec_int upper;
-    UNROLL for (int i = 0; i < LANES; i++) upper[i] = i < LANES / 2 ? 0 : -1;
-    return vec_select(upper, vec_splat(value[1]), vec_splat(value[0]));
-}
-
-ALWAYS_INLINE void norm_block_stats(struct norm_block *b, const real *x, int groups, real eps, int V, int P) {
-    const real inverse = (real)1 / (real)(V * LANES / P);
-    for (int g = 0; g < groups; g++, x += V * LANES) {
-        vec v[NORM_VECS_MAX], squares[NORM_VECS_MAX];
-        UNROLL for (int i = 0; i < V; i++) v[i] = vec_load(x + i * LANES);
-        const vec mean = norm_sum(v, V, P) * inverse;
-        UNROLL for (int i = 0; i < V; i++) {
-            b->centred[g][i] = v[i] - mean;
-            squares[i] = b->centred[g][i] * b->centred[g][i];
-        }
-        const vec variance = norm_sum(squares, V, P) * inverse + eps;
-        b->scale[P * g] = variance[0];
-        if (P == 2) b->scale[P * g + 1] = variance[LANES / 2];
-    }
-    for (int i = groups * P; i < (NORM_BLOCK * P); i++) b->scale[i] = 1;
-    for (int i = 0; i < NORM_BLOCK * P; i += LANES) vec_store(b->scale + i, 1 / vec_sqrt(vec_load(b->scale + i)));
-}
+// A group is what a load takes: one row of V vectors, or P = 2 rows in one vector (then V = 1). A block is up to
+// NORM_BLOCK groups. U groups are taken in step (kernels_vec.h). V, P and U are constants after inlining.
+enum { NORM_BLOCK = 16, NORM_IN_STEP = 2, NORM_VECS_MAX = VEC_MANY };
 
 struct norm_parameters { vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX]; };   // repeated for P rows
 
@@ -63,81 +25,165 @@ ALWAYS_INLINE void norm_load(struct norm_parameters *p, const struct norm_job *j
         }
 }
 
-ALWAYS_INLINE void norm_forward_block(const struct norm_job *job, const struct norm_parameters *p, const real *x,
-                                      real *y, int groups, int V, int P) {
-    struct norm_block b;
-    norm_block_stats(&b, x, groups, job->eps, V, P);
-    for (int g = 0; g < groups; g++, y += V * LANES) {
-        const vec scale = norm_row_values(b.scale + P * g, P);
-        UNROLL for (int i = 0; i < V; i++) {
-            const vec z = p->gamma[i] * (b.centred[g][i] * scale) + p->beta[i];
-            vec_store(y + i * LANES, job->silu ? z * vec_sigmoid(z) : z);
-        }
-    }
+struct norm_block {
+    vec centred[NORM_BLOCK * NORM_VECS_MAX];   // x - mean
+    _Alignas(64) real scale[2 * NORM_BLOCK];   // 1 / sqrt(var + eps) per row
+};
+
+// sum[u] = sum over each row of group u of v, in all lanes of the row.
+ALWAYS_INLINE void norm_sums(vec *sum, const vec *v, int V, int P, int U) {
+    VEC_EACH(u, U) sum[u] = V == 4 ? (v[0] + v[1]) + (v[2] + v[3]) : V == 2 ? v[2 * u] + v[2 * u + 1] : v[u];
+    vec_group_sums(sum, U, LANES / P);
 }
 
-// dgamma and dbeta of the block are added to sums[2][V * LANES].
-ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const struct norm_parameters *p, const real *x,
-                                       const real *dy, real *dx, int groups, real *sums, bool accumulate, int V,
-                                       int P) {
-    struct norm_block b;
+// Groups [g, g + U): centred values, and variances + eps in place of the scales.
+ALWAYS_INLINE void norm_stats(struct norm_block *b, const real *x, int g, real eps, int V, int P, int U) {
     const real inverse = (real)1 / (real)(V * LANES / P);
-    vec dgamma[NORM_VECS_MAX] = {{0}}, dbeta[NORM_VECS_MAX] = {{0}};
-    norm_block_stats(&b, x, groups, job->eps, V, P);
-    for (int g = 0; g < groups; g++, dy += V * LANES, dx += V * LANES) {
-        const vec scale = norm_row_values(b.scale + P * g, P);
-        vec xhat[NORM_VECS_MAX], d[NORM_VECS_MAX], dx_hat[NORM_VECS_MAX];
-        UNROLL for (int i = 0; i < V; i++) {
-            xhat[i] = b.centred[g][i] * scale;
-            d[i] = vec_load(dy + i * LANES);
-            if (job->silu) {
-                const vec z = p->gamma[i] * xhat[i] + p->beta[i], s = vec_sigmoid(z);
-                d[i] *= s * (1 + z * (1 - s));
-            }
-            dgamma[i] += d[i] * xhat[i];
-            dbeta[i] += d[i];
-            d[i] *= p->gamma[i];
-            dx_hat[i] = d[i] * xhat[i];
-        }
-        const vec mean = norm_sum(d, V, P) * inverse, mean_x = norm_sum(dx_hat, V, P) * inverse;
-        UNROLL for (int i = 0; i < V; i++) {
-            vec out = (d[i] - mean - xhat[i] * mean_x) * scale;
-            vec_store(dx + i * LANES, accumulate ? vec_load(dx + i * LANES) + out : out);
-        }
-    }
-    UNROLL for (int i = 0; i < V; i++) {
-        vec_store(sums + i * LANES, vec_load(sums + i * LANES) + dgamma[i]);
-        vec_store(sums + (V + i) * LANES, vec_load(sums + (V + i) * LANES) + dbeta[i]);
+    vec v[VEC_MANY], sum[VEC_MANY];
+    x += g * V * LANES;
+    VEC_EACH(i, U * V) v[i] = vec_load(x + i * LANES);
+    norm_sums(sum, v, V, P, U);
+    VEC_EACH(i, U * V) v[i] -= sum[i / V] * inverse;
+    VEC_EACH(i, U * V) b->centred[g * V + i] = v[i];
+    VEC_EACH(i, U * V) v[i] *= v[i];
+    norm_sums(sum, v, V, P, U);
+    VEC_EACH(u, U) {
+        const vec variance = sum[u] * inverse + eps;
+        b->scale[P * (g + u)] = variance[0];
+        if (P == 2) b->scale[P * (g + u) + 1] = variance[LANES / 2];
     }
 }
 
-// Rows [first, end) in blocks; what does not fill a group of two rows goes through padded copies.
-ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range rows, int V, int P) {
+ALWAYS_INLINE void norm_block_stats(struct norm_block *b, const real *x, int groups, real eps, int V, int P, int U) {
+    int g = 0;
+    for (; g + U <= groups; g += U) norm_stats(b, x, g, eps, V, P, U);
+    for (; g < groups; g++) norm_stats(b, x, g, eps, V, P, 1);
+    for (int i = g * P; i < NORM_BLOCK * P; i++) b->scale[i] = 1;
+}
+
+// Variances become scales. Not at once: the vector load would wait for the single stores, the users for the root.
+ALWAYS_INLINE void norm_block_roots(struct norm_block *b, int P) {
+    for (int i = 0; i < NORM_BLOCK * P; i += LANES) vec_store(b->scale + i, 1 / vec_sqrt(vec_load(b->scale + i)));
+}
+
+ALWAYS_INLINE vec norm_scale(const struct norm_block *b, int g, int P) {
+    if (P == 1) return vec_splat(b->scale[g]);
+    vec_int upper;
+    VEC_EACH(i, LANES) upper[i] = i < LANES / 2 ? 0 : -1;
+    return vec_select(upper, vec_splat(b->scale[2 * g + 1]), vec_splat(b->scale[2 * g]));
+}
+
+ALWAYS_INLINE void norm_forward_groups(const struct norm_job *job, const struct norm_parameters *p,
+                                       const struct norm_block *b, int g, real *y, int V, int P, int U) {
+    vec z[VEC_MANY], s[VEC_MANY];
+    y += g * V * LANES;
+    VEC_EACH(i, U * V) z[i] = b->centred[g * V + i] * norm_scale(b, g + i / V, P);
+    VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * z[i] + p->beta[i % V];
+    if (job->silu) {
+        vec_sigmoids(s, z, U * V);
+        VEC_EACH(i, U * V) z[i] *= s[i];
+    }
+    VEC_EACH(i, U * V) vec_store(y + i * LANES, z[i]);
+}
+
+ALWAYS_INLINE void norm_forward_block(const struct norm_job *job, const struct norm_parameters *p,
+                                      const struct norm_block *b, real *y, int groups, int V, int P, int U) {
+    int g = 0;
+    for (; g + U <= groups; g += U) norm_forward_groups(job, p, b, g, y, V, P, U);
+    for (; g < groups; g++) norm_forward_groups(job, p, b, g, y, V, P, 1);
+}
+
+struct norm_totals { vec dgamma[VEC_MANY], dbeta[VEC_MANY]; };       // over rows; lane by lane, vector by vector of U * V
+
+ALWAYS_INLINE void norm_backward_groups(const struct norm_job *job, const struct norm_parameters *p,
+                                        const struct norm_block *b, int g, const real *dy, real *dx, bool accumulate,
+                                        struct norm_totals *totals, int V, int P, int U) {
+    const real inverse = (real)1 / (real)(V * LANES / P);
+    vec xhat[VEC_MANY], d[VEC_MANY], z[VEC_MANY], s[VEC_MANY], mean[VEC_MANY], mean_x[VEC_MANY];
+    dy += g * V * LANES, dx += g * V * LANES;
+    VEC_EACH(i, U * V) xhat[i] = b->centred[g * V + i] * norm_scale(b, g + i / V, P);
+    VEC_EACH(i, U * V) d[i] = vec_load(dy + i * LANES);
+    if (job->silu) {
+        VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * xhat[i] + p->beta[i % V];
+        vec_sigmoids(s, z, U * V);
+        VEC_EACH(i, U * V) z[i] = 1 + z[i] * (1 - s[i]);
+        VEC_EACH(i, U * V) d[i] *= s[i] * z[i];
+    }
+    VEC_EACH(i, U * V) totals->dgamma[i] += d[i] * xhat[i];
+    VEC_EACH(i, U * V) totals->dbeta[i] += d[i];
+    VEC_EACH(i, U * V) d[i] *= p->gamma[i % V];
+    VEC_EACH(i, U * V) z[i] = d[i] * xhat[i];
+    norm_sums(mean, d, V, P, U);
+    norm_sums(mean_x, z, V, P, U);
+    VEC_EACH(i, U * V) z[i] = d[i] - mean[i / V] * inverse - xhat[i] * (mean_x[i / V] * inverse);
+    VEC_EACH(i, U * V) z[i] *= norm_scale(b, g + i / V, P);
+    if (accumulate) VEC_EACH(i, U * V) z[i] += vec_load(dx + i * LANES);
+    VEC_EACH(i, U * V) vec_store(dx + i * LANES, z[i]);
+}
+
+ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const struct norm_parameters *p,
+                                       const struct norm_block *b, const real *dy, real *dx, int groups,
+                                       struct norm_totals *totals, bool accumulate, int V, int P, int U) {
+    int g = 0;
+    for (; g + U <= groups; g += U) norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, U);
+    for (; g < groups; g++) norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, 1);
+}
+
+// Adds up what lies apart: U vectors for each of the row's, and the rows of a group.
+ALWAYS_INLINE void norm_store_totals(const vec *totals, real *out, int V, int P, int U) {
+    for (int i = 0; i < V; i++) {
+        const vec sum = U == 2 ? totals[i] + totals[V + i] : totals[i];
+        for (int l = 0; l < LANES / P; l++) out[i * LANES + l] = P == 2 ? sum[l] + sum[LANES / 2 + l] : sum[l];
+    }
+}
+
+// Rows [first, end) in blocks, the next block's sums always ahead of this block's results, so that neither waits for
+// the other; what does not fill a group of two rows goes through padded copies.
+ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range rows, int V, int P, int U) {
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
     const real *x = job->x + rows.first * n;
     real *y = job->y + rows.first * n;
     struct norm_parameters p;
+    struct norm_block blocks[2];
     norm_load(&p, job, V, P);
-    for (int64_t g = 0; g < groups; g += NORM_BLOCK)
-        norm_forward_block(job, &p, x + g * P * n, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P);
+    norm_block_stats(&blocks[0], x, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U);
+    norm_block_roots(&blocks[0], P);
+    for (int64_t g = 0, next; g < groups; g = next) {
+        struct norm_block *now = &blocks[g / NORM_BLOCK % 2], *then = &blocks[1 - g / NORM_BLOCK % 2];
+        next = g + NORM_BLOCK;
+        norm_block_stats(then, x + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps, V, P, U);
+        norm_forward_block(job, &p, now, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P, U);
+        norm_block_roots(then, P);
+    }
     if ((rows.end - rows.first) % P == 0) return;
     real last[LANES] = {0}, out[LANES];
     memcpy(last, job->x + (rows.end - 1) * n, (size_t)n * sizeof(real));
-    norm_forward_block(job, &p, last, out, 1, V, P);
+    norm_block_stats(&blocks[0], last, 1, job->eps, V, P, 1);
+    norm_block_roots(&blocks[0], P);
+    norm_forward_block(job, &p, &blocks[0], out, 1, V, P, 1);
     memcpy(job->y + (rows.end - 1) * n, out, (size_t)n * sizeof(real));
 }
 
 ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range rows, real *dgamma, real *dbeta, int V,
-                                       int P) {
+                                       int P, int U) {
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
-    real sums[2 * NORM_VECS_MAX * LANES] = {0}, unwanted[NORM_BLOCK * NORM_VECS_MAX * LANES];
+    struct norm_totals totals = {{{0}}, {{0}}};
+    real unwanted[NORM_BLOCK * NORM_VECS_MAX * LANES];
     const bool accumulate = job->dx && job->accumulate;
+    const real *first = job->x + rows.first * n;
     struct norm_parameters p;
+    struct norm_block blocks[2];
     norm_load(&p, job, V, P);
-    for (int64_t g = 0; g < groups; g += NORM_BLOCK) {
-        int64_t at = (rows.first + g * P) * n;
-        norm_backward_block(job, &p, job->x + at, job->dy + at, job->dx ? job->dx + at : unwanted,
-                            (int)kmin(NORM_BLOCK, groups - g), sums, accumulate, V, P);
+    norm_block_stats(&blocks[0], first, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U);
+    norm_block_roots(&blocks[0], P);
+    for (int64_t g = 0, next; g < groups; g = next) {
+        struct norm_block *now = &blocks[g / NORM_BLOCK % 2], *then = &blocks[1 - g / NORM_BLOCK % 2];
+        const int64_t at = (rows.first + g * P) * n;
+        next = g + NORM_BLOCK;
+        norm_block_stats(then, first + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps, V, P, U);
+        norm_backward_block(job, &p, now, job->dy + at, job->dx ? job->dx + at : unwanted,
+                            (int)kmin(NORM_BLOCK, groups - g), &totals, accumulate, V, P, U);
+        norm_block_roots(then, P);
     }
     if ((rows.end - rows.first) % P) {
         real x[LANES] = {0}, dy[LANES] = {0}, dx[LANES] = {0};
@@ -145,13 +191,13 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
         memcpy(x, job->x + at, (size_t)n * sizeof(real));
         memcpy(dy, job->dy + at, (size_t)n * sizeof(real));
         if (accumulate) memcpy(dx, job->dx + at, (size_t)n * sizeof(real));
-        norm_backward_block(job, &p, x, dy, dx, 1, sums, accumulate, V, P);
+        norm_block_stats(&blocks[0], x, 1, job->eps, V, P, 1);
+        norm_block_roots(&blocks[0], P);
+        norm_backward_block(job, &p, &blocks[0], dy, dx, 1, &totals, accumulate, V, P, 1);
         if (job->dx) memcpy(job->dx + at, dx, (size_t)n * sizeof(real));
     }
-    for (int64_t c = 0; c < n; c++) {
-        dgamma[c] = sums[c] + (P == 2 ? sums[n + c] : 0);
-        dbeta[c] = sums[V * LANES + c] + (P == 2 ? sums[V * LANES + n + c] : 0);
-    }
+    norm_store_totals(totals.dgamma, dgamma, V, P, U);
+    norm_store_totals(totals.dbeta, dbeta, V, P, U);
 }
 
 // ---- any row
@@ -214,10 +260,10 @@ static void norm_backward_row(const struct norm_job *job, int64_t row, real *dga
 
 static void norm_forward(const struct norm_job *job, int share) {
     struct range rows = share_range(job->rows, norm_shares(job), share);
-    if (job->n == LANES) norm_forward_short(job, rows, 1, 1);
-    else if (job->n == 2 * LANES) norm_forward_short(job, rows, 2, 1);
-    else if (job->n == 4 * LANES) norm_forward_short(job, rows, 4, 1);
-    else if (job->n == 8 && LANES == 16) norm_forward_short(job, rows, 1, 2);
+    if (job->n == LANES) norm_forward_short(job, rows, 1, 1, NORM_IN_STEP);
+    else if (job->n == 2 * LANES) norm_forward_short(job, rows, 2, 1, 1);
+    else if (job->n == 4 * LANES) norm_forward_short(job, rows, 4, 1, 1);
+    else if (job->n == 8 && LANES == 16) norm_forward_short(job, rows, 1, 2, NORM_IN_STEP);
     else
         for (int64_t r = rows.first; r < rows.end; r++) norm_forward_row(job, r);
 }
@@ -226,10 +272,10 @@ static void norm_backward(const struct norm_job *job, int share) {
     struct range rows = share_range(job->rows, norm_backward_shares(job), share);
     int64_t n = job->n;
     real *dgamma = job->partials + share * 2 * kround_up(n, GEMM_UNIT), *dbeta = dgamma + n;
-    if (job->n == LANES) norm_backward_short(job, rows, dgamma, dbeta, 1, 1);
-    else if (job->n == 2 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 2, 1);
-    else if (job->n == 4 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 4, 1);
-    else if (job->n == 8 && LANES == 16) norm_backward_short(job, rows, dgamma, dbeta, 1, 2);
+    if (job->n == LANES) norm_backward_short(job, rows, dgamma, dbeta, 1, 1, NORM_IN_STEP);
+    else if (job->n == 2 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 2, 1, 1);
+    else if (job->n == 4 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 4, 1, 1);
+    else if (job->n == 8 && LANES == 16) norm_backward_short(job, rows, dgamma, dbeta, 1, 2, NORM_IN_STEP);
     else {
         memset(dgamma, 0, (size_t)(2 * n) * sizeof(real));
         for (int64_t r = rows.first; r < rows.end; r++) norm_backward_row(job, r, dgamma, dbeta);

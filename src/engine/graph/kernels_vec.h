@@ -70,19 +70,23 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {     // lanes of mask 
 #define VEC_XOR(v, m) __builtin_shufflevector(v, v, VEC_XOR2(m))
 #endif
 
-// Every lane gets the sum of the lanes of its group; groups of `width` lanes, a power of two.
-ALWAYS_INLINE vec vec_group_sum(vec v, int width) {
+// The functions on several vectors take one step for all of them, then the next: a core's window of waiting operations
+// is shorter than such a chain, so chains one behind the other would leave it half idle. n is a constant.
+
+#define VEC_EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
+
+// Every lane of v[0..n) gets the sum of the lanes of its group; groups of `width` lanes, a power of two.
+ALWAYS_INLINE void vec_group_sums(vec *v, int n, int width) {
 #if LANES >= 16
-    if (width >= 16) v += VEC_XOR(v, 8);
+    if (width >= 16) VEC_EACH(i, n) v[i] += VEC_XOR(v[i], 8);
 #endif
 #if LANES >= 8
-    if (width >= 8) v += VEC_XOR(v, 4);
+    if (width >= 8) VEC_EACH(i, n) v[i] += VEC_XOR(v[i], 4);
 #endif
 #if LANES >= 4
-    if (width >= 4) v += VEC_XOR(v, 2);
+    if (width >= 4) VEC_EACH(i, n) v[i] += VEC_XOR(v[i], 2);
 #endif
-    if (width >= 2) v += VEC_XOR(v, 1);
-    return v;
+    if (width >= 2) VEC_EACH(i, n) v[i] += VEC_XOR(v[i], 1);
 }
 
 #if defined(__x86_64__) && REAL_BYTES == 4 && VEC_BYTES == 64
@@ -106,21 +110,25 @@ ALWAYS_INLINE vec vec_sqrt(vec v) {
 }
 #endif
 
-// 1 / (1 + exp(-x)) within 2e-7 of itself for x > -87; below that it stays at its value there (about 1e-38).
-ALWAYS_INLINE vec vec_sigmoid(vec x) {
+enum { VEC_MANY = 4 };
+
+// y = 1 / (1 + exp(-x)) within 2e-7 of itself for x > -87; below that it stays at its value there (about 1e-38).
+ALWAYS_INLINE void vec_sigmoids(vec *y, const vec *x, int n) {
 #if REAL_BYTES == 8
-    vec r;
-    for (int i = 0; i < LANES; i++) r[i] = 1 / (1 + exp(-x[i]));
-    return r;
+    VEC_EACH(i, n) for (int l = 0; l < LANES; l++) y[i][l] = 1 / (1 + exp(-x[i][l]));
 #else
     // exp as in base/fmath.h, on a range whose powers of two are all normal numbers.
+    static const float factors[] = {0.00837377387f, 0.0416665501f, 0.166665734f, 0.5f, 1.0f, 1.0f};
     const float limit = 87.0f, magic = 12582912.0f;
-    const vec t = vec_max(vec_min(x, vec_splat(limit)), vec_splat(-limit));
-    const vec shifted = t * -1.44269504f + magic, k = shifted - magic;
-    const vec r = (-k * 0.693359375f - t) - k * -2.12194440e-4f;
-    const vec p = 1 + r * (1 + r * (0.5f + r * (0.166665734f + r * (0.0416665501f +
-                  r * (0.00836377387f + r * 0.00139269266f)))));
-    return 1 / (1 + (vec)((vec_int)p + ((vec_int)shifted << 23)));
+    vec r[VEC_MANY], p[VEC_MANY], shifted[VEC_MANY];
+    VEC_EACH(i, n) r[i] = vec_max(vec_min(x[i], vec_splat(limit)), vec_splat(-limit));
+    VEC_EACH(i, n) shifted[i] = r[i] * -1.44269504f + magic;
+    VEC_EACH(i, n) p[i] = shifted[i] - magic;
+    VEC_EACH(i, n) r[i] = -p[i] * 0.693359375f - r[i];
+    VEC_EACH(i, n) r[i] = r[i] - p[i] * -2.12194440e-4f;
+    VEC_EACH(i, n) p[i] = vec_splat(0.00139269266f);
+    UNROLL for (int f = 0; f < 6; f++) VEC_EACH(i, n) p[i] = factors[f] + r[i] * p[i];
+    VEC_EACH(i, n) y[i] = 1 / (1 + (vec)((vec_int)p[i] + ((vec_int)shifted[i] << 23)));
 #endif
 }
 
