@@ -17,6 +17,7 @@ struct fake_worker {
     int64_t start;                         // steps already made when it starts
     const char *crash;                     // at 40 steps after the start: "SEGV", "CHECK", "EXIT"; NULL: none
     bool print, fail;                      // write to stderr like a library; end as failed
+    bool stubborn;                         // never obeys control_stop
     pthread_t thread;
 };
 
@@ -34,7 +35,7 @@ static inline void *fake_worker_main(void *arg) {
     if (w->start) fake_run_advance(&w->run, w->start);
     log_write(LOG_INFO, "prefill: 256 steps with the constant action NOOP");
     int64_t next_ns = clock_now_ns();
-    while (!control_stop_requested(control) && (!w->run.target || w->run.steps < w->run.target)) {
+    while ((w->stubborn || !control_stop_requested(control)) && (!w->run.target || w->run.steps < w->run.target)) {
         bool single = control_take_single_update(control);
         if (control_take_checkpoint(control)) log_write(LOG_INFO, "checkpoint written at step %lld", (long long)w->run.steps);
         if (control_is_paused(control) && !single) {
