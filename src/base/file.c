@@ -1,4 +1,4 @@
-// Files: reading whole files, replacing files atomically, appending with checked errors, folders and paths.
+// Files: whole reads, atomic replacement, appending with checked errors, folders and paths.
 #define _GNU_SOURCE
 #include "base/file.h"
 
@@ -14,9 +14,14 @@
 
 #include "base/mem.h"
 
-// One line for errno at `path`. Wrong paths are the user's to correct, the rest is the machine's failure.
+// One line for errno at `path`. Wrong paths are the user's to correct, the rest is the machine's
+// failure.
 static bool system_error(struct error *e, const char *verb, const char *path, int code) {
-    static const struct { int code; enum status status; const char *advice; } known[] = {
+    static const struct {
+        int code;
+        enum status status;
+        const char *advice;
+    } known[] = {
         {ENOENT, STATUS_USAGE, "check the path"},
         {ENOTDIR, STATUS_USAGE, "check the path"},
         {EISDIR, STATUS_USAGE, "give a file, not a folder"},
@@ -38,12 +43,14 @@ static bool system_error(struct error *e, const char *verb, const char *path, in
 
 // ---- reading
 
-static bool read_all(int fd, const char *path, size_t limit, uint8_t **data, size_t *n, struct error *e) {
+static bool read_all(int fd, const char *path, size_t limit, uint8_t **data, size_t *n,
+                     struct error *e) {
     size_t used = 0;
     for (;;) {
-        if (used == *n) {                                // grew since fstat, or its size is not known (/proc)
+        if (used == *n) { // grew since fstat, or its size is not known (/proc)
             if (used > limit)
-                return error_set(e, STATUS_FAILED, "%s is larger than the %zu bytes expected at most", path, limit);
+                return error_set(e, STATUS_FAILED,
+                                 "%s is larger than the %zu bytes expected at most", path, limit);
             *n = used + (used / 2 > 65536 ? used / 2 : 65536);
             *data = mem_resize(*data, *n + 1);
         }
@@ -54,7 +61,8 @@ static bool read_all(int fd, const char *path, size_t limit, uint8_t **data, siz
         used += (size_t)got;
     }
     if (used > limit)
-        return error_set(e, STATUS_FAILED, "%s is larger than the %zu bytes expected at most", path, limit);
+        return error_set(e, STATUS_FAILED, "%s is larger than the %zu bytes expected at most", path,
+                         limit);
     (*data)[used] = 0;
     *n = used;
     return true;
@@ -63,7 +71,7 @@ static bool read_all(int fd, const char *path, size_t limit, uint8_t **data, siz
 bool file_read(const char *path, size_t max_bytes, uint8_t **data, size_t *n, struct error *e) {
     *data = NULL;
     *n = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);   // a named pipe must not hang us
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a named pipe must not hang us
     if (fd < 0) return system_error(e, "open", path, errno);
     struct stat st;
     bool ok = false;
@@ -77,7 +85,7 @@ bool file_read(const char *path, size_t max_bytes, uint8_t **data, size_t *n, st
         error_set(e, STATUS_FAILED, "%s has %lld bytes, more than the %zu expected at most", path,
                   (long long)st.st_size, max_bytes);
     else {
-        *n = (size_t)st.st_size + 1;                     // one more, so that EOF is seen without growing
+        *n = (size_t)st.st_size + 1; // one more, so that EOF is seen without growing
         *data = mem_alloc(*n + 1);
         ok = read_all(fd, path, max_bytes, data, n, e);
     }
@@ -113,8 +121,10 @@ bool file_make_folders(const char *path, struct error *e) {
         char c = part[i];
         part[i] = 0;
         if (mkdir(part, 0777) != 0) {
-            int code = errno;   // EEXIST, but also EROFS or EACCES, come for folders that are there already
-            if (!file_is_folder(part)) return system_error(e, "make the folder", part, code == EEXIST ? ENOTDIR : code);
+            int code =
+                errno; // EEXIST, but also EROFS or EACCES, come for folders that are there already
+            if (!file_is_folder(part))
+                return system_error(e, "make the folder", part, code == EEXIST ? ENOTDIR : code);
         }
         part[i] = c;
     }
@@ -127,7 +137,7 @@ bool path_join(char out[PATH_SIZE], const char *a, const char *b, struct error *
     while (*b == '/') b++;
     size_t n_b = strlen(b);
     if (n + n_b + 2 > PATH_SIZE) return system_error(e, "use the path", a, ENAMETOOLONG);
-    memmove(out, a, n);                                  // out may be a itself
+    memmove(out, a, n); // out may be a itself
     if (n && !(n == 1 && a[0] == '/')) out[n++] = '/';
     memcpy(out + n, b, n_b + 1);
     return true;
@@ -153,7 +163,7 @@ static int write_all(int fd, const uint8_t *data, size_t n) {
 }
 
 bool file_atomic_begin(struct file_atomic *f, const char *path, struct error *e) {
-    static atomic_uint counter;                          // two threads may write into one folder
+    static atomic_uint counter; // two threads may write into one folder
     f->fd = -1;
     f->n_bytes = 0;
     const char *base = path_base(path);
@@ -189,7 +199,8 @@ bool file_atomic_write(struct file_atomic *f, const void *data, size_t n, struct
     return true;
 }
 
-// Makes the rename itself survive a power cut. Some file systems refuse; the content is safe anyway.
+// Makes the rename itself survive a power cut. Some file systems refuse; the content is safe
+// anyway.
 static void sync_folder_of(const char *path) {
     char folder[PATH_SIZE];
     size_t n = (size_t)(path_base(path) - path);
@@ -202,7 +213,8 @@ static void sync_folder_of(const char *path) {
 
 bool file_atomic_commit(struct file_atomic *f, bool sync, struct error *e) {
     CHECK(f->fd >= 0, "%s is not open", f->path);
-    if (sync && fsync(f->fd) != 0 && errno != EINVAL && errno != ENOTSUP) return atomic_error(f, errno, e);
+    if (sync && fsync(f->fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        return atomic_error(f, errno, e);
     int fd = f->fd;
     if (close(fd) != 0) {
         int code = errno;
@@ -222,7 +234,8 @@ bool file_atomic_commit(struct file_atomic *f, bool sync, struct error *e) {
 
 static bool replace(const char *path, const void *data, size_t n, bool sync, struct error *e) {
     struct file_atomic f;
-    return file_atomic_begin(&f, path, e) && file_atomic_write(&f, data, n, e) && file_atomic_commit(&f, sync, e);
+    return file_atomic_begin(&f, path, e) && file_atomic_write(&f, data, n, e) &&
+           file_atomic_commit(&f, sync, e);
 }
 
 bool file_write_atomic(const char *path, const void *data, size_t n, struct error *e) {
@@ -237,7 +250,8 @@ bool file_write_atomic_fast(const char *path, const void *data, size_t n, struct
 
 bool file_append_open(struct file_append *f, const char *path, struct error *e) {
     f->fd = -1;
-    if (snprintf(f->path, PATH_SIZE, "%s", path) >= PATH_SIZE) return system_error(e, "write", path, ENAMETOOLONG);
+    if (snprintf(f->path, PATH_SIZE, "%s", path) >= PATH_SIZE)
+        return system_error(e, "write", path, ENAMETOOLONG);
     f->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     return f->fd >= 0 || system_error(e, "write", path, errno);
 }
@@ -247,7 +261,8 @@ bool file_append_write(struct file_append *f, const void *data, size_t n, struct
     off_t before = lseek(f->fd, 0, SEEK_END);
     int code = write_all(f->fd, data, n);
     if (!code) return true;
-    // Half a record would be worse than none. Only if even that fails is the tail left for the reader to drop.
+    // Half a record would be worse than none. Only if even that fails is the tail left for the
+    // reader to drop.
     if (before >= 0 && ftruncate(f->fd, before) != 0 && errno == EIO) code = EIO;
     return system_error(e, "write", f->path, code);
 }

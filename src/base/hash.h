@@ -14,7 +14,7 @@
 enum { SHA256_HEX_SIZE = 65 };
 
 void sha256_hex(const void *data, size_t n, char hex[SHA256_HEX_SIZE]);
-bool sha256_file_hex(const char *path, char hex[SHA256_HEX_SIZE], struct error *e);   // any size
+bool sha256_file_hex(const char *path, char hex[SHA256_HEX_SIZE], struct error *e); // any size
 
 // CRC-32 as in zlib and PNG. Begin with crc = 0; feed the result back to go on.
 uint32_t crc32_update(uint32_t crc, const void *data, size_t n);

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
-static const double MAX_EXACT = 9007199254740992.0;      // 2^53
+static const double MAX_EXACT = 9007199254740992.0; // 2^53
 
 // ---- reading
 
@@ -22,8 +22,10 @@ static bool depth_is_fine(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (in_string) {
-            if (c == '\\') i++;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
         } else if (c == '"') {
             in_string = true;
         } else if (c == '[' || c == '{') {
@@ -35,7 +37,9 @@ static bool depth_is_fine(const char *text, size_t n) {
     return true;
 }
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 // The name of a member that stands twice in one object, or NULL. Sorting keeps big headers fast.
 static const char *twice_in_object(const cJSON *object) {
@@ -51,7 +55,7 @@ static const char *twice_in_object(const cJSON *object) {
     return found;
 }
 
-static const char *twice(const cJSON *item) {            // depth is bounded by JSON_MAX_DEPTH
+static const char *twice(const cJSON *item) { // depth is bounded by JSON_MAX_DEPTH
     const char *found = cJSON_IsObject(item) ? twice_in_object(item) : NULL;
     for (const cJSON *m = item->child; m && !found; m = m->next) found = twice(m);
     return found;
@@ -79,7 +83,8 @@ cJSON *json_parse(const char *text, size_t n, const char *where, struct error *e
     if (name)
         error_set(e, STATUS_FAILED, "%s: key \"%s\" stands there twice", where, name);
     else
-        error_set(e, STATUS_FAILED, "%s: something follows the JSON value at byte %zu", where, used);
+        error_set(e, STATUS_FAILED, "%s: something follows the JSON value at byte %zu", where,
+                  used);
     cJSON_Delete(root);
     return NULL;
 }
@@ -99,7 +104,8 @@ bool json_write_file(const char *path, const cJSON *root, bool sync, struct erro
     struct text t = {0};
     text_add(&t, "%s\n", printed);
     cJSON_free(printed);
-    bool ok = sync ? file_write_atomic(path, t.data, t.n, e) : file_write_atomic_fast(path, t.data, t.n, e);
+    bool ok = sync ? file_write_atomic(path, t.data, t.n, e)
+                   : file_write_atomic_fast(path, t.data, t.n, e);
     text_deinit(&t);
     return ok;
 }
@@ -130,7 +136,8 @@ static bool is_u64(const cJSON *item, uint64_t *out) {
         *out = (uint64_t)v;
         return v >= 0;
     }
-    if (!cJSON_IsString(item) || !(item->valuestring[0] >= '0' && item->valuestring[0] <= '9')) return false;
+    if (!cJSON_IsString(item) || !(item->valuestring[0] >= '0' && item->valuestring[0] <= '9'))
+        return false;
     char *end;
     errno = 0;
     unsigned long long u = strtoull(item->valuestring, &end, 10);
@@ -140,11 +147,13 @@ static bool is_u64(const cJSON *item, uint64_t *out) {
 }
 
 bool json_is_double(const cJSON *item, double *out) {
-    static const struct { const char *name; double value; } special[] = {
-        {"NaN", NAN}, {"Infinity", INFINITY}, {"-Infinity", -INFINITY}};
+    static const struct {
+        const char *name;
+        double value;
+    } special[] = {{"NaN", NAN}, {"Infinity", INFINITY}, {"-Infinity", -INFINITY}};
     if (cJSON_IsNumber(item)) {
         *out = item->valuedouble;
-        return isfinite(*out);                           // 1e999 is no number of ours
+        return isfinite(*out); // 1e999 is no number of ours
     }
     for (size_t i = 0; cJSON_IsString(item) && i < sizeof special / sizeof special[0]; i++)
         if (strcmp(item->valuestring, special[i].name) == 0) {
@@ -156,8 +165,10 @@ bool json_is_double(const cJSON *item, double *out) {
 
 // ---- getters
 
-static const cJSON *member(const cJSON *object, const char *key, const char *where, struct error *e) {
-    const cJSON *item = cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
+static const cJSON *member(const cJSON *object, const char *key, const char *where,
+                           struct error *e) {
+    const cJSON *item =
+        cJSON_IsObject(object) ? cJSON_GetObjectItemCaseSensitive(object, key) : NULL;
     if (!item) error_set(e, STATUS_FAILED, "%s: key \"%s\" is missing", where, key);
     return item;
 }
@@ -166,7 +177,8 @@ static bool wrong(const char *key, const char *where, const char *must_be, struc
     return error_set(e, STATUS_FAILED, "%s: key \"%s\" must be %s", where, key, must_be);
 }
 
-bool json_get_string(const cJSON *object, const char *key, const char *where, const char **out, struct error *e) {
+bool json_get_string(const cJSON *object, const char *key, const char *where, const char **out,
+                     struct error *e) {
     const cJSON *item = member(object, key, where, e);
     if (!item) return false;
     if (!cJSON_IsString(item)) return wrong(key, where, "a text", e);
@@ -174,25 +186,29 @@ bool json_get_string(const cJSON *object, const char *key, const char *where, co
     return true;
 }
 
-bool json_get_i64(const cJSON *object, const char *key, const char *where, int64_t *out, struct error *e) {
+bool json_get_i64(const cJSON *object, const char *key, const char *where, int64_t *out,
+                  struct error *e) {
     const cJSON *item = member(object, key, where, e);
     if (!item) return false;
     return json_is_i64(item, out) || wrong(key, where, "a whole number", e);
 }
 
-bool json_get_u64(const cJSON *object, const char *key, const char *where, uint64_t *out, struct error *e) {
+bool json_get_u64(const cJSON *object, const char *key, const char *where, uint64_t *out,
+                  struct error *e) {
     const cJSON *item = member(object, key, where, e);
     if (!item) return false;
     return is_u64(item, out) || wrong(key, where, "a whole number, not negative", e);
 }
 
-bool json_get_double(const cJSON *object, const char *key, const char *where, double *out, struct error *e) {
+bool json_get_double(const cJSON *object, const char *key, const char *where, double *out,
+                     struct error *e) {
     const cJSON *item = member(object, key, where, e);
     if (!item) return false;
     return json_is_double(item, out) || wrong(key, where, "a number", e);
 }
 
-bool json_get_bool(const cJSON *object, const char *key, const char *where, bool *out, struct error *e) {
+bool json_get_bool(const cJSON *object, const char *key, const char *where, bool *out,
+                   struct error *e) {
     const cJSON *item = member(object, key, where, e);
     if (!item) return false;
     if (!cJSON_IsBool(item)) return wrong(key, where, "true or false", e);
@@ -200,13 +216,15 @@ bool json_get_bool(const cJSON *object, const char *key, const char *where, bool
     return true;
 }
 
-bool json_get_object(const cJSON *object, const char *key, const char *where, const cJSON **out, struct error *e) {
+bool json_get_object(const cJSON *object, const char *key, const char *where, const cJSON **out,
+                     struct error *e) {
     *out = member(object, key, where, e);
     if (!*out) return false;
     return cJSON_IsObject(*out) || wrong(key, where, "an object", e);
 }
 
-bool json_get_array(const cJSON *object, const char *key, const char *where, const cJSON **out, struct error *e) {
+bool json_get_array(const cJSON *object, const char *key, const char *where, const cJSON **out,
+                    struct error *e) {
     *out = member(object, key, where, e);
     if (!*out) return false;
     return cJSON_IsArray(*out) || wrong(key, where, "a list", e);
@@ -254,8 +272,12 @@ void json_add_double(cJSON *object, const char *key, double v) {
     add_raw(object, key, &t);
 }
 
-void json_add_string(cJSON *object, const char *key, const char *v) { add(object, key, cJSON_CreateString(v)); }
-void json_add_bool(cJSON *object, const char *key, bool v) { add(object, key, cJSON_CreateBool(v)); }
+void json_add_string(cJSON *object, const char *key, const char *v) {
+    add(object, key, cJSON_CreateString(v));
+}
+void json_add_bool(cJSON *object, const char *key, bool v) {
+    add(object, key, cJSON_CreateBool(v));
+}
 
 cJSON *json_add_object(cJSON *object, const char *key) {
     cJSON *item = cJSON_CreateObject();

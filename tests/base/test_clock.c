@@ -36,9 +36,11 @@ static void utc_texts_have_their_form_and_fit_small_buffers(void **state) {
     assert_int_equal(strlen(iso), 20);
     assert_true(compact[8] == 'T' && compact[15] == 'Z' && iso[10] == 'T' && iso[19] == 'Z');
     struct tm tm = {0};
-    assert_int_equal(sscanf(iso, "%d-%d-%dT%d:%d:%dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec), 6);
+    assert_int_equal(sscanf(iso, "%d-%d-%dT%d:%d:%dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+                            &tm.tm_hour, &tm.tm_min, &tm.tm_sec),
+                     6);
     assert_true(tm.tm_year >= 2024 && tm.tm_mon >= 1 && tm.tm_mon <= 12 && tm.tm_hour < 24);
-    clock_utc_iso(small, sizeof small);                  // does not fit: empty, not cut
+    clock_utc_iso(small, sizeof small); // does not fit: empty, not cut
     assert_string_equal(small, "");
 }
 

@@ -17,7 +17,10 @@ static void an_error_is_one_line_without_control_characters(void **state) {
 
 static void a_long_message_is_cut_not_overrun(void **state) {
     (void)state;
-    struct { struct error e; char guard[8]; } s = {.guard = "guard"};
+    struct {
+        struct error e;
+        char guard[8];
+    } s = {.guard = "guard"};
     char text[2000];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = 0;
@@ -39,7 +42,7 @@ static void a_broken_check_restores_the_screen_then_says_where_and_aborts(void *
     assert_int_equal(pipe(err), 0);
     pid_t child = fork();
     if (child == 0) {
-        signal(SIGABRT, SIG_DFL);                        // cmocka catches it
+        signal(SIGABRT, SIG_DFL); // cmocka catches it
         dup2(err[1], 2);
         check_set_hook(hook);
         CHECK(1 + 1 == 3, "sum of %d and %d", 1, 1);

@@ -1,4 +1,4 @@
-// Files: whole reads, atomic replacement, appending on a full disk, folders, paths, and what goes wrong with each.
+// Files: whole reads, atomic replacement, full disks, folders, paths, and what goes wrong.
 #include "support/files.h"
 
 #include <dirent.h>
@@ -18,7 +18,8 @@ static const char *in(const char *folder, const char *name) {
 static int count_files(const char *folder) {
     int n = 0;
     DIR *dir = opendir(folder);
-    for (struct dirent *d; (d = readdir(dir));) n += strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
+    for (struct dirent *d; (d = readdir(dir));)
+        n += strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
     closedir(dir);
     return n;
 }
@@ -41,7 +42,8 @@ static void a_file_is_read_whole_and_terminated(void **state) {
         if (size) assert_false(file_read(path, size - 1, &data, &n, &e));
         free(bytes);
     }
-    assert_true(file_read("/proc/self/status", 1 << 20, &data, &n, &e));   // its size is not known before
+    assert_true(
+        file_read("/proc/self/status", 1 << 20, &data, &n, &e)); // its size is not known before
     assert_true(n > 100);
     free(data);
     assert_false(file_read("/proc/self/status", 100, &data, &n, &e));
@@ -60,7 +62,7 @@ static void what_cannot_be_read_gives_one_line(void **state) {
     assert_false(file_read(folder, 10, &data, &n, &e));
     assert_non_null(strstr(e.message, "give a file, not a folder"));
     assert_int_equal(mkfifo(in(folder, "pipe"), 0600), 0);
-    assert_false(file_read(in(folder, "pipe"), 10, &data, &n, &e));      // must not hang
+    assert_false(file_read(in(folder, "pipe"), 10, &data, &n, &e)); // must not hang
     assert_non_null(strstr(e.message, "not a regular file"));
 }
 
@@ -74,11 +76,11 @@ static void a_replaced_file_is_the_old_or_the_new_one(void **state) {
     assert_true(file_atomic_begin(&f, path, &e));
     assert_true(file_atomic_write(&f, "new", 3, &e));
     char *text = get_file(path, &n);
-    assert_string_equal(text, "old content");            // not yet
+    assert_string_equal(text, "old content"); // not yet
     free(text);
     file_atomic_abort(&f);
     file_atomic_abort(&f);
-    assert_int_equal(count_files(folder), 1);            // nothing stays behind
+    assert_int_equal(count_files(folder), 1); // nothing stays behind
     assert_true(file_write_atomic_fast(path, "new", 3, &e));
     text = get_file(path, &n);
     assert_string_equal(text, "new");
@@ -113,7 +115,9 @@ static void a_full_disk_keeps_the_old_file_and_no_rubbish(void **state) {
     struct file_append f;
     assert_true(file_append_open(&f, "/dev/full", &e));
     assert_false(file_append_write(&f, "line\n", 5, &e));
-    assert_string_equal(e.message, "cannot write /dev/full: No space left on device; free some space or choose another disk");
+    assert_string_equal(
+        e.message,
+        "cannot write /dev/full: No space left on device; free some space or choose another disk");
     assert_true(file_append_close(&f, &e));
 }
 
@@ -127,14 +131,14 @@ static void appended_records_are_whole_or_absent(void **state) {
     put_file(path, "first\n", 6);
     assert_true(file_append_open(&f, path, &e));
     assert_true(file_append_write(&f, "second\n", 7, &e));
-    limit_files(20);                                     // room for 7 of the 10 bytes
+    limit_files(20); // room for 7 of the 10 bytes
     bool fine = file_append_write(&f, "0123456789", 10, &e);
     limit_files(RLIM_INFINITY);
     assert_false(fine);
     char *text = get_file(path, &n);
     assert_string_equal(text, "first\nsecond\n");
     free(text);
-    assert_true(file_append_write(&f, "third\n", 6, &e));   // goes on when there is space again
+    assert_true(file_append_write(&f, "third\n", 6, &e)); // goes on when there is space again
     assert_true(file_append_close(&f, &e));
     assert_true(file_append_close(&f, &e));
     text = get_file(path, &n);
@@ -162,7 +166,10 @@ static void writing_where_it_is_not_possible_gives_one_line(void **state) {
     assert_int_equal(count_files(folder), 0);
 }
 
-struct race { char path[PATH_SIZE]; char letter; };
+struct race {
+    char path[PATH_SIZE];
+    char letter;
+};
 static void *write_again_and_again(void *arg) {
     struct race *r = arg;
     char text[3000];
@@ -217,15 +224,16 @@ static void folders_are_made_with_their_parents(void **state) {
 
 static void paths_are_joined_with_one_slash(void **state) {
     (void)state;
-    static const char *const cases[][3] = {{"a", "b", "a/b"},  {"a/", "b", "a/b"}, {"a//", "/b", "a/b"}, {"/", "b", "/b"},
-                                           {"", "b", "b"},     {"a", "", "a/"},    {"a/b", "c/d", "a/b/c/d"}};
+    static const char *const cases[][3] = {
+        {"a", "b", "a/b"}, {"a/", "b", "a/b"}, {"a//", "/b", "a/b"},     {"/", "b", "/b"},
+        {"", "b", "b"},    {"a", "", "a/"},    {"a/b", "c/d", "a/b/c/d"}};
     struct error e = {0};
     char out[PATH_SIZE];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_true(path_join(out, cases[i][0], cases[i][1], &e));
         assert_string_equal(out, cases[i][2]);
     }
-    assert_true(path_join(out, "start", "x", &e) && path_join(out, out, "y", &e));   // in place
+    assert_true(path_join(out, "start", "x", &e) && path_join(out, out, "y", &e)); // in place
     assert_string_equal(out, "start/x/y");
     char big[PATH_SIZE];
     memset(big, 'x', sizeof big - 1);

@@ -1,4 +1,4 @@
-// Hashes: published vectors of SHA-256 (FIPS 180-4 examples) and CRC-32 (the check value of its catalogue entry).
+// Hashes: published values of SHA-256 (FIPS 180-4 examples) and CRC-32 (catalogue check value).
 #include "support/files.h"
 
 #include "base/hash.h"

@@ -6,14 +6,21 @@
 #include "base/json.h"
 #include "base/text.h"
 
-static cJSON *parse(const char *text, struct error *e) { return json_parse(text, strlen(text), "f.json", e); }
+static cJSON *parse(const char *text, struct error *e) {
+    return json_parse(text, strlen(text), "f.json", e);
+}
 
 static void what_is_not_one_json_value_is_refused_with_its_place(void **state) {
     (void)state;
     static const char *const cases[][2] = {
-        {"", "f.json: not valid JSON"},         {"{", "not valid JSON near byte"},     {"{\"a\":}", "not valid JSON near byte"},
-        {"{} {}", "something follows"},         {"[1,]", "not valid JSON"},            {"nul", "not valid JSON"},
-        {"{\"a\":1,\"a\":2}", "\"a\" stands there twice"}, {"{\"x\":[{\"b\":1,\"b\":1}]}", "\"b\" stands there twice"},
+        {"", "f.json: not valid JSON"},
+        {"{", "not valid JSON near byte"},
+        {"{\"a\":}", "not valid JSON near byte"},
+        {"{} {}", "something follows"},
+        {"[1,]", "not valid JSON"},
+        {"nul", "not valid JSON"},
+        {"{\"a\":1,\"a\":2}", "\"a\" stands there twice"},
+        {"{\"x\":[{\"b\":1,\"b\":1}]}", "\"b\" stands there twice"},
         {"\"\\ud800\"", "not valid JSON"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error e = {0};
@@ -39,7 +46,8 @@ static void deep_nesting_is_refused_before_it_hurts(void **state) {
     assert_null(parse(t.data, &e));
     assert_non_null(strstr(e.message, "nested deeper"));
     text_deinit(&t);
-    root = parse("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"", &e);   // brackets in a text are fine
+    root = parse("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[\"",
+                 &e); // brackets in a text are fine
     assert_non_null(root);
     cJSON_Delete(root);
 }
@@ -47,8 +55,11 @@ static void deep_nesting_is_refused_before_it_hurts(void **state) {
 static void getters_name_the_key_and_what_it_must_be(void **state) {
     (void)state;
     struct error e = {0};
-    cJSON *root = parse("{\"text\":\"x\",\"n\":5,\"half\":0.5,\"yes\":true,\"list\":[1],\"object\":{},\"big\":1e300,"
-                        "\"i\":\"-9223372036854775808\",\"u\":\"18446744073709551615\",\"nan\":\"NaN\",\"inf\":1e999}", &e);
+    cJSON *root = parse("{\"text\":\"x\",\"n\":5,\"half\":0.5,\"yes\":true,\"list\":[1],\"object\":"
+                        "{},\"big\":1e300,"
+                        "\"i\":\"-9223372036854775808\",\"u\":\"18446744073709551615\",\"nan\":"
+                        "\"NaN\",\"inf\":1e999}",
+                        &e);
     assert_non_null(root);
     const char *text;
     int64_t i;
@@ -64,7 +75,8 @@ static void getters_name_the_key_and_what_it_must_be(void **state) {
     assert_true(json_get_double(root, "half", "f", &d, &e) && d == 0.5);
     assert_true(json_get_double(root, "nan", "f", &d, &e) && isnan(d));
     assert_true(json_get_bool(root, "yes", "f", &b, &e) && b);
-    assert_true(json_get_array(root, "list", "f", &child, &e) && json_get_object(root, "object", "f", &child, &e));
+    assert_true(json_get_array(root, "list", "f", &child, &e) &&
+                json_get_object(root, "object", "f", &child, &e));
     assert_false(json_get_i64(root, "absent", "f", &i, &e));
     assert_string_equal(e.message, "f: key \"absent\" is missing");
     assert_false(json_get_i64(root, "half", "f", &i, &e));
@@ -113,7 +125,8 @@ static void what_was_written_reads_back_exactly(void **state) {
     assert_true(json_get_double(root, "d", "", &d, &e) && d == 1.0 / 3);
     assert_true(json_get_double(root, "inf", "", &d, &e) && d == -INFINITY);
     assert_true(json_get_string(root, "s", "", &s, &e) && strcmp(s, "line\n\"x\" \x01") == 0);
-    assert_true(json_get_object(root, "inner", "", &inner, &e) && json_get_i64(inner, "n", "", &i, &e) && i == -3);
+    assert_true(json_get_object(root, "inner", "", &inner, &e) &&
+                json_get_i64(inner, "n", "", &i, &e) && i == -3);
     cJSON_Delete(root);
     assert_null(json_read_file(path, 10, &e));
     assert_non_null(strstr(e.message, "more than the 10 expected"));

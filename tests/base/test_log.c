@@ -1,4 +1,4 @@
-// Log ring: order, cutting, overwriting, and lines that stay whole while several threads write and one reads.
+// Log ring: order, cutting, overwriting, and lines that stay whole under several writers.
 #include "support/test.h"
 
 #include <pthread.h>
@@ -78,7 +78,8 @@ static void lines_stay_whole_while_several_threads_write(void **state) {
     int ids[WRITERS] = {0, 1, 2};
     int64_t next = log_count(), n_read = 0;
     atomic_store(&n_running, WRITERS);
-    for (int i = 0; i < WRITERS; i++) assert_int_equal(pthread_create(&threads[i], NULL, write_lines, &ids[i]), 0);
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_lines, &ids[i]), 0);
     while (atomic_load(&n_running) > 0) {
         int64_t end = log_count();
         if (end - next > LOG_LINES) next = end - LOG_LINES;

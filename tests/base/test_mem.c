@@ -10,8 +10,8 @@
 #ifndef __has_feature
 #define __has_feature(x) 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
-    __has_feature(thread_sanitizer)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SANITIZED 1
 #else
 #define SANITIZED 0
@@ -25,7 +25,7 @@ static void blocks_and_slabs_are_zeroed(void **state) {
         assert_non_null(a);
         assert_int_equal((uintptr_t)b % 64, 0);
         for (size_t k = 0; k < sizes[i]; k++) assert_int_equal(a[k] | b[k], 0);
-        if (sizes[i]) memset(b, 0xff, sizes[i]);         // all of it is ours: the sanitizer watches
+        if (sizes[i]) memset(b, 0xff, sizes[i]); // all of it is ours: the sanitizer watches
         free(a);
         mem_slab_free(b, sizes[i]);
     }
@@ -55,7 +55,7 @@ static void resizing_keeps_the_content(void **state) {
 
 static void running_out_of_memory_aborts_with_the_size(void **state) {
     (void)state;
-    if (SANITIZED) skip();                               // sanitizers stop such a request themselves
+    if (SANITIZED) skip(); // sanitizers stop such a request themselves
     int err[2];
     assert_int_equal(pipe(err), 0);
     pid_t child = fork();

@@ -5,13 +5,16 @@
 
 #include "base/philox.h"
 
-// Known answers for philox4x32-10 of the Random123 distribution (Salmon et al., SC'11): counter, key, result.
+// Known answers for philox4x32-10 of the Random123 distribution (Salmon et al., SC'11): counter,
+// key, result.
 static void the_published_known_answers_hold(void **state) {
     (void)state;
     static const uint32_t cases[][10] = {
         {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d,
+         0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09,
+         0x94fdcceb, 0x5001e420, 0x24126ea1},
     };
     for (size_t i = 0; i < 3; i++) {
         const uint32_t *c = cases[i];
@@ -30,7 +33,7 @@ static void a_word_depends_on_each_of_the_four_numbers_of_its_stream(void **stat
     assert_int_not_equal(base, rng_u32(1, RNG_TEST, 6, 9));
     assert_int_not_equal(base, rng_u32(1, RNG_TEST, 5 + ((uint64_t)1 << 32), 9));
     assert_int_not_equal(base, rng_u32(1, RNG_TEST, 5, 10));
-    assert_int_equal(base, rng_block(1, RNG_TEST, 5, 2).v[1]);   // index 9 = word 1 of block 2
+    assert_int_equal(base, rng_block(1, RNG_TEST, 5, 2).v[1]); // index 9 = word 1 of block 2
 }
 
 static void uniforms_lie_in_zero_to_one_and_spread_evenly(void **state) {
@@ -47,8 +50,8 @@ static void uniforms_lie_in_zero_to_one_and_spread_evenly(void **state) {
         bins[(int)(u * BINS)]++;
     }
     for (int i = 0; i < BINS; i++) chi2 += pow(bins[i] - N / BINS, 2) / (N / BINS);
-    assert_true(fabs(sum / N - 0.5) < 0.004);            // four standard errors
-    assert_true(chi2 < 149);                             // 99 degrees of freedom: p = 0.001 at 148.2
+    assert_true(fabs(sum / N - 0.5) < 0.004); // four standard errors
+    assert_true(chi2 < 149);                  // 99 degrees of freedom: p = 0.001 at 148.2
 }
 
 static void integers_below_n_reach_both_ends_and_nothing_else(void **state) {

@@ -1,4 +1,4 @@
-// Thread pool: every task runs once, in bursts and after sleeps, results do not depend on the number of threads.
+// Thread pool: every task runs once; results do not depend on the number of threads.
 #include "support/test.h"
 
 #include <stdatomic.h>
@@ -8,7 +8,9 @@
 #include "base/pool.h"
 
 enum { MAX_TASKS = 1000 };
-struct counts { atomic_int of[MAX_TASKS]; };
+struct counts {
+    atomic_int of[MAX_TASKS];
+};
 
 static void count(void *ctx, int task) { atomic_fetch_add(&((struct counts *)ctx)->of[task], 1); }
 
@@ -31,8 +33,11 @@ static void every_task_runs_exactly_once(void **state) {
     pool_free(NULL);
 }
 
-// Plain, not atomic, memory: what a task writes is visible to the caller and to the next job's tasks.
-struct chain { long cells[64], next[64]; };
+// Plain, not atomic, memory: what a task writes is visible to the caller and to the next job's
+// tasks.
+struct chain {
+    long cells[64], next[64];
+};
 static void step(void *ctx, int i) {
     struct chain *c = ctx;
     c->next[i] = c->cells[i] * 3 + c->cells[(i + 1) % 64] + i;
@@ -73,7 +78,8 @@ static void sleeping_workers_wake_up_again(void **state) {
 static double cpu_seconds(void) {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 static void an_idle_pool_costs_nothing(void **state) {
@@ -81,7 +87,7 @@ static void an_idle_pool_costs_nothing(void **state) {
     struct pool *p = pool_new(4);
     static struct counts c;
     pool_run(p, 10, count, &c);
-    clock_sleep_ns(50000000);                            // they spin a little first
+    clock_sleep_ns(50000000); // they spin a little first
     double before = cpu_seconds();
     clock_sleep_ns(300000000);
     assert_true(cpu_seconds() - before < 0.05);

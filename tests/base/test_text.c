@@ -42,11 +42,23 @@ static const char *print_float(float v) {
 
 static void floats_are_short_and_read_back_equal(void **state) {
     (void)state;
-    static const struct { float v; const char *text; } cases[] = {
-        {0, "0"}, {-0.0f, "-0"}, {1, "1"}, {0.1f, "0.1"}, {1.0f / 3, "0.33333334"}, {1e6f, "1e+06"}, {16777216, "16777216"},
-        {3.4028235e38f, "3.4028235e+38"}, {1e-45f, "1.4013e-45"}, {NAN, "\"NaN\""}, {INFINITY, "\"Infinity\""},
-        {-INFINITY, "\"-Infinity\""}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) assert_string_equal(print_float(cases[i].v), cases[i].text);
+    static const struct {
+        float v;
+        const char *text;
+    } cases[] = {{0, "0"},
+                 {-0.0f, "-0"},
+                 {1, "1"},
+                 {0.1f, "0.1"},
+                 {1.0f / 3, "0.33333334"},
+                 {1e6f, "1e+06"},
+                 {16777216, "16777216"},
+                 {3.4028235e38f, "3.4028235e+38"},
+                 {1e-45f, "1.4013e-45"},
+                 {NAN, "\"NaN\""},
+                 {INFINITY, "\"Infinity\""},
+                 {-INFINITY, "\"-Infinity\""}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_string_equal(print_float(cases[i].v), cases[i].text);
     for (uint32_t i = 0; i < 200000; i++) {
         uint32_t bits = rng_u32(1, RNG_TEST, 0, i);
         float v;
@@ -71,7 +83,8 @@ static void doubles_read_back_equal(void **state) {
 
 static void numbers_have_a_point_in_every_locale(void **state) {
     (void)state;
-    const char *names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "ps_AF.UTF-8", "C.UTF-8"};   // those that are installed count
+    const char *names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "ps_AF.UTF-8",
+                           "C.UTF-8"}; // those that are installed count
     for (int i = 0; i < 4; i++) {
         setlocale(LC_ALL, names[i]);
         assert_string_equal(print_float(-0.15625f), "-0.15625");

@@ -1,4 +1,4 @@
-// Checkpoints: round trip, equal bytes, refusal of broken, foreign and non-finite files without touching the model.
+// Checkpoints: round trip, equal bytes, refusal of broken, foreign and non-finite files.
 #include "support/files.h"
 
 #include <math.h>
@@ -21,12 +21,16 @@ static void make_params(struct params *p, int hidden) {
         }
 }
 
-struct steps { int64_t opt, env; struct checkpoint_scalar list[2]; };
+struct steps {
+    int64_t opt, env;
+    struct checkpoint_scalar list[2];
+};
 
 static struct checkpoint describe(struct params *p, struct steps *s, const char *hash) {
     s->list[0] = (struct checkpoint_scalar){"opt_steps", &s->opt};
     s->list[1] = (struct checkpoint_scalar){"env_steps", &s->env};
-    return (struct checkpoint){.params = p, .config_sha256 = hash, .scalars = s->list, .n_scalars = 2};
+    return (struct checkpoint){
+        .params = p, .config_sha256 = hash, .scalars = s->list, .n_scalars = 2};
 }
 
 static void save_sample(const char *path) {
@@ -58,7 +62,7 @@ static void a_checkpoint_brings_back_weights_moments_and_counters(void **state) 
     assert_memory_equal(p.moment2, q.moment2, bytes);
     assert_int_equal(s.opt, 300);
     assert_true(s.env == INT64_MAX);
-    c.config_sha256 = NULL;                              // any configuration will do
+    c.config_sha256 = NULL; // any configuration will do
     assert_true(checkpoint_load(path, &c, NULL, &e));
     params_deinit(&p);
     params_deinit(&q);
@@ -74,7 +78,7 @@ static void equal_runs_write_equal_checkpoints(void **state) {
         path_join(path[i], test_folder(), "c", &e);
         save_sample(path[i]);
         assert_true(file_read(path[i], 1 << 20, &data[i], &n[i], &e));
-        if (i == 0) sleep(1);                            // a clock inside would show
+        if (i == 0) sleep(1); // a clock inside would show
     }
     assert_int_equal(n[0], n[1]);
     assert_memory_equal(data[0], data[1], n[0]);
@@ -138,7 +142,8 @@ static void foreign_and_wrong_version_files_are_refused_in_one_line(void **state
     const struct st_text old[] = {{"format", "workbench checkpoint"}, {"schema", "0"}};
     assert_true(safetensors_write(path, NULL, 0, old, 2, &e));
     assert_refused(path, 4, NULL, "checkpoint version 0, this program reads version 1");
-    const struct st_text now[] = {{"format", "workbench checkpoint"}, {"schema", CHECKPOINT_SCHEMA}};
+    const struct st_text now[] = {{"format", "workbench checkpoint"},
+                                  {"schema", CHECKPOINT_SCHEMA}};
     assert_true(safetensors_write(path, NULL, 0, now, 2, &e));
     assert_refused(path, 4, NULL, "\"weights/encoder.weight\" is missing");
 }
@@ -180,7 +185,8 @@ static void a_checkpoint_of_a_larger_model_is_refused(void **state) {
     params_deinit(&p);
 }
 
-static void a_checkpoint_cut_anywhere_or_with_flipped_header_bits_never_loads_wrongly(void **state) {
+static void
+a_checkpoint_cut_anywhere_or_with_flipped_header_bits_never_loads_wrongly(void **state) {
     (void)state;
     char path[PATH_SIZE];
     struct error e = {0};
@@ -202,7 +208,8 @@ static void a_checkpoint_cut_anywhere_or_with_flipped_header_bits_never_loads_wr
         struct steps s = {0};
         make_params(&p, 4);
         struct checkpoint c = describe(&p, &s, "cafe");
-        checkpoint_load(path, &c, NULL, &e);             // must not crash; padding and spaces may flip unnoticed
+        checkpoint_load(path, &c, NULL,
+                        &e); // must not crash; padding and spaces may flip unnoticed
         params_deinit(&p);
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }

@@ -11,7 +11,7 @@ static int pictures_of(int record) { return 1 + record % 3; }
 
 static void paint(int record, uint8_t *pixels) {
     for (int i = 0; i < pictures_of(record) * PICTURE; i++)
-        pixels[i] = record == 3 ? (uint8_t)rng_u32(1, RNG_TEST, 0, (uint32_t)i)       // does not compress
+        pixels[i] = record == 3 ? (uint8_t)rng_u32(1, RNG_TEST, 0, (uint32_t)i) // does not compress
                                 : (uint8_t)((i / 7 + record) % 4 * 85);
 }
 
@@ -24,7 +24,8 @@ static const char *write_sample(void) {
     if (!w) fail_msg("%s", e.message);
     for (int i = 0; i < N_RECORDS; i++) {
         paint(i, pixels);
-        if (!frames_append(w, 10 * i, 1000 + i, pixels, pictures_of(i), &e)) fail_msg("%s", e.message);
+        if (!frames_append(w, 10 * i, 1000 + i, pixels, pictures_of(i), &e))
+            fail_msg("%s", e.message);
     }
     assert_true(frames_close(w, &e));
     return path;

@@ -24,16 +24,20 @@ static void every_fixture_of_the_manifest_loads(void **state) {
         if (!f) fail_msg("%s", e.message);
         assert_true(golden_tensor_count(f) > 0);
         for (int k = 0; k < golden_tensor_count(f); k++)
-            if (golden_tensor_at(f, k)->role == GOLDEN_OUTPUT && golden_tensor_at(f, k)->t->dtype == ST_F32) {
-                const struct golden_tensor *t = golden_tensor_at(f, k);   // the reference matches itself
-                if (!golden_match_f32(t, t->t->data, t->t->n_elements, &e)) fail_msg("%s", e.message);
+            if (golden_tensor_at(f, k)->role == GOLDEN_OUTPUT &&
+                golden_tensor_at(f, k)->t->dtype == ST_F32) {
+                const struct golden_tensor *t =
+                    golden_tensor_at(f, k); // the reference matches itself
+                if (!golden_match_f32(t, t->t->data, t->t->n_elements, &e))
+                    fail_msg("%s", e.message);
             }
         golden_fixture_free(f);
     }
     golden_free(g);
 }
 
-// A folder with one fixture X01: tensors "in" F32[2], "out" F32[3] by element, "by_norm" F32[2], "exact" I32[2].
+// A folder with one fixture X01: tensors "in" F32[2], "out" F32[3] by element, "by_norm" F32[2],
+// "exact" I32[2].
 static const char *small_folder(void) {
     static char folder[PATH_SIZE];
     snprintf(folder, sizeof folder, "%s", test_folder());
@@ -54,12 +58,18 @@ static const char *small_folder(void) {
     sha256_hex(data, n, hex);
     free(data);
     struct text t = {0};
-    text_add(&t, "{\"format\":1,\"fixtures\":[{\"code\":\"X01\",\"about\":\"small\",\"file\":\"x01.safetensors\","
-                 "\"bytes\":%zu,\"sha256\":\"%s\",\"tensors\":["
-                 "{\"name\":\"in\",\"dtype\":\"F32\",\"shape\":[2],\"role\":\"input\"},"
-                 "{\"name\":\"out\",\"dtype\":\"F32\",\"shape\":[3],\"role\":\"output\",\"abs\":0.01,\"rel\":0.001},"
-                 "{\"name\":\"by_norm\",\"dtype\":\"F32\",\"shape\":[2],\"role\":\"output\",\"l2\":0.1},"
-                 "{\"name\":\"exact\",\"dtype\":\"I32\",\"shape\":[2],\"role\":\"output\",\"abs\":0,\"rel\":0}]}]}", n, hex);
+    text_add(
+        &t,
+        "{\"format\":1,\"fixtures\":[{\"code\":\"X01\",\"about\":\"small\",\"file\":\"x01."
+        "safetensors\","
+        "\"bytes\":%zu,\"sha256\":\"%s\",\"tensors\":["
+        "{\"name\":\"in\",\"dtype\":\"F32\",\"shape\":[2],\"role\":\"input\"},"
+        "{\"name\":\"out\",\"dtype\":\"F32\",\"shape\":[3],\"role\":\"output\",\"abs\":0.01,"
+        "\"rel\":0.001},"
+        "{\"name\":\"by_norm\",\"dtype\":\"F32\",\"shape\":[2],\"role\":\"output\",\"l2\":0.1},"
+        "{\"name\":\"exact\",\"dtype\":\"I32\",\"shape\":[2],\"role\":\"output\",\"abs\":0,\"rel\":"
+        "0}]}]}",
+        n, hex);
     assert_true(path_join(path, folder, "manifest.json", &e));
     put_file(path, t.data, t.n);
     text_deinit(&t);

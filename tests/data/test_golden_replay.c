@@ -1,4 +1,5 @@
-// Golden fixtures of the replay: row conventions (F43), valid window starts (F45), the row writer (F47).
+// Golden fixtures of the replay: row conventions (F43), valid window starts (F45), the row writer
+// (F47).
 #include "support/golden.h"
 
 #include "base/mem.h"
@@ -22,7 +23,8 @@ static struct rows read_rows(struct golden_fixture *f, const char *prefix) {
     memcpy(r.truncated, golden_raw(f, NAME("truncated"), ST_F32), bytes);
     memcpy(r.is_first, golden_raw(f, NAME("is_first"), ST_F32), bytes);
     for (int i = 0; i < n; i++) r.final_obs_id[i] = -1;
-    if (strcmp(prefix, "ta") == 0) memcpy(r.final_obs_id, golden_raw(f, NAME("final_obs_id"), ST_I32), bytes);
+    if (strcmp(prefix, "ta") == 0)
+        memcpy(r.final_obs_id, golden_raw(f, NAME("final_obs_id"), ST_I32), bytes);
 #undef NAME
     return r;
 }
@@ -67,18 +69,22 @@ static void f43_every_convention_gives_the_learner_the_same_windows(void **state
     rows_ta_to_sa(&ta, &back);
     const int32_t *start = golden_raw(f, "start", ST_I32);
     int length = (int)golden_dim(f, "p", 0), n = (int)golden_dim(f, "p", 1), width = sa.n_actions;
-    const struct { const struct rows *rows; enum alignment alignment; } ways[] = {
-        {&sa, ALIGN_SA}, {&aa, ALIGN_AA}, {&back, ALIGN_SA}};
+    const struct {
+        const struct rows *rows;
+        enum alignment alignment;
+    } ways[] = {{&sa, ALIGN_SA}, {&aa, ALIGN_AA}, {&back, ALIGN_SA}};
     for (size_t way = 0; way < 3; way++) {
         size_t cells = (size_t)(length * n);
-        float *p = mem_alloc(cells * (size_t)width * 4), *rho = mem_alloc(cells * 4), *kappa = mem_alloc(cells * 4),
-              *first = mem_alloc(cells * 4);
+        float *p = mem_alloc(cells * (size_t)width * 4), *rho = mem_alloc(cells * 4),
+              *kappa = mem_alloc(cells * 4), *first = mem_alloc(cells * 4);
         float one_p[16 * 16], one_rho[16], one_kappa[16], one_first[16];
         assert_true(length <= 16 && width <= 16);
         for (int w = 0; w < n; w++) {
-            rows_window(ways[way].rows, ways[way].alignment, start[w], length, one_p, one_rho, one_kappa, one_first);
+            rows_window(ways[way].rows, ways[way].alignment, start[w], length, one_p, one_rho,
+                        one_kappa, one_first);
             for (int t = 0; t < length; t++) {
-                memcpy(p + (size_t)(t * n + w) * (size_t)width, one_p + t * width, (size_t)width * 4);
+                memcpy(p + (size_t)(t * n + w) * (size_t)width, one_p + t * width,
+                       (size_t)width * 4);
                 rho[t * n + w] = one_rho[t];
                 kappa[t * n + w] = one_kappa[t];
                 first[t * n + w] = one_first[t];
@@ -100,13 +106,14 @@ static void f43_every_convention_gives_the_learner_the_same_windows(void **state
     golden_fixture_free(f);
 }
 
-// Where no final observation lies in the window, transition rows read directly must agree with sheeprl's.
+// Where no final observation lies in the window, transition rows read directly must agree with
+// sheeprl's.
 static void f43_transition_rows_read_in_place_agree_inside_an_episode(void **state) {
     (void)state;
     struct golden_fixture *f = golden_fixture_or_fail("F43");
     struct rows sa = read_rows(f, "sa"), ta = read_rows(f, "ta");
     int n_compared = 0;
-    for (int s = 0, t = 0; s < sa.n; s++) {              // t: the transition row of SA row s
+    for (int s = 0, t = 0; s < sa.n; s++) { // t: the transition row of SA row s
         if (sa.terminated[s] != 0 || sa.truncated[s] != 0) continue;
         float p[2][2 * 16], rho[2][2], kappa[2][2], first[2][2];
         bool inside = s + 1 < sa.n && sa.terminated[s + 1] == 0 && sa.truncated[s + 1] == 0;
@@ -129,7 +136,8 @@ static void f43_transition_rows_read_in_place_agree_inside_an_episode(void **sta
 
 // ---- F43 and F47 through the ring itself
 
-// The ring stores one action number per row, the fixture vectors of two heads: number the distinct vectors.
+// The ring stores one action number per row, the fixture vectors of two heads: number the distinct
+// vectors.
 static int number_of(const float *action, const struct rows *rows) {
     size_t bytes = (size_t)rows->n_actions * 4;
     for (int i = 0; i < rows->n; i++)
@@ -139,12 +147,15 @@ static int number_of(const float *action, const struct rows *rows) {
 
 static struct replay *ring_of(const struct rows *sa) {
     struct error e = {0};
-    struct replay *r = replay_new(&(struct replay_opts){.rows = sa->n, .n_envs = 1, .n_actions = sa->n, .obs_bytes = 4}, &e);
+    struct replay *r = replay_new(
+        &(struct replay_opts){.rows = sa->n, .n_envs = 1, .n_actions = sa->n, .obs_bytes = 4}, &e);
     for (int i = 0; i < sa->n; i++) {
         bool ends = sa->terminated[i] != 0 || sa->truncated[i] != 0;
         memcpy(replay_slot(r, 0), &sa->obs_id[i], 4);
-        replay_write_arrival(r, 0, sa->rewards[i], sa->is_first[i] != 0, sa->terminated[i] != 0, sa->truncated[i] != 0);
-        replay_write_action(r, 0, ends ? REPLAY_NO_ACTION : number_of(sa->actions + i * sa->n_actions, sa));
+        replay_write_arrival(r, 0, sa->rewards[i], sa->is_first[i] != 0, sa->terminated[i] != 0,
+                             sa->truncated[i] != 0);
+        replay_write_action(
+            r, 0, ends ? REPLAY_NO_ACTION : number_of(sa->actions + i * sa->n_actions, sa));
         replay_commit(r);
     }
     if (!replay_check(r, &e)) fail_msg("%s", e.message);
@@ -161,11 +172,13 @@ static void f43_the_ring_gathers_the_same_windows(void **state) {
     size_t cells = (size_t)(length * n);
     struct replay_start *starts = mem_alloc((size_t)n * sizeof *starts);
     for (int w = 0; w < n; w++) starts[w] = (struct replay_start){.env = 0, .t = start[w]};
-    real *hot = mem_alloc(cells * (size_t)sa.n * sizeof *hot), *rho = mem_alloc(cells * sizeof *rho),
-         *kappa = mem_alloc(cells * sizeof *kappa), *first = mem_alloc(cells * sizeof *first);
+    real *hot = mem_alloc(cells * (size_t)sa.n * sizeof *hot),
+         *rho = mem_alloc(cells * sizeof *rho), *kappa = mem_alloc(cells * sizeof *kappa),
+         *first = mem_alloc(cells * sizeof *first);
     float *p = mem_alloc(cells * (size_t)width * sizeof *p);
     replay_gather(r, starts, length, n,
-                  &(struct replay_batch){.prev_actions = hot, .rewards = rho, .continues = kappa, .is_first = first});
+                  &(struct replay_batch){
+                      .prev_actions = hot, .rewards = rho, .continues = kappa, .is_first = first});
     for (size_t c = 0; c < cells; c++)
         for (int i = 0; i < sa.n; i++)
             if (hot[c * (size_t)sa.n + (size_t)i] != 0)
@@ -191,12 +204,16 @@ static void f45_window_starts_are_those_of_the_reference_buffer(void **state) {
     (void)state;
     struct golden_fixture *f = golden_fixture_or_fail("F45");
     int n = (int)golden_dim(f, "length", 0), capacity = (int)golden_dim(f, "mask", 1);
-    const int32_t *length = golden_raw(f, "length", ST_I32), *added = golden_raw(f, "added", ST_I32);
-    int32_t *n_starts = mem_alloc((size_t)n * 4), *first = mem_alloc((size_t)n * 4), *last = mem_alloc((size_t)n * 4);
+    const int32_t *length = golden_raw(f, "length", ST_I32),
+                  *added = golden_raw(f, "added", ST_I32);
+    int32_t *n_starts = mem_alloc((size_t)n * 4), *first = mem_alloc((size_t)n * 4),
+            *last = mem_alloc((size_t)n * 4);
     uint8_t *mask = mem_alloc((size_t)(n * capacity));
     for (int c = 0; c < n; c++) {
         struct error e = {0};
-        struct replay *r = replay_new(&(struct replay_opts){.rows = capacity, .n_envs = 1, .n_actions = 2, .obs_bytes = 1}, &e);
+        struct replay *r = replay_new(
+            &(struct replay_opts){.rows = capacity, .n_envs = 1, .n_actions = 2, .obs_bytes = 1},
+            &e);
         for (int t = 0; t < added[c]; t++) {
             replay_slot(r, 0);
             replay_write_arrival(r, 0, 0, t == 0, false, false);
@@ -204,7 +221,7 @@ static void f45_window_starts_are_those_of_the_reference_buffer(void **state) {
             replay_commit(r);
         }
         first[c] = last[c] = -1;
-        enum { DRAWS = 400 };                            // all of at most 8 starts come up (chance of a miss < 1e-22)
+        enum { DRAWS = 400 }; // all of at most 8 starts come up (chance of a miss < 1e-22)
         struct replay_start starts[DRAWS];
         bool drawn = replay_draw(r, replay_window(r), 1, 1, length[c], DRAWS, starts, &e);
         assert_int_equal(drawn, replay_can_sample(r, length[c]));
@@ -230,25 +247,30 @@ static void f45_window_starts_are_those_of_the_reference_buffer(void **state) {
 
 // ---- F47
 
-// One scripted environment, driven as the worker drives real ones: a step per tick, and a tick of its own for a
-// reset. The script's clock is the reference's: it does not stand still while this one resets.
+// One scripted environment, driven as the worker drives real ones: a step per tick, and a tick of
+// its own for a reset. The script's clock is the reference's: it does not stand still while this
+// one resets.
 static struct replay *write_script(struct golden_fixture *f, int env) {
-    int n_ticks = (int)golden_dim(f, "script.action", 0), n_envs = (int)golden_dim(f, "script.action", 1);
-    const int32_t *action = golden_raw(f, "script.action", ST_I32), *obs_id = golden_raw(f, "script.obs_id", ST_I32),
+    int n_ticks = (int)golden_dim(f, "script.action", 0),
+        n_envs = (int)golden_dim(f, "script.action", 1);
+    const int32_t *action = golden_raw(f, "script.action", ST_I32),
+                  *obs_id = golden_raw(f, "script.obs_id", ST_I32),
                   *final_obs_id = golden_raw(f, "script.final_obs_id", ST_I32);
     const float *reward = golden_raw(f, "script.reward", ST_F32);
     const uint8_t *terminated = golden_raw(f, "script.terminated", ST_U8),
                   *truncated = golden_raw(f, "script.truncated", ST_U8);
     struct error e = {0};
-    struct replay *r = replay_new(&(struct replay_opts){.rows = 64, .n_envs = 1, .n_actions = 8, .obs_bytes = 4}, &e);
+    struct replay *r = replay_new(
+        &(struct replay_opts){.rows = 64, .n_envs = 1, .n_actions = 8, .obs_bytes = 4}, &e);
     bool needs_reset = true;
     for (int tick = 0, acted = 0; acted < n_ticks; tick++) {
-        int now = acted * n_envs + env, before = now - n_envs;   // script step that is chosen now; that brought us here
+        int now = acted * n_envs + env,
+            before = now - n_envs; // script step that is chosen now; that brought us here
         bool ends = !needs_reset && (terminated[before] || truncated[before]);
         int32_t seen = ends ? final_obs_id[before] : obs_id[now];
         memcpy(replay_slot(r, 0), &seen, 4);
-        replay_write_arrival(r, 0, needs_reset ? 0 : reward[before], needs_reset, ends && terminated[before],
-                             ends && truncated[before]);
+        replay_write_arrival(r, 0, needs_reset ? 0 : reward[before], needs_reset,
+                             ends && terminated[before], ends && truncated[before]);
         replay_write_action(r, 0, ends ? REPLAY_NO_ACTION : action[now]);
         replay_commit(r);
         needs_reset = ends;
@@ -280,8 +302,8 @@ static void f47_rows_of_scripted_episodes_equal_the_reference_loop(void **state)
             truncated[i] = row.truncated;
             is_first[i] = row.is_first;
         }
-#define COMPARE(SUFFIX, WHAT, DATA, COUNT)                  \
-    snprintf(name, sizeof name, "env%d." WHAT, env);         \
+#define COMPARE(SUFFIX, WHAT, DATA, COUNT)                                                         \
+    snprintf(name, sizeof name, "env%d." WHAT, env);                                               \
     golden_assert_##SUFFIX(f, name, DATA, COUNT)
         COMPARE(i32, "obs_id", obs, n);
         COMPARE(f32, "actions", actions, n * 8);

@@ -1,4 +1,4 @@
-// Exported pictures: PNG, plots and strips read back by libpng, GIF by giflib, MP4 with good, bad and no ffmpeg.
+// Exported pictures: PNG, plots, strips, GIF read back; MP4 with good, bad and no ffmpeg.
 #define _GNU_SOURCE
 #include "support/files.h"
 
@@ -73,7 +73,7 @@ static void a_png_holds_the_pixels_and_the_notes(void **state) {
 
 static void drawing_outside_the_canvas_is_clipped(void **state) {
     (void)state;
-    struct image im;                                     // the sanitizer sees any write beside it
+    struct image im; // the sanitizer sees any write beside it
     image_init(&im, 20, 10, 0);
     image_box(&im, -50, -50, 1000, 1000, 0x111111);
     image_line(&im, -300, 7, 300, -9, 0x222222);
@@ -95,7 +95,8 @@ static void letters_differ_from_each_other(void **state) {
         memcpy(seen[c], im.pixels, sizeof seen[c]);
         image_deinit(&im);
         for (int d = 0; d < c; d++)
-            if (memcmp(seen[c], seen[d], sizeof seen[c]) == 0) fail_msg("'%c' looks like '%c'", 33 + c, 33 + d);
+            if (memcmp(seen[c], seen[d], sizeof seen[c]) == 0)
+                fail_msg("'%c' looks like '%c'", 33 + c, 33 + d);
     }
 }
 
@@ -105,7 +106,8 @@ static void an_unwritable_picture_is_one_line(void **state) {
     const uint8_t grey[4] = {0};
     assert_false(png_write_grey("/no/such/folder/x.png", grey, 2, 2, NULL, 0, &e));
     assert_non_null(strstr(e.message, "/no/such/folder/"));
-    struct video_frames v = {.width = 2, .height = 2, .n = 1, .pixels = grey, .frames_per_second = 10};
+    struct video_frames v = {
+        .width = 2, .height = 2, .n = 1, .pixels = grey, .frames_per_second = 10};
     assert_false(video_write_gif("/no/such/folder/x.gif", &v, &e));
     assert_non_null(strstr(e.message, "/no/such/folder/"));
 }
@@ -115,7 +117,8 @@ static void an_unwritable_picture_is_one_line(void **state) {
 static int count_colour(const uint8_t *pixels, int n, uint32_t colour) {
     int found = 0;
     for (int i = 0; i < n; i++)
-        found += (uint32_t)(pixels[3 * i] << 16 | pixels[3 * i + 1] << 8 | pixels[3 * i + 2]) == colour;
+        found +=
+            (uint32_t)(pixels[3 * i] << 16 | pixels[3 * i + 1] << 8 | pixels[3 * i + 2]) == colour;
     return found;
 }
 
@@ -124,7 +127,8 @@ static struct record *sample_records(int n, bool with_nan) {
     for (int i = 0; i < n; i++) {
         r[i].opt_steps = i + 1;
         r[i].present = ((uint64_t)1 << METRIC_COUNT) - 1;
-        for (int m = 0; m < METRIC_COUNT; m++) r[i].value[m] = (100 * expf(-(float)i / 50) + 1) * (1 + 0.3f * (float)m);
+        for (int m = 0; m < METRIC_COUNT; m++)
+            r[i].value[m] = (100 * expf(-(float)i / 50) + 1) * (1 + 0.3f * (float)m);
         if (with_nan && i == n / 2) r[i].value[METRIC_GRAD_NORM_MODEL] = NAN;
     }
     return r;
@@ -191,10 +195,11 @@ static void a_strip_shows_every_picture_unchanged(void **state) {
     struct error e = {0};
     const char *path = file_in(test_folder(), "strip.png");
     uint8_t real[80 * 72], other[80 * 72], error[80 * 72];
-    memset(real, 85, sizeof real);                       // grey 170
-    memset(other, 170, sizeof other);                    // grey 85
-    memset(error, 0, sizeof error);                      // black
-    struct plot_column columns[3] = {{0, real, other, error}, {100, real, other, error}, {300, real, other, error}};
+    memset(real, 85, sizeof real);    // grey 170
+    memset(other, 170, sizeof other); // grey 85
+    memset(error, 0, sizeof error);   // black
+    struct plot_column columns[3] = {
+        {0, real, other, error}, {100, real, other, error}, {300, real, other, error}};
     if (!plot_strip_png(path, "static", columns, 3, 80, 72, 2, &e)) fail_msg("%s", e.message);
     int width, height;
     uint8_t *pixels = read_png(path, &width, &height);
@@ -209,7 +214,8 @@ static void a_strip_shows_every_picture_unchanged(void **state) {
 static uint8_t *sample_frames(int n, int width, int height) {
     uint8_t *p = mem_alloc((size_t)(n * width * height));
     for (int f = 0; f < n; f++)
-        for (int i = 0; i < width * height; i++) p[f * width * height + i] = (uint8_t)((i / 3 + f) % 4 * 85);
+        for (int i = 0; i < width * height; i++)
+            p[f * width * height + i] = (uint8_t)((i / 3 + f) % 4 * 85);
     return p;
 }
 
@@ -219,7 +225,8 @@ static void a_gif_holds_every_frame_in_its_shades(void **state) {
     struct error e = {0};
     const char *path = file_in(test_folder(), "x.gif");
     uint8_t *pixels = sample_frames(N, W, H);
-    struct video_frames v = {.width = W, .height = H, .n = N, .pixels = pixels, .frames_per_second = 10, .scale = 2};
+    struct video_frames v = {
+        .width = W, .height = H, .n = N, .pixels = pixels, .frames_per_second = 10, .scale = 2};
     umask(022);
     if (!video_write_gif(path, &v, &e)) fail_msg("%s", e.message);
     struct stat st;
@@ -268,11 +275,14 @@ static void an_ffmpeg_that_is_missing_fails_or_dies_is_only_a_notice(void **stat
     (void)state;
     char *old_path = mem_strdup(getenv("PATH"));
     uint8_t *pixels = sample_frames(200, 81, 71);
-    struct video_frames v = {.width = 81, .height = 71, .n = 200, .pixels = pixels, .frames_per_second = 10, .scale = 2};
-    static const struct { const char *script, *message; } cases[] = {
+    struct video_frames v = {
+        .width = 81, .height = 71, .n = 200, .pixels = pixels, .frames_per_second = 10, .scale = 2};
+    static const struct {
+        const char *script, *message;
+    } cases[] = {
         {NULL, "there is no ffmpeg in PATH"},
         {"exit 1", "ffmpeg failed"},
-        {"exec <&-; exit 0", "ffmpeg failed"},           // closes the pipe at once: we get SIGPIPE
+        {"exec <&-; exit 0", "ffmpeg failed"}, // closes the pipe at once: we get SIGPIPE
         {"read x; kill -9 $$", "ffmpeg failed"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -288,7 +298,7 @@ static void an_ffmpeg_that_is_missing_fails_or_dies_is_only_a_notice(void **stat
         assert_int_equal(e.status, STATUS_SKIPPED);
         if (!strstr(e.message, cases[i].message)) fail_msg("case %zu: %s", i, e.message);
         assert_int_equal(count_files(out), 0);
-        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);   // no child is left behind
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); // no child is left behind
     }
     sigset_t pending;
     sigpending(&pending);
@@ -307,13 +317,14 @@ static void ffmpeg_gets_every_frame_padded_to_even_sides(void **state) {
     fake_ffmpeg(bin, "for last; do :; done; exec /bin/cat > \"${last#file:}\"");
     setenv("PATH", bin, 1);
     const char *path = file_in(test_folder(), "x.mp4");
-    struct video_frames v = {.width = 81, .height = 71, .n = 30, .pixels = pixels, .frames_per_second = 10};
+    struct video_frames v = {
+        .width = 81, .height = 71, .n = 30, .pixels = pixels, .frames_per_second = 10};
     bool fine = video_write_mp4(path, &v, &e);
     setenv("PATH", old_path, 1);
     if (!fine) fail_msg("%s", e.message);
     assert_true(file_read(path, 1 << 24, &data, &n, &e));
     assert_int_equal(n, 30 * 82 * 72);
-    assert_int_equal(data[82], 255 - pixels[81]);        // second row, first pixel
+    assert_int_equal(data[82], 255 - pixels[81]); // second row, first pixel
     assert_int_equal(data[29 * 82 * 72 + 81], data[29 * 82 * 72 + 80]);
     free(data);
     free(pixels);
@@ -325,7 +336,8 @@ static void the_real_ffmpeg_makes_a_movie(void **state) {
     uint8_t *pixels = sample_frames(20, 80, 72);
     struct error e = {0};
     const char *path = file_in(test_folder(), "x.mp4");
-    struct video_frames v = {.width = 80, .height = 72, .n = 20, .pixels = pixels, .frames_per_second = 10, .scale = 3};
+    struct video_frames v = {
+        .width = 80, .height = 72, .n = 20, .pixels = pixels, .frames_per_second = 10, .scale = 3};
     bool fine = video_write_mp4(path, &v, &e);
     free(pixels);
     if (!fine) {

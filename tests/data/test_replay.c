@@ -15,7 +15,8 @@ enum { OBS = 16, A = 5 };
 static uint8_t frame_byte(int64_t t, int env, int k) { return (uint8_t)(t * 31 + env * 7 + k); }
 static float row_reward(int64_t t, int env) { return (float)(t * 10 + env); }
 
-// Episodes of `period` rows: first row is a reset, the last one ends it (terminated and truncated in turn).
+// Episodes of `period` rows: first row is a reset, the last one ends it (terminated and truncated
+// in turn).
 static void push_row(struct replay *r, int n_envs, int period) {
     int64_t t = replay_total(r);
     for (int n = 0; n < n_envs; n++) {
@@ -30,8 +31,13 @@ static void push_row(struct replay *r, int n_envs, int period) {
 
 static struct replay *ring(int64_t rows, int n_envs, int guard, int margin) {
     struct error e = {0};
-    struct replay *r = replay_new(&(struct replay_opts){.rows = rows, .n_envs = n_envs, .n_actions = A, .obs_bytes = OBS,
-                                                        .guard = guard, .safety_margin = margin}, &e);
+    struct replay *r = replay_new(&(struct replay_opts){.rows = rows,
+                                                        .n_envs = n_envs,
+                                                        .n_actions = A,
+                                                        .obs_bytes = OBS,
+                                                        .guard = guard,
+                                                        .safety_margin = margin},
+                                  &e);
     if (!r) fail_msg("%s", e.message);
     return r;
 }
@@ -44,9 +50,12 @@ struct buffers {
 
 static struct buffers make_buffers(int T, int B) {
     size_t n = (size_t)T * (size_t)B;
-    struct buffers b = {.packed = mem_alloc(n * OBS), .actions = mem_alloc(n * A * sizeof(real)),
-                        .prev = mem_alloc(n * A * sizeof(real)), .rewards = mem_alloc(n * sizeof(real)),
-                        .continues = mem_alloc(n * sizeof(real)), .first = mem_alloc(n * sizeof(real))};
+    struct buffers b = {.packed = mem_alloc(n * OBS),
+                        .actions = mem_alloc(n * A * sizeof(real)),
+                        .prev = mem_alloc(n * A * sizeof(real)),
+                        .rewards = mem_alloc(n * sizeof(real)),
+                        .continues = mem_alloc(n * sizeof(real)),
+                        .first = mem_alloc(n * sizeof(real))};
     b.batch = (struct replay_batch){b.packed, b.actions, b.prev, b.rewards, b.continues, b.first};
     return b;
 }
@@ -73,12 +82,14 @@ static int hot(const real *v) {
 }
 
 // Everything about one gathered sequence follows from its start.
-static void check_sequence(const struct buffers *b, int T, int B, int column, int64_t start, int env, int period) {
+static void check_sequence(const struct buffers *b, int T, int B, int column, int64_t start,
+                           int env, int period) {
     for (int k = 0; k < T; k++) {
         int64_t t = start + k;
         size_t cell = (size_t)(k * B + column);
         bool first = t % period == 0, last = t % period == period - 1, odd = t / period % 2;
-        for (int i = 0; i < OBS; i++) assert_int_equal(b->packed[cell * OBS + (size_t)i], frame_byte(t, env, i));
+        for (int i = 0; i < OBS; i++)
+            assert_int_equal(b->packed[cell * OBS + (size_t)i], frame_byte(t, env, i));
         assert_int_equal(hot(b->actions + cell * A), last ? -1 : (int)((t + env) % A));
         assert_int_equal(hot(b->prev + cell * A), k == 0 || first ? -1 : (int)((t - 1 + env) % A));
         assert_true(b->rewards[cell] == (first ? 0 : row_reward(t, env)));
@@ -144,7 +155,7 @@ static void replay_never_samples_across_the_write_head(void **state) {
                     oldest |= starts[i].t == first;
                     newest |= starts[i].t == total - T;
                 }
-                assert_true(oldest && newest);           // both ends are allowed and come up
+                assert_true(oldest && newest); // both ends are allowed and come up
                 replay_gather(r, starts, T, B, &b.batch);
                 for (int i = 0; i < B; i++) check_sequence(&b, T, B, i, starts[i].t, 0, 6);
             }
@@ -159,7 +170,7 @@ static void too_few_rows_are_an_error_that_says_what_to_change(void **state) {
     struct buffers b = make_buffers(8, 2);
     struct error e = {0};
     for (int t = 0; t < 11; t++) push_row(r, 1, 50);
-    assert_false(replay_can_sample(r, 8));               // 11 rows, 4 of them hidden by the margin
+    assert_false(replay_can_sample(r, 8)); // 11 rows, 4 of them hidden by the margin
     assert_false(replay_sample(r, 1, 0, 8, 2, &b.batch, &e));
     assert_non_null(strstr(e.message, "has 7 rows"));
     assert_non_null(strstr(e.message, "algo.learning_starts"));
@@ -185,7 +196,7 @@ static void samples_depend_on_seed_and_gradient_step_only(void **state) {
     assert_true(replay_draw(same, replay_window(same), 8, 123, T, B, y, &e));
     assert_memory_not_equal(x, y, sizeof x);
     assert_true(replay_draw(same, replay_window(same), 7, 123, T, B, y, &e));
-    assert_memory_equal(x, y, sizeof x);                 // neither history nor contents matter
+    assert_memory_equal(x, y, sizeof x); // neither history nor contents matter
     replay_free(r);
     replay_free(same);
 }
@@ -205,7 +216,7 @@ static void environments_and_starts_are_drawn_uniformly(void **state) {
     double expected = (double)B * rounds / (N * STARTS), chi2 = 0;
     for (int n = 0; n < N; n++)
         for (int s = 0; s < STARTS; s++) chi2 += pow(count[n][s] - expected, 2) / expected;
-    assert_true(chi2 < 73);                              // 39 degrees of freedom: p = 0.001 at 72.1
+    assert_true(chi2 < 73); // 39 degrees of freedom: p = 0.001 at 72.1
     replay_free(r);
 }
 
@@ -218,7 +229,7 @@ static void latest_rows_are_the_newest_of_that_environment(void **state) {
     for (int t = 0; t < 30; t++) push_row(r, 2, 5);
     assert_true(replay_latest(r, 1, 8, &b.batch));
     check_sequence(&b, 8, 1, 0, 37 - 8, 1, 5);
-    assert_true(replay_row(r, 37 - 8, 1).is_first == false);   // storage keeps the true flag
+    assert_true(replay_row(r, 37 - 8, 1).is_first == false); // storage keeps the true flag
     replay_free(r);
     free_buffers(&b);
 }
@@ -238,7 +249,7 @@ static void a_half_written_row_hides_the_oldest_one(void **state) {
     struct replay *r = ring(10, 1, 0, 0);
     for (int t = 0; t < 25; t++) push_row(r, 1, 5);
     assert_int_equal(replay_window(r).first, 15);
-    memset(replay_slot(r, 0), 0, OBS);                   // row 25 takes the place of row 15
+    memset(replay_slot(r, 0), 0, OBS); // row 25 takes the place of row 15
     assert_int_equal(replay_window(r).first, 16);
     replay_free(r);
 }
@@ -246,10 +257,15 @@ static void a_half_written_row_hides_the_oldest_one(void **state) {
 static void a_broken_ring_is_found_by_the_invariants(void **state) {
     (void)state;
     struct error e = {0};
-    struct { float reward; bool first, terminated, truncated; int action; const char *message; } rows[] = {
-        {0, true, false, false, 1, "exactly an end"},        // a reset in the middle of an episode
-        {1, false, true, false, 1, "episode goes on"},       // an end with an action
-        {1, false, false, false, -1, "episode goes on"},     // no action without an end
+    struct {
+        float reward;
+        bool first, terminated, truncated;
+        int action;
+        const char *message;
+    } rows[] = {
+        {0, true, false, false, 1, "exactly an end"},    // a reset in the middle of an episode
+        {1, false, true, false, 1, "episode goes on"},   // an end with an action
+        {1, false, false, false, -1, "episode goes on"}, // no action without an end
         {2, true, false, false, 1, "a reward or an end"},
         {0, true, true, false, -1, "a reward or an end"},
     };
@@ -258,7 +274,8 @@ static void a_broken_ring_is_found_by_the_invariants(void **state) {
         push_row(r, 1, 8);
         push_row(r, 1, 8);
         replay_slot(r, 0);
-        replay_write_arrival(r, 0, rows[i].reward, rows[i].first, rows[i].terminated, rows[i].truncated);
+        replay_write_arrival(r, 0, rows[i].reward, rows[i].first, rows[i].terminated,
+                             rows[i].truncated);
         replay_write_action(r, 0, rows[i].action);
         replay_commit(r);
         assert_false(replay_check(r, &e));
@@ -286,17 +303,19 @@ static void a_restored_ring_goes_on_exactly_like_the_saved_one(void **state) {
         struct error e = {0};
         struct safetensors *s = safetensors_open(save(r), &e);
         assert_non_null(s);
-        push_row(copy, 2, 3);                            // whatever was there goes away
+        push_row(copy, 2, 3); // whatever was there goes away
         if (!replay_restore(copy, s, &e)) fail_msg("%s", e.message);
         safetensors_free(s);
         for (int t = 0; t < 30; t++) push_row(r, 2, 6), push_row(copy, 2, 6);
         struct buffers x = make_buffers(T, B), y = make_buffers(T, B);
-        assert_true(replay_sample(r, 3, 9, T, B, &x.batch, &e) && replay_sample(copy, 3, 9, T, B, &y.batch, &e));
+        assert_true(replay_sample(r, 3, 9, T, B, &x.batch, &e) &&
+                    replay_sample(copy, 3, 9, T, B, &y.batch, &e));
         assert_memory_equal(x.packed, y.packed, T * B * OBS);
         assert_memory_equal(x.prev, y.prev, T * B * A * sizeof(real));
         assert_memory_equal(x.rewards, y.rewards, T * B * sizeof(real));
         assert_int_equal(replay_total(r), replay_total(copy));
-        assert_int_equal(replay_row(r, replay_total(r) - 1, 1).episode_id, replay_row(copy, replay_total(r) - 1, 1).episode_id);
+        assert_int_equal(replay_row(r, replay_total(r) - 1, 1).episode_id,
+                         replay_row(copy, replay_total(r) - 1, 1).episode_id);
         free_buffers(&x);
         free_buffers(&y);
         replay_free(r);
@@ -318,7 +337,7 @@ static void a_saved_ring_of_another_size_or_with_broken_rows_is_refused(void **s
     ((int32_t *)actions->data)[7] = 1000;
     assert_false(replay_restore(same, s, &e));
     assert_non_null(strstr(e.message, "out of range"));
-    assert_int_equal(replay_total(same), 4);             // untouched
+    assert_int_equal(replay_total(same), 4); // untouched
     safetensors_free(s);
     replay_free(r);
     replay_free(other);
@@ -330,7 +349,8 @@ static void impossible_sizes_are_refused(void **state) {
     struct error e = {0};
     const int64_t sizes[] = {0, -5, INT64_MAX, 4};
     for (size_t i = 0; i < 4; i++) {
-        assert_null(replay_new(&(struct replay_opts){.rows = sizes[i], .n_envs = 1, .n_actions = 2, .guard = 4}, &e));
+        assert_null(replay_new(
+            &(struct replay_opts){.rows = sizes[i], .n_envs = 1, .n_actions = 2, .guard = 4}, &e));
         assert_int_equal(e.status, STATUS_USAGE);
     }
 }
@@ -358,7 +378,8 @@ static void a_batch_is_whole_while_a_writer_fills_the_guarded_rows(void **state)
         assert_true(replay_draw(r, window, 1, (uint64_t)round, THREAD_T, THREAD_B, starts, &e));
         replay_gather(r, starts, THREAD_T, THREAD_B, &b.batch);
         pthread_join(thread, NULL);
-        for (int i = 0; i < THREAD_B; i++) check_sequence(&b, THREAD_T, THREAD_B, i, starts[i].t, (int)starts[i].env, 9);
+        for (int i = 0; i < THREAD_B; i++)
+            check_sequence(&b, THREAD_T, THREAD_B, i, starts[i].t, (int)starts[i].env, 9);
     }
     free_buffers(&b);
     replay_free(r);

@@ -20,8 +20,9 @@ static void write_sample(const char *path) {
     static const int32_t i32[2] = {-7, 7};
     static const uint8_t u8[3] = {1, 2, 255}, b[2] = {0, 1};
     const struct st_source list[] = {
-        {"z/u8 \"quoted\"", ST_U8, 1, {3}, u8}, {"weights/f", ST_F32, 2, {2, 3}, f}, {"a/flag", ST_BOOL, 1, {2}, b},
-        {"scalar", ST_F64, 0, {0}, &d},         {"i64", ST_I64, 1, {2}, i64},        {"i32", ST_I32, 1, {2}, i32},
+        {"z/u8 \"quoted\"", ST_U8, 1, {3}, u8}, {"weights/f", ST_F32, 2, {2, 3}, f},
+        {"a/flag", ST_BOOL, 1, {2}, b},         {"scalar", ST_F64, 0, {0}, &d},
+        {"i64", ST_I64, 1, {2}, i64},           {"i32", ST_I32, 1, {2}, i32},
         {"empty", ST_F32, 2, {0, 4}, f},
     };
     const struct st_text texts[] = {{"schema", "1"}, {"about", "line\nbreak \\ \"x\" \x01"}};
@@ -52,7 +53,8 @@ static void what_was_written_reads_back_equal(void **state) {
     assert_null(safetensors_find(s, "weights"));
     assert_string_equal(safetensors_text(s, "about"), "line\nbreak \\ \"x\" \x01");
     assert_null(safetensors_text(s, "other"));
-    for (int i = 1; i < 7; i++) assert_true(strcmp(safetensors_at(s, i - 1)->name, safetensors_at(s, i)->name) < 0);
+    for (int i = 1; i < 7; i++)
+        assert_true(strcmp(safetensors_at(s, i - 1)->name, safetensors_at(s, i)->name) < 0);
     safetensors_free(s);
 }
 
@@ -64,7 +66,8 @@ static void the_same_tensors_in_any_order_give_the_same_bytes(void **state) {
     path_join(a, folder, "a", &e);
     path_join(b, folder, "b", &e);
     const float f[2] = {1, 2};
-    struct st_source list[3] = {{"a", ST_F32, 1, {2}, f}, {"b", ST_F32, 1, {2}, f}, {"c", ST_U8, 1, {8}, f}};
+    struct st_source list[3] = {
+        {"a", ST_F32, 1, {2}, f}, {"b", ST_F32, 1, {2}, f}, {"c", ST_U8, 1, {8}, f}};
     struct st_text texts[2] = {{"k", "1"}, {"j", "2"}};
     assert_true(safetensors_write(a, list, 3, texts, 2, &e));
     struct st_source other[3] = {list[2], list[1], list[0]};
@@ -105,7 +108,7 @@ static void a_file_cut_at_any_byte_is_refused(void **state) {
     size_t n;
     uint8_t *data = slurp(path, &n);
     for (size_t cut = 0; cut < n; cut++) {
-        uint8_t *part = malloc(cut + 1);                 // its own block: the sanitizer sees reads beyond it
+        uint8_t *part = malloc(cut + 1); // its own block: the sanitizer sees reads beyond it
         memcpy(part, data, cut);
         e.message[0] = 0;
         struct safetensors *s = safetensors_parse(part, cut, "cut", &e);
@@ -139,11 +142,12 @@ static void flipped_bits_never_crash_and_headers_mostly_fail(void **state) {
         }
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
-    for (uint32_t round = 0; round < 20000; round++) {   // several random bytes at once
+    for (uint32_t round = 0; round < 20000; round++) { // several random bytes at once
         uint8_t *copy = malloc(n);
         memcpy(copy, data, n);
         for (uint32_t k = 0; k < 4; k++)
-            copy[rng_below(1, RNG_TEST, round, 2 * k, (uint32_t)n)] = (uint8_t)rng_u32(1, RNG_TEST, round, 2 * k + 1);
+            copy[rng_below(1, RNG_TEST, round, 2 * k, (uint32_t)n)] =
+                (uint8_t)rng_u32(1, RNG_TEST, round, 2 * k + 1);
         safetensors_free(safetensors_parse(copy, n, "mangled", &e));
         free(copy);
     }
@@ -165,7 +169,11 @@ static struct safetensors *parse_header(const char *header, size_t n_data, struc
 
 static void hostile_headers_are_refused_by_name(void **state) {
     (void)state;
-    static const struct { const char *header; size_t n_data; const char *message; } cases[] = {
+    static const struct {
+        const char *header;
+        size_t n_data;
+        const char *message;
+    } cases[] = {
         {"[]", 0, "not JSON"},
         {"{", 0, "too short|not a safetensors|valid"},
         {"{}", 1, "follow the last tensor"},
@@ -177,19 +185,25 @@ static void hostile_headers_are_refused_by_name(void **state) {
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", 4, "whole number"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}}", 4, "whole number"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1e30],\"data_offsets\":[0,4]}}", 4, "whole number"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4503599627370496,4096],\"data_offsets\":[0,4]}}", 4, "overflow"},
-        {"{\"a\":{\"dtype\":\"F64\",\"shape\":[2147483648,1073741824,1],\"data_offsets\":[0,0]}}", 0, "overflow"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "too many dim"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "does not fit its shape"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4503599627370496,4096],\"data_offsets\":[0,4]}}", 4,
+         "overflow"},
+        {"{\"a\":{\"dtype\":\"F64\",\"shape\":[2147483648,1073741824,1],\"data_offsets\":[0,0]}}",
+         0, "overflow"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+         "too many dim"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
+         "does not fit its shape"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "outside"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 4, "outside"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "whole number"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "no data_offsets"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "hole"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-         "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}", 6, "overlaps"},
+         "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}",
+         6, "overlaps"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-         "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2, "twice"},
+         "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+         2, "twice"},
         {"{\"__metadata__\":{\"a\":1}}", 0, "not a text"},
         {"{\"__metadata__\":[]}", 0, "not an object"},
         {"{} x", 0, "follows"},
@@ -229,8 +243,10 @@ static void an_absurd_header_length_is_refused(void **state) {
 static void tensors_that_start_at_odd_offsets_are_read_aligned(void **state) {
     (void)state;
     struct error e = {0};
-    struct safetensors *s = parse_header("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-                                         "\"f\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]}}", 5, &e);
+    struct safetensors *s =
+        parse_header("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                     "\"f\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[1,5]}}",
+                     5, &e);
     assert_non_null(s);
     assert_int_equal((uintptr_t)safetensors_find(s, "f")->data % 4, 0);
     safetensors_free(s);
@@ -239,7 +255,8 @@ static void tensors_that_start_at_odd_offsets_are_read_aligned(void **state) {
 static void a_wrong_shape_is_named_with_both_shapes(void **state) {
     (void)state;
     struct error e = {0};
-    struct safetensors *s = parse_header("{\"f\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}}", 8, &e);
+    struct safetensors *s =
+        parse_header("{\"f\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}}", 8, &e);
     assert_non_null(s);
     assert_non_null(safetensors_expect(s, "f", ST_F32, 2, (int64_t[]){1, 2}, &e));
     assert_null(safetensors_expect(s, "f", ST_F32, 2, (int64_t[]){2, 1}, &e));
@@ -254,7 +271,8 @@ static void a_missing_file_and_a_missing_folder_give_one_line(void **state) {
     (void)state;
     struct error e = {0};
     assert_null(safetensors_open("no/such/file", &e));
-    assert_string_equal(e.message, "cannot open no/such/file: No such file or directory; check the path");
+    assert_string_equal(e.message,
+                        "cannot open no/such/file: No such file or directory; check the path");
     assert_false(safetensors_write("no/such/file", NULL, 0, NULL, 0, &e));
     assert_int_equal(e.status, STATUS_USAGE);
 }

@@ -1,4 +1,4 @@
-// Sessions: the folder's files, deterministic lines, joining, kill -9, full and unwritable folders, broken files.
+// Sessions: files and lines, joining, kill -9, full and unwritable folders, broken files.
 #include "support/files.h"
 
 #include <dirent.h>
@@ -14,9 +14,18 @@
 #include "engine/data/session.h"
 
 static struct session_opts sample_opts(const char *root) {
-    return (struct session_opts){.root = root, .tag = "demo", .algo = "dreamer_v3", .task = "static",
-                                 .mode = "standing_still", .preset = "tiny", .device = "cpu", .kernel = "avx2",
-                                 .rom_name = "static", .rom_sha256 = "00ff", .seed = UINT64_MAX, .n_weights = 123456,
+    return (struct session_opts){.root = root,
+                                 .tag = "demo",
+                                 .algo = "dreamer_v3",
+                                 .task = "static",
+                                 .mode = "standing_still",
+                                 .preset = "tiny",
+                                 .device = "cpu",
+                                 .kernel = "avx2",
+                                 .rom_name = "static",
+                                 .rom_sha256 = "00ff",
+                                 .seed = UINT64_MAX,
+                                 .n_weights = 123456,
                                  .config_json = "{\"seed\":\"1\"}\n"};
 }
 
@@ -34,8 +43,9 @@ static struct record sample_record(int64_t step) {
     r.value[METRIC_LOSS_MODEL] = 1.0f / 3 + (float)step;
     r.value[METRIC_KL_DYN] = step % 2 ? 0.1f : INFINITY;
     r.value[METRIC_UPDATE_MS] = 12.5f;
-    r.present = (uint64_t)1 << METRIC_LOSS_MODEL | (uint64_t)1 << METRIC_KL_DYN | (uint64_t)1 << METRIC_UPDATE_MS;
-    if (step == 3) r.present |= (uint64_t)1 << METRIC_OBS_NLL;   // measured, and it was NaN
+    r.present = (uint64_t)1 << METRIC_LOSS_MODEL | (uint64_t)1 << METRIC_KL_DYN |
+                (uint64_t)1 << METRIC_UPDATE_MS;
+    if (step == 3) r.present |= (uint64_t)1 << METRIC_OBS_NLL; // measured, and it was NaN
     return r;
 }
 
@@ -69,11 +79,13 @@ static void a_session_holds_what_ran_and_what_was_measured(void **state) {
 
     size_t n;
     char *lines = slurp(path, "metrics.jsonl", &n);
-    assert_string_equal(lines,
-                        "{\"opt_steps\":1,\"env_steps\":257,\"loss_model\":1.3333334,\"kl_dyn\":0.1}\n"
-                        "{\"opt_steps\":2,\"env_steps\":258,\"loss_model\":2.3333333,\"kl_dyn\":\"Infinity\"}\n"
-                        "{\"opt_steps\":3,\"env_steps\":259,\"loss_model\":3.3333333,\"obs_nll\":\"NaN\",\"kl_dyn\":0.1}\n"
-                        "{\"opt_steps\":4,\"env_steps\":260,\"loss_model\":4.3333335,\"kl_dyn\":\"Infinity\"}\n");
+    assert_string_equal(
+        lines,
+        "{\"opt_steps\":1,\"env_steps\":257,\"loss_model\":1.3333334,\"kl_dyn\":0.1}\n"
+        "{\"opt_steps\":2,\"env_steps\":258,\"loss_model\":2.3333333,\"kl_dyn\":\"Infinity\"}\n"
+        "{\"opt_steps\":3,\"env_steps\":259,\"loss_model\":3.3333333,\"obs_nll\":\"NaN\",\"kl_"
+        "dyn\":0.1}\n"
+        "{\"opt_steps\":4,\"env_steps\":260,\"loss_model\":4.3333335,\"kl_dyn\":\"Infinity\"}\n");
     free(lines);
     lines = slurp(path, "timing.jsonl", &n);
     assert_int_equal(strncmp(lines, "{\"opt_steps\":1,\"update_ms\":12.5}\n", 33), 0);
@@ -98,7 +110,8 @@ static void a_session_holds_what_ran_and_what_was_measured(void **state) {
     char hex[SHA256_HEX_SIZE];
     assert_true(json_get_u64(d->meta, "seed", "", &seed, &e));
     assert_true(seed == UINT64_MAX);
-    assert_true(json_get_object(d->meta, "rom", "", &rom, &e) && json_get_string(rom, "sha256", "", &text, &e));
+    assert_true(json_get_object(d->meta, "rom", "", &rom, &e) &&
+                json_get_string(rom, "sha256", "", &text, &e));
     assert_string_equal(text, "00ff");
     sha256_hex("{\"seed\":\"1\"}\n", 13, hex);
     assert_true(json_get_string(d->meta, "config_sha256", "", &text, &e));
@@ -116,10 +129,11 @@ static void equal_runs_write_equal_metric_files_in_any_locale(void **state) {
         struct record r = sample_record(i);
         session_format_metrics(&r, &a);
     }
-    const char *old = setlocale(LC_ALL, "de_DE.UTF-8");  // where it is not installed this test shows less
+    const char *old =
+        setlocale(LC_ALL, "de_DE.UTF-8"); // where it is not installed this test shows less
     for (int64_t i = 1; i < 50; i++) {
         struct record r = sample_record(i);
-        r.value[METRIC_UPDATE_MS] = (float)i;            // times differ between runs
+        r.value[METRIC_UPDATE_MS] = (float)i; // times differ between runs
         session_format_metrics(&r, &b);
     }
     if (old) setlocale(LC_ALL, "C");
@@ -142,8 +156,9 @@ static void two_sessions_of_one_second_get_different_folders(void **state) {
 static void hostile_names_stay_inside_the_folder(void **state) {
     (void)state;
     char out[48];
-    const char *cases[][2] = {{"../../etc/passwd", "-.-..-etc-passwd"}, {"", "x"},         {".hidden", "-hidden"},
-                              {"Pok\xc3\xa9mon (Red)", "Pok-mon-Red-"},  {"a__b_", "a_b"}, {"\x1b[2J", "-2J"}};
+    const char *cases[][2] = {
+        {"../../etc/passwd", "-.-..-etc-passwd"}, {"", "x"},        {".hidden", "-hidden"},
+        {"Pok\xc3\xa9mon (Red)", "Pok-mon-Red-"}, {"a__b_", "a_b"}, {"\x1b[2J", "-2J"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         session_clean_name(cases[i][0], out, sizeof out);
         assert_string_equal(out, cases[i][1]);
@@ -156,7 +171,7 @@ static void heartbeats_come_once_a_second_and_at_the_end(void **state) {
     struct session *s = begin(test_folder());
     struct error e = {0};
     size_t n;
-    assert_true(session_heartbeat(s, 5, 6, &e));         // too early: nothing written
+    assert_true(session_heartbeat(s, 5, 6, &e)); // too early: nothing written
     char *text = slurp(session_path(s), "heartbeat.json", &n);
     assert_non_null(strstr(text, "\"running\""));
     assert_non_null(strstr(text, "\"opt_steps\":\t0,"));
@@ -168,7 +183,7 @@ static void heartbeats_come_once_a_second_and_at_the_end(void **state) {
     free(text);
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s", session_path(s));
-    session_close(s);                                    // without finish: the run did not end well
+    session_close(s); // without finish: the run did not end well
     text = slurp(path, "heartbeat.json", &n);
     assert_non_null(strstr(text, "\"failed\""));
     free(text);
@@ -209,7 +224,7 @@ static void an_unwritable_or_missing_root_is_one_clear_line(void **state) {
     const char *folder = test_folder();
     path_join(path, folder, "file", &e);
     put_file(path, "x", 1);
-    struct session_opts o = sample_opts(path);           // a file where the folder should be
+    struct session_opts o = sample_opts(path); // a file where the folder should be
     assert_null(session_create(&o, &e));
     assert_int_equal(e.status, STATUS_USAGE);
     assert_non_null(strstr(e.message, path));
@@ -246,7 +261,7 @@ static void a_full_disk_stops_the_run_and_leaves_whole_lines(void **state) {
     struct session_data *d = session_read(session_path(s), &e);
     if (!d) fail_msg("%s", e.message);
     assert_int_equal(d->n_records, step - 1);
-    assert_false(d->last_line_cut);                      // the half line was taken back
+    assert_false(d->last_line_cut); // the half line was taken back
     session_data_free(d);
     session_close(s);
 }
@@ -295,7 +310,9 @@ static void metrics_cut_at_any_byte_read_up_to_the_last_whole_line(void **state)
 
 static void broken_lines_are_named_with_file_and_number(void **state) {
     (void)state;
-    static const struct { const char *line, *message; } cases[] = {
+    static const struct {
+        const char *line, *message;
+    } cases[] = {
         {"{\"opt_steps\":2,\"env_steps\":1", "metrics.jsonl:2: not valid JSON"},
         {"", "metrics.jsonl:2: not valid JSON"},
         {"[1]", "metrics.jsonl:2: key \"opt_steps\" is missing"},
@@ -303,7 +320,8 @@ static void broken_lines_are_named_with_file_and_number(void **state) {
         {"{\"opt_steps\":-2,\"env_steps\":1}", "negative|does not follow"},
         {"{\"opt_steps\":1.5,\"env_steps\":1}", "whole number"},
         {"{\"opt_steps\":2}", "\"env_steps\" is missing"},
-        {"{\"opt_steps\":2,\"env_steps\":1,\"los_model\":1}", "metrics.jsonl:2: unknown metric \"los_model\""},
+        {"{\"opt_steps\":2,\"env_steps\":1,\"los_model\":1}",
+         "metrics.jsonl:2: unknown metric \"los_model\""},
         {"{\"opt_steps\":2,\"env_steps\":1,\"sps\":1}", "unknown metric \"sps\""},
         {"{\"opt_steps\":2,\"env_steps\":1,\"kl_dyn\":null}", "\"kl_dyn\" is not a number"},
         {"{\"opt_steps\":2,\"env_steps\":1,\"kl_dyn\":\"nan\"}", "\"kl_dyn\" is not a number"},
@@ -317,14 +335,16 @@ static void broken_lines_are_named_with_file_and_number(void **state) {
     path_join(file, path, "metrics.jsonl", &e);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct text t = {0};
-        text_add(&t, "{\"opt_steps\":1,\"env_steps\":1}\n%s\n{\"opt_steps\":9,\"env_steps\":1}\n", cases[i].line);
+        text_add(&t, "{\"opt_steps\":1,\"env_steps\":1}\n%s\n{\"opt_steps\":9,\"env_steps\":1}\n",
+                 cases[i].line);
         put_file(file, t.data, t.n);
         text_deinit(&t);
         assert_null(session_read(path, &e));
         bool found = false;
         char wanted[100];
         snprintf(wanted, sizeof wanted, "%s", cases[i].message);
-        for (char *save, *w = strtok_r(wanted, "|", &save); w; w = strtok_r(NULL, "|", &save)) found |= strstr(e.message, w) != NULL;
+        for (char *save, *w = strtok_r(wanted, "|", &save); w; w = strtok_r(NULL, "|", &save))
+            found |= strstr(e.message, w) != NULL;
         if (!found) fail_msg("case %zu: %s", i, e.message);
     }
 }
@@ -337,7 +357,8 @@ static void flipped_bits_in_any_file_never_crash_the_reader(void **state) {
     snprintf(path, sizeof path, "%s", session_path(s));
     session_close(s);
     struct error e = {0};
-    const char *names[] = {"meta.json", "config.json", "heartbeat.json", "metrics.jsonl", "timing.jsonl"};
+    const char *names[] = {"meta.json", "config.json", "heartbeat.json", "metrics.jsonl",
+                           "timing.jsonl"};
     for (size_t k = 0; k < 5; k++) {
         size_t n;
         char *text = slurp(path, names[k], &n);
@@ -348,7 +369,7 @@ static void flipped_bits_in_any_file_never_crash_the_reader(void **state) {
             session_data_free(session_read(path, &e));
             text[bit / 8] ^= (char)(1 << bit % 8);
         }
-        for (size_t cut = 0; k < 2 && cut + 1 < n; cut++) {   // the last byte is a newline
+        for (size_t cut = 0; k < 2 && cut + 1 < n; cut++) { // the last byte is a newline
             put_file(file, text, cut);
             assert_null(session_read(path, &e));
         }

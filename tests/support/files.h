@@ -1,4 +1,4 @@
-// Files in tests: whole files in and out, without the safety (and the waiting for the disk) of base/file.h.
+// Files in tests: whole files in and out, without the waiting for the disk of base/file.h.
 #ifndef TESTS_SUPPORT_FILES_H
 #define TESTS_SUPPORT_FILES_H
 
@@ -6,7 +6,8 @@
 
 #include "base/file.h"
 
-// Replaces the file. Removed first: ext4 flushes a file that is replaced by rename or truncation, and tests do it thousandfold.
+// Replaces the file. Removed first: ext4 flushes a file that is replaced by rename or truncation,
+// and tests do it thousandfold.
 static inline __attribute__((unused)) void put_file(const char *path, const void *data, size_t n) {
     unlink(path);
     FILE *f = fopen(path, "wb");

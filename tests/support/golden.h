@@ -1,8 +1,8 @@
-// Golden fixtures in tests: whatever is missing, altered or different fails the test with one clear line.
+// Golden fixtures in tests: what is missing, altered or different fails with one clear line.
 //
 //     struct golden_fixture *f = golden_fixture_or_fail("F09");
 //     const real *x = golden_input(f, "x", 2 * 3 * 8);                 // count is checked
-//     golden_assert_real(f, "y", mine, 2 * 3 * 8);                     // by the manifest's tolerance
+//     golden_assert_real(f, "y", mine, 2 * 3 * 8);  // by the manifest's tolerance
 //     golden_fixture_free(f);
 #ifndef TESTS_SUPPORT_GOLDEN_H
 #define TESTS_SUPPORT_GOLDEN_H
@@ -25,7 +25,8 @@ GOLDEN_UNUSED struct golden_fixture *golden_fixture_or_fail(const char *code) {
     return f;
 }
 
-GOLDEN_UNUSED const struct golden_tensor *golden_tensor_or_fail(const struct golden_fixture *f, const char *name) {
+GOLDEN_UNUSED const struct golden_tensor *golden_tensor_or_fail(const struct golden_fixture *f,
+                                                                const char *name) {
     const struct golden_tensor *t = golden_find(f, name);
     if (!t) fail_msg("the fixture has no tensor \"%s\"", name);
     return t;
@@ -40,9 +41,11 @@ GOLDEN_UNUSED const real *golden_input(struct golden_fixture *f, const char *nam
 }
 
 // Raw data of a tensor of the given dtype.
-GOLDEN_UNUSED const void *golden_raw(struct golden_fixture *f, const char *name, enum st_dtype dtype) {
+GOLDEN_UNUSED const void *golden_raw(struct golden_fixture *f, const char *name,
+                                     enum st_dtype dtype) {
     const struct golden_tensor *t = golden_tensor_or_fail(f, name);
-    if (t->t->dtype != dtype) fail_msg("%s is %s, not %s", name, st_dtype_names[t->t->dtype], st_dtype_names[dtype]);
+    if (t->t->dtype != dtype)
+        fail_msg("%s is %s, not %s", name, st_dtype_names[t->t->dtype], st_dtype_names[dtype]);
     return t->t->data;
 }
 
@@ -52,10 +55,12 @@ GOLDEN_UNUSED int64_t golden_dim(struct golden_fixture *f, const char *name, int
     return t->t->shape[dim];
 }
 
-#define GOLDEN_ASSERT(SUFFIX, TYPE)                                                                              \
-    GOLDEN_UNUSED void golden_assert_##SUFFIX(struct golden_fixture *f, const char *name, const TYPE *x, int64_t n) { \
-        struct error e = {0};                                                                                    \
-        if (!golden_match_##SUFFIX(golden_tensor_or_fail(f, name), x, n, &e)) fail_msg("%s", e.message);         \
+#define GOLDEN_ASSERT(SUFFIX, TYPE)                                                                \
+    GOLDEN_UNUSED void golden_assert_##SUFFIX(struct golden_fixture *f, const char *name,          \
+                                              const TYPE *x, int64_t n) {                          \
+        struct error e = {0};                                                                      \
+        if (!golden_match_##SUFFIX(golden_tensor_or_fail(f, name), x, n, &e))                      \
+            fail_msg("%s", e.message);                                                             \
     }
 GOLDEN_ASSERT(real, real)
 GOLDEN_ASSERT(f32, float)

@@ -1,4 +1,4 @@
-// Alignment: the three conventions for storing rows of an episode stream, and exact conversions between them.
+// Alignment: three conventions for storing rows of an episode stream, and exact conversions.
 #include "engine/data/alignment.h"
 
 #include <stdlib.h>
@@ -30,16 +30,21 @@ void rows_free(struct rows *r) {
     *r = (struct rows){0};
 }
 
-struct flags { float reward, terminated, truncated, is_first; };
+struct flags {
+    float reward, terminated, truncated, is_first;
+};
 
 static struct flags flags_of(const struct rows *r, int i) {
     return (struct flags){r->rewards[i], r->terminated[i], r->truncated[i], r->is_first[i]};
 }
 
-static const float *action_of(const struct rows *r, int i) { return r->actions + (size_t)i * (size_t)r->n_actions; }
+static const float *action_of(const struct rows *r, int i) {
+    return r->actions + (size_t)i * (size_t)r->n_actions;
+}
 
 // action NULL: zeros.
-static void append(struct rows *out, int32_t obs_id, const float *action, struct flags flags, int32_t final_obs_id) {
+static void append(struct rows *out, int32_t obs_id, const float *action, struct flags flags,
+                   int32_t final_obs_id) {
     CHECK(out->n < out->capacity, "no room for row %d", out->n);
     int i = out->n++;
     size_t bytes = (size_t)out->n_actions * sizeof(float);
@@ -80,7 +85,8 @@ void rows_aa_to_sa(const struct rows *in, struct rows *out) {
 void rows_sa_to_ta(const struct rows *in, struct rows *out) {
     start_output(in, out);
     for (int i = 0; i + 1 < in->n; i++) {
-        if (in->terminated[i] != 0 || in->truncated[i] != 0) continue;   // the final observation: no action starts there
+        if (in->terminated[i] != 0 || in->truncated[i] != 0)
+            continue; // the final observation: no action starts there
         struct flags next = flags_of(in, i + 1);
         CHECK(next.is_first == 0, "row %d ends an episode without saying so", i);
         bool ends = next.terminated != 0 || next.truncated != 0;
@@ -105,10 +111,14 @@ void rows_ta_to_sa(const struct rows *in, struct rows *out) {
 
 // ---- windows
 
-struct position { const float *action; float reward, continues; };   // action NULL: zeros
+struct position {
+    const float *action;
+    float reward, continues;
+}; // action NULL: zeros
 
 static struct position from_sa(const struct rows *r, int i, bool first) {
-    return (struct position){first ? NULL : action_of(r, i - 1), r->rewards[i], 1 - r->terminated[i]};
+    return (struct position){first ? NULL : action_of(r, i - 1), r->rewards[i],
+                             1 - r->terminated[i]};
 }
 
 static struct position from_aa(const struct rows *r, int i, bool first) {
@@ -119,14 +129,16 @@ static struct position from_aa(const struct rows *r, int i, bool first) {
 static struct position from_ta(const struct rows *r, int i, bool first) {
     if (r->is_first[i] != 0) return (struct position){NULL, 0, 1};
     CHECK(i > 0, "a window of transition rows needs the row before it");
-    return (struct position){first ? NULL : action_of(r, i - 1), r->rewards[i - 1], 1 - r->terminated[i - 1]};
+    return (struct position){first ? NULL : action_of(r, i - 1), r->rewards[i - 1],
+                             1 - r->terminated[i - 1]};
 }
 
-void rows_window(const struct rows *r, enum alignment alignment, int start, int length, float *p, float *rho,
-                 float *kappa, float *f) {
+void rows_window(const struct rows *r, enum alignment alignment, int start, int length, float *p,
+                 float *rho, float *kappa, float *f) {
     static struct position (*const read[])(const struct rows *, int, bool) = {
         [ALIGN_SA] = from_sa, [ALIGN_AA] = from_aa, [ALIGN_TA] = from_ta};
-    CHECK(start >= 0 && length >= 1 && start + length <= r->n, "window %d+%d of %d rows", start, length, r->n);
+    CHECK(start >= 0 && length >= 1 && start + length <= r->n, "window %d+%d of %d rows", start,
+          length, r->n);
     size_t width = (size_t)r->n_actions;
     for (int t = 0; t < length; t++) {
         bool first = t == 0 || r->is_first[start + t] != 0;

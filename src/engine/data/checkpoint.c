@@ -34,13 +34,16 @@ bool checkpoint_save(const char *path, const struct checkpoint *c, struct error 
         for (int k = 0; k < N_PARTS; k++, n++) {
             const struct param *q = &p->list[i];
             make_name(names[n], part_prefixes[k], q->name);
-            list[n] = (struct st_source){.name = names[n], .dtype = ST_REAL, .n_dims = q->n_dims,
+            list[n] = (struct st_source){.name = names[n],
+                                         .dtype = ST_REAL,
+                                         .n_dims = q->n_dims,
                                          .data = part(p, k) + q->offset};
             memcpy(list[n].shape, q->shape, (size_t)q->n_dims * sizeof q->shape[0]);
         }
     for (int i = 0; i < c->n_scalars; i++, n++) {
         make_name(names[n], "state/", c->scalars[i].name);
-        list[n] = (struct st_source){.name = names[n], .dtype = ST_I64, .data = c->scalars[i].value};
+        list[n] =
+            (struct st_source){.name = names[n], .dtype = ST_I64, .data = c->scalars[i].value};
     }
     if (c->n_extra) memcpy(list + n, c->extra, (size_t)c->n_extra * sizeof *list);
     const struct st_text texts[] = {{"format", "workbench checkpoint"},
@@ -60,10 +63,12 @@ static bool check_texts(const struct safetensors *s, const struct checkpoint *c,
     if (!format || strcmp(format, "workbench checkpoint") != 0)
         return error_set(e, STATUS_FAILED, "%s: not a checkpoint of this program", where);
     if (!schema || strcmp(schema, CHECKPOINT_SCHEMA) != 0)
-        return error_set(e, STATUS_FAILED, "%s: checkpoint version %.20s, this program reads version %s", where,
+        return error_set(e, STATUS_FAILED,
+                         "%s: checkpoint version %.20s, this program reads version %s", where,
                          schema ? schema : "unknown", CHECKPOINT_SCHEMA);
     if (c->config_sha256 && (!config || strcmp(config, c->config_sha256) != 0))
-        return error_set(e, STATUS_FAILED, "%s: made with another configuration; use the config.json of its session",
+        return error_set(e, STATUS_FAILED,
+                         "%s: made with another configuration; use the config.json of its session",
                          where);
     return true;
 }
@@ -79,19 +84,24 @@ static bool check_params(const struct safetensors *s, const struct params *p, st
         for (int k = 0; k < N_PARTS; k++) {
             char name[ST_NAME_SIZE];
             make_name(name, part_prefixes[k], p->list[i].name);
-            const struct st_tensor *t = safetensors_expect(s, name, ST_REAL, p->list[i].n_dims, p->list[i].shape, e);
+            const struct st_tensor *t =
+                safetensors_expect(s, name, ST_REAL, p->list[i].n_dims, p->list[i].shape, e);
             if (!t) return false;
             if (!all_finite(t->data, t->n_elements))
-                return error_set(e, STATUS_FAILED, "%s: tensor \"%s\" holds numbers that are not finite",
+                return error_set(e, STATUS_FAILED,
+                                 "%s: tensor \"%s\" holds numbers that are not finite",
                                  safetensors_where(s), name);
         }
     return true;
 }
 
-static bool starts_with(const char *s, const char *prefix) { return strncmp(s, prefix, strlen(prefix)) == 0; }
+static bool starts_with(const char *s, const char *prefix) {
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
 
 // A checkpoint of a larger model must not load into a smaller one.
-static bool check_nothing_unknown(const struct safetensors *s, const struct checkpoint *c, struct error *e) {
+static bool check_nothing_unknown(const struct safetensors *s, const struct checkpoint *c,
+                                  struct error *e) {
     int n_own = 0, n_expected = c->params->n * N_PARTS + c->n_scalars;
     const char *unknown = NULL;
     for (int i = 0; i < safetensors_count(s); i++) {
@@ -101,13 +111,14 @@ static bool check_nothing_unknown(const struct safetensors *s, const struct chec
             n_own++;
             const char *rest = name + strlen(own_prefixes[k]);
             bool known = k < N_PARTS && params_find(c->params, rest);
-            for (int j = 0; k == N_PARTS && j < c->n_scalars; j++) known |= strcmp(rest, c->scalars[j].name) == 0;
+            for (int j = 0; k == N_PARTS && j < c->n_scalars; j++)
+                known |= strcmp(rest, c->scalars[j].name) == 0;
             if (!known && !unknown) unknown = name;
         }
     }
     if (n_own == n_expected && !unknown) return true;
-    return error_set(e, STATUS_FAILED, "%s: tensor \"%s\" belongs to another model", safetensors_where(s),
-                     unknown ? unknown : "?");
+    return error_set(e, STATUS_FAILED, "%s: tensor \"%s\" belongs to another model",
+                     safetensors_where(s), unknown ? unknown : "?");
 }
 
 static bool verify(const struct safetensors *s, const struct checkpoint *c, struct error *e) {
@@ -126,7 +137,8 @@ static void apply(const struct safetensors *s, const struct checkpoint *c) {
         for (int k = 0; k < N_PARTS; k++) {
             make_name(name, part_prefixes[k], c->params->list[i].name);
             const struct st_tensor *t = safetensors_find(s, name);
-            if (t->n_bytes) memcpy(part(c->params, k) + c->params->list[i].offset, t->data, t->n_bytes);
+            if (t->n_bytes)
+                memcpy(part(c->params, k) + c->params->list[i].offset, t->data, t->n_bytes);
         }
     for (int i = 0; i < c->n_scalars; i++) {
         make_name(name, "state/", c->scalars[i].name);
@@ -134,7 +146,8 @@ static void apply(const struct safetensors *s, const struct checkpoint *c) {
     }
 }
 
-bool checkpoint_load(const char *path, const struct checkpoint *c, struct safetensors **file, struct error *e) {
+bool checkpoint_load(const char *path, const struct checkpoint *c, struct safetensors **file,
+                     struct error *e) {
     if (file) *file = NULL;
     struct safetensors *s = safetensors_open(path, e);
     if (!s) return false;

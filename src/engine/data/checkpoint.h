@@ -1,14 +1,15 @@
 // Checkpoint: parameters, Adam moments and counters in one safetensors file.
 //
 //     int64_t opt_steps, env_steps;
-//     struct checkpoint c = {.params = p, .config_sha256 = hash, .n_scalars = 2,
-//                            .scalars = (struct checkpoint_scalar[]){{"opt_steps", &opt_steps}, {"env_steps", &env_steps}}};
+//     struct checkpoint_scalar scalars[] = {{"opt_steps", &opt_steps}, {"env_steps", &env_steps}};
+//     struct checkpoint c = {.params = p, .scalars = scalars, .n_scalars = 2};
 //     if (!checkpoint_save(path, &c, &e)) ...
-//     if (!checkpoint_load(path, &c, NULL, &e)) ...                      // fills the parameters and the scalars
+//     if (!checkpoint_load(path, &c, NULL, &e)) ...  // fills the parameters and the scalars
 //
-// Tensors: "weights/NAME", "adam_m/NAME", "adam_v/NAME" with sheeprl's NAMEs in the engine's real, "state/SCALAR" as
-// I64[], and the caller's extra ones (the replay's). Metadata: schema version, config hash. No time, host or path:
-// equal runs write equal bytes. The file is replaced atomically.
+// Tensors: "weights/NAME", "adam_m/NAME", "adam_v/NAME" with sheeprl's NAMEs in the engine's real,
+// "state/SCALAR" as I64[], and the caller's extra ones (the replay's). Metadata: schema version,
+// config hash. No time, host or path: equal runs write equal bytes. The file is replaced
+// atomically.
 #ifndef DATA_CHECKPOINT_H
 #define DATA_CHECKPOINT_H
 
@@ -25,18 +26,20 @@ struct checkpoint_scalar {
 
 struct checkpoint {
     struct params *params;
-    const char *config_sha256;         // NULL at loading: any config; else it must be the same
+    const char *config_sha256; // NULL at loading: any config; else it must be the same
     const struct checkpoint_scalar *scalars;
     int n_scalars;
-    const struct st_source *extra;     // saved as they are; at loading see `file`
+    const struct st_source *extra; // saved as they are; at loading see `file`
     int n_extra;
 };
 
 bool checkpoint_save(const char *path, const struct checkpoint *c, struct error *e);
-// All or nothing: on false, c's parameters and scalars are untouched. Refused in one line: not a safetensors file, another
-// schema, another config hash, a tensor that is missing, unknown, of the wrong shape or dtype, or not finite.
-// `file` not NULL: receives the opened file (caller frees) for extra tensors; then tensors outside "weights/", "adam_m/",
-// "adam_v/", "state/" are left to the caller, else they are ignored.
-bool checkpoint_load(const char *path, const struct checkpoint *c, struct safetensors **file, struct error *e);
+// All or nothing: on false, c's parameters and scalars are untouched. Refused in one line: not a
+// safetensors file, another schema, another config hash, a tensor that is missing, unknown, of the
+// wrong shape or dtype, or not finite. `file` not NULL: receives the opened file (caller frees) for
+// extra tensors; then tensors outside "weights/", "adam_m/", "adam_v/", "state/" are left to the
+// caller, else they are ignored.
+bool checkpoint_load(const char *path, const struct checkpoint *c, struct safetensors **file,
+                     struct error *e);
 
 #endif

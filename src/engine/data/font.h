@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 enum { FONT_WIDTH = 5, FONT_HEIGHT = 7, FONT_FIRST = 32, FONT_LAST = 126 };
-extern const uint8_t font_rows[FONT_LAST - FONT_FIRST + 1][FONT_HEIGHT];   // bit 4 is the leftmost pixel
+extern const uint8_t font_rows[FONT_LAST - FONT_FIRST + 1]
+                              [FONT_HEIGHT]; // bit 4 is the leftmost pixel
 
 #endif

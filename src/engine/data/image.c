@@ -8,8 +8,8 @@
 #include "engine/data/font.h"
 
 void image_init(struct image *im, int width, int height, uint32_t colour) {
-    CHECK(width >= 1 && height >= 1 && width <= IMAGE_MAX_SIDE && height <= IMAGE_MAX_SIDE, "an image of %dx%d", width,
-          height);
+    CHECK(width >= 1 && height >= 1 && width <= IMAGE_MAX_SIDE && height <= IMAGE_MAX_SIDE,
+          "an image of %dx%d", width, height);
     im->width = width;
     im->height = height;
     im->pixels = mem_alloc((size_t)width * (size_t)height * 3);
@@ -30,13 +30,15 @@ void image_dot(struct image *im, int x, int y, uint32_t colour) {
 }
 
 void image_box(struct image *im, int x, int y, int width, int height, uint32_t colour) {
-    int x1 = x + width < im->width ? x + width : im->width, y1 = y + height < im->height ? y + height : im->height;
+    int x1 = x + width < im->width ? x + width : im->width,
+        y1 = y + height < im->height ? y + height : im->height;
     for (int j = y < 0 ? 0 : y; j < y1; j++)
         for (int i = x < 0 ? 0 : x; i < x1; i++) image_dot(im, i, j, colour);
 }
 
 void image_line(struct image *im, int x0, int y0, int x1, int y1, uint32_t colour) {
-    int dx = abs(x1 - x0), dy = -abs(y1 - y0), sx = x0 < x1 ? 1 : -1, sy = y0 < y1 ? 1 : -1, error = dx + dy;
+    int dx = abs(x1 - x0), dy = -abs(y1 - y0), sx = x0 < x1 ? 1 : -1, sy = y0 < y1 ? 1 : -1,
+        error = dx + dy;
     for (;;) {
         image_dot(im, x0, y0, colour);
         if (x0 == x1 && y0 == y1) return;
@@ -55,7 +57,8 @@ void image_line(struct image *im, int x0, int y0, int x1, int y1, uint32_t colou
 void image_text(struct image *im, int x, int y, const char *text, int scale, uint32_t colour) {
     for (; *text; text++, x += IMAGE_CHAR_WIDTH * scale) {
         int c = (unsigned char)*text;
-        if ((c & 0xC0) == 0x80) x -= IMAGE_CHAR_WIDTH * scale;   // rest of a UTF-8 letter: one '?' for all of it
+        if ((c & 0xC0) == 0x80)
+            x -= IMAGE_CHAR_WIDTH * scale; // rest of a UTF-8 letter: one '?' for all of it
         const uint8_t *rows = font_rows[(c >= FONT_FIRST && c <= FONT_LAST ? c : '?') - FONT_FIRST];
         for (int j = 0; j < FONT_HEIGHT; j++)
             for (int i = 0; i < FONT_WIDTH; i++)
@@ -76,7 +79,8 @@ static uint32_t heat_colour(uint8_t level) {
     return red << 16 | green << 8;
 }
 
-void image_picture(struct image *im, int x, int y, const uint8_t *levels, int width, int height, int scale, bool heat) {
+void image_picture(struct image *im, int x, int y, const uint8_t *levels, int width, int height,
+                   int scale, bool heat) {
     for (int j = 0; j < height; j++)
         for (int i = 0; i < width; i++) {
             uint8_t level = levels[(size_t)j * (size_t)width + (size_t)i];

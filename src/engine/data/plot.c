@@ -10,17 +10,31 @@
 #include "base/mem.h"
 #include "engine/data/image.h"
 
-enum { PANEL_WIDTH = 480, PANEL_HEIGHT = 230, COLUMNS = 2, HEADER = 34, MAX_CURVES = 3, MAX_TICKS = 16 };
-enum { LEFT = 62, RIGHT = 12, TOP = 36, BOTTOM = 30, PLOT_W = PANEL_WIDTH - LEFT - RIGHT, PLOT_H = PANEL_HEIGHT - TOP - BOTTOM };
+enum {
+    PANEL_WIDTH = 480,
+    PANEL_HEIGHT = 230,
+    COLUMNS = 2,
+    HEADER = 34,
+    MAX_CURVES = 3,
+    MAX_TICKS = 16
+};
+enum {
+    LEFT = 62,
+    RIGHT = 12,
+    TOP = 36,
+    BOTTOM = 30,
+    PLOT_W = PANEL_WIDTH - LEFT - RIGHT,
+    PLOT_H = PANEL_HEIGHT - TOP - BOTTOM
+};
 
-static const uint32_t paper = 0xffffff, ink = 0x202428, dim = 0x80868c, grid = 0xe6e8ea, band_colour = 0xe4f2e4,
-                      alarm_colour = 0xd02020;
+static const uint32_t paper = 0xffffff, ink = 0x202428, dim = 0x80868c, grid = 0xe6e8ea,
+                      band_colour = 0xe4f2e4, alarm_colour = 0xd02020;
 static const uint32_t curve_colours[MAX_CURVES] = {0x1f5fa8, 0xd2691e, 0x2e8b57};
 
 struct panel {
     const char *title, *unit;
-    bool log;                          // y axis
-    double band_low, band_high;        // a good range, shaded; equal: none
+    bool log;                   // y axis
+    double band_low, band_high; // a good range, shaded; equal: none
     int n_curves;
     enum metric curves[MAX_CURVES];
 };
@@ -29,23 +43,41 @@ static const struct panel panels[] = {
     {"world-model and observation loss", "", true, 0, 0, 2, {METRIC_LOSS_MODEL, METRIC_OBS_NLL}},
     {"reward and continue loss", "nats", true, 0, 0, 2, {METRIC_REWARD_NLL, METRIC_CONTINUE_NLL}},
     {"KL divergence", "nats", false, 0, 0, 2, {METRIC_KL_DYN, METRIC_KL_TOTAL}},
-    {"entropy of prior and posterior", "nats", false, 0, 0, 2, {METRIC_PRIOR_ENTROPY, METRIC_POSTERIOR_ENTROPY}},
-    {"posterior / prior entropy, good between 0.7 and 1.3", "", false, 0.7, 1.3, 1, {METRIC_ENTROPY_RATIO}},
+    {"entropy of prior and posterior",
+     "nats",
+     false,
+     0,
+     0,
+     2,
+     {METRIC_PRIOR_ENTROPY, METRIC_POSTERIOR_ENTROPY}},
+    {"posterior / prior entropy, good between 0.7 and 1.3",
+     "",
+     false,
+     0.7,
+     1.3,
+     1,
+     {METRIC_ENTROPY_RATIO}},
     {"gradient norm before clipping", "", true, 0, 0, 1, {METRIC_GRAD_NORM_MODEL}},
-    {"replay ratio so far", "gradient steps per policy step", false, 0, 0, 1, {METRIC_REPLAY_RATIO}},
+    {"replay ratio so far",
+     "gradient steps per policy step",
+     false,
+     0,
+     0,
+     1,
+     {METRIC_REPLAY_RATIO}},
     {"speed", "1/s", true, 0, 0, 2, {METRIC_SPS, METRIC_TRAIN_SPS}},
 };
 enum { N_PANELS = sizeof panels / sizeof panels[0], ROWS = (N_PANELS + COLUMNS - 1) / COLUMNS };
 
 struct axis {
-    double low, high;                  // log: of the logarithm to base 10
+    double low, high; // log: of the logarithm to base 10
     bool log;
 };
 
 // What one pixel column of a curve holds.
 struct bin {
     double low, high, last;
-    int64_t n, n_bad;                  // finite values; values that cannot be drawn
+    int64_t n, n_bad; // finite values; values that cannot be drawn
 };
 
 static double to_axis(const struct axis *a, double v) { return a->log ? log10(v) : v; }
@@ -75,7 +107,7 @@ static struct axis value_axis(const struct panel *p, const struct record *record
         a.low = fmin(a.low, p->band_low - 0.1);
         a.high = fmax(a.high, p->band_high + 0.1);
     } else if (!a.log && a.low > 0) {
-        a.low = 0;                     // amounts are read against nothing
+        a.low = 0; // amounts are read against nothing
     }
     double margin = a.high > a.low ? 0.05 * (a.high - a.low) : fmax(fabs(a.high) * 0.1, 0.05);
     a.high += margin;
@@ -93,21 +125,27 @@ static int value_ticks(const struct axis *a, double ticks[MAX_TICKS]) {
         double step = fmax(1, ceil((a->high - a->low) / 6));
         for (double t = floor(a->low / step) * step; t <= a->high; t += step)
             for (int k = 0; k < n_parts; k++)
-                if (t + log10(parts[k]) >= a->low && t + log10(parts[k]) <= a->high && n < MAX_TICKS)
+                if (t + log10(parts[k]) >= a->low && t + log10(parts[k]) <= a->high &&
+                    n < MAX_TICKS)
                     ticks[n++] = t + log10(parts[k]);
         return n;
     }
-    double low = a->log ? pow(10, a->low) : a->low, high = a->log ? pow(10, a->high) : a->high, step = nice_step(high - low, 5);
+    double low = a->log ? pow(10, a->low) : a->low, high = a->log ? pow(10, a->high) : a->high,
+           step = nice_step(high - low, 5);
     for (double t = ceil(low / step) * step; t <= high && n < MAX_TICKS; t += step)
         if (!a->log || t > 0) ticks[n++] = a->log ? log10(t) : fabs(t) < step * 1e-9 ? 0 : t;
     return n;
 }
 
 static void format_number(double v, char *out, size_t size) {
-    static const struct { double size; const char *suffix; } scales[] = {{1e9, "G"}, {1e6, "M"}, {1e4, "k"}};
+    static const struct {
+        double size;
+        const char *suffix;
+    } scales[] = {{1e9, "G"}, {1e6, "M"}, {1e4, "k"}};
     for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++)
         if (fabs(v) >= scales[i].size) {
-            snprintf(out, size, "%.4g%s", v / (scales[i].size == 1e4 ? 1e3 : scales[i].size), scales[i].suffix);
+            snprintf(out, size, "%.4g%s", v / (scales[i].size == 1e4 ? 1e3 : scales[i].size),
+                     scales[i].suffix);
             return;
         }
     snprintf(out, size, "%.4g", v);
@@ -115,9 +153,9 @@ static void format_number(double v, char *out, size_t size) {
 
 // ---- one panel
 
-struct frame {                         // where a panel's plot lies
+struct frame { // where a panel's plot lies
     struct image *im;
-    int x, y;                          // left top of the plot area
+    int x, y; // left top of the plot area
     struct axis values;
     double max_step;
 };
@@ -148,21 +186,24 @@ static void draw_axes(const struct frame *f) {
         image_line(f->im, x, f->y + PLOT_H, x, f->y + PLOT_H + 3, dim);
         format_number(t, text, sizeof text);
         int width = image_text_width(text, 1), left = x - width / 2;
-        image_text(f->im, left + width > f->x + PLOT_W ? f->x + PLOT_W - width : left, f->y + PLOT_H + 6, text, 1, dim);
+        image_text(f->im, left + width > f->x + PLOT_W ? f->x + PLOT_W - width : left,
+                   f->y + PLOT_H + 6, text, 1, dim);
     }
-    image_text(f->im, f->x + (PLOT_W - image_text_width("gradient step", 1)) / 2, f->y + PLOT_H + 18, "gradient step", 1, dim);
+    image_text(f->im, f->x + (PLOT_W - image_text_width("gradient step", 1)) / 2,
+               f->y + PLOT_H + 18, "gradient step", 1, dim);
     image_line(f->im, f->x - 1, f->y, f->x - 1, f->y + PLOT_H, dim);
     image_line(f->im, f->x - 1, f->y + PLOT_H, f->x + PLOT_W - 1, f->y + PLOT_H, dim);
 }
 
-static void fill_bins(const struct frame *f, const struct record *records, int64_t n, enum metric m, struct bin *bins) {
+static void fill_bins(const struct frame *f, const struct record *records, int64_t n, enum metric m,
+                      struct bin *bins) {
     memset(bins, 0, PLOT_W * sizeof *bins);
     for (int64_t i = 0; i < n; i++) {
         if (!measured(&records[i], m)) continue;
         double v = (double)records[i].value[m];
         struct bin *b = &bins[column_of(f, records[i].opt_steps)];
         if (!drawable(&f->values, v)) {
-            b->n_bad += !isfinite(v);  // 0 on a logarithmic axis is no alarm
+            b->n_bad += !isfinite(v); // 0 on a logarithmic axis is no alarm
             continue;
         }
         v = to_axis(&f->values, v);
@@ -189,20 +230,23 @@ static int64_t draw_curve(const struct frame *f, const struct bin *bins, uint32_
         if (b->n_bad) image_box(f->im, f->x + c - 1, f->y, 3, 7, alarm_colour);
         if (!b->n) continue;
         int x = f->x + c;
-        if (before >= 0) stroke(f, f->x + before, pixel_y(f, bins[before].last), x, pixel_y(f, b->last), colour);
+        if (before >= 0)
+            stroke(f, f->x + before, pixel_y(f, bins[before].last), x, pixel_y(f, b->last), colour);
         stroke(f, x, pixel_y(f, b->low), x, pixel_y(f, b->high), colour);
         before = c;
     }
     return n_bad;
 }
 
-static void draw_legend(const struct frame *f, const struct panel *p, const struct bin *const *bins, int64_t n_bad) {
+static void draw_legend(const struct frame *f, const struct panel *p, const struct bin *const *bins,
+                        int64_t n_bad) {
     int x = f->x;
     for (int c = 0; c < p->n_curves; c++) {
         char text[64], value[24] = "no value";
         for (int k = PLOT_W - 1; k >= 0; k--)
             if (bins[c][k].n) {
-                format_number(p->log ? pow(10, bins[c][k].last) : bins[c][k].last, value, sizeof value);
+                format_number(p->log ? pow(10, bins[c][k].last) : bins[c][k].last, value,
+                              sizeof value);
                 break;
             }
         snprintf(text, sizeof text, "%s %s", metric_info[p->curves[c]].name, value);
@@ -212,18 +256,25 @@ static void draw_legend(const struct frame *f, const struct panel *p, const stru
     }
     char text[48];
     snprintf(text, sizeof text, "%lld not finite", (long long)n_bad);
-    if (n_bad) image_text(f->im, f->x + PLOT_W - image_text_width(text, 1), f->y - 12, text, 1, alarm_colour);
+    if (n_bad)
+        image_text(f->im, f->x + PLOT_W - image_text_width(text, 1), f->y - 12, text, 1,
+                   alarm_colour);
 }
 
-static void draw_panel(struct image *im, int x, int y, const struct panel *p, const struct record *records, int64_t n,
-                       double max_step) {
-    struct frame f = {.im = im, .x = x + LEFT, .y = y + TOP, .values = value_axis(p, records, n), .max_step = max_step};
+static void draw_panel(struct image *im, int x, int y, const struct panel *p,
+                       const struct record *records, int64_t n, double max_step) {
+    struct frame f = {.im = im,
+                      .x = x + LEFT,
+                      .y = y + TOP,
+                      .values = value_axis(p, records, n),
+                      .max_step = max_step};
     char title[128];
-    snprintf(title, sizeof title, "%s%s%s%s%s", p->title, *p->unit ? " (" : "", p->unit, *p->unit ? ")" : "",
-             p->log ? ", log scale" : "");
+    snprintf(title, sizeof title, "%s%s%s%s%s", p->title, *p->unit ? " (" : "", p->unit,
+             *p->unit ? ")" : "", p->log ? ", log scale" : "");
     image_text(im, f.x, y + 8, title, 1, ink);
     if (p->band_high > p->band_low)
-        image_box(im, f.x, pixel_y(&f, p->band_high), PLOT_W, pixel_y(&f, p->band_low) - pixel_y(&f, p->band_high), band_colour);
+        image_box(im, f.x, pixel_y(&f, p->band_high), PLOT_W,
+                  pixel_y(&f, p->band_low) - pixel_y(&f, p->band_high), band_colour);
     draw_axes(&f);
     struct bin *bins[MAX_CURVES];
     int64_t n_bad = 0, n_values = 0;
@@ -234,18 +285,21 @@ static void draw_panel(struct image *im, int x, int y, const struct panel *p, co
         for (int k = 0; k < PLOT_W; k++) n_values += bins[c][k].n;
     }
     if (!n_values && !n_bad)
-        image_text(im, f.x + (PLOT_W - image_text_width("no values", 1)) / 2, f.y + PLOT_H / 2, "no values", 1, dim);
+        image_text(im, f.x + (PLOT_W - image_text_width("no values", 1)) / 2, f.y + PLOT_H / 2,
+                   "no values", 1, dim);
     draw_legend(&f, p, (const struct bin *const *)bins, n_bad);
     for (int c = 0; c < p->n_curves; c++) free(bins[c]);
 }
 
-bool plot_metrics_png(const char *path, const char *title, const struct record *records, int64_t n, struct error *e) {
+bool plot_metrics_png(const char *path, const char *title, const struct record *records, int64_t n,
+                      struct error *e) {
     struct image im;
     double max_step = n ? (double)records[n - 1].opt_steps : 0;
     image_init(&im, COLUMNS * PANEL_WIDTH, HEADER + ROWS * PANEL_HEIGHT + 8, paper);
     image_text(&im, 14, 12, title, 2, ink);
     for (int i = 0; i < N_PANELS; i++)
-        draw_panel(&im, i % COLUMNS * PANEL_WIDTH, HEADER + i / COLUMNS * PANEL_HEIGHT, &panels[i], records, n, max_step);
+        draw_panel(&im, i % COLUMNS * PANEL_WIDTH, HEADER + i / COLUMNS * PANEL_HEIGHT, &panels[i],
+                   records, n, max_step);
     const struct image_note notes[] = {{"Title", title}, {"Software", "workbench"}};
     bool ok = image_write_png(&im, path, notes, 2, e);
     image_deinit(&im);

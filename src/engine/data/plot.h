@@ -11,17 +11,20 @@
 #include "base/error.h"
 #include "engine/data/record.h"
 
-// Panels of titled curves over gradient steps: losses (log scale), raw KL, prior and posterior entropy, their ratio with
-// the 0.7-1.3 band, gradient norm, replay ratio. Non-finite values are marked on the panel's upper edge; many records per
-// pixel column are drawn as min-max bars, never skipped. Panels without a value say so. n may be 0.
-bool plot_metrics_png(const char *path, const char *title, const struct record *records, int64_t n, struct error *e);
+// Panels of titled curves over gradient steps: losses (log scale), raw KL, prior and posterior
+// entropy, their ratio with the 0.7-1.3 band, gradient norm, replay ratio. Non-finite values are
+// marked on the panel's upper edge; many records per pixel column are drawn as min-max bars, never
+// skipped. Panels without a value say so. n may be 0.
+bool plot_metrics_png(const char *path, const char *title, const struct record *records, int64_t n,
+                      struct error *e);
 
-// One column per snapshot; rows: real, reconstruction, error (heat). Levels 0 (lightest) .. 255 (darkest).
+// One column per snapshot; rows: real, reconstruction, error (heat). Levels 0 (lightest) .. 255
+// (darkest).
 struct plot_column {
     int64_t opt_steps;
-    const uint8_t *real, *reconstruction, *error;      // [height][width]
+    const uint8_t *real, *reconstruction, *error; // [height][width]
 };
-bool plot_strip_png(const char *path, const char *title, const struct plot_column *columns, int n_columns, int width,
-                    int height, int scale, struct error *e);
+bool plot_strip_png(const char *path, const char *title, const struct plot_column *columns,
+                    int n_columns, int width, int height, int scale, struct error *e);
 
 #endif

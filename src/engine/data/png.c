@@ -26,14 +26,15 @@ static void on_warning(png_structp png, png_const_charp message) {
 
 struct picture {
     const uint8_t *pixels;
-    int width, height, channels;             // 1 or 3
+    int width, height, channels; // 1 or 3
     const struct image_note *notes;
     int n_notes;
 };
 
 static void put_notes(png_structp png, png_infop info, const struct picture *p) {
     for (int i = 0; i < p->n_notes; i++) {
-        png_text text = {.compression = PNG_TEXT_COMPRESSION_NONE, .key = (char *)p->notes[i].key,
+        png_text text = {.compression = PNG_TEXT_COMPRESSION_NONE,
+                         .key = (char *)p->notes[i].key,
                          .text = (char *)p->notes[i].text};
         png_set_text(png, info, &text, 1);
     }
@@ -63,19 +64,20 @@ static bool write_picture(const struct picture *p, const char *path, struct erro
     struct text out = {0};
     bool ok = compose(png, info, p, &out);
     png_destroy_write_struct(&png, &info);
-    ok = ok ? file_write_atomic(path, out.data, out.n, e) : error_set(e, inner.status, "%s: %s", path, inner.message);
+    ok = ok ? file_write_atomic(path, out.data, out.n, e)
+            : error_set(e, inner.status, "%s: %s", path, inner.message);
     text_deinit(&out);
     return ok;
 }
 
-bool image_write_png(const struct image *im, const char *path, const struct image_note *notes, int n_notes,
-                     struct error *e) {
+bool image_write_png(const struct image *im, const char *path, const struct image_note *notes,
+                     int n_notes, struct error *e) {
     struct picture p = {im->pixels, im->width, im->height, 3, notes, n_notes};
     return write_picture(&p, path, e);
 }
 
-bool png_write_grey(const char *path, const uint8_t *pixels, int width, int height, const struct image_note *notes,
-                    int n_notes, struct error *e) {
+bool png_write_grey(const char *path, const uint8_t *pixels, int width, int height,
+                    const struct image_note *notes, int n_notes, struct error *e) {
     struct picture p = {pixels, width, height, 1, notes, n_notes};
     return write_picture(&p, path, e);
 }

@@ -1,4 +1,4 @@
-// Replay ring: the rows that N environments produced, in sheeprl's alignment; sampled sequences for the learner.
+// Replay ring: rows of N environments in sheeprl's alignment; sampled sequences for the learner.
 #include "engine/data/replay.h"
 
 #include <inttypes.h>
@@ -14,24 +14,27 @@ enum { MAX_BATCH = 4096, ARRIVAL = 1, ACTION = 2, COMPLETE = ARRIVAL | ACTION };
 // All arrays are [rows][n_envs]; index = (t mod rows) * n_envs + env.
 struct replay {
     struct replay_opts opts;
-    size_t n_slots;                    // rows * n_envs
-    uint8_t *obs;                      // [n_slots][obs_bytes]
+    size_t n_slots; // rows * n_envs
+    uint8_t *obs;   // [n_slots][obs_bytes]
     int32_t *action, *episode_id;
     float *reward;
     uint8_t *is_first, *terminated, *truncated;
-    atomic_llong total;                // rows per environment committed
-    atomic_llong claimed;              // total, or total + 1 while a row is written: its slot's old row is lost
-    uint8_t *parts;                    // [n_envs] of the row being written
+    atomic_llong total;   // rows per environment committed
+    atomic_llong claimed; // total, or total + 1 while a row is written: its slot's old row is lost
+    uint8_t *parts;       // [n_envs] of the row being written
 };
 
 struct replay *replay_new(const struct replay_opts *opts, struct error *e) {
     struct replay_opts o = *opts;
     if (!o.obs_bytes) o.obs_bytes = REPLAY_OBS_BYTES;
-    CHECK(o.n_envs >= 1 && o.n_actions >= 1 && o.obs_bytes >= 1 && o.guard >= 0 && o.safety_margin >= 0,
+    CHECK(o.n_envs >= 1 && o.n_actions >= 1 && o.obs_bytes >= 1 && o.guard >= 0 &&
+              o.safety_margin >= 0,
           "replay options");
     if (o.rows < 1 || o.rows > INT32_MAX || o.rows > INT64_MAX / o.n_envs / o.obs_bytes ||
         o.rows <= (int64_t)o.guard + o.safety_margin) {
-        error_set(e, STATUS_USAGE, "a replay ring of %" PRId64 " rows per environment is not possible; set buffer.size",
+        error_set(e, STATUS_USAGE,
+                  "a replay ring of %" PRId64
+                  " rows per environment is not possible; set buffer.size",
                   o.rows);
         return NULL;
     }
@@ -67,11 +70,14 @@ static size_t slot_index(const struct replay *r, int64_t t, int env) {
     return (size_t)(t % r->opts.rows) * (size_t)r->opts.n_envs + (size_t)env;
 }
 
-static uint8_t *obs_at(const struct replay *r, size_t slot) { return r->obs + slot * (size_t)r->opts.obs_bytes; }
+static uint8_t *obs_at(const struct replay *r, size_t slot) {
+    return r->obs + slot * (size_t)r->opts.obs_bytes;
+}
 
 // ---- writing
 
-// Before the first byte of a new row is written, so that no reader takes the row it replaces for whole.
+// Before the first byte of a new row is written, so that no reader takes the row it replaces for
+// whole.
 static void claim(struct replay *r) {
     atomic_store_explicit(&r->claimed, replay_total(r) + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
@@ -82,7 +88,8 @@ uint8_t *replay_slot(struct replay *r, int env) {
     return obs_at(r, slot_index(r, replay_total(r), env));
 }
 
-void replay_write_arrival(struct replay *r, int env, float reward, bool is_first, bool terminated, bool truncated) {
+void replay_write_arrival(struct replay *r, int env, float reward, bool is_first, bool terminated,
+                          bool truncated) {
     int64_t t = replay_total(r);
     size_t i = slot_index(r, t, env);
     claim(r);
@@ -97,7 +104,8 @@ void replay_write_arrival(struct replay *r, int env, float reward, bool is_first
 }
 
 void replay_write_action(struct replay *r, int env, int action) {
-    CHECK(action >= REPLAY_NO_ACTION && action < r->opts.n_actions, "action %d of %d", action, r->opts.n_actions);
+    CHECK(action >= REPLAY_NO_ACTION && action < r->opts.n_actions, "action %d of %d", action,
+          r->opts.n_actions);
     size_t i = slot_index(r, replay_total(r), env);
     claim(r);
     r->action[i] = action;
@@ -115,7 +123,9 @@ void replay_commit(struct replay *r) {
 
 // ---- state
 
-int64_t replay_total(const struct replay *r) { return atomic_load_explicit(&r->total, memory_order_acquire); }
+int64_t replay_total(const struct replay *r) {
+    return atomic_load_explicit(&r->total, memory_order_acquire);
+}
 
 int64_t replay_size(const struct replay *r) {
     int64_t total = replay_total(r);
@@ -147,9 +157,13 @@ int64_t replay_ready(const struct replay *r) {
 struct replay_row replay_row(const struct replay *r, int64_t t, int env) {
     CHECK(t >= oldest(r) && t < replay_total(r), "row %lld is not in the ring", (long long)t);
     size_t i = slot_index(r, t, env);
-    return (struct replay_row){.obs = obs_at(r, i), .action = r->action[i], .episode_id = r->episode_id[i],
-                               .reward = r->reward[i], .is_first = r->is_first[i],
-                               .terminated = r->terminated[i], .truncated = r->truncated[i]};
+    return (struct replay_row){.obs = obs_at(r, i),
+                               .action = r->action[i],
+                               .episode_id = r->episode_id[i],
+                               .reward = r->reward[i],
+                               .is_first = r->is_first[i],
+                               .terminated = r->terminated[i],
+                               .truncated = r->truncated[i]};
 }
 
 // ---- sampling
@@ -159,17 +173,21 @@ bool replay_can_sample(const struct replay *r, int length) {
     return length >= 1 && w.end - w.first >= length;
 }
 
-bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step, int length,
-                 int batch, struct replay_start *starts, struct error *e) {
+bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step,
+                 int length, int batch, struct replay_start *starts, struct error *e) {
     CHECK(length >= 1 && batch >= 0, "a batch of %d sequences of %d rows", batch, length);
     int64_t n_starts = window.end - window.first - length + 1;
     if (n_starts < 1)
         return error_set(e, STATUS_FAILED,
-                         "the replay has %" PRId64 " rows per environment to sample, a sequence needs %d; raise "
-                         "algo.learning_starts or buffer.size", window.end - window.first, length);
+                         "the replay has %" PRId64
+                         " rows per environment to sample, a sequence needs %d; raise "
+                         "algo.learning_starts or buffer.size",
+                         window.end - window.first, length);
     for (int b = 0; b < batch; b++) {
-        starts[b].env = (int64_t)rng_below(seed, RNG_REPLAY_ENV, step, (uint32_t)b, (uint32_t)r->opts.n_envs);
-        starts[b].t = window.first + rng_below(seed, RNG_REPLAY_START, step, (uint32_t)b, (uint32_t)n_starts);
+        starts[b].env =
+            (int64_t)rng_below(seed, RNG_REPLAY_ENV, step, (uint32_t)b, (uint32_t)r->opts.n_envs);
+        starts[b].t =
+            window.first + rng_below(seed, RNG_REPLAY_START, step, (uint32_t)b, (uint32_t)n_starts);
     }
     return true;
 }
@@ -180,9 +198,10 @@ static void one_hot(const struct replay *r, real *out, int32_t action) {
 }
 
 // Row t of a sequence; `from` is where it starts, `cell` where the row goes: t*B + b.
-static void gather_row(const struct replay *r, const struct replay_batch *out, int64_t t, int64_t from, int env,
-                       size_t cell) {
-    size_t i = slot_index(r, t, env), width = (size_t)r->opts.n_actions, obs_bytes = (size_t)r->opts.obs_bytes;
+static void gather_row(const struct replay *r, const struct replay_batch *out, int64_t t,
+                       int64_t from, int env, size_t cell) {
+    size_t i = slot_index(r, t, env), width = (size_t)r->opts.n_actions,
+           obs_bytes = (size_t)r->opts.obs_bytes;
     bool first = t == from || r->is_first[i];
     if (out->packed) memcpy(out->packed + cell * obs_bytes, obs_at(r, i), obs_bytes);
     if (out->actions) one_hot(r, out->actions + cell * width, r->action[i]);
@@ -200,12 +219,15 @@ void replay_gather(const struct replay *r, const struct replay_start *starts, in
     for (int b = 0; b < batch; b++) {
         if (starts[b].t < earliest) earliest = starts[b].t;
         CHECK(starts[b].t >= oldest(r) && starts[b].t + length <= replay_total(r),
-              "rows %lld to %lld are not in the ring", (long long)starts[b].t, (long long)starts[b].t + length - 1);
+              "rows %lld to %lld are not in the ring", (long long)starts[b].t,
+              (long long)starts[b].t + length - 1);
         for (int t = 0; t < length; t++)
-            gather_row(r, out, starts[b].t + t, starts[b].t, (int)starts[b].env, (size_t)t * (size_t)batch + (size_t)b);
+            gather_row(r, out, starts[b].t + t, starts[b].t, (int)starts[b].env,
+                       (size_t)t * (size_t)batch + (size_t)b);
     }
     atomic_thread_fence(memory_order_acquire);
-    CHECK(batch == 0 || earliest >= oldest(r), "the writer lapped row %lld while it was gathered", (long long)earliest);
+    CHECK(batch == 0 || earliest >= oldest(r), "the writer lapped row %lld while it was gathered",
+          (long long)earliest);
 }
 
 bool replay_sample(const struct replay *r, uint64_t seed, uint64_t step, int length, int batch,
@@ -228,17 +250,20 @@ bool replay_latest(const struct replay *r, int env, int length, const struct rep
 
 static const char *broken_rule(const struct replay *r, int64_t t, int env, bool has_previous) {
     struct replay_row row = replay_row(r, t, env);
-    if (row.action < REPLAY_NO_ACTION || row.action >= r->opts.n_actions) return "its action is out of range";
+    if (row.action < REPLAY_NO_ACTION || row.action >= r->opts.n_actions)
+        return "its action is out of range";
     if (r->is_first[slot_index(r, t, env)] > 1 || r->terminated[slot_index(r, t, env)] > 1 ||
         r->truncated[slot_index(r, t, env)] > 1)
         return "a flag is neither 0 nor 1";
     bool ends = row.terminated || row.truncated;
     if (row.is_first && (ends || row.reward != 0)) return "a reset row has a reward or an end";
-    if (ends != (row.action == REPLAY_NO_ACTION)) return "an action is stored exactly where the episode goes on";
+    if (ends != (row.action == REPLAY_NO_ACTION))
+        return "an action is stored exactly where the episode goes on";
     if (row.episode_id < 0) return "its episode id is negative";
     if (!has_previous) return NULL;
     struct replay_row before = replay_row(r, t - 1, env);
-    if (row.is_first != (before.terminated || before.truncated)) return "a reset row follows exactly an end";
+    if (row.is_first != (before.terminated || before.truncated))
+        return "a reset row follows exactly an end";
     if (row.episode_id != before.episode_id + row.is_first) return "its episode id does not follow";
     return NULL;
 }
@@ -248,9 +273,11 @@ bool replay_check(const struct replay *r, struct error *e) {
     for (int64_t t = first; t < total; t++)
         for (int n = 0; n < r->opts.n_envs; n++) {
             const char *broken = broken_rule(r, t, n, t > first);
-            if (!broken && t == 0 && !replay_row(r, 0, n).is_first) broken = "the first row is not a reset row";
+            if (!broken && t == 0 && !replay_row(r, 0, n).is_first)
+                broken = "the first row is not a reset row";
             if (broken)
-                return error_set(e, STATUS_FAILED, "replay row %" PRId64 " of environment %d: %s", t, n, broken);
+                return error_set(e, STATUS_FAILED, "replay row %" PRId64 " of environment %d: %s",
+                                 t, n, broken);
         }
     return true;
 }
@@ -275,7 +302,8 @@ static void describe(struct replay *r, int64_t n_rows, struct st_source out[REPL
 
 void replay_tensors(struct replay *r, struct st_source out[REPLAY_N_TENSORS]) {
     _Static_assert(sizeof r->total == sizeof(int64_t), "the counter is written as I64");
-    CHECK(atomic_load(&r->claimed) == replay_total(r), "the replay is saved while row %lld is half written", (long long)replay_total(r));
+    CHECK(atomic_load(&r->claimed) == replay_total(r),
+          "the replay is saved while row %lld is half written", (long long)replay_total(r));
     int64_t total = replay_total(r);
     describe(r, total < r->opts.rows ? total : r->opts.rows, out);
 }
@@ -284,26 +312,30 @@ static bool fill(struct replay *r, const struct safetensors *s, struct error *e)
     const struct st_tensor *count = safetensors_expect(s, "replay/total", ST_I64, 0, NULL, e);
     if (!count) return false;
     int64_t total = *(const int64_t *)count->data;
-    if (total < 0) return error_set(e, STATUS_FAILED, "%s: replay/total is negative", safetensors_where(s));
+    if (total < 0)
+        return error_set(e, STATUS_FAILED, "%s: replay/total is negative", safetensors_where(s));
     struct st_source list[REPLAY_N_TENSORS];
     describe(r, total < r->opts.rows ? total : r->opts.rows, list);
     for (int i = 0; i < REPLAY_N_TENSORS - 1; i++) {
-        const struct st_tensor *t = safetensors_expect(s, list[i].name, list[i].dtype, list[i].n_dims, list[i].shape, e);
+        const struct st_tensor *t =
+            safetensors_expect(s, list[i].name, list[i].dtype, list[i].n_dims, list[i].shape, e);
         if (!t) return false;
-        memcpy((void *)list[i].data, t->data, t->n_bytes);     // the ring's own slab: not const in truth
+        memcpy((void *)list[i].data, t->data,
+               t->n_bytes); // the ring's own slab: not const in truth
     }
     atomic_store(&r->total, total);
     atomic_store(&r->claimed, total);
     struct error broken;
     if (replay_check(r, &broken)) return true;
-    return error_set(e, STATUS_FAILED, "%s: %s; the file is broken", safetensors_where(s), broken.message);
+    return error_set(e, STATUS_FAILED, "%s: %s; the file is broken", safetensors_where(s),
+                     broken.message);
 }
 
 bool replay_restore(struct replay *r, const struct safetensors *s, struct error *e) {
     struct replay *fresh = replay_new(&r->opts, e);
     if (!fresh) return false;
     bool ok = fill(fresh, s, e);
-    if (ok) {                          // swap the contents; readers of `r` keep their pointer
+    if (ok) { // swap the contents; readers of `r` keep their pointer
         struct replay old = *r;
         *r = *fresh;
         *fresh = old;

@@ -1,27 +1,30 @@
-// Replay ring: the rows that N environments produced, in sheeprl's alignment; sampled sequences for the learner.
+// Replay ring: rows of N environments in sheeprl's alignment; sampled sequences for the learner.
 //
-//     struct replay *r = replay_new(&(struct replay_opts){.rows = 10000, .n_envs = 1, .n_actions = 8}, &e);
+//     struct replay_opts o = {.rows = 10000, .n_envs = 1, .n_actions = 8};
+//     struct replay *r = replay_new(&o, &e);
 //     // each tick, for every environment n:
-//     render_into(replay_slot(r, n));                                   // the frame, straight into its row
+//     render_into(replay_slot(r, n));  // the frame, straight into its row
 //     replay_write_arrival(r, n, reward, is_first, terminated, truncated);
-//     replay_write_action(r, n, action);                                // chosen at that frame; -1 on a terminal row
-//     replay_commit(r);                                                 // all environments are in: the row counts
+//     replay_write_action(r, n, action);  // chosen at that frame; -1 on a terminal row
+//     replay_commit(r);  // all environments are in: the row counts
 //     // the learner:
 //     if (replay_can_sample(r, T)) replay_sample(r, seed, opt_steps, T, B, &batch, &e);
 //
-// Row i of an environment: o_i, a_i (chosen after seeing o_i), r_i and the flags of *arriving* at o_i
-// (spec/dreamer_v3.md 3.5 SA, 8.5). A terminal row holds the final frame, no action, its reward and flags; the next tick writes
-// the reset row: reward 0, is_first. Time-major ring with one write head for all environments (which stay in lock-step):
+// Row i of an environment: o_i, a_i (chosen after seeing o_i), r_i and the flags of *arriving* at
+// o_i (spec/dreamer_v3.md 3.5 SA, 8.5). A terminal row holds the final frame, no action, its reward
+// and flags; the next tick writes the reset row: reward 0, is_first. Time-major ring with one write
+// head for all environments (which stay in lock-step):
 //
 //     slot = t mod rows:  [row 0: env 0..N-1][row 1: ...]...       t = 0, 1, 2... logical time
 //     readable:           max(0, total - rows + guard) <= t < total - safety_margin
 //
-// `guard` rows at the old end are never sampled: a writer may overwrite them while a batch is gathered. The
-// first write of an uncommitted row takes one more (its slot is being destroyed). Sequences may cross episode ends,
-// never the write head.
+// `guard` rows at the old end are never sampled: a writer may overwrite them while a batch is
+// gathered. The first write of an uncommitted row takes one more (its slot is being destroyed).
+// Sequences may cross episode ends, never the write head.
 //
-// Threads: one writer and one sampler. If they are two, take a window between ticks (replay_window) and let the
-// writer begin at most `guard` rows until the gather is done; a lapped row is a CHECK failure, never bad data.
+// Threads: one writer and one sampler. If they are two, take a window between ticks (replay_window)
+// and let the writer begin at most `guard` rows until the gather is done; a lapped row is a CHECK
+// failure, never bad data.
 #ifndef DATA_REPLAY_H
 #define DATA_REPLAY_H
 
@@ -36,31 +39,38 @@
 enum { REPLAY_OBS_BYTES = 1440, REPLAY_NO_ACTION = -1 };
 
 struct replay_opts {
-    int64_t rows;                      // capacity per environment
+    int64_t rows; // capacity per environment
     int n_envs;
-    int n_actions;                     // width of the one-hot
-    int obs_bytes;                     // 0: REPLAY_OBS_BYTES (packed2)
-    int guard;                         // see above; 0 where writing and sampling take turns
-    int safety_margin;                 // newest rows that are hidden from sampling
+    int n_actions;     // width of the one-hot
+    int obs_bytes;     // 0: REPLAY_OBS_BYTES (packed2)
+    int guard;         // see above; 0 where writing and sampling take turns
+    int safety_margin; // newest rows that are hidden from sampling
 };
 
 struct replay;
-struct replay *replay_new(const struct replay_opts *opts, struct error *e);   // memory is touched as rows come
-void replay_free(struct replay *r);                                           // NULL is fine
+struct replay *replay_new(const struct replay_opts *opts,
+                          struct error *e); // memory is touched as rows come
+void replay_free(struct replay *r);         // NULL is fine
 
 // ---- writing
-uint8_t *replay_slot(struct replay *r, int env);             // obs_bytes of the row being written
-void replay_write_arrival(struct replay *r, int env, float reward, bool is_first, bool terminated, bool truncated);
-void replay_write_action(struct replay *r, int env, int action);              // 0..n_actions-1 or REPLAY_NO_ACTION
-void replay_commit(struct replay *r);                        // CHECKs that both parts of all environments are in
+uint8_t *replay_slot(struct replay *r, int env); // obs_bytes of the row being written
+void replay_write_arrival(struct replay *r, int env, float reward, bool is_first, bool terminated,
+                          bool truncated);
+void replay_write_action(struct replay *r, int env,
+                         int action); // 0..n_actions-1 or REPLAY_NO_ACTION
+void replay_commit(struct replay *r); // CHECKs that both parts of all environments are in
 
 // ---- state
-int64_t replay_total(const struct replay *r);                // rows per environment committed so far (logical time)
-int64_t replay_size(const struct replay *r);                 // rows of all environments in the ring (metric replay_size)
-int64_t replay_capacity(const struct replay *r);             // rows of all environments it can hold
-int64_t replay_ready(const struct replay *r);                // rows of all environments that may be sampled
+int64_t
+replay_total(const struct replay *r); // rows per environment committed so far (logical time)
+int64_t
+replay_size(const struct replay *r); // rows of all environments in the ring (metric replay_size)
+int64_t replay_capacity(const struct replay *r); // rows of all environments it can hold
+int64_t replay_ready(const struct replay *r);    // rows of all environments that may be sampled
 
-struct replay_window { int64_t first, end; };                // logical rows [first, end) that may be sampled now
+struct replay_window {
+    int64_t first, end;
+}; // logical rows [first, end) that may be sampled now
 struct replay_window replay_window(const struct replay *r);
 
 // One row as stored (the true flags). t must be in the ring (CHECK).
@@ -74,33 +84,39 @@ struct replay_row replay_row(const struct replay *r, int64_t t, int env);
 
 // ---- sampling. Any pointer may be NULL: then that part is not gathered.
 struct replay_batch {
-    uint8_t *packed;                   // [T][B][obs_bytes]
-    real *actions;                     // [T][B][A] one-hot of a_t; all 0 where there is none
-    real *prev_actions;                // [T][B][A] what leads to o_t: a_{t-1}; 0 at t = 0 and where is_first
-    real *rewards;                     // [T][B] on arriving
-    real *continues;                   // [T][B] 1 - terminated; truncation keeps 1
-    real *is_first;                    // [T][B]; 1 in the rows of t = 0, whatever is stored
+    uint8_t *packed;    // [T][B][obs_bytes]
+    real *actions;      // [T][B][A] one-hot of a_t; all 0 where there is none
+    real *prev_actions; // [T][B][A] what leads to o_t: a_{t-1}; 0 at t = 0 and where is_first
+    real *rewards;      // [T][B] on arriving
+    real *continues;    // [T][B] 1 - terminated; truncation keeps 1
+    real *is_first;     // [T][B]; 1 in the rows of t = 0, whatever is stored
 };
-struct replay_start { int64_t env, t; };
+struct replay_start {
+    int64_t env, t;
+};
 
-bool replay_can_sample(const struct replay *r, int length);  // a window of `length` rows is readable
-// Starts of B sequences: environment uniform from (seed, RNG_REPLAY_ENV, step, b), start uniform over all valid ones
-// from (seed, RNG_REPLAY_START, step, b). Depends on nothing else. False if there are fewer than `length` rows.
-bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step, int length,
-                 int batch, struct replay_start *starts, struct error *e);
+bool replay_can_sample(const struct replay *r, int length); // a window of `length` rows is readable
+// Starts of B sequences: environment uniform from (seed, RNG_REPLAY_ENV, step, b), start uniform
+// over all valid ones from (seed, RNG_REPLAY_START, step, b). Depends on nothing else. False if
+// there are fewer than `length` rows.
+bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step,
+                 int length, int batch, struct replay_start *starts, struct error *e);
 void replay_gather(const struct replay *r, const struct replay_start *starts, int length, int batch,
                    const struct replay_batch *out);
 // Both on the window of now. At most 4096 sequences.
 bool replay_sample(const struct replay *r, uint64_t seed, uint64_t step, int length, int batch,
                    const struct replay_batch *out, struct error *e);
-// The newest `length` committed rows of one environment as a batch of 1; false if there are fewer. Ignores the margin.
+// The newest `length` committed rows of one environment as a batch of 1; false if there are fewer.
+// Ignores the margin.
 bool replay_latest(const struct replay *r, int env, int length, const struct replay_batch *out);
 
 // ---- invariants and files
-// What every stored row must obey (spec 8.4): episode ids rise by one exactly at first rows, first rows have reward 0 and
-// no end flag, rows that end an episode have no action and are followed by a first row, actions are in range.
+// What every stored row must obey (spec 8.4): episode ids rise by one exactly at first rows, first
+// rows have reward 0 and no end flag, rows that end an episode have no action and are followed by a
+// first row, actions are in range.
 bool replay_check(const struct replay *r, struct error *e);
-// The ring as tensors for safetensors_write (names "replay/..."), pointing into the ring. Not while a row is half written.
+// The ring as tensors for safetensors_write (names "replay/..."), pointing into the ring. Not while
+// a row is half written.
 enum { REPLAY_N_TENSORS = 8 };
 void replay_tensors(struct replay *r, struct st_source out[REPLAY_N_TENSORS]);
 // Fills a ring of equal options from those; untouched when false (wrong sizes, broken invariants).

@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are read and written as little-endian");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "tensors are read and written as little-endian");
 
 enum { ALIGNMENT = 64 };
 
@@ -22,24 +23,26 @@ size_t st_dtype_bytes(enum st_dtype dtype) { return dtype_bytes[dtype]; }
 struct safetensors {
     char where[PATH_SIZE];
     struct st_tensor *tensors;
-    struct st_text *texts;             // both strings owned
+    struct st_text *texts; // both strings owned
     int n_tensors, n_texts;
-    uint8_t *data;                     // slab of n_data bytes, tensors at multiples of ALIGNMENT
+    uint8_t *data; // slab of n_data bytes, tensors at multiples of ALIGNMENT
     size_t n_data;
 };
 
 // ---- reading: the header, entry by entry
 
-struct span {                          // where a tensor lies in the file's data section
+struct span { // where a tensor lies in the file's data section
     uint64_t begin, end;
     int tensor;
 };
 
 static bool bad(const struct safetensors *s, struct error *e, const char *name, const char *what) {
-    return error_set(e, STATUS_FAILED, "%s: tensor \"%s\": %s; the file is broken", s->where, name, what);
+    return error_set(e, STATUS_FAILED, "%s: tensor \"%s\": %s; the file is broken", s->where, name,
+                     what);
 }
 
-static bool read_dtype(const struct safetensors *s, const cJSON *entry, struct st_tensor *t, struct error *e) {
+static bool read_dtype(const struct safetensors *s, const cJSON *entry, struct st_tensor *t,
+                       struct error *e) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
     if (!cJSON_IsString(item)) return bad(s, e, t->name, "no dtype");
     for (int d = 0; d < ST_N_DTYPES; d++)
@@ -47,11 +50,12 @@ static bool read_dtype(const struct safetensors *s, const cJSON *entry, struct s
             t->dtype = (enum st_dtype)d;
             return true;
         }
-    return error_set(e, STATUS_FAILED, "%s: tensor \"%s\" has dtype %.16s, which is not supported", s->where,
-                     t->name, item->valuestring);
+    return error_set(e, STATUS_FAILED, "%s: tensor \"%s\" has dtype %.16s, which is not supported",
+                     s->where, t->name, item->valuestring);
 }
 
-static bool read_shape(const struct safetensors *s, const cJSON *entry, struct st_tensor *t, struct error *e) {
+static bool read_shape(const struct safetensors *s, const cJSON *entry, struct st_tensor *t,
+                       struct error *e) {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(entry, "shape");
     if (!cJSON_IsArray(list)) return bad(s, e, t->name, "no shape");
     t->n_elements = 1;
@@ -69,28 +73,33 @@ static bool read_shape(const struct safetensors *s, const cJSON *entry, struct s
     return true;
 }
 
-static bool read_span(const struct safetensors *s, const cJSON *entry, const struct st_tensor *t, uint64_t n_data,
-                      struct span *span, struct error *e) {
+static bool read_span(const struct safetensors *s, const cJSON *entry, const struct st_tensor *t,
+                      uint64_t n_data, struct span *span, struct error *e) {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
     int64_t offset[2];
-    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != 2) return bad(s, e, t->name, "no data_offsets");
+    if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != 2)
+        return bad(s, e, t->name, "no data_offsets");
     const cJSON *item = list->child;
     for (int i = 0; i < 2; i++, item = item->next)
         if (!cJSON_IsNumber(item) || !json_is_i64(item, &offset[i]) || offset[i] < 0)
             return bad(s, e, t->name, "an offset is not a whole number");
     span->begin = (uint64_t)offset[0];
     span->end = (uint64_t)offset[1];
-    if (span->begin > span->end || span->end > n_data) return bad(s, e, t->name, "its data lies outside the file");
-    if (span->end - span->begin != t->n_bytes) return bad(s, e, t->name, "its data does not fit its shape");
+    if (span->begin > span->end || span->end > n_data)
+        return bad(s, e, t->name, "its data lies outside the file");
+    if (span->end - span->begin != t->n_bytes)
+        return bad(s, e, t->name, "its data does not fit its shape");
     return true;
 }
 
 static bool read_texts(struct safetensors *s, const cJSON *object, struct error *e) {
-    if (!cJSON_IsObject(object)) return error_set(e, STATUS_FAILED, "%s: __metadata__ is not an object", s->where);
+    if (!cJSON_IsObject(object))
+        return error_set(e, STATUS_FAILED, "%s: __metadata__ is not an object", s->where);
     s->texts = mem_alloc((size_t)cJSON_GetArraySize(object) * sizeof *s->texts);
     for (const cJSON *item = object->child; item; item = item->next) {
         if (!cJSON_IsString(item))
-            return error_set(e, STATUS_FAILED, "%s: __metadata__ \"%s\" is not a text", s->where, item->string);
+            return error_set(e, STATUS_FAILED, "%s: __metadata__ \"%s\" is not a text", s->where,
+                             item->string);
         s->texts[s->n_texts].key = mem_strdup(item->string);
         s->texts[s->n_texts++].value = mem_strdup(item->valuestring);
     }
@@ -104,23 +113,27 @@ static int compare_spans(const void *a, const void *b) {
 }
 
 // Every byte of the data section belongs to exactly one tensor.
-static bool spans_tile(const struct safetensors *s, struct span *spans, uint64_t n_data, struct error *e) {
+static bool spans_tile(const struct safetensors *s, struct span *spans, uint64_t n_data,
+                       struct error *e) {
     qsort(spans, (size_t)s->n_tensors, sizeof *spans, compare_spans);
     uint64_t at = 0;
     for (int i = 0; i < s->n_tensors; i++) {
         if (spans[i].begin != at)
             return bad(s, e, s->tensors[spans[i].tensor].name,
-                       spans[i].begin < at ? "its data overlaps another tensor's" : "there is a hole before its data");
+                       spans[i].begin < at ? "its data overlaps another tensor's"
+                                           : "there is a hole before its data");
         at = spans[i].end;
     }
     if (at == n_data) return true;
-    return error_set(e, STATUS_FAILED, "%s: %" PRIu64 " bytes follow the last tensor; the file is broken", s->where,
+    return error_set(e, STATUS_FAILED,
+                     "%s: %" PRIu64 " bytes follow the last tensor; the file is broken", s->where,
                      n_data - at);
 }
 
-static bool read_header(struct safetensors *s, const cJSON *root, struct span *spans, uint64_t n_data,
-                        struct error *e) {
-    if (!cJSON_IsObject(root)) return error_set(e, STATUS_FAILED, "%s: the header is not an object", s->where);
+static bool read_header(struct safetensors *s, const cJSON *root, struct span *spans,
+                        uint64_t n_data, struct error *e) {
+    if (!cJSON_IsObject(root))
+        return error_set(e, STATUS_FAILED, "%s: the header is not an object", s->where);
     for (const cJSON *entry = root->child; entry; entry = entry->next) {
         if (strcmp(entry->string, "__metadata__") == 0) {
             if (!read_texts(s, entry, e)) return false;
@@ -129,8 +142,9 @@ static bool read_header(struct safetensors *s, const cJSON *root, struct span *s
         struct st_tensor *t = &s->tensors[s->n_tensors];
         size_t n = strlen(entry->string);
         if (n >= ST_NAME_SIZE)
-            return error_set(e, STATUS_FAILED, "%s: a tensor name has %zu bytes, at most %d are supported", s->where, n,
-                             ST_NAME_SIZE - 1);
+            return error_set(e, STATUS_FAILED,
+                             "%s: a tensor name has %zu bytes, at most %d are supported", s->where,
+                             n, ST_NAME_SIZE - 1);
         memcpy(t->name, entry->string, n + 1);
         if (!cJSON_IsObject(entry)) return bad(s, e, t->name, "not an object");
         if (!read_dtype(s, entry, t, e) || !read_shape(s, entry, t, e) ||
@@ -164,16 +178,19 @@ static bool parse(struct safetensors *s, const uint8_t *bytes, size_t n, struct 
     if (n < 8) return error_set(e, STATUS_FAILED, "%s: too short for a safetensors file", s->where);
     memcpy(&n_header, bytes, 8);
     if (n_header > ST_MAX_HEADER_BYTES || n_header > n - 8)
-        return error_set(e, STATUS_FAILED, "%s: not a safetensors file, or cut short (header of %" PRIu64 " bytes)",
+        return error_set(e, STATUS_FAILED,
+                         "%s: not a safetensors file, or cut short (header of %" PRIu64 " bytes)",
                          s->where, n_header);
     const char *header = (const char *)bytes + 8;
     if (n_header < 2 || header[0] != '{')
-        return error_set(e, STATUS_FAILED, "%s: not a safetensors file (the header is not JSON)", s->where);
+        return error_set(e, STATUS_FAILED, "%s: not a safetensors file (the header is not JSON)",
+                         s->where);
     cJSON *root = json_parse(header, n_header, s->where, e);
     if (!root) return false;
     int n_entries = cJSON_GetArraySize(root);
     struct span *spans = mem_alloc((size_t)n_entries * sizeof *spans);
-    bool ok = n_entries <= ST_MAX_TENSORS || error_set(e, STATUS_FAILED, "%s: %d tensors are too many", s->where, n_entries);
+    bool ok = n_entries <= ST_MAX_TENSORS ||
+              error_set(e, STATUS_FAILED, "%s: %d tensors are too many", s->where, n_entries);
     if (ok) {
         s->tensors = mem_alloc((size_t)n_entries * sizeof *s->tensors);
         ok = read_header(s, root, spans, n - 8 - n_header, e);
@@ -187,7 +204,8 @@ static bool parse(struct safetensors *s, const uint8_t *bytes, size_t n, struct 
     return ok;
 }
 
-struct safetensors *safetensors_parse(const void *bytes, size_t n, const char *where, struct error *e) {
+struct safetensors *safetensors_parse(const void *bytes, size_t n, const char *where,
+                                      struct error *e) {
     struct safetensors *s = mem_alloc(sizeof *s);
     strncpy(s->where, where, sizeof s->where - 1);
     if (parse(s, bytes, n, e)) return s;
@@ -229,8 +247,10 @@ const struct st_tensor *safetensors_find(const struct safetensors *s, const char
     while (low < high) {
         int middle = (low + high) / 2, order = strcmp(s->tensors[middle].name, name);
         if (order == 0) return &s->tensors[middle];
-        if (order < 0) low = middle + 1;
-        else high = middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return NULL;
 }
@@ -247,8 +267,9 @@ static void add_shape(struct text *t, int n_dims, const int64_t *shape) {
     text_add(t, "]");
 }
 
-const struct st_tensor *safetensors_expect(const struct safetensors *s, const char *name, enum st_dtype dtype,
-                                           int n_dims, const int64_t *shape, struct error *e) {
+const struct st_tensor *safetensors_expect(const struct safetensors *s, const char *name,
+                                           enum st_dtype dtype, int n_dims, const int64_t *shape,
+                                           struct error *e) {
     const struct st_tensor *t = safetensors_find(s, name);
     if (!t) {
         error_set(e, STATUS_FAILED, "%s: tensor \"%s\" is missing", s->where, name);
@@ -260,8 +281,8 @@ const struct st_tensor *safetensors_expect(const struct safetensors *s, const ch
     struct text have = {0}, want = {0};
     add_shape(&have, t->n_dims, t->shape);
     add_shape(&want, n_dims, shape);
-    error_set(e, STATUS_FAILED, "%s: tensor \"%s\" is %s%s, expected %s%s", s->where, name, st_dtype_names[t->dtype],
-              have.data, st_dtype_names[dtype], want.data);
+    error_set(e, STATUS_FAILED, "%s: tensor \"%s\" is %s%s, expected %s%s", s->where, name,
+              st_dtype_names[t->dtype], have.data, st_dtype_names[dtype], want.data);
     text_deinit(&have);
     text_deinit(&want);
     return NULL;
@@ -270,25 +291,28 @@ const struct st_tensor *safetensors_expect(const struct safetensors *s, const ch
 // ---- writing
 
 static int compare_sources(const void *a, const void *b) {
-    const struct st_source *x = *(const struct st_source *const *)a, *y = *(const struct st_source *const *)b;
+    const struct st_source *x = *(const struct st_source *const *)a,
+                           *y = *(const struct st_source *const *)b;
     size_t m = st_dtype_bytes(x->dtype), n = st_dtype_bytes(y->dtype);
     return m != n ? (m > n ? -1 : 1) : strcmp(x->name, y->name);
 }
 
 static int compare_texts(const void *a, const void *b) {
-    return strcmp((*(const struct st_text *const *)a)->key, (*(const struct st_text *const *)b)->key);
+    return strcmp((*(const struct st_text *const *)a)->key,
+                  (*(const struct st_text *const *)b)->key);
 }
 
 static size_t source_bytes(const struct st_source *t) {
     size_t n = st_dtype_bytes(t->dtype);
     CHECK(t->n_dims >= 0 && t->n_dims <= ST_MAX_DIMS, "%s has %d dimensions", t->name, t->n_dims);
     for (int i = 0; i < t->n_dims; i++)
-        CHECK(t->shape[i] >= 0 && !__builtin_mul_overflow(n, (size_t)t->shape[i], &n), "size of %s", t->name);
+        CHECK(t->shape[i] >= 0 && !__builtin_mul_overflow(n, (size_t)t->shape[i], &n), "size of %s",
+              t->name);
     return n;
 }
 
-static void make_header(struct text *t, const struct st_source **order, int n, const struct st_text **texts,
-                        int n_texts) {
+static void make_header(struct text *t, const struct st_source **order, int n,
+                        const struct st_text **texts, int n_texts) {
     text_add(t, "{");
     if (n_texts) text_add(t, "\"__metadata__\":{");
     for (int i = 0; i < n_texts; i++) {
@@ -319,10 +343,12 @@ static void check_names(const struct st_source *tensors, int n) {
     const char **names = mem_alloc((size_t)n * sizeof *names);
     for (int i = 0; i < n; i++) {
         names[i] = tensors[i].name;
-        CHECK(strlen(names[i]) < ST_NAME_SIZE && strcmp(names[i], "__metadata__") != 0, "tensor name %s", names[i]);
+        CHECK(strlen(names[i]) < ST_NAME_SIZE && strcmp(names[i], "__metadata__") != 0,
+              "tensor name %s", names[i]);
     }
     qsort(names, (size_t)n, sizeof *names, compare_names);
-    for (int i = 1; i < n; i++) CHECK(strcmp(names[i - 1], names[i]) != 0, "tensor %s given twice", names[i]);
+    for (int i = 1; i < n; i++)
+        CHECK(strcmp(names[i - 1], names[i]) != 0, "tensor %s given twice", names[i]);
     free(names);
 }
 

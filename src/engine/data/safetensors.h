@@ -5,13 +5,15 @@
 //     if (!t || t->dtype != ST_F32) ...
 //     safetensors_free(s);
 //
-// Layout: 8 bytes little-endian header length, JSON header {"name":{"dtype","shape","data_offsets"},...,
-// "__metadata__":{text:text}}, then the row-major little-endian data without holes or overlaps.
+// Layout: 8 bytes little-endian header length, JSON header, then the row-major little-endian data
+// without holes or overlaps. The header: {"name":{"dtype","shape","data_offsets"},...,
+// "__metadata__":{text:text}}.
 //
 //     [length u64][header, spaces up to a multiple of 8][tensor][tensor]...
 //
-// The writer orders by element size (large first), then name, so that every tensor is aligned in the file, as
-// other readers of the format need; equal tensors and metadata give equal bytes. Little-endian hosts only.
+// The writer orders by element size (large first), then name, so that every tensor is aligned in
+// the file, as other readers of the format need; equal tensors and metadata give equal bytes.
+// Little-endian hosts only.
 #ifndef DATA_SAFETENSORS_H
 #define DATA_SAFETENSORS_H
 
@@ -25,18 +27,18 @@ enum { ST_MAX_DIMS = 8, ST_NAME_SIZE = 256 };
 enum { ST_MAX_HEADER_BYTES = 64 << 20, ST_MAX_TENSORS = 1 << 20 };
 
 enum st_dtype { ST_F64, ST_I64, ST_F32, ST_I32, ST_U32, ST_U8, ST_BOOL, ST_N_DTYPES };
-extern const char *const st_dtype_names[ST_N_DTYPES];     // "F64", ...
+extern const char *const st_dtype_names[ST_N_DTYPES]; // "F64", ...
 size_t st_dtype_bytes(enum st_dtype dtype);
-#define ST_REAL (sizeof(real) == 8 ? ST_F64 : ST_F32)     // of base/real.h
+#define ST_REAL (sizeof(real) == 8 ? ST_F64 : ST_F32) // of base/real.h
 
 struct st_tensor {
     char name[ST_NAME_SIZE];
     enum st_dtype dtype;
-    int n_dims;                        // 0: a scalar
+    int n_dims; // 0: a scalar
     int64_t shape[ST_MAX_DIMS];
     int64_t n_elements;
     size_t n_bytes;
-    const void *data;                  // 64-byte aligned
+    const void *data; // 64-byte aligned
 };
 
 struct st_text {
@@ -48,16 +50,20 @@ struct safetensors;
 // The whole file into memory. NULL and one line naming the file and what is wrong with it.
 struct safetensors *safetensors_open(const char *path, struct error *e);
 // The same from bytes in memory (copied); `where` stands in messages.
-struct safetensors *safetensors_parse(const void *bytes, size_t n, const char *where, struct error *e);
-void safetensors_free(struct safetensors *s);             // NULL is fine
+struct safetensors *safetensors_parse(const void *bytes, size_t n, const char *where,
+                                      struct error *e);
+void safetensors_free(struct safetensors *s); // NULL is fine
 int safetensors_count(const struct safetensors *s);
-const struct st_tensor *safetensors_at(const struct safetensors *s, int index);   // sorted by name
-const struct st_tensor *safetensors_find(const struct safetensors *s, const char *name);   // NULL if absent
-const char *safetensors_text(const struct safetensors *s, const char *key);       // __metadata__; NULL if absent
-const char *safetensors_where(const struct safetensors *s);                       // path, for messages
+const struct st_tensor *safetensors_at(const struct safetensors *s, int index); // sorted by name
+const struct st_tensor *safetensors_find(const struct safetensors *s,
+                                         const char *name); // NULL if absent
+const char *safetensors_text(const struct safetensors *s,
+                             const char *key);              // __metadata__; NULL if absent
+const char *safetensors_where(const struct safetensors *s); // path, for messages
 // The tensor `name` if it has this dtype and shape, else NULL and one line saying what is wrong.
-const struct st_tensor *safetensors_expect(const struct safetensors *s, const char *name, enum st_dtype dtype,
-                                           int n_dims, const int64_t *shape, struct error *e);
+const struct st_tensor *safetensors_expect(const struct safetensors *s, const char *name,
+                                           enum st_dtype dtype, int n_dims, const int64_t *shape,
+                                           struct error *e);
 
 // ---- writing
 struct st_source {
@@ -65,7 +71,7 @@ struct st_source {
     enum st_dtype dtype;
     int n_dims;
     int64_t shape[ST_MAX_DIMS];
-    const void *data;                  // borrowed during the call
+    const void *data; // borrowed during the call
 };
 // Replaced atomically and synced. Names must be unique (CHECK). Any order.
 bool safetensors_write(const char *path, const struct st_source *tensors, int n_tensors,

@@ -24,7 +24,7 @@ struct session {
     char path[PATH_SIZE];
     char config_sha256[SHA256_HEX_SIZE];
     struct file_append metrics, timing;
-    struct text line;                  // reused
+    struct text line; // reused
     enum session_state state;
     char message[300];
     int64_t opt_steps, env_steps, last_heartbeat_ns, start_ns;
@@ -50,11 +50,13 @@ static bool make_folder(struct session *s, const struct session_opts *o, struct 
         if (!path_join(s->path, root, name, e)) return false;
         if (mkdir(s->path, 0777) == 0) return true;
         if (errno != EEXIST)
-            return error_set(e, errno == ENOSPC || errno == EDQUOT ? STATUS_FAILED : STATUS_USAGE,
-                             "cannot make the session folder %s: %s; choose another folder with --sessions", s->path,
-                             strerror(errno));
+            return error_set(
+                e, errno == ENOSPC || errno == EDQUOT ? STATUS_FAILED : STATUS_USAGE,
+                "cannot make the session folder %s: %s; choose another folder with --sessions",
+                s->path, strerror(errno));
     }
-    return error_set(e, STATUS_FAILED, "cannot make the session folder %s: the name is taken", s->path);
+    return error_set(e, STATUS_FAILED, "cannot make the session folder %s: the name is taken",
+                     s->path);
 }
 
 static bool write_meta(const struct session *s, const struct session_opts *o, struct error *e) {
@@ -106,13 +108,15 @@ static bool write_files(struct session *s, const struct session_opts *o, struct 
     char path[PATH_SIZE];
     const char *config = o->config_json ? o->config_json : "{}\n";
     sha256_hex(config, strlen(config), s->config_sha256);
-    return path_join(path, s->path, "config.json", e) && file_write_atomic(path, config, strlen(config), e) &&
+    return path_join(path, s->path, "config.json", e) &&
+           file_write_atomic(path, config, strlen(config), e) &&
            path_join(path, s->path, "metrics.jsonl", e) && file_append_open(&s->metrics, path, e) &&
            path_join(path, s->path, "timing.jsonl", e) && file_append_open(&s->timing, path, e) &&
            path_join(path, s->path, "checkpoints", e) && file_make_folders(path, e) &&
            path_join(path, s->path, "frames", e) && file_make_folders(path, e) &&
-           path_join(path, s->path, "failures", e) && file_make_folders(path, e) && write_heartbeat(s, e) &&
-           write_meta(s, o, e);                          // last: a folder with meta.json is a whole session
+           path_join(path, s->path, "failures", e) && file_make_folders(path, e) &&
+           write_heartbeat(s, e) &&
+           write_meta(s, o, e); // last: a folder with meta.json is a whole session
 }
 
 static void free_session(struct session *s) {
@@ -124,7 +128,8 @@ static void free_session(struct session *s) {
 
 // Nothing half-made stays behind when a session cannot begin.
 static void remove_folder(const char *path) {
-    static const char *const files[] = {"meta.json", "config.json", "heartbeat.json", "metrics.jsonl", "timing.jsonl"};
+    static const char *const files[] = {"meta.json", "config.json", "heartbeat.json",
+                                        "metrics.jsonl", "timing.jsonl"};
     static const char *const folders[] = {"checkpoints", "frames", "failures", ""};
     char inside[PATH_SIZE];
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
@@ -153,9 +158,11 @@ const char *session_config_sha256(const struct session *s) { return s->config_sh
 bool session_append(struct session *s, const struct record *record, struct error *e) {
     s->opt_steps = record->opt_steps;
     s->env_steps = record->env_steps;
-    // Timing first: should the disk fill up between the two, the leftover line has no partner and readers skip it.
+    // Timing first: should the disk fill up between the two, the leftover line has no partner and
+    // readers skip it.
     s->line.n = 0;
-    if (session_format_timing(record, &s->line) && !file_append_write(&s->timing, s->line.data, s->line.n, e))
+    if (session_format_timing(record, &s->line) &&
+        !file_append_write(&s->timing, s->line.data, s->line.n, e))
         return false;
     s->line.n = 0;
     session_format_metrics(record, &s->line);
@@ -176,24 +183,28 @@ bool session_finish(struct session *s, enum session_state state, const char *mes
     s->state = state;
     snprintf(s->message, sizeof s->message, "%s", or_empty(message));
     if (write_heartbeat(s, &e)) return true;
-    log_write(LOG_WARN, "%s", e.message);                // the run's own result counts more
+    log_write(LOG_WARN, "%s", e.message); // the run's own result counts more
     return false;
 }
 
 void session_close(struct session *s) {
     if (!s) return;
-    if (s->state == SESSION_RUNNING) session_finish(s, SESSION_FAILED, "the program ended before the run did");
+    if (s->state == SESSION_RUNNING)
+        session_finish(s, SESSION_FAILED, "the program ended before the run did");
     struct error e = {0};
-    if (!file_append_close(&s->metrics, &e) || !file_append_close(&s->timing, &e)) log_write(LOG_ERROR, "%s", e.message);
+    if (!file_append_close(&s->metrics, &e) || !file_append_close(&s->timing, &e))
+        log_write(LOG_ERROR, "%s", e.message);
     free_session(s);
 }
 
 // ---- paths inside
 
-bool session_checkpoint_path(struct session *s, int64_t opt_steps, char out[PATH_SIZE], struct error *e) {
+bool session_checkpoint_path(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
+                             struct error *e) {
     char name[64];
     snprintf(name, sizeof name, "checkpoints/step_%09" PRId64 ".safetensors", opt_steps);
-    return path_join(out, s->path, "checkpoints", e) && file_make_folders(out, e) && path_join(out, s->path, name, e);
+    return path_join(out, s->path, "checkpoints", e) && file_make_folders(out, e) &&
+           path_join(out, s->path, name, e);
 }
 
 bool session_frames_path(struct session *s, char out[PATH_SIZE], struct error *e) {
@@ -201,7 +212,8 @@ bool session_frames_path(struct session *s, char out[PATH_SIZE], struct error *e
            path_join(out, s->path, "frames/pictures.frames", e);
 }
 
-bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE], struct error *e) {
+bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
+                            struct error *e) {
     char name[64];
     if (!path_join(out, s->path, "failures", e) || !file_make_folders(out, e)) return false;
     for (int i = 1; i < MAX_SUFFIX; i++) {
@@ -220,7 +232,9 @@ bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_
 static int64_t checkpoint_step(const char *name) {
     int64_t step;
     int end = 0;
-    if (sscanf(name, "step_%18" SCNd64 ".safetensors%n", &step, &end) != 1 || end == 0 || name[end] || step < 0) return -1;
+    if (sscanf(name, "step_%18" SCNd64 ".safetensors%n", &step, &end) != 1 || end == 0 ||
+        name[end] || step < 0)
+        return -1;
     return step;
 }
 
@@ -230,7 +244,8 @@ static int compare_steps(const void *a, const void *b) {
 }
 
 // Ascending steps of a session's checkpoints; *steps is the caller's to free.
-static bool list_checkpoints(const char *session, char folder[PATH_SIZE], int64_t **steps, int *n, struct error *e) {
+static bool list_checkpoints(const char *session, char folder[PATH_SIZE], int64_t **steps, int *n,
+                             struct error *e) {
     *steps = NULL;
     *n = 0;
     if (!path_join(folder, session, "checkpoints", e)) return false;
@@ -247,7 +262,8 @@ static bool list_checkpoints(const char *session, char folder[PATH_SIZE], int64_
     return true;
 }
 
-static bool checkpoint_file(char out[PATH_SIZE], const char *folder, int64_t step, struct error *e) {
+static bool checkpoint_file(char out[PATH_SIZE], const char *folder, int64_t step,
+                            struct error *e) {
     char name[64];
     snprintf(name, sizeof name, "step_%09" PRId64 ".safetensors", step);
     return path_join(out, folder, name, e);
@@ -263,13 +279,15 @@ bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e
     for (int i = 0; ok && i < n - keep_last; i++) {
         ok = checkpoint_file(path, folder, steps[i], e);
         if (ok && unlink(path) != 0 && errno != ENOENT)
-            ok = error_set(e, STATUS_FAILED, "cannot remove the old checkpoint %s: %s", path, strerror(errno));
+            ok = error_set(e, STATUS_FAILED, "cannot remove the old checkpoint %s: %s", path,
+                           strerror(errno));
     }
     free(steps);
     return ok;
 }
 
-bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps, struct error *e) {
+bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps,
+                               struct error *e) {
     char folder[PATH_SIZE];
     int64_t *steps;
     int n;

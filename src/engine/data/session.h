@@ -1,23 +1,24 @@
-// Session: the folder of one run. Written so that kill -9 at any moment loses at most the last record.
+// Session: the folder of one run. A kill -9 at any moment loses at most the last record.
 //
-//     struct session *s = session_create(&opts, &e);             // sessions/<UTC>__<algo>__<rom>__<tag>/
-//     session_append(s, &record, &e);                            // metrics.jsonl and timing.jsonl
-//     session_heartbeat(s, opt_steps, env_steps, &e);            // at most once a second, call it often
+//     struct session *s = session_create(&opts, &e);  // sessions/<UTC>__<algo>__<rom>__<tag>/
+//     session_append(s, &record, &e);  // metrics.jsonl and timing.jsonl
+//     session_heartbeat(s, opt_steps, env_steps, &e);  // at most once a second, call it often
 //     session_checkpoint_path(s, opt_steps, path, &e); ... session_prune_checkpoints(s, 5, &e);
 //     session_finish(s, SESSION_DONE, "");
 //     session_close(s);
 //
-//     meta.json        what ran: schema, program, revision, kernel, seed, ROM, config hash (written once, atomic)
-//     config.json      all config keys (written once, atomic)
-//     heartbeat.json   state, pid, steps, time; rewritten about each second (atomic)
-//     metrics.jsonl    {"opt_steps":N,"env_steps":N,"loss_model":X,...}, deterministic values only
-//     timing.jsonl     {"opt_steps":N,"sps":X,...}, timed values under the same key
-//     checkpoints/     step_000000300.safetensors
-//     frames/          pictures.frames (frames.h)
-//     failures/        one folder per non-finite update
+//     meta.json       what ran: program, revision, kernel, seed, ROM, hashes; written once
+//     config.json     all config keys; written once
+//     heartbeat.json  state, pid, steps, time; rewritten about each second
+//     metrics.jsonl   {"opt_steps":N,"env_steps":N,"loss_model":X,...}, deterministic values only
+//     timing.jsonl    {"opt_steps":N,"sps":X,...}, timed values under the same key
+//     checkpoints/    step_000000300.safetensors
+//     frames/         pictures.frames (frames.h)
+//     failures/       one folder per non-finite update
 //
-// One line is one write(), so a reader sees whole lines except perhaps the last. An unwritable or full folder is one clear
-// error line; a half-written record is cut off again. Thread: one thread uses a session; readers may read any time.
+// One line is one write(), so a reader sees whole lines except perhaps the last. An unwritable or
+// full folder is one clear error line; a half-written record is cut off again. Thread: one thread
+// uses a session; readers may read any time.
 #ifndef DATA_SESSION_H
 #define DATA_SESSION_H
 
@@ -33,50 +34,58 @@
 
 enum { SESSION_SCHEMA = 1 };
 enum session_state { SESSION_RUNNING, SESSION_DONE, SESSION_FAILED, SESSION_N_STATES };
-extern const char *const session_state_names[SESSION_N_STATES];   // "running", "done", "failed"
+extern const char *const session_state_names[SESSION_N_STATES]; // "running", "done", "failed"
 
-struct session_opts {                  // texts are copied into the files; NULL: ""
-    const char *root;                  // folder of all sessions (NULL: "sessions"), made when absent
-    const char *tag;                   // last part of the name (NULL: "run")
-    const char *algo, *task, *mode, *preset, *device, *kernel;   // kernel: instruction set, "avx2"
+struct session_opts { // texts are copied into the files; NULL: ""
+    const char *root; // folder of all sessions (NULL: "sessions"), made when absent
+    const char *tag;  // last part of the name (NULL: "run")
+    const char *algo, *task, *mode, *preset, *device, *kernel; // kernel: instruction set, "avx2"
     const char *rom_name, *rom_sha256;
     uint64_t seed;
     int64_t n_weights;
-    const char *config_json;           // content of config.json; its SHA-256 is meta's config_sha256
+    const char *config_json; // content of config.json; its SHA-256 is meta's config_sha256
 };
 
 // ---- writing
 struct session;
-struct session *session_create(const struct session_opts *opts, struct error *e);   // NULL: nothing is left behind
-void session_close(struct session *s);                                // NULL is fine; state "running" becomes "failed"
-const char *session_path(const struct session *s);                    // the folder, as given: ROOT/NAME
+struct session *session_create(const struct session_opts *opts,
+                               struct error *e);   // NULL: nothing is left behind
+void session_close(struct session *s);             // NULL is fine; state "running" becomes "failed"
+const char *session_path(const struct session *s); // the folder, as given: ROOT/NAME
 const char *session_config_sha256(const struct session *s);
 bool session_append(struct session *s, const struct record *record, struct error *e);
 bool session_heartbeat(struct session *s, int64_t opt_steps, int64_t env_steps, struct error *e);
-bool session_finish(struct session *s, enum session_state state, const char *message);   // last heartbeat, at once
+bool session_finish(struct session *s, enum session_state state,
+                    const char *message); // last heartbeat, at once
 // Paths inside; the folder exists when they return true.
-bool session_checkpoint_path(struct session *s, int64_t opt_steps, char out[PATH_SIZE], struct error *e);
-bool session_frames_path(struct session *s, char out[PATH_SIZE], struct error *e);       // frames/pictures.frames
-bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE], struct error *e);   // new, empty
-bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e);       // keep_last >= 1
+bool session_checkpoint_path(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
+                             struct error *e);
+bool session_frames_path(struct session *s, char out[PATH_SIZE],
+                         struct error *e); // frames/pictures.frames
+bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
+                            struct error *e);                                      // new, empty
+bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e); // keep_last >= 1
 
 // ---- pure parts
-void session_format_metrics(const struct record *record, struct text *out);   // one line with newline
-bool session_format_timing(const struct record *record, struct text *out);    // false: nothing timed in it
-void session_clean_name(const char *in, char *out, size_t size);     // [A-Za-z0-9._-] without "__", others become '-'; never empty
+void session_format_metrics(const struct record *record, struct text *out); // one line with newline
+bool session_format_timing(const struct record *record,
+                           struct text *out); // false: nothing timed in it
+void session_clean_name(const char *in, char *out,
+                        size_t size); // [A-Za-z0-9._-] without "__", others become '-'; never empty
 
 // ---- reading
 struct session_data {
     char path[PATH_SIZE];
-    cJSON *meta, *config, *heartbeat;  // heartbeat NULL: none there (yet)
-    struct record *records;            // both files joined by opt_steps
+    cJSON *meta, *config, *heartbeat; // heartbeat NULL: none there (yet)
+    struct record *records;           // both files joined by opt_steps
     int64_t n_records;
-    bool last_line_cut;                // the writer was killed, or is writing just now
+    bool last_line_cut; // the writer was killed, or is writing just now
 };
 // NULL and one line: no session, another schema, or FILE:LINE of the first broken line.
 struct session_data *session_read(const char *path, struct error *e);
-void session_data_free(struct session_data *d);                       // NULL is fine
+void session_data_free(struct session_data *d); // NULL is fine
 // Newest checkpoint of a session folder by step; false: none.
-bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps, struct error *e);
+bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps,
+                               struct error *e);
 
 #endif

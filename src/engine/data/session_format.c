@@ -34,9 +34,10 @@ void session_clean_name(const char *in, char *out, size_t size) {
     size_t n = 0;
     for (; *in && n + 1 < size; in++) {
         char c = *in;
-        bool fine = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
-                    (c == '.' && n > 0) ||               // no leading dot: hidden folders, ".."
-                    (c == '_' && n > 0 && out[n - 1] != '_');   // "__" separates the parts of a session's name
+        bool fine = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                    c == '-' || (c == '.' && n > 0) || // no leading dot: hidden folders, ".."
+                    (c == '_' && n > 0 &&
+                     out[n - 1] != '_'); // "__" separates the parts of a session's name
         if (!fine && n > 0 && (out[n - 1] == '-' || c == '_')) continue;
         out[n++] = fine ? c : '-';
     }

@@ -10,10 +10,13 @@
 
 static const size_t max_json_bytes = 4 << 20, max_lines_bytes = (size_t)8 << 30;
 
-static bool is_key(const char *name) { return strcmp(name, "opt_steps") == 0 || strcmp(name, "env_steps") == 0; }
+static bool is_key(const char *name) {
+    return strcmp(name, "opt_steps") == 0 || strcmp(name, "env_steps") == 0;
+}
 
 // One line's metrics into `r`; only those of the right file are allowed.
-static bool read_metrics(const cJSON *line, bool timed, const char *where, struct record *r, struct error *e) {
+static bool read_metrics(const cJSON *line, bool timed, const char *where, struct record *r,
+                         struct error *e) {
     for (const cJSON *item = line->child; item; item = item->next) {
         if (is_key(item->string)) continue;
         int m = metric_find(item->string);
@@ -21,14 +24,16 @@ static bool read_metrics(const cJSON *line, bool timed, const char *where, struc
         if (m < 0 || metric_info[m].timed != timed)
             return error_set(e, STATUS_FAILED, "%s: unknown metric \"%s\"", where, item->string);
         if (!json_is_double(item, &v))
-            return error_set(e, STATUS_FAILED, "%s: metric \"%s\" is not a number", where, item->string);
+            return error_set(e, STATUS_FAILED, "%s: metric \"%s\" is not a number", where,
+                             item->string);
         r->value[m] = (float)v;
         r->present |= (uint64_t)1 << m;
     }
     return true;
 }
 
-static bool read_line(const char *text, size_t n, bool timed, const char *where, struct record *r, struct error *e) {
+static bool read_line(const char *text, size_t n, bool timed, const char *where, struct record *r,
+                      struct error *e) {
     cJSON *line = json_parse(text, n, where, e);
     if (!line) return false;
     *r = (struct record){0};
@@ -36,7 +41,8 @@ static bool read_line(const char *text, size_t n, bool timed, const char *where,
     bool ok = json_get_i64(line, "opt_steps", where, &r->opt_steps, e) &&
               (timed || json_get_i64(line, "env_steps", where, &r->env_steps, e)) &&
               read_metrics(line, timed, where, r, e);
-    if (ok && (r->opt_steps < 0 || r->env_steps < 0)) ok = error_set(e, STATUS_FAILED, "%s: a negative step", where);
+    if (ok && (r->opt_steps < 0 || r->env_steps < 0))
+        ok = error_set(e, STATUS_FAILED, "%s: a negative step", where);
     cJSON_Delete(line);
     return ok;
 }
@@ -44,14 +50,15 @@ static bool read_line(const char *text, size_t n, bool timed, const char *where,
 struct lines {
     struct record *records;
     int64_t n, capacity;
-    bool cut;                          // the last line has no end
+    bool cut; // the last line has no end
 };
 
-static bool parse_lines(const char *text, size_t size, bool timed, const char *path, struct lines *out, struct error *e) {
+static bool parse_lines(const char *text, size_t size, bool timed, const char *path,
+                        struct lines *out, struct error *e) {
     char where[PATH_SIZE + 32];
     for (size_t at = 0; at < size;) {
         const char *end = memchr(text + at, '\n', size - at);
-        if (!end) {                                      // killed while writing it, or being written now
+        if (!end) { // killed while writing it, or being written now
             out->cut = true;
             return true;
         }
@@ -64,25 +71,28 @@ static bool parse_lines(const char *text, size_t size, bool timed, const char *p
         struct record *r = &out->records[out->n];
         if (!read_line(text + at, n, timed, where, r, e)) return false;
         if (out->n && r->opt_steps <= r[-1].opt_steps)
-            return error_set(e, STATUS_FAILED, "%s: step %" PRId64 " does not follow step %" PRId64, where, r->opt_steps,
-                             r[-1].opt_steps);
+            return error_set(e, STATUS_FAILED, "%s: step %" PRId64 " does not follow step %" PRId64,
+                             where, r->opt_steps, r[-1].opt_steps);
         out->n++;
         at += n + 1;
     }
     return true;
 }
 
-static bool read_lines(const char *folder, const char *name, bool timed, struct lines *out, struct error *e) {
+static bool read_lines(const char *folder, const char *name, bool timed, struct lines *out,
+                       struct error *e) {
     char path[PATH_SIZE];
     uint8_t *data;
     size_t n;
-    if (!path_join(path, folder, name, e) || !file_read(path, max_lines_bytes, &data, &n, e)) return false;
+    if (!path_join(path, folder, name, e) || !file_read(path, max_lines_bytes, &data, &n, e))
+        return false;
     bool ok = parse_lines((const char *)data, n, timed, path, out, e);
     free(data);
     return ok;
 }
 
-// Adds the timed metrics of the same step; both lists rise. A timing line without partner is left out.
+// Adds the timed metrics of the same step; both lists rise. A timing line without partner is left
+// out.
 static void join(struct lines *metrics, const struct lines *timing) {
     int64_t k = 0;
     for (int64_t i = 0; i < metrics->n; i++) {
@@ -107,13 +117,18 @@ static bool read_heads(struct session_data *d, struct error *e) {
     char where[PATH_SIZE];
     int64_t schema;
     if (!file_is_folder(d->path))
-        return error_set(e, STATUS_USAGE, "%s: no such session folder; see `workbench sessions list`", d->path);
+        return error_set(e, STATUS_USAGE,
+                         "%s: no such session folder; see `workbench sessions list`", d->path);
     if (!path_join(where, d->path, "meta.json", e)) return false;
-    if (!file_exists(where)) return error_set(e, STATUS_USAGE, "%s is not a session: it has no meta.json", d->path);
-    if (!read_json(d->path, "meta.json", &d->meta, e) || !json_get_i64(d->meta, "schema", where, &schema, e)) return false;
+    if (!file_exists(where))
+        return error_set(e, STATUS_USAGE, "%s is not a session: it has no meta.json", d->path);
+    if (!read_json(d->path, "meta.json", &d->meta, e) ||
+        !json_get_i64(d->meta, "schema", where, &schema, e))
+        return false;
     if (schema != SESSION_SCHEMA)
-        return error_set(e, STATUS_FAILED, "%s: session version %" PRId64 ", this program reads version %d", where, schema,
-                         SESSION_SCHEMA);
+        return error_set(e, STATUS_FAILED,
+                         "%s: session version %" PRId64 ", this program reads version %d", where,
+                         schema, SESSION_SCHEMA);
     if (!read_json(d->path, "config.json", &d->config, e)) return false;
     return !path_join(where, d->path, "heartbeat.json", e) || !file_exists(where) ||
            read_json(d->path, "heartbeat.json", &d->heartbeat, e);
@@ -122,7 +137,8 @@ static bool read_heads(struct session_data *d, struct error *e) {
 struct session_data *session_read(const char *path, struct error *e) {
     struct session_data *d = mem_alloc(sizeof *d);
     struct lines metrics = {0}, timing = {0};
-    bool ok = path_join(d->path, path, "", e) && read_heads(d, e) && read_lines(path, "metrics.jsonl", false, &metrics, e) &&
+    bool ok = path_join(d->path, path, "", e) && read_heads(d, e) &&
+              read_lines(path, "metrics.jsonl", false, &metrics, e) &&
               read_lines(path, "timing.jsonl", true, &timing, e);
     if (ok) join(&metrics, &timing);
     d->records = metrics.records;

@@ -17,7 +17,9 @@ static int take_bytes(GifFileType *gif, const GifByteType *data, int n) {
 }
 
 // Four shades (0, 85, 170, 255) hit greys exactly; level 0 is white.
-static GifPixelType grey_of(uint8_t level) { return (GifPixelType)((level * (N_GREYS - 1) + 127) / 255); }
+static GifPixelType grey_of(uint8_t level) {
+    return (GifPixelType)((level * (N_GREYS - 1) + 127) / 255);
+}
 
 static ColorMapObject *make_palette(void) {
     GifColorType colours[N_GREYS];
@@ -34,11 +36,15 @@ static bool put_loop(GifFileType *gif) {
     const GifByteType forever[3] = {1, 0, 0};
     return EGifPutExtensionLeader(gif, APPLICATION_EXT_FUNC_CODE) == GIF_OK &&
            EGifPutExtensionBlock(gif, 11, "NETSCAPE2.0") == GIF_OK &&
-           EGifPutExtensionBlock(gif, 3, forever) == GIF_OK && EGifPutExtensionTrailer(gif) == GIF_OK;
+           EGifPutExtensionBlock(gif, 3, forever) == GIF_OK &&
+           EGifPutExtensionTrailer(gif) == GIF_OK;
 }
 
-static bool put_frame(GifFileType *gif, const struct video_frames *v, int frame, int scale, GifPixelType *line) {
-    GraphicsControlBlock control = {.DisposalMode = DISPOSE_DO_NOT, .DelayTime = (100 + v->frames_per_second / 2) / v->frames_per_second,
+static bool put_frame(GifFileType *gif, const struct video_frames *v, int frame, int scale,
+                      GifPixelType *line) {
+    GraphicsControlBlock control = {.DisposalMode = DISPOSE_DO_NOT,
+                                    .DelayTime =
+                                        (100 + v->frames_per_second / 2) / v->frames_per_second,
                                     .TransparentColor = NO_TRANSPARENT_COLOR};
     GifByteType bytes[4];
     size_t n = EGifGCBToExtension(&control, bytes);
@@ -47,7 +53,7 @@ static bool put_frame(GifFileType *gif, const struct video_frames *v, int frame,
     if (EGifPutImageDesc(gif, 0, 0, width, height, false, NULL) != GIF_OK) return false;
     const uint8_t *pixels = v->pixels + (size_t)frame * (size_t)v->width * (size_t)v->height;
     for (int y = 0; y < height; y++) {
-        for (int x = 0; x < width; x++)              // EGifPutLine changes the line: fill it anew each time
+        for (int x = 0; x < width; x++) // EGifPutLine changes the line: fill it anew each time
             line[x] = grey_of(pixels[(size_t)(y / scale) * (size_t)v->width + (size_t)(x / scale)]);
         if (EGifPutLine(gif, line, width) != GIF_OK) return false;
     }
@@ -57,20 +63,24 @@ static bool put_frame(GifFileType *gif, const struct video_frames *v, int frame,
 static bool compose(GifFileType *gif, const struct video_frames *v, const ColorMapObject *palette) {
     int scale = v->scale > 0 ? v->scale : 1;
     GifPixelType *line = mem_alloc((size_t)v->width * (size_t)scale);
-    EGifSetGifVersion(gif, true);                    // GIF89a: delays and loop
-    bool ok = EGifPutScreenDesc(gif, v->width * scale, v->height * scale, 4, 0, palette) == GIF_OK && put_loop(gif);
+    EGifSetGifVersion(gif, true); // GIF89a: delays and loop
+    bool ok =
+        EGifPutScreenDesc(gif, v->width * scale, v->height * scale, 4, 0, palette) == GIF_OK &&
+        put_loop(gif);
     for (int i = 0; ok && i < v->n; i++) ok = put_frame(gif, v, i, scale, line);
     free(line);
     return ok;
 }
 
 bool video_write_gif(const char *path, const struct video_frames *v, struct error *e) {
-    CHECK(v->n >= 1 && v->width >= 1 && v->height >= 1 && v->frames_per_second >= 1 && v->frames_per_second <= 50,
+    CHECK(v->n >= 1 && v->width >= 1 && v->height >= 1 && v->frames_per_second >= 1 &&
+              v->frames_per_second <= 50,
           "a video of %d frames of %dx%d", v->n, v->width, v->height);
     struct text out = {0};
     int code = 0;
     GifFileType *gif = EGifOpen(&out, take_bytes, &code);
-    if (!gif) return error_set(e, STATUS_FAILED, "%s: cannot make a GIF: %s", path, GifErrorString(code));
+    if (!gif)
+        return error_set(e, STATUS_FAILED, "%s: cannot make a GIF: %s", path, GifErrorString(code));
     ColorMapObject *palette = make_palette();
     bool ok = compose(gif, v, palette);
     code = gif->Error;

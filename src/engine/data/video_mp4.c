@@ -18,10 +18,13 @@
 
 extern char **environ;
 
-static const int64_t patience_ns = 60000000000;      // no progress for so long: the child hangs
+static const int64_t patience_ns = 60000000000; // no progress for so long: the child hangs
 
 // A write to a dead child raises SIGPIPE in this thread: block it, and take back what came.
-struct sigpipe_guard { sigset_t pipe, old; bool was_pending; };
+struct sigpipe_guard {
+    sigset_t pipe, old;
+    bool was_pending;
+};
 
 static void guard_begin(struct sigpipe_guard *g) {
     sigset_t pending;
@@ -33,7 +36,9 @@ static void guard_begin(struct sigpipe_guard *g) {
 }
 
 static void guard_end(struct sigpipe_guard *g) {
-    if (!g->was_pending) while (sigtimedwait(&g->pipe, NULL, &(struct timespec){0}) == -1 && errno == EINTR) {}
+    if (!g->was_pending)
+        while (sigtimedwait(&g->pipe, NULL, &(struct timespec){0}) == -1 && errno == EINTR) {
+        }
     pthread_sigmask(SIG_SETMASK, &g->old, NULL);
 }
 
@@ -50,8 +55,9 @@ static int start(char *const argv[], int read_end, pid_t *child) {
     posix_spawn_file_actions_adddup2(&actions, read_end, STDIN_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setpgroup(&attributes, 0);       // Ctrl-C at the terminal is ours to handle
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                              POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setpgroup(&attributes, 0); // Ctrl-C at the terminal is ours to handle
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     int code = posix_spawnp(child, argv[0], &actions, &attributes, argv, environ);
@@ -76,12 +82,15 @@ static bool feed(int fd, const uint8_t *data, size_t n) {
 }
 
 // One frame, scaled and padded to even sides, levels turned into brightness.
-static void fill_frame(const struct video_frames *v, int frame, int scale, int width, int height, uint8_t *out) {
+static void fill_frame(const struct video_frames *v, int frame, int scale, int width, int height,
+                       uint8_t *out) {
     const uint8_t *pixels = v->pixels + (size_t)frame * (size_t)v->width * (size_t)v->height;
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++) {
-            int sx = x / scale < v->width ? x / scale : v->width - 1, sy = y / scale < v->height ? y / scale : v->height - 1;
-            out[(size_t)y * (size_t)width + (size_t)x] = (uint8_t)(255 - pixels[(size_t)sy * (size_t)v->width + (size_t)sx]);
+            int sx = x / scale < v->width ? x / scale : v->width - 1,
+                sy = y / scale < v->height ? y / scale : v->height - 1;
+            out[(size_t)y * (size_t)width + (size_t)x] =
+                (uint8_t)(255 - pixels[(size_t)sy * (size_t)v->width + (size_t)sx]);
         }
 }
 
@@ -112,42 +121,51 @@ static bool finish(pid_t child, bool fed) {
     }
 }
 
-static bool encode(char *const argv[], const struct video_frames *v, int scale, int width, int height, struct error *e) {
+static bool encode(char *const argv[], const struct video_frames *v, int scale, int width,
+                   int height, struct error *e) {
     int ends[2];
     pid_t child;
-    if (pipe2(ends, O_CLOEXEC) != 0) return error_set(e, STATUS_SKIPPED, "no MP4: no pipe: %s", strerror(errno));
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return error_set(e, STATUS_SKIPPED, "no pipe: %s", strerror(errno));
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
     int code = start(argv, ends[0], &child);
     close(ends[0]);
     if (code) {
         close(ends[1]);
-        if (code == ENOENT) return error_set(e, STATUS_SKIPPED, "no MP4: there is no ffmpeg in PATH (apt-get install ffmpeg)");
-        return error_set(e, STATUS_SKIPPED, "no MP4: ffmpeg does not start: %s", strerror(code));
+        if (code == ENOENT)
+            return error_set(e, STATUS_SKIPPED,
+                             "there is no ffmpeg in PATH (apt-get install ffmpeg)");
+        return error_set(e, STATUS_SKIPPED, "ffmpeg does not start: %s", strerror(code));
     }
     struct sigpipe_guard guard;
     guard_begin(&guard);
     bool fed = feed_frames(ends[1], v, scale, width, height);
     guard_end(&guard);
     close(ends[1]);
-    return finish(child, fed) || error_set(e, STATUS_SKIPPED, "no MP4: ffmpeg failed");
+    return finish(child, fed) || error_set(e, STATUS_SKIPPED, "ffmpeg failed");
 }
 
 bool video_write_mp4(const char *path, const struct video_frames *v, struct error *e) {
-    CHECK(v->n >= 1 && v->width >= 1 && v->height >= 1 && v->frames_per_second >= 1, "a video of %d frames of %dx%d",
-          v->n, v->width, v->height);
-    int scale = v->scale > 0 ? v->scale : 1, width = (v->width * scale + 1) & ~1, height = (v->height * scale + 1) & ~1;
+    CHECK(v->n >= 1 && v->width >= 1 && v->height >= 1 && v->frames_per_second >= 1,
+          "a video of %d frames of %dx%d", v->n, v->width, v->height);
+    int scale = v->scale > 0 ? v->scale : 1, width = (v->width * scale + 1) & ~1,
+        height = (v->height * scale + 1) & ~1;
     char size[32], rate[16], temporary[PATH_SIZE];
     snprintf(size, sizeof size, "%dx%d", width, height);
     snprintf(rate, sizeof rate, "%d", v->frames_per_second);
     // A path that begins with '-' would be read as an option, one with ':' as a protocol.
     int n = snprintf(temporary, sizeof temporary, "file:%s.tmp-%ld", path, (long)getpid());
-    if (n >= (int)sizeof temporary) return error_set(e, STATUS_SKIPPED, "no MP4: the path %s is too long", path);
-    char *argv[] = {"ffmpeg", "-hide_banner", "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "gray", "-s", size,
-                    "-r", rate, "-i", "pipe:0", "-an", "-threads", "1", "-pix_fmt", "yuv420p", "-movflags", "+faststart",
-                    "-fflags", "+bitexact", "-flags:v", "+bitexact", "-f", "mp4", temporary, NULL};
+    if (n >= (int)sizeof temporary)
+        return error_set(e, STATUS_SKIPPED, "the path %s is too long", path);
+    char *argv[] = {"ffmpeg",   "-hide_banner", "-loglevel", "error",      "-y",       "-f",
+                    "rawvideo", "-pix_fmt",     "gray",      "-s",         size,       "-r",
+                    rate,       "-i",           "pipe:0",    "-an",        "-threads", "1",
+                    "-pix_fmt", "yuv420p",      "-movflags", "+faststart", "-fflags",  "+bitexact",
+                    "-flags:v", "+bitexact",    "-f",        "mp4",        temporary,  NULL};
     const char *made = temporary + strlen("file:");
     bool ok = encode(argv, v, scale, width, height, e);
-    if (ok && rename(made, path) != 0) ok = error_set(e, STATUS_SKIPPED, "no MP4: cannot write %s: %s", path, strerror(errno));
+    if (ok && rename(made, path) != 0)
+        ok = error_set(e, STATUS_SKIPPED, "cannot write %s: %s", path, strerror(errno));
     if (!ok) unlink(made);
     return ok;
 }
