@@ -150,5 +150,5 @@ install: all ## install under PREFIX (default /usr/local)
 	install -m 644 assets/roms/*.gb $(DESTDIR)$(PREFIX)/share/workbench/roms
 	install -m 644 tests/golden/dreamer_v3/* $(DESTDIR)$(PREFIX)/share/workbench/golden
 
--include $(wildcard assets/roms/roms.mk)
+-include $(wildcard assets/roms/roms.mk tests/roms/roms.mk tests/conformance/conformance.mk)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,15 @@
+# `make conformance`: the program behind tests/conformance/run. Public test ROMs are not part of the
+# tree, so CI does not run it; docs/conformance.md records what it found.
+
+CONFORMANCE_SRC := $(wildcard tests/conformance/*.c)
+CONFORMANCE_OBJ := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(CONFORMANCE_SRC))
+
+$(CONFORMANCE_OBJ): $(BUILD)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/conformance/conformance: $(CONFORMANCE_OBJ) $(libs)
+	$(CC) $(LDFLAGS) -o $@ $(CONFORMANCE_OBJ) $(call reverse,$(libs)) $(LDLIBS)
+
+.PHONY: conformance
+conformance: $(BUILD)/tests/conformance/conformance ## build the runner of public test ROMs (tests/conformance/run)
