@@ -136,6 +136,7 @@ struct window *window_open(const struct window_opts *opts, struct error *e) {
     w->view.zoom = clamp_zoom(opts->zoom > 0 ? opts->zoom : DEFAULT_ZOOM);
     w->playing = w->open = true;
     w->shown_opt_steps = w->shown_env_steps = -1;
+    w->frame_since_ns = clock_now_ns();
     if (!open_sdl(w, e)) {
         window_close(w);
         return NULL;
