@@ -43,7 +43,12 @@ void log_write(enum log_level level, const char *format, ...) {
 
     long long index = atomic_fetch_add(&n_lines, 1);
     struct slot *s = &ring[index % LOG_LINES];
-    atomic_store_explicit(&s->sequence, 2 * index + 1, memory_order_relaxed);
+    long long seen = atomic_load_explicit(&s->sequence, memory_order_relaxed);
+    // A writer held up for a whole lap must not mix its line into a newer one: one of the two is lost.
+    do {
+        if (seen & 1 || seen > 2 * index) return;
+    } while (!atomic_compare_exchange_weak_explicit(&s->sequence, &seen, 2 * index + 1, memory_order_acquire,
+                                                    memory_order_relaxed));
     atomic_thread_fence(memory_order_release);
     for (int i = 0; i < LINE_WORDS; i++)
         atomic_store_explicit(&s->words[i], u.words[i], memory_order_relaxed);

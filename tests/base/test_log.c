@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 static void lines_are_read_in_order_and_without_control_characters(void **state) {
@@ -50,19 +51,18 @@ static void old_lines_are_overwritten_not_mixed_up(void **state) {
 
 // ---- several writers, one reader
 
-enum { WRITERS = 3, LINES_EACH = 4000 };
-static atomic_int n_running;
+enum { WRITERS = 3, LINES_WANTED = 3000 };
+static atomic_bool stop;
 
 static void *write_lines(void *arg) {
     int id = *(int *)arg;
-    for (int i = 0; i < LINES_EACH; i++) {
+    for (int i = 0; !atomic_load(&stop); i++) {
         char text[201];
         int n = 1 + (i * 7 + id) % 200;
         memset(text, 'a' + id, (size_t)n);
         text[n] = 0;
         log_write(LOG_INFO, "%03d%s", n, text);
     }
-    atomic_fetch_sub(&n_running, 1);
     return NULL;
 }
 
@@ -72,31 +72,35 @@ static void assert_whole(const struct log_line *line) {
     for (int i = 3; line->text[i]; i++) assert_int_equal(line->text[i], line->text[3]);
 }
 
+// A line may be lost where a writer was held up for a whole lap of the ring, but none is ever mixed.
 static void lines_stay_whole_while_several_threads_write(void **state) {
     (void)state;
     pthread_t threads[WRITERS];
     int ids[WRITERS] = {0, 1, 2};
-    int64_t next = log_count(), n_read = 0;
-    atomic_store(&n_running, WRITERS);
+    struct log_line line;
+    int n_read = 0;
+    atomic_store(&stop, false);
     for (int i = 0; i < WRITERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, write_lines, &ids[i]), 0);
-    while (atomic_load(&n_running) > 0) {
+    int64_t start = log_count(), deadline = clock_now_ns() + 20000000000;
+    for (int64_t next = start; n_read < LINES_WANTED && clock_now_ns() < deadline;) {
         int64_t end = log_count();
-        if (end - next > LOG_LINES) next = end - LOG_LINES;
-        for (; next < end; next++) {
-            struct log_line line;
-            if (!log_read(next, &line)) continue;
-            assert_whole(&line);
-            n_read++;
-        }
-    }
-    for (int i = 0; i < WRITERS; i++) pthread_join(threads[i], NULL);
-    for (int64_t i = log_count() - LOG_LINES; i < log_count(); i++) {
-        struct log_line line;
-        assert_true(log_read(i, &line));
+        if (next >= end) continue;
+        if (end - next > LOG_LINES / 2) next = end - LOG_LINES / 2;
+        if (!log_read(next++, &line)) continue;
         assert_whole(&line);
+        n_read++;
     }
-    assert_true(n_read > 0);
+    atomic_store(&stop, true);
+    for (int i = 0; i < WRITERS; i++) pthread_join(threads[i], NULL);
+    assert_int_equal(n_read, LINES_WANTED);
+    int n_left = 0;
+    for (int64_t i = log_count() - LOG_LINES; i < log_count(); i++)
+        if (log_read(i, &line)) {
+            assert_whole(&line);
+            n_left++;
+        }
+    assert_true(n_left > LOG_LINES - 10);
 }
 
 static void headless_runs_print_lines_with_their_level(void **state) {
