@@ -16,7 +16,8 @@ static void set(struct config *c, const char *assignment) {
 }
 
 // Fails with exit code 2 and one line that holds all the words; the configuration stays as it was.
-static void refused(const struct config *c, const char *assignment, const char *word1, const char *word2) {
+static void refused(const struct config *c, const char *assignment, const char *word1,
+                    const char *word2) {
     struct config copy = *c;
     struct error e = {0};
     if (config_set(&copy, assignment, &e)) fail_msg("%s was accepted", assignment);
@@ -39,6 +40,7 @@ static double number(const struct config *c, const char *key) {
 }
 
 // One row per numeric key: values that must be taken and values that must not.
+// clang-format off
 static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"seed", {"0", "7", "9007199254740991"}, {"-1", "9007199254740992", "1.5", "x"}},
     {"algo.replay_ratio", {"0", "0.5", "1024"}, {"-0.1", "1025", "nan", "inf"}},
@@ -74,6 +76,8 @@ static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"metric.log_every", {"1", "10", "1000000"}, {"0", "-1", "1000001", "x"}},
 };
 
+// clang-format on
+
 static void every_number_takes_its_range_and_nothing_else(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
@@ -99,7 +103,8 @@ static void every_key_has_a_row_in_a_test(void **state) {
     (void)state;
     int numbers = 0;
     for (int i = 0; i < config_n_keys; i++) {
-        bool number_key = config_keys[i].type == CONFIG_INTEGER || config_keys[i].type == CONFIG_DECIMAL;
+        bool number_key =
+            config_keys[i].type == CONFIG_INTEGER || config_keys[i].type == CONFIG_DECIMAL;
         numbers += number_key;
         bool found = !number_key;
         for (size_t k = 0; k < sizeof ranges / sizeof ranges[0]; k++)
@@ -112,7 +117,9 @@ static void every_key_has_a_row_in_a_test(void **state) {
 
 static void switches_and_choices_take_their_words_only(void **state) {
     (void)state;
-    static const struct { const char *key, *good, *bad, *allowed; } words[] = {
+    static const struct {
+        const char *key, *good, *bad, *allowed;
+    } words[] = {
         {"algo.hafner_initialization", "false", "False", "true|false"},
         {"algo.world_model.learnable_initial_recurrent_state", "false", "0", "true|false"},
         {"algo.world_model.decoupled_rssm", "false", "true", "it must be false"},
@@ -138,7 +145,8 @@ static void switches_and_choices_take_their_words_only(void **state) {
 static void an_unknown_key_gets_the_nearest_one_suggested(void **state) {
     (void)state;
     struct config c = tiny();
-    refused(&c, "algo.world_model.kl_dynamics=1", "unknown config key", "did you mean algo.world_model.kl_dynamic?");
+    refused(&c, "algo.world_model.kl_dynamics=1", "unknown config key",
+            "did you mean algo.world_model.kl_dynamic?");
     refused(&c, "algo.replay_ration=1", "unknown config key", "did you mean algo.replay_ratio?");
     refused(&c, "buffer.szie=5", "buffer.szie", "did you mean buffer.size?");
     refused(&c, "lr=1", "unknown config key", "did you mean algo.world_model.optimizer.lr?");
@@ -183,7 +191,8 @@ static void presets_are_those_of_the_table(void **state) {
     assert_int_equal(c.stochastic_size, 4);
     assert_int_equal(c.discrete_size, 4);
     for (int i = 0; config_presets[i]; i++) {
-        if (!config_init(&c, config_presets[i], &e) || !config_check(&c, &e)) fail_msg("%s", e.message);
+        if (!config_init(&c, config_presets[i], &e) || !config_check(&c, &e))
+            fail_msg("%s", e.message);
         assert_string_equal(c.preset, config_presets[i]);
     }
     assert_false(config_init(&c, "tinny", &e));
@@ -215,15 +224,20 @@ static void check_fails(const char *settings[], int n, const char *word1, const 
 static void rules_between_keys_name_both(void **state) {
     (void)state;
     struct error e = {0};
-    check_fails((const char *[]){"algo.per_rank_batch_size=4096"  , "algo.per_rank_sequence_length=17"}, 2,
-                "algo.per_rank_batch_size=4096", "65536");
-    check_fails((const char *[]){"algo.world_model.stochastic_size=1024", "algo.world_model.discrete_size=65"}, 2,
-                "stochastic_size=1024", "65536");
+    check_fails(
+        (const char *[]){"algo.per_rank_batch_size=4096", "algo.per_rank_sequence_length=17"}, 2,
+        "algo.per_rank_batch_size=4096", "65536");
+    check_fails((const char *[]){"algo.world_model.stochastic_size=1024",
+                                 "algo.world_model.discrete_size=65"},
+                2, "stochastic_size=1024", "65536");
     check_fails((const char *[]){"buffer.size=33", "env.num_envs=2"}, 2, "buffer.size=33", "17");
     check_fails((const char *[]){"algo.learning_starts=15"}, 1, "algo.learning_starts=15", "16");
-    check_fails((const char *[]){"algo.learning_starts=31", "env.num_envs=2"}, 2, "algo.learning_starts=31", "32");
-    check_fails((const char *[]){"buffer.size=200"}, 1, "algo.learning_starts=256", "buffer.size=200");
-    check_fails((const char *[]){"env.action_codec=v0"}, 1, "env.constant_action=NOOP", "env.action_codec=v0");
+    check_fails((const char *[]){"algo.learning_starts=31", "env.num_envs=2"}, 2,
+                "algo.learning_starts=31", "32");
+    check_fails((const char *[]){"buffer.size=200"}, 1, "algo.learning_starts=256",
+                "buffer.size=200");
+    check_fails((const char *[]){"env.action_codec=v0"}, 1, "env.constant_action=NOOP",
+                "env.action_codec=v0");
     struct config c = tiny();
     set(&c, "algo.learning_starts=16");
     set(&c, "buffer.size=17");
@@ -231,7 +245,7 @@ static void rules_between_keys_name_both(void **state) {
     set(&c, "env.constant_action=A");
     if (!config_check(&c, &e)) fail_msg("%s", e.message);
     c = tiny();
-    c.batch_size = 0;                                       // filled by hand: ranges hold here as well
+    c.batch_size = 0; // filled by hand: ranges hold here as well
     assert_false(config_check(&c, &e));
     assert_non_null(strstr(e.message, "algo.per_rank_batch_size"));
 }
@@ -265,12 +279,23 @@ static void json_is_the_same_bytes_and_reads_back(void **state) {
 
 static void bad_json_is_refused_with_the_file_named(void **state) {
     (void)state;
-    static const struct { const char *text, *word; } cases[] = {
-        {"", "config.json"}, {"{", "config.json"}, {"[]", "object"}, {"{\"seed\":1,\"seed\":2}", "seed"},
-        {"{\"seed\":-1}", "seed"}, {"{\"seed\":\"1\"}", "JSON type"}, {"{\"seed\":null}", "JSON type"},
-        {"{\"sede\":1}", "did you mean seed"}, {"{\"algo.unimix\":true}", "JSON type"},
-        {"{\"precision.autocast\":true}", "precision.autocast"}, {"{\"env.action_codec\":\"v9\"}", "v0|v1"},
-        {"{\"algo.unimix\":1e999}", "algo.unimix"}, {"{\"seed\":0.5}", "whole"}, {"{\"seed\":{}}", "JSON type"},
+    static const struct {
+        const char *text, *word;
+    } cases[] = {
+        {"", "config.json"},
+        {"{", "config.json"},
+        {"[]", "object"},
+        {"{\"seed\":1,\"seed\":2}", "seed"},
+        {"{\"seed\":-1}", "seed"},
+        {"{\"seed\":\"1\"}", "JSON type"},
+        {"{\"seed\":null}", "JSON type"},
+        {"{\"sede\":1}", "did you mean seed"},
+        {"{\"algo.unimix\":true}", "JSON type"},
+        {"{\"precision.autocast\":true}", "precision.autocast"},
+        {"{\"env.action_codec\":\"v9\"}", "v0|v1"},
+        {"{\"algo.unimix\":1e999}", "algo.unimix"},
+        {"{\"seed\":0.5}", "whole"},
+        {"{\"seed\":{}}", "JSON type"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct config c = tiny(), before = c;

@@ -1,4 +1,5 @@
-// A fixture that was altered is noticed: by its hash, and by its numbers where the hash was altered as well.
+// A fixture that was altered is noticed: by its hash, and by its numbers where the hash was altered
+// as well.
 #include "support/test.h"
 
 #include "base/hash.h"
@@ -40,10 +41,14 @@ static bool check_copy_of(const char *code, const char *folder, struct error *e)
     return ok;
 }
 
-static bool check_copy(const char *folder, struct error *e) { return check_copy_of("F09", folder, e); }
+static bool check_copy(const char *folder, struct error *e) {
+    return check_copy_of("F09", folder, e);
+}
 
-// Copies manifest and fixture with byte `at` of the fixture changed; the manifest's hash follows if asked for.
-static void copy_altered_file(const char *folder, const char *file, long at, uint8_t flip, bool fix_hash) {
+// Copies manifest and fixture with byte `at` of the fixture changed; the manifest's hash follows if
+// asked for.
+static void copy_altered_file(const char *folder, const char *file, long at, uint8_t flip,
+                              bool fix_hash) {
     size_t n, m;
     char *fixture = read_text(FOLDER, file, &n), *manifest = read_text(FOLDER, "manifest.json", &m);
     char before[SHA256_HEX_SIZE], after[SHA256_HEX_SIZE];
@@ -64,7 +69,8 @@ static void copy_altered(const char *folder, long at, uint8_t flip, bool fix_has
     copy_altered_file(folder, FILE_NAME, at, flip, fix_hash);
 }
 
-// Where the data of a tensor begins in its file: header length, header, data at "name":{...,"data_offsets":[A,B]}.
+// Where the data of a tensor begins in its file: header length, header, data at
+// "name":{...,"data_offsets":[A,B]}.
 static long data_offset(const char *file, const char *name) {
     size_t n;
     char *fixture = read_text(FOLDER, file, &n), key[300];
@@ -110,7 +116,8 @@ static void one_wrong_number_is_named_with_what_was_got_and_expected(void **stat
     assert_non_null(strstr(e.message, "reference"));
 }
 
-// The file of a fixture, from the manifest: "f09_layernorm.safetensors" begins with the code in small letters.
+// The file of a fixture, from the manifest: "f09_layernorm.safetensors" begins with the code in
+// small letters.
 static void file_of(const char *code, char out[128]) {
     size_t n;
     char *manifest = read_text(FOLDER, "manifest.json", &n), key[32];
@@ -150,9 +157,11 @@ static void every_check_fails_when_one_number_of_its_first_output_is_another(voi
         char file[128];
         file_of(code, file);
         copy_helpers(folder);
-        copy_altered_file(folder, file, data_offset(file, t->name) + at + (t->dtype == ST_F32 ? 3 : 0),
+        copy_altered_file(folder, file,
+                          data_offset(file, t->name) + at + (t->dtype == ST_F32 ? 3 : 0),
                           t->dtype == ST_F32 ? 0x41 : 1, true);
-        if (check_copy_of(code, folder, &e)) fail_msg("%s does not notice a wrong number in %s", code, t->name);
+        if (check_copy_of(code, folder, &e))
+            fail_msg("%s does not notice a wrong number in %s", code, t->name);
         if (!strstr(e.message, code) || !strstr(e.message, t->name))
             fail_msg("%s %s: the message is: %s", code, t->name, e.message);
         golden_fixture_free(f);

@@ -1,11 +1,16 @@
-// The program draws every random number from Philox streams: no random function of the C library is linked.
+// The program draws every random number from Philox streams: no random function of the C library is
+// linked.
 #include "support/test.h"
 
 static const char *const forbidden[] = {
-    "rand", "srand", "rand_r", "random", "srandom", "random_r", "srandom_r", "initstate", "initstate_r", "setstate",
-    "setstate_r", "drand48", "erand48", "lrand48", "nrand48", "mrand48", "jrand48", "srand48", "seed48", "lcong48",
-    "drand48_r", "erand48_r", "lrand48_r", "nrand48_r", "mrand48_r", "jrand48_r", "srand48_r", "seed48_r", "lcong48_r",
-    "arc4random", "arc4random_buf", "arc4random_uniform",
+    "rand",        "srand",      "rand_r",         "random",
+    "srandom",     "random_r",   "srandom_r",      "initstate",
+    "initstate_r", "setstate",   "setstate_r",     "drand48",
+    "erand48",     "lrand48",    "nrand48",        "mrand48",
+    "jrand48",     "srand48",    "seed48",         "lcong48",
+    "drand48_r",   "erand48_r",  "lrand48_r",      "nrand48_r",
+    "mrand48_r",   "jrand48_r",  "srand48_r",      "seed48_r",
+    "lcong48_r",   "arc4random", "arc4random_buf", "arc4random_uniform",
 };
 
 // A symbol as nm prints it: "rand", "rand@GLIBC_2.2.5".
@@ -44,7 +49,7 @@ static void the_program_links_no_random_function_of_the_c_library(void **state) 
         saw_libc |= strncmp(symbol, "snprintf", 8) == 0 || strncmp(symbol, "memcpy", 6) == 0;
     }
     assert_int_equal(pclose(nm), 0);
-    assert_true(saw_libc);                                  // else nm told us nothing
+    assert_true(saw_libc); // else nm told us nothing
 }
 
 int main(void) {

@@ -1,4 +1,5 @@
-// World model: parameter counts and names, first losses, determinism, refusal of bad numbers, masks, pictures.
+// World model: parameter counts and names, first losses, determinism, refusal of bad numbers,
+// masks, pictures.
 #include "support/test.h"
 
 #include <math.h>
@@ -9,7 +10,8 @@
 
 enum { ACTIONS = 8 };
 
-// ---- no allocation in an update: the C library's allocator, counted (not under a sanitizer, which has its own)
+// ---- no allocation in an update: the C library's allocator, counted (not under a sanitizer, which
+// has its own)
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
 #define COUNTS_ALLOCATIONS 1
 extern void *__libc_malloc(size_t n);
@@ -45,10 +47,12 @@ static struct config config_of(const char *preset, const char *const *settings) 
     return c;
 }
 
-static const char *const SMALL[] = {"algo.per_rank_batch_size=4", "algo.per_rank_sequence_length=8", NULL};
+static const char *const SMALL[] = {"algo.per_rank_batch_size=4", "algo.per_rank_sequence_length=8",
+                                    NULL};
 
 static struct world_model *model(const struct config *c, struct pool *pool, bool zero_latent) {
-    return wm_new(&(struct wm_opts){.config = c, .n_actions = ACTIONS, .pool = pool, .zero_latent = zero_latent});
+    return wm_new(&(struct wm_opts){
+        .config = c, .n_actions = ACTIONS, .pool = pool, .zero_latent = zero_latent});
 }
 
 // A picture of vertical bars, moved by `phase` pixels: every phase 0..19 is another picture.
@@ -78,8 +82,12 @@ static void fill(const struct wm_batch *b, uint64_t step) {
 
 static void parameter_counts_are_those_of_the_specification(void **state) {
     (void)state;
-    static const struct { const char *preset; long long a8; } counts[] = {
-        {"tiny", 1896033}, {"xs", 15505569}, {"s", 29849217}, {"m", 60044097}, {"l", 121111041}, {"xl", 308976513},
+    static const struct {
+        const char *preset;
+        long long a8;
+    } counts[] = {
+        {"tiny", 1896033}, {"xs", 15505569}, {"s", 29849217},
+        {"m", 60044097},   {"l", 121111041}, {"xl", 308976513},
     };
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         struct config c = config_of(counts[i].preset, NULL);
@@ -87,7 +95,8 @@ static void parameter_counts_are_those_of_the_specification(void **state) {
         struct params p;
         params_init(&p);
         wm_register(&p, &d);
-        if (p.n_weights != counts[i].a8) fail_msg("%s has %lld weights", counts[i].preset, (long long)p.n_weights);
+        if (p.n_weights != counts[i].a8)
+            fail_msg("%s has %lld weights", counts[i].preset, (long long)p.n_weights);
         params_deinit(&p);
     }
     struct config c = config_of("tiny", NULL);
@@ -112,9 +121,12 @@ static void first_losses_are_those_of_a_fresh_model(void **state) {
     assert_int_equal(wm_opt_steps(wm), 1);
     uint64_t present = wm_metrics(wm, m);
     static const enum metric known[] = {
-        METRIC_LOSS_MODEL, METRIC_OBS_NLL, METRIC_REWARD_NLL, METRIC_CONTINUE_NLL, METRIC_KL_TOTAL, METRIC_KL_DYN,
-        METRIC_KL_REP, METRIC_FREE_BITS, METRIC_PRIOR_ENTROPY, METRIC_POSTERIOR_ENTROPY, METRIC_ENTROPY_RATIO,
-        METRIC_GRAD_NORM_MODEL,
+        METRIC_LOSS_MODEL,    METRIC_OBS_NLL,
+        METRIC_REWARD_NLL,    METRIC_CONTINUE_NLL,
+        METRIC_KL_TOTAL,      METRIC_KL_DYN,
+        METRIC_KL_REP,        METRIC_FREE_BITS,
+        METRIC_PRIOR_ENTROPY, METRIC_POSTERIOR_ENTROPY,
+        METRIC_ENTROPY_RATIO, METRIC_GRAD_NORM_MODEL,
     };
     uint64_t expected = 0;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -122,12 +134,16 @@ static void first_losses_are_those_of_a_fresh_model(void **state) {
         assert_true(isfinite(m[known[i]]));
     }
     assert_true(present == expected);
-    assert_true(fabs((double)m[METRIC_REWARD_NLL] - log(255)) < 1e-5);         // zero reward head (F49)
-    assert_true(m[METRIC_PRIOR_ENTROPY] > 0.8 * 16 * log(16) && m[METRIC_PRIOR_ENTROPY] <= 16 * log(16));
+    // zero reward head (F49)
+    assert_true(fabs((double)m[METRIC_REWARD_NLL] - log(255)) < 1e-5);
+    assert_true(m[METRIC_PRIOR_ENTROPY] > 0.8 * 16 * log(16) &&
+                m[METRIC_PRIOR_ENTROPY] <= 16 * log(16));
     assert_true(m[METRIC_KL_DYN] == m[METRIC_KL_REP] && m[METRIC_KL_DYN] > 0);
-    assert_true(fabs((double)(m[METRIC_OBS_NLL] + m[METRIC_REWARD_NLL] + m[METRIC_CONTINUE_NLL] + m[METRIC_KL_TOTAL] -
-                              m[METRIC_LOSS_MODEL])) < 1e-5 * (double)m[METRIC_LOSS_MODEL]);
-    assert_true(r.grad_norm > 0 && fabs(r.grad_norm - (double)m[METRIC_GRAD_NORM_MODEL]) < 1e-4 * r.grad_norm);
+    assert_true(fabs((double)(m[METRIC_OBS_NLL] + m[METRIC_REWARD_NLL] + m[METRIC_CONTINUE_NLL] +
+                              m[METRIC_KL_TOTAL] - m[METRIC_LOSS_MODEL])) <
+                1e-5 * (double)m[METRIC_LOSS_MODEL]);
+    assert_true(r.grad_norm > 0 &&
+                fabs(r.grad_norm - (double)m[METRIC_GRAD_NORM_MODEL]) < 1e-4 * r.grad_norm);
     wm_free(wm);
     pool_free(pool);
 }
@@ -159,7 +175,8 @@ static void one_or_three_threads_give_the_same_bits(void **state) {
     assert_memory_equal(seen[0], seen[1], sizeof seen[0]);
     assert_memory_equal(dream[0], dream[1], sizeof dream[0]);
     assert_memory_equal(dream[0], seen[0], WM_CONTEXT * WM_PIXELS);
-    assert_memory_equal(wm_params(a)->weights, wm_params(d)->weights, bytes);     // looking changes nothing
+    // looking changes nothing
+    assert_memory_equal(wm_params(a)->weights, wm_params(d)->weights, bytes);
     wm_free(a);
     wm_free(b);
     wm_free(d);
@@ -169,7 +186,8 @@ static void one_or_three_threads_give_the_same_bits(void **state) {
 
 static void another_seed_is_another_run_and_opt_steps_key_the_noise(void **state) {
     (void)state;
-    static const char *const other[] = {"algo.per_rank_batch_size=4", "algo.per_rank_sequence_length=8", "seed=43", NULL};
+    static const char *const other[] = {"algo.per_rank_batch_size=4",
+                                        "algo.per_rank_sequence_length=8", "seed=43", NULL};
     struct config c = config_of("tiny", SMALL), c2 = config_of("tiny", other);
     struct pool *pool = pool_new(1);
     struct world_model *a = model(&c, pool, false), *b = model(&c2, pool, false);
@@ -200,7 +218,8 @@ static void the_first_row_is_first_and_hides_its_previous_action(void **state) {
     assert_true(wm_forward_backward(wm, &garbage));
     assert_true(plain.loss == garbage.loss && plain.grad_norm == garbage.grad_norm);
     int row = 3 * b->batch + 1;
-    b->is_first[row] = 1;                                     // a reset in the middle masks in the same way
+    // a reset in the middle masks in the same way
+    b->is_first[row] = 1;
     assert_true(wm_forward_backward(wm, &reset));
     assert_true(reset.loss != plain.loss);
     b->prev_actions[row * ACTIONS + 2] = 7;
@@ -221,7 +240,7 @@ static void a_number_that_is_not_finite_changes_no_weight_and_is_named(void **st
     struct wm_result r;
 
     fill(wm_batch(wm), 5);
-    wm_batch(wm)->rewards[3] = (real)NAN;                     // bad data
+    wm_batch(wm)->rewards[3] = (real)NAN; // bad data
     memcpy(before, p->weights, bytes);
     memcpy(moment, p->moment1, bytes);
     assert_false(wm_update(wm, &r));
@@ -231,16 +250,18 @@ static void a_number_that_is_not_finite_changes_no_weight_and_is_named(void **st
     assert_memory_equal(moment, p->moment1, bytes);
     assert_int_equal(wm_opt_steps(wm), 2);
 
-    fill(wm_batch(wm), 5);                                    // good data again: it goes on
+    fill(wm_batch(wm), 5); // good data again: it goes on
     assert_true(wm_update(wm, &r));
     assert_int_equal(wm_opt_steps(wm), 3);
 
     const struct param *q = params_find(p, "observation_model.cnn_decoder.model.2._model.6.bias");
     assert_non_null(q);
-    params_weights(p, q)[0] = (real)(sizeof(real) == 4 ? 1e30 : 1e300);    // finite, but its square is not
+    // finite, but its square is not
+    params_weights(p, q)[0] = (real)(sizeof(real) == 4 ? 1e30 : 1e300);
     memcpy(before, p->weights, bytes);
     assert_false(wm_update(wm, &r));
-    if (!strstr(r.bad_node, "loss")) fail_msg("the first bad node is not the loss but %s", r.bad_node);
+    if (!strstr(r.bad_node, "loss"))
+        fail_msg("the first bad node is not the loss but %s", r.bad_node);
     assert_memory_equal(before, p->weights, bytes);
     free(before);
     free(moment);
@@ -256,7 +277,7 @@ static void updates_and_pictures_allocate_nothing(void **state) {
     struct pool *pool = pool_new(2);
     long at_start = n_allocations;
     struct world_model *wm = run(&c, pool, 1);
-    assert_true(n_allocations > at_start);                    // the counter counts
+    assert_true(n_allocations > at_start); // the counter counts
     struct wm_result r;
     fill(wm_display_batch(wm), 0);
     long before = n_allocations;
@@ -299,21 +320,28 @@ static double train(struct world_model *wm, int updates) {
     return last;
 }
 
-// Mean |level difference| in shades between shown pictures [first, end) and what the window really held.
-static double shades_off(const struct wm_batch *b, uint8_t shown[WM_ROLLOUT][WM_PIXELS], int first, int end) {
+// Mean |level difference| in shades between shown pictures [first, end) and what the window really
+// held.
+static double shades_off(const struct wm_batch *b, uint8_t shown[WM_ROLLOUT][WM_PIXELS], int first,
+                         int end) {
     double sum = 0;
     for (int t = first; t < end; t++)
         for (int i = 0; i < WM_PIXELS; i++)
-            sum += fabs(shown[t][i] / 85.0 - (b->packed[t * WM_PACKED_BYTES + i / 4] >> 2 * (i % 4) & 3));
+            sum += fabs(shown[t][i] / 85.0 -
+                        (b->packed[t * WM_PACKED_BYTES + i / 4] >> 2 * (i % 4) & 3));
     return sum / (end - first) / WM_PIXELS;
 }
 
-// What the gate's bar against the mean picture catches: without its latent a model cannot know the phase.
+// What the gate's bar against the mean picture catches: without its latent a model cannot know the
+// phase.
 static void a_model_learns_to_reconstruct_and_one_without_its_latent_does_not(void **state) {
     (void)state;
     enum { UPDATES = 150 };
     static const char *const settings[] = {
-        "algo.per_rank_batch_size=4", "algo.per_rank_sequence_length=8", "algo.world_model.optimizer.lr=0.001", NULL,
+        "algo.per_rank_batch_size=4",
+        "algo.per_rank_sequence_length=8",
+        "algo.world_model.optimizer.lr=0.001",
+        NULL,
     };
     static uint8_t seen[WM_ROLLOUT][WM_PIXELS], dream[WM_ROLLOUT][WM_PIXELS];
     struct config c = config_of("tiny", settings);
@@ -323,13 +351,16 @@ static void a_model_learns_to_reconstruct_and_one_without_its_latent_does_not(vo
     const struct wm_batch *b = wm_display_batch(wm);
     fill(b, 1);
     wm_display(wm, seen, dream);
-    double seen_off = shades_off(b, seen, 0, WM_ROLLOUT), context_off = shades_off(b, dream, 0, WM_CONTEXT);
+    double seen_off = shades_off(b, seen, 0, WM_ROLLOUT),
+           context_off = shades_off(b, dream, 0, WM_CONTEXT);
     double dream_off = shades_off(b, dream, WM_CONTEXT, WM_ROLLOUT);
     fill(wm_display_batch(blind), 1);
     wm_display(blind, seen, dream);
     double blind_off = shades_off(b, seen, 0, WM_ROLLOUT);
-    printf("observation loss: mean picture %.1f, trained %.1f, latent zeroed %.1f; shades off: seen %.3f, context %.3f, "
-           "dreamt %.3f, latent zeroed %.3f\n", bar, with, without, seen_off, context_off, dream_off, blind_off);
+    printf("observation loss: mean picture %.1f, trained %.1f, latent zeroed %.1f; shades off: "
+           "seen %.3f, context %.3f, "
+           "dreamt %.3f, latent zeroed %.3f\n",
+           bar, with, without, seen_off, context_off, dream_off, blind_off);
     assert_true(with < 0.45 * bar);
     assert_true(without > 0.8 * bar);
     assert_true(seen_off < 0.3 && context_off < 0.3 && blind_off > 0.5);

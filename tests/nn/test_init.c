@@ -38,7 +38,8 @@ static struct params some_layers(bool extra_first) {
     return p;
 }
 
-static const struct init_rule rules[] = {{"head.", INIT_UNIFORM}, {"zero.", INIT_ZERO}, {NULL, INIT_BY_SHAPE}};
+static const struct init_rule rules[] = {
+    {"head.", INIT_UNIFORM}, {"zero.", INIT_ZERO}, {NULL, INIT_BY_SHAPE}};
 
 static const real *values(const struct params *p, const char *name, int64_t *n) {
     const struct param *q = params_find(p, name);
@@ -57,7 +58,8 @@ static void shapes_and_rules_choose_the_distribution(void **state) {
     assert_true(fabs(std_of(x, n) / sigma - 1) < 0.01);
     assert_true(largest(x, n) <= cut && largest(x, n) > 0.99 * cut);
     x = values(&p, "conv.weight", &n);
-    sigma = sqrt(2.0 / (16 * 96)) / 0.87962566103423978;         // not truncated: wider than the Linear rule
+    // not truncated: wider than the Linear rule
+    sigma = sqrt(2.0 / (16 * 96)) / 0.87962566103423978;
     assert_true(fabs(std_of(x, n) / sigma - 1) < 0.01);
     assert_true(largest(x, n) > 3.5 * sigma);
     x = values(&p, "head.weight", &n);
@@ -68,7 +70,8 @@ static void shapes_and_rules_choose_the_distribution(void **state) {
     assert_true(all_are(x, n, 0));
     x = values(&p, "norm.weight", &n);
     assert_true(all_are(x, n, 1));
-    static const char *const zeros[] = {"linear.bias", "norm.bias", "head.bias", "initial_recurrent_state"};
+    static const char *const zeros[] = {"linear.bias", "norm.bias", "head.bias",
+                                        "initial_recurrent_state"};
     for (int i = 0; i < 4; i++) {
         x = values(&p, zeros[i], &n);
         assert_true(all_are(x, n, 0));
@@ -83,9 +86,12 @@ static void weights_depend_on_seed_and_name_only(void **state) {
     init_params(&p, 3, rules);
     init_params(&q, 3, rules);
     init_params(&r, 4, rules);
-    assert_memory_equal(values(&p, "linear.weight", &n), values(&q, "linear.weight", &n), 300 * 200 * sizeof(real));
-    assert_memory_not_equal(values(&p, "linear.weight", &n), values(&r, "linear.weight", &n), 300 * 200 * sizeof(real));
-    init_params(&p, 3, NULL);                                     // without rules the shape alone decides
+    assert_memory_equal(values(&p, "linear.weight", &n), values(&q, "linear.weight", &n),
+                        300 * 200 * sizeof(real));
+    assert_memory_not_equal(values(&p, "linear.weight", &n), values(&r, "linear.weight", &n),
+                            300 * 200 * sizeof(real));
+    // without rules the shape alone decides
+    init_params(&p, 3, NULL);
     const real *x = values(&p, "zero.weight", &n);
     assert_true(largest(x, n) > 0);
     params_deinit(&p);

@@ -1,13 +1,15 @@
-// Configuration: the ONE table of keys, with sheeprl's names (spec/dreamer_v3.md 9), ranges, presets and JSON form.
+// Configuration: the ONE table of keys, with sheeprl's names (spec/dreamer_v3.md 9), ranges,
+// presets and JSON form.
 //
 //     struct config c;
-//     if (!config_init(&c, "tiny", &e)) return fail(&e);                            // defaults and a preset
-//     if (!config_set(&c, "algo.world_model.kl_dynamic=1", &e)) return fail(&e);    // one per argument
-//     if (!config_check(&c, &e)) return fail(&e);                                   // rules between keys
+//     if (!config_init(&c, "tiny", &e)) return fail(&e);              // defaults and a preset
+//     if (!config_set(&c, "algo.mlp_layers=1", &e)) return fail(&e);  // one per argument
+//     if (!config_check(&c, &e)) return fail(&e);                     // rules between keys
 //     use(c.batch_size);
 //
-// A plain value: copy it freely, nothing to free. Every failure is STATUS_USAGE with one line that names the key, the
-// value and what is allowed; *cfg is then unchanged. Not for concurrent writers; reading is free for all.
+// A plain value: copy it freely, nothing to free. Every failure is STATUS_USAGE with one line that
+// names the key, the value and what is allowed; *cfg is then unchanged. Not for concurrent writers;
+// reading is free for all.
 #ifndef ALGO_CONFIG_H
 #define ALGO_CONFIG_H
 
@@ -17,9 +19,11 @@
 
 #include "base/error.h"
 
-// INTEGER(field, key, default, range, help), DECIMAL(same), SWITCH(field, key, default, allowed, help) and
-// CHOICE(field, key, default, allowed, help). Ranges are intervals: "[1, 64]", "(0, 1)", "[0, inf)"; switches
-// list their allowed values where one is not implemented; choices are separated by '|'.
+// INTEGER(field, key, default, range, help), DECIMAL(same), SWITCH(field, key, default, allowed,
+// help) and CHOICE(field, key, default, allowed, help). Ranges are intervals: "[1, 64]", "(0, 1)",
+// "[0, inf)"; switches list their allowed values where one is not implemented; choices are
+// separated by '|'.
+// clang-format off
 #define CONFIG_TABLE(INTEGER, DECIMAL, SWITCH, CHOICE)                                                                 \
     INTEGER(seed, "seed", 42, "[0, 9007199254740991]", "seed of every random stream")                                  \
     DECIMAL(replay_ratio, "algo.replay_ratio", 1, "[0, 1024]", "gradient steps per policy step")                       \
@@ -74,6 +78,7 @@
     CHOICE(rnn_dtype, "precision.rnn_dtype", "float32", "float32", "arithmetic of the recurrent model")                \
     SWITCH(autocast, "precision.autocast", false, "false", "mixed precision (not implemented)")                        \
     SWITCH(allow_tf32, "precision.allow_tf32", false, "false", "TF32 matrix products (not implemented)")
+// clang-format on
 
 enum { CONFIG_CHOICE_SIZE = 24, CONFIG_HASH_SIZE = 65 };
 
@@ -87,31 +92,36 @@ struct config {
 #undef CONFIG_DECIMAL
 #undef CONFIG_SWITCH
 #undef CONFIG_CHOICE
-    char preset[CONFIG_CHOICE_SIZE];      // what config_init started from; not part of dump or hash
-    uint64_t given;                       // bit i: key i was set on its own, so it follows no other
+    char preset[CONFIG_CHOICE_SIZE]; // what config_init started from; not part of dump or hash
+    uint64_t given;                  // bit i: key i was set on its own, so it follows no other
 };
 
 enum config_type { CONFIG_INTEGER, CONFIG_DECIMAL, CONFIG_SWITCH, CONFIG_CHOICE };
 struct config_key {
-    const char *name, *allowed, *help;    // allowed: interval or choices
+    const char *name, *allowed, *help; // allowed: interval or choices
     enum config_type type;
-    size_t offset;                        // of the field in struct config
+    size_t offset; // of the field in struct config
 };
 extern const struct config_key config_keys[];
 extern const int config_n_keys;
-extern const char *const config_presets[];       // NULL at the end; smallest first
+extern const char *const config_presets[]; // NULL at the end; smallest first
 enum { CONFIG_TEXT_SIZE = 64 };
 
 // Defaults, then the preset's sizes. An unknown preset fails with the list of presets.
 bool config_init(struct config *cfg, const char *preset, struct error *e);
-bool config_set(struct config *cfg, const char *assignment, struct error *e);    // "key=value"
+bool config_set(struct config *cfg, const char *assignment, struct error *e); // "key=value"
 bool config_check(const struct config *cfg, struct error *e);
-void config_text(const struct config *cfg, int key, char out[CONFIG_TEXT_SIZE]); // the value, as config_set takes it
+// The value, as config_set takes it.
+void config_text(const struct config *cfg, int key, char out[CONFIG_TEXT_SIZE]);
 
-// One flat JSON object, keys in the table's order, the same bytes for the same values. Free with free().
+// One flat JSON object, keys in the table's order, the same bytes for the same values. Free with
+// free().
 char *config_to_json(const struct config *cfg);
-// Every key must be known, of its type and in range; keys that are missing keep *cfg's value. `source` is for messages.
-bool config_from_json(struct config *cfg, const char *text, size_t bytes, const char *source, struct error *e);
-void config_hash(const struct config *cfg, char out[CONFIG_HASH_SIZE]);          // SHA-256 of the JSON, hexadecimal
+// Every key must be known, of its type and in range; keys that are missing keep *cfg's value.
+// `source` is for messages.
+bool config_from_json(struct config *cfg, const char *text, size_t bytes, const char *source,
+                      struct error *e);
+// SHA-256 of the JSON, hexadecimal.
+void config_hash(const struct config *cfg, char out[CONFIG_HASH_SIZE]);
 
 #endif

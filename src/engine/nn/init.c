@@ -8,7 +8,7 @@
 #include "base/philox.h"
 
 static const double TWO_PI = 6.283185307179586;
-static const double TRUNCATED_STD = 0.87962566103423978;   // std of a unit normal cut at +-2
+static const double TRUNCATED_STD = 0.87962566103423978; // std of a unit normal cut at +-2
 
 uint64_t init_stream(const char *name) {
     uint64_t h = 0xcbf29ce484222325u;
@@ -16,13 +16,16 @@ uint64_t init_stream(const char *name) {
     return h;
 }
 
-// Box-Muller: one block gives four candidates, the first inside the cut is taken; the next block of the element lies
-// in the next step of the stream. At a cut of two sigma one block in 230,000 has none.
-static double cut_normal(double sigma, double cut, uint64_t seed, uint64_t stream, uint32_t element) {
+// Box-Muller: one block gives four candidates, the first inside the cut is taken; the next block of
+// the element lies in the next step of the stream. At a cut of two sigma one block in 230,000 has
+// none.
+static double cut_normal(double sigma, double cut, uint64_t seed, uint64_t stream,
+                         uint32_t element) {
     for (uint64_t attempt = 0;; attempt++) {
         struct philox r = rng_block(seed, RNG_INIT, stream + attempt, element);
         for (int pair = 0; pair < 2; pair++) {
-            double u = (r.v[2 * pair] + 0.5) * 0x1p-32, angle = TWO_PI * (r.v[2 * pair + 1] * 0x1p-32);
+            double u = (r.v[2 * pair] + 0.5) * 0x1p-32,
+                   angle = TWO_PI * (r.v[2 * pair + 1] * 0x1p-32);
             double radius = sigma * sqrt(-2.0 * log(u));
             double first = radius * cos(angle), second = radius * sin(angle);
             if (fabs(first) <= cut) return first;
@@ -31,7 +34,8 @@ static double cut_normal(double sigma, double cut, uint64_t seed, uint64_t strea
     }
 }
 
-void init_truncated_normal(real *x, int64_t n, double sigma, double cut, uint64_t seed, uint64_t stream) {
+void init_truncated_normal(real *x, int64_t n, double sigma, double cut, uint64_t seed,
+                           uint64_t stream) {
     CHECK(n <= UINT32_MAX, "%lld weights in one tensor", (long long)n);
     for (int64_t i = 0; i < n; i++) x[i] = (real)cut_normal(sigma, cut, seed, stream, (uint32_t)i);
 }
@@ -61,8 +65,10 @@ static void init_one(real *x, const struct param *q, uint64_t seed, enum init_ki
         return;
     }
     double sigma = sqrt(1.0 / fan) / TRUNCATED_STD;
-    // sheeprl cuts convolutions at an absolute 2.0, many sigmas away: their std stays 1 / 0.8796 too large.
-    init_truncated_normal(x, q->n_elements, sigma, q->n_dims == 4 ? 2.0 : 2.0 * sigma, seed, stream);
+    // sheeprl cuts convolutions at an absolute 2.0, many sigmas away: their std stays 1 / 0.8796
+    // too large.
+    init_truncated_normal(x, q->n_elements, sigma, q->n_dims == 4 ? 2.0 : 2.0 * sigma, seed,
+                          stream);
 }
 
 void init_params(struct params *p, uint64_t seed, const struct init_rule *rules) {

@@ -25,34 +25,43 @@ void nn_add_norm(struct params *p, const char *name, int64_t n) {
     params_add(p, join(full, "%s.bias", name, 0), 1, &n);
 }
 
-void nn_add_mlp(struct params *p, const char *model, int64_t in, int64_t units, int n_layers, int64_t out) {
+void nn_add_mlp(struct params *p, const char *model, int64_t in, int64_t units, int n_layers,
+                int64_t out) {
     char name[NAME_SIZE];
     for (int k = 0; k < n_layers; k++) {
         nn_add_linear(p, join(name, "%s.%d", model, 3 * k), k == 0 ? in : units, units, false);
         nn_add_norm(p, join(name, "%s.%d", model, 3 * k + 1), units);
     }
-    if (out) nn_add_linear(p, join(name, "%s.%d", model, 3 * n_layers), n_layers == 0 ? in : units, out, true);
+    if (out)
+        nn_add_linear(p, join(name, "%s.%d", model, 3 * n_layers), n_layers == 0 ? in : units, out,
+                      true);
 }
 
-void nn_add_conv_encoder(struct params *p, const char *model, int64_t in_channels, int64_t multiplier) {
+void nn_add_conv_encoder(struct params *p, const char *model, int64_t in_channels,
+                         int64_t multiplier) {
     char name[NAME_SIZE];
     int64_t in = in_channels;
     for (int i = 0; i < NN_CONV_STAGES; i++) {
         int64_t out = multiplier << i;
-        params_add(p, join(name, "%s.%d.weight", model, 3 * i), 4, (int64_t[]){out, in, TAPS, TAPS});
+        params_add(p, join(name, "%s.%d.weight", model, 3 * i), 4,
+                   (int64_t[]){out, in, TAPS, TAPS});
         nn_add_norm(p, join(name, "%s.%d", model, 3 * i + 1), out);
         in = out;
     }
 }
 
-void nn_add_conv_decoder(struct params *p, const char *model, int64_t multiplier, int64_t out_channels) {
+void nn_add_conv_decoder(struct params *p, const char *model, int64_t multiplier,
+                         int64_t out_channels) {
     char name[NAME_SIZE];
     for (int i = 0; i < NN_CONV_STAGES; i++) {
         bool last = i == NN_CONV_STAGES - 1;
         int64_t in = multiplier << (NN_CONV_STAGES - 1 - i), out = last ? out_channels : in / 2;
-        params_add(p, join(name, "%s.%d.weight", model, 3 * i), 4, (int64_t[]){in, out, TAPS, TAPS});
-        if (last) params_add(p, join(name, "%s.%d.bias", model, 3 * i), 1, &out);
-        else nn_add_norm(p, join(name, "%s.%d", model, 3 * i + 1), out);
+        params_add(p, join(name, "%s.%d.weight", model, 3 * i), 4,
+                   (int64_t[]){in, out, TAPS, TAPS});
+        if (last)
+            params_add(p, join(name, "%s.%d.bias", model, 3 * i), 1, &out);
+        else
+            nn_add_norm(p, join(name, "%s.%d", model, 3 * i + 1), out);
     }
 }
 
@@ -65,8 +74,8 @@ static struct tensor *param_or_null(const struct nn *nn, const char *name) {
     return params_find(nn->params, name) ? g_param(nn->graph, nn->params, name) : NULL;
 }
 
-struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *const *parts, int n_parts,
-                         int64_t column, struct tensor *addend) {
+struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *const *parts,
+                         int n_parts, int64_t column, struct tensor *addend) {
     char full[NAME_SIZE];
     struct tensor *w = g_param(nn->graph, nn->params, join(full, "%s.weight", name, 0));
     struct tensor *bias = param_or_null(nn, join(full, "%s.bias", name, 0));
@@ -79,7 +88,8 @@ struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *c
     return probed(nn, name, y);
 }
 
-struct tensor *nn_norm(const struct nn *nn, const char *name, struct tensor *x, real eps, enum activation act) {
+struct tensor *nn_norm(const struct nn *nn, const char *name, struct tensor *x, real eps,
+                       enum activation act) {
     char full[NAME_SIZE];
     struct tensor *gamma = g_param(nn->graph, nn->params, join(full, "%s.weight", name, 0));
     struct tensor *beta = g_param(nn->graph, nn->params, join(full, "%s.bias", name, 0));
@@ -88,10 +98,11 @@ struct tensor *nn_norm(const struct nn *nn, const char *name, struct tensor *x, 
     return y;
 }
 
-struct tensor *nn_hidden(const struct nn *nn, const char *model, int k, struct tensor *const *parts, int n_parts,
-                         int64_t column, struct tensor *addend) {
+struct tensor *nn_hidden(const struct nn *nn, const char *model, int k, struct tensor *const *parts,
+                         int n_parts, int64_t column, struct tensor *addend) {
     char name[NAME_SIZE];
-    struct tensor *y = nn_linear(nn, join(name, "%s.%d", model, 3 * k), parts, n_parts, column, addend);
+    struct tensor *y =
+        nn_linear(nn, join(name, "%s.%d", model, 3 * k), parts, n_parts, column, addend);
     y = nn_norm(nn, join(name, "%s.%d", model, 3 * k + 1), y, nn->dense_eps, ACT_SILU);
     return probed(nn, join(name, "%s.%d", model, 3 * k + 2), y);
 }
@@ -101,8 +112,8 @@ struct tensor *nn_output(const struct nn *nn, const char *model, int k, struct t
     return nn_linear(nn, join(name, "%s.%d", model, 3 * k), &x, 1, 0, NULL);
 }
 
-struct tensor *nn_mlp(const struct nn *nn, const char *model, struct tensor *const *parts, int n_parts, int n_layers,
-                      bool output) {
+struct tensor *nn_mlp(const struct nn *nn, const char *model, struct tensor *const *parts,
+                      int n_parts, int n_layers, bool output) {
     struct tensor *x = NULL;
     for (int k = 0; k < n_layers; k++)
         x = nn_hidden(nn, model, k, k == 0 ? parts : &x, k == 0 ? n_parts : 1, 0, NULL);
@@ -113,7 +124,8 @@ struct tensor *nn_conv_encoder(const struct nn *nn, const char *model, struct te
     char name[NAME_SIZE];
     struct tensor *x = image;
     for (int i = 0; i < NN_CONV_STAGES; i++) {
-        x = g_conv(nn->graph, x, g_param(nn->graph, nn->params, join(name, "%s.%d.weight", model, 3 * i)));
+        x = g_conv(nn->graph, x,
+                   g_param(nn->graph, nn->params, join(name, "%s.%d.weight", model, 3 * i)));
         graph_name(nn->graph, x, join(name, "%s.%d", model, 3 * i));
         probed(nn, name, x);
         x = nn_norm(nn, join(name, "%s.%d", model, 3 * i + 1), x, nn->conv_eps, ACT_SILU);
@@ -122,9 +134,11 @@ struct tensor *nn_conv_encoder(const struct nn *nn, const char *model, struct te
     return g_hwc_to_chw(nn->graph, x);
 }
 
-struct tensor *nn_conv_decoder(const struct nn *nn, const char *model, struct tensor *core, int64_t multiplier) {
+struct tensor *nn_conv_decoder(const struct nn *nn, const char *model, struct tensor *core,
+                               int64_t multiplier) {
     char name[NAME_SIZE];
-    struct tensor *x = g_chw_to_hwc(nn->graph, core, CORE_HEIGHT, CORE_WIDTH, multiplier << (NN_CONV_STAGES - 1));
+    struct tensor *x =
+        g_chw_to_hwc(nn->graph, core, CORE_HEIGHT, CORE_WIDTH, multiplier << (NN_CONV_STAGES - 1));
     for (int i = 0; i < NN_CONV_STAGES; i++) {
         bool last = i == NN_CONV_STAGES - 1;
         struct tensor *w = g_param(nn->graph, nn->params, join(name, "%s.%d.weight", model, 3 * i));
@@ -141,5 +155,6 @@ struct tensor *nn_conv_decoder(const struct nn *nn, const char *model, struct te
 
 void nn_twohot_bins(real *bins, int64_t n) {
     // Counted from the middle, so that bin i and bin n-1-i are the same number with opposite signs.
-    for (int64_t i = 0; i < n; i++) bins[i] = (real)(20.0 * (double)(2 * i - (n - 1)) / (double)(n - 1));
+    for (int64_t i = 0; i < n; i++)
+        bins[i] = (real)(20.0 * (double)(2 * i - (n - 1)) / (double)(n - 1));
 }

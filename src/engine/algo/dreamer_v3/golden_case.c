@@ -45,7 +45,8 @@ void case_param(struct golden_case *c, const char *from, const char *name) {
     if (!t) return;
     params_add(&c->params, name, t->t->n_dims, t->t->shape);
     CHECK(c->n_fills < CASE_MAX_FILLS, "%s: too many tensors", c->code);
-    c->fills[c->n_fills].tensor = NULL;                     // parameters have no tensor yet: case_begin copies them
+    // parameters have no tensor yet: case_begin copies them
+    c->fills[c->n_fills].tensor = NULL;
     c->fills[c->n_fills++].from = t;
 }
 
@@ -62,7 +63,8 @@ void case_load_params(struct golden_case *c, const char *prefix) {
     params_allocate(&c->params);
     for (int i = 0; i < golden_tensor_count(c->fixture); i++)
         n += strncmp(golden_tensor_at(c->fixture, i)->t->name, prefix, strlen(prefix)) == 0;
-    if (n != c->params.n) case_fail(c, "%d parameters in the fixture, %d in the model", n, c->params.n);
+    if (n != c->params.n)
+        case_fail(c, "%d parameters in the fixture, %d in the model", n, c->params.n);
     for (int i = 0; i < c->params.n && !c->failed; i++) {
         const struct param *q = &c->params.list[i];
         snprintf(name, sizeof name, "%s%s", prefix, q->name);
@@ -70,15 +72,19 @@ void case_load_params(struct golden_case *c, const char *prefix) {
         if (!t) return;
         bool same = t->t->n_dims == q->n_dims;
         for (int d = 0; same && d < q->n_dims; d++) same = t->t->shape[d] == q->shape[d];
-        if (!same) case_fail(c, "%s has another shape than the model's parameter", name);
-        else memcpy(params_weights(&c->params, q), golden_reals(c->fixture, t), (size_t)q->n_elements * sizeof(real));
+        if (!same)
+            case_fail(c, "%s has another shape than the model's parameter", name);
+        else
+            memcpy(params_weights(&c->params, q), golden_reals(c->fixture, t),
+                   (size_t)q->n_elements * sizeof(real));
     }
 }
 
 void case_begin(struct golden_case *c) {
     if (!c->params.weights) params_allocate(&c->params);
     for (int i = 0; i < c->n_fills; i++)
-        memcpy(params_weights(&c->params, &c->params.list[i]), golden_reals(c->fixture, c->fills[i].from),
+        memcpy(params_weights(&c->params, &c->params.list[i]),
+               golden_reals(c->fixture, c->fills[i].from),
                (size_t)c->params.list[i].n_elements * sizeof(real));
     c->n_fills = 0;
     c->graph = graph_new();
@@ -88,12 +94,14 @@ void case_begin(struct golden_case *c) {
 
 // ---- building
 
-struct tensor *case_input(struct golden_case *c, const char *name, int n_dims, const int64_t *shape) {
+struct tensor *case_input(struct golden_case *c, const char *name, int n_dims,
+                          const int64_t *shape) {
     struct tensor *t = g_input(c->graph, name, DTYPE_REAL, n_dims, shape);
     graph_want_gradient(c->graph, t);
     const struct golden_tensor *from = case_tensor(c, name);
     if (from && from->t->n_elements != t->n_elements) {
-        case_fail(c, "%s has %lld elements, not %lld", name, (long long)from->t->n_elements, (long long)t->n_elements);
+        case_fail(c, "%s has %lld elements, not %lld", name, (long long)from->t->n_elements,
+                  (long long)t->n_elements);
         from = NULL;
     }
     CHECK(c->n_fills < CASE_MAX_FILLS, "%s: too many tensors", c->code);
@@ -103,13 +111,15 @@ struct tensor *case_input(struct golden_case *c, const char *name, int n_dims, c
     return t;
 }
 
-struct tensor *case_image(struct golden_case *c, const char *name, int64_t n, int64_t channels, int64_t height,
-                          int64_t width) {
+struct tensor *case_image(struct golden_case *c, const char *name, int64_t n, int64_t channels,
+                          int64_t height, int64_t width) {
     struct tensor *flat = case_input(c, name, 2, (int64_t[]){n, channels * height * width});
     return g_chw_to_hwc(c->graph, flat, height, width, channels);
 }
 
-struct tensor *case_flat(struct golden_case *c, struct tensor *image) { return g_hwc_to_chw(c->graph, image); }
+struct tensor *case_flat(struct golden_case *c, struct tensor *image) {
+    return g_hwc_to_chw(c->graph, image);
+}
 
 void case_bins(struct golden_case *c, struct tensor *bins) {
     struct golden_fixture *f05 = golden_load(c->golden, "F05", c->failed ? NULL : &c->error);
@@ -118,13 +128,15 @@ void case_bins(struct golden_case *c, struct tensor *bins) {
         return;
     }
     const struct golden_tensor *t = golden_find(f05, "bins");
-    if (!t || t->t->n_elements != bins->n_elements) case_fail(c, "F05 has no such bins");
-    else memcpy(bins->data, golden_reals(f05, t), (size_t)bins->n_elements * sizeof(real));
+    if (!t || t->t->n_elements != bins->n_elements)
+        case_fail(c, "F05 has no such bins");
+    else
+        memcpy(bins->data, golden_reals(f05, t), (size_t)bins->n_elements * sizeof(real));
     golden_fixture_free(f05);
 }
 
-static void check_add(struct golden_case *c, const char *name, enum case_kind kind, struct tensor *const *t, int n,
-                      int64_t n_classes) {
+static void check_add(struct golden_case *c, const char *name, enum case_kind kind,
+                      struct tensor *const *t, int n, int64_t n_classes) {
     if (!case_tensor(c, name)) return;
     CHECK(c->n_checks < CASE_MAX_CHECKS, "%s: too many comparisons", c->code);
     struct case_check *k = &c->checks[c->n_checks++];
@@ -141,10 +153,12 @@ void case_value(struct golden_case *c, const char *name, struct tensor *t) {
 void case_values(struct golden_case *c, const char *name, struct tensor *const *t, int n) {
     check_add(c, name, CASE_VALUE, t, n, 0);
 }
-void case_classes(struct golden_case *c, const char *name, struct tensor *const *z, int n, int64_t n_classes) {
+void case_classes(struct golden_case *c, const char *name, struct tensor *const *z, int n,
+                  int64_t n_classes) {
     check_add(c, name, CASE_CLASS, z, n, n_classes);
 }
-void case_pairs(struct golden_case *c, const char *name, struct tensor *const *left, int n, struct tensor *right) {
+void case_pairs(struct golden_case *c, const char *name, struct tensor *const *left, int n,
+                struct tensor *right) {
     check_add(c, name, CASE_PAIRS, left, n, 0);
     if (!c->failed) c->checks[c->n_checks - 1].right = right;
     graph_keep(c->graph, right);
@@ -168,7 +182,8 @@ void case_add_loss(struct golden_case *c, struct tensor *loss) {
 }
 
 void case_upstream_tensor(struct golden_case *c, struct tensor *y, struct tensor *dy) {
-    struct tensor *sum = g_affine(c->graph, g_mean(c->graph, g_mul(c->graph, y, dy)), (real)y->n_elements, 0);
+    struct tensor *sum =
+        g_affine(c->graph, g_mean(c->graph, g_mul(c->graph, y, dy)), (real)y->n_elements, 0);
     case_add_loss(c, sum);
 }
 
@@ -182,13 +197,15 @@ static void layer_probe(void *ctx, const char *submodule, struct tensor *output)
     struct golden_case *c = ctx;
     char name[ST_NAME_SIZE];
     snprintf(name, sizeof name, "layer.%s", submodule);
-    if (golden_find(c->fixture, name)) case_value(c, name, output->n_dims == 4 ? case_flat(c, output) : output);
+    if (golden_find(c->fixture, name))
+        case_value(c, name, output->n_dims == 4 ? case_flat(c, output) : output);
 }
 
 void case_plan(struct golden_case *c) {
     if (c->loss) graph_gradients(c->graph, c->loss);
     for (int i = 0; i < c->n_checks; i++)
-        for (int k = 0; k < c->checks[i].n_tensors; k++) graph_keep(c->graph, c->checks[i].tensors[k]);
+        for (int k = 0; k < c->checks[i].n_tensors; k++)
+            graph_keep(c->graph, c->checks[i].tensors[k]);
     graph_plan(c->graph);
     c->executor = cpu_executor_new(c->graph, c->pool);
     for (int i = 0; i < c->n_fills; i++)
@@ -250,14 +267,18 @@ void case_compare(struct golden_case *c) {
         real *values = mem_alloc((size_t)total * sizeof *values);
         for (int j = 0; j < k->n_tensors; j++) {
             const struct tensor *t = k->tensors[j];
-            if (k->kind == CASE_CLASS) n += append_classes(values + n, t, k->n_classes);
+            if (k->kind == CASE_CLASS)
+                n += append_classes(values + n, t, k->n_classes);
             else if (k->kind == CASE_PAIRS) {
                 int64_t n_right = k->right->shape[1];
                 n += append_pairs(values + n, t, right, n_right);
                 right += t->shape[0] * n_right;
-            } else if (k->kind == CASE_VALUE) n += append_values(values + n, t);
-            else if (t->grad) n += append_values(values + n, t->grad);
-            else case_fail(c, "%s: no gradient reaches %s", k->name, t->name);
+            } else if (k->kind == CASE_VALUE)
+                n += append_values(values + n, t);
+            else if (t->grad)
+                n += append_values(values + n, t->grad);
+            else
+                case_fail(c, "%s: no gradient reaches %s", k->name, t->name);
         }
         case_match(c, k->name, values, n);
         free(values);
@@ -280,5 +301,6 @@ void case_end(struct golden_case *c) {
     c->loss = NULL;
     c->n_fills = c->n_checks = 0;
     params_init(&c->params);
-    c->nn = (struct nn){.dense_eps = (real)1e-3, .conv_eps = (real)1e-3, .probe = layer_probe, .probe_ctx = c};
+    c->nn = (struct nn){
+        .dense_eps = (real)1e-3, .conv_eps = (real)1e-3, .probe = layer_probe, .probe_ctx = c};
 }

@@ -1,4 +1,5 @@
-// One parity check in the making: a graph fed from a golden fixture, whose values and gradients are compared with it.
+// One parity check in the making: a graph fed from a golden fixture, whose values and gradients are
+// compared with it.
 //
 //     static void layer_norm(struct golden_case *c) {
 //         case_param(c, "weight", "norm.weight");                     // all parameters first
@@ -10,11 +11,11 @@
 //         case_upstream(c, y, "dy");                                  // loss += sum(y * dy)
 //         case_gradient(c, "dx", x);
 //         case_param_gradient(c, "dweight", "norm.weight");
-//         case_run(c);                                                // fills, runs, compares everything
+//         case_run(c); // fills, runs, compares everything
 //     }
 //
-// The first difference or missing tensor is kept in c->error and everything after it does nothing. A case may
-// be begun again for the next part of a fixture. Formats: tests/golden/README.md.
+// The first difference or missing tensor is kept in c->error and everything after it does nothing.
+// A case may be begun again for the next part of a fixture. Formats: tests/golden/README.md.
 #ifndef ALGO_DREAMER_V3_GOLDEN_CASE_H
 #define ALGO_DREAMER_V3_GOLDEN_CASE_H
 
@@ -25,68 +26,94 @@ enum { CASE_MAX_FILLS = 64, CASE_MAX_CHECKS = 512 };
 
 enum case_kind { CASE_VALUE, CASE_GRADIENT, CASE_CLASS, CASE_PAIRS };
 struct case_check {
-    char name[ST_NAME_SIZE];              // fixture tensor
+    char name[ST_NAME_SIZE]; // fixture tensor
     enum case_kind kind;
-    struct tensor **tensors;              // their values one after the other
+    struct tensor **tensors; // their values one after the other
     int n_tensors;
-    int64_t n_classes;                    // CASE_CLASS
-    struct tensor *right;                 // CASE_PAIRS
+    int64_t n_classes;    // CASE_CLASS
+    struct tensor *right; // CASE_PAIRS
 };
 
 struct golden_case {
     struct golden_fixture *fixture;
-    const struct golden *golden;          // for other fixtures (the bins of F05)
+    const struct golden *golden; // for other fixtures (the bins of F05)
     const char *code;
     struct error error;
     bool failed;
     struct params params;
     struct graph *graph;
     struct executor *executor;
-    struct nn nn;                         // on graph and params; its probe compares "layer.<submodule>"
+    // on graph and params; its probe compares "layer.<submodule>"
+    struct nn nn;
     struct tensor *loss;
-    struct { struct tensor *tensor; const struct golden_tensor *from; } fills[CASE_MAX_FILLS];
+    struct {
+        struct tensor *tensor;
+        const struct golden_tensor *from;
+    } fills[CASE_MAX_FILLS];
     int n_fills, n_checks;
-    bool *compared;                       // [golden_tensor_count(fixture)]
+    bool *compared; // [golden_tensor_count(fixture)]
     struct case_check checks[CASE_MAX_CHECKS];
     struct pool *pool;
 };
 
-void case_fail(struct golden_case *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-const struct golden_tensor *case_tensor(struct golden_case *c, const char *name);    // NULL and failed if absent
-const real *case_reals(struct golden_case *c, const char *name, int64_t n);          // the same; n elements
-int64_t case_dim(struct golden_case *c, const char *name, int dim);                  // 1 where there is no such
+void case_fail(struct golden_case *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+// NULL and failed if absent
+const struct golden_tensor *case_tensor(struct golden_case *c, const char *name);
+// the same; n elements
+const real *case_reals(struct golden_case *c, const char *name, int64_t n);
+// 1 where there is no such
+int64_t case_dim(struct golden_case *c, const char *name, int dim);
 
 // ---- parameters: before case_begin
-void case_param(struct golden_case *c, const char *from, const char *name);          // shape and values of the fixture
-void case_params(struct golden_case *c, const char *prefix);                         // all "<prefix>X" as X
-void case_load_params(struct golden_case *c, const char *prefix);  // values for all that are registered: exactly these must be there
-void case_begin(struct golden_case *c);                                              // params are allocated; a new graph
+// shape and values of the fixture
+void case_param(struct golden_case *c, const char *from, const char *name);
+// all "<prefix>X" as X
+void case_params(struct golden_case *c, const char *prefix);
+// values for all that are registered: exactly these must be there
+void case_load_params(struct golden_case *c, const char *prefix);
+// params are allocated; a new graph
+void case_begin(struct golden_case *c);
 
 // ---- building
-struct tensor *case_input(struct golden_case *c, const char *name, int n_dims, const int64_t *shape);   // wants a gradient
-struct tensor *case_image(struct golden_case *c, const char *name, int64_t n, int64_t channels, int64_t height,
-                          int64_t width);                                            // [n][c][y][x] as NHWC
-struct tensor *case_flat(struct golden_case *c, struct tensor *image);               // NHWC as [n][c*y*x]
-void case_bins(struct golden_case *c, struct tensor *bins);                          // the reference's, F05
+// wants a gradient
+struct tensor *case_input(struct golden_case *c, const char *name, int n_dims,
+                          const int64_t *shape);
+struct tensor *case_image(struct golden_case *c, const char *name, int64_t n, int64_t channels,
+                          int64_t height,
+                          // [n][c][y][x] as NHWC
+                          int64_t width);
+// NHWC as [n][c*y*x]
+struct tensor *case_flat(struct golden_case *c, struct tensor *image);
+// the reference's, F05
+void case_bins(struct golden_case *c, struct tensor *bins);
 void case_value(struct golden_case *c, const char *name, struct tensor *t);
 void case_values(struct golden_case *c, const char *name, struct tensor *const *t, int n);
-void case_classes(struct golden_case *c, const char *name, struct tensor *const *z, int n, int64_t n_classes); // arg-max
+// arg-max
+void case_classes(struct golden_case *c, const char *name, struct tensor *const *z, int n,
+                  int64_t n_classes);
 // [left, right] row by row, left being n tensors one after the other.
-void case_pairs(struct golden_case *c, const char *name, struct tensor *const *left, int n, struct tensor *right);
+void case_pairs(struct golden_case *c, const char *name, struct tensor *const *left, int n,
+                struct tensor *right);
 void case_gradient(struct golden_case *c, const char *name, struct tensor *input);
 void case_param_gradient(struct golden_case *c, const char *name, const char *param);
-void case_param_gradients(struct golden_case *c, const char *prefix);                // "<prefix>X" for every parameter X
-void case_upstream(struct golden_case *c, struct tensor *y, const char *name);       // loss += sum(y * name)
+// "<prefix>X" for every parameter X
+void case_param_gradients(struct golden_case *c, const char *prefix);
+// loss += sum(y * name)
+void case_upstream(struct golden_case *c, struct tensor *y, const char *name);
 void case_upstream_tensor(struct golden_case *c, struct tensor *y, struct tensor *dy);
-void case_add_loss(struct golden_case *c, struct tensor *loss);                      // [1]
+void case_add_loss(struct golden_case *c, struct tensor *loss); // [1]
 
 // ---- running. case_run is the three together.
-void case_plan(struct golden_case *c);                                               // gradients, plan, fill the inputs
+// gradients, plan, fill the inputs
+void case_plan(struct golden_case *c);
 void case_execute(struct golden_case *c);
 void case_compare(struct golden_case *c);
 void case_run(struct golden_case *c);
-void case_match(struct golden_case *c, const char *name, const real *x, int64_t n);  // a value made outside the graph
+// a value made outside the graph
+void case_match(struct golden_case *c, const char *name, const real *x, int64_t n);
 void case_match_f64(struct golden_case *c, const char *name, const double *x, int64_t n);
-void case_end(struct golden_case *c);                                                // frees graph and parameters
+// frees graph and parameters
+void case_end(struct golden_case *c);
 
 #endif

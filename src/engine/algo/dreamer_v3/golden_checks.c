@@ -15,18 +15,27 @@ const struct golden_check golden_checks[] = {
 const int n_golden_checks = sizeof golden_checks / sizeof golden_checks[0];
 
 // Outputs that our engine never has as numbers of their own.
-static const struct { const char *code, *part, *why; } not_compared[] = {
-    {"F13", "._model.1", "LayerNorm and SiLU are one op"}, {"F13", "._model.4", ""}, {"F13", "._model.7", ""},
+static const struct {
+    const char *code, *part, *why;
+} not_compared[] = {
+    {"F13", "._model.1", "LayerNorm and SiLU are one op"},
+    {"F13", "._model.4", ""},
+    {"F13", "._model.7", ""},
     {"F14", "layer.observation_model.cnn_decoder.model.2._model.1", ""},
     {"F14", "layer.observation_model.cnn_decoder.model.2._model.4", ""},
-    {"F19", "reset", "the gates are one op"}, {"F19", "cand", ""}, {"F19", "update", ""},
-    {"F27", "vector", "no vector observations yet"}, {"F27", "observation_loss", "holds the vector term"},
-    {"F48", "fresh.actor", "no actor and critic yet"}, {"F48", "fresh.critic", ""},
+    {"F19", "reset", "the gates are one op"},
+    {"F19", "cand", ""},
+    {"F19", "update", ""},
+    {"F27", "vector", "no vector observations yet"},
+    {"F27", "observation_loss", "holds the vector term"},
+    {"F48", "fresh.actor", "no actor and critic yet"},
+    {"F48", "fresh.critic", ""},
 };
 
 static bool may_be_left_out(const char *code, const char *name) {
     for (size_t i = 0; i < sizeof not_compared / sizeof not_compared[0]; i++)
-        if (strcmp(not_compared[i].code, code) == 0 && strstr(name, not_compared[i].part)) return true;
+        if (strcmp(not_compared[i].code, code) == 0 && strstr(name, not_compared[i].part))
+            return true;
     return false;
 }
 
@@ -39,7 +48,8 @@ static void check_complete(struct golden_case *c) {
     }
 }
 
-bool golden_check_run(const struct golden_check *check, const struct golden *g, struct pool *pool, struct error *e) {
+bool golden_check_run(const struct golden_check *check, const struct golden *g, struct pool *pool,
+                      struct error *e) {
     struct golden_fixture *fixture = golden_load(g, check->code, e);
     if (!fixture) return false;
     struct golden_case *c = mem_alloc(sizeof *c);
@@ -47,7 +57,7 @@ bool golden_check_run(const struct golden_check *check, const struct golden *g, 
     c->golden = g;
     c->code = check->code;
     c->pool = pool;
-    case_end(c);                                    // an ended case is an empty one
+    case_end(c); // an ended case is an empty one
     c->compared = mem_alloc((size_t)golden_tensor_count(fixture) * sizeof *c->compared);
     check->run(c);
     case_end(c);

@@ -1,11 +1,13 @@
-// Parity checks: our layers, losses, gradients, Adam and initialisers against the reference's golden fixtures.
+// Parity checks: our layers, losses, gradients, Adam and initialisers against the reference's
+// golden fixtures.
 //
 //     struct golden *g = golden_open(folder, &e);
 //     for (int i = 0; i < n_golden_checks; i++)
 //         if (!golden_check_run(&golden_checks[i], g, pool, &e)) puts(e.message);
 //
-// One row per fixture of spec/dreamer_v3.md 10.3. The tests and the CPU gate run the same rows. A failure is one
-// line: fixture, tensor, worst element, got and expected. Fixtures are float32: in a double build nothing is exact.
+// One row per fixture of spec/dreamer_v3.md 10.3. The tests and the CPU gate run the same rows. A
+// failure is one line: fixture, tensor, worst element, got and expected. Fixtures are float32: in a
+// double build nothing is exact.
 #ifndef ALGO_DREAMER_V3_GOLDEN_CHECKS_H
 #define ALGO_DREAMER_V3_GOLDEN_CHECKS_H
 
@@ -17,16 +19,18 @@
 
 struct golden_case;
 struct golden_check {
-    const char *code, *what;                    // "F09", one line
+    const char *code, *what; // "F09", one line
     void (*run)(struct golden_case *c);
 };
 extern const struct golden_check golden_checks[];
 extern const int n_golden_checks;
 
-bool golden_check_run(const struct golden_check *check, const struct golden *g, struct pool *pool, struct error *e);
-const struct golden_check *golden_check_find(const char *code);                     // NULL if there is none
+bool golden_check_run(const struct golden_check *check, const struct golden *g, struct pool *pool,
+                      struct error *e);
+const struct golden_check *golden_check_find(const char *code); // NULL if there is none
 
 // ---- the checks, by file
+// clang-format off
 #define GOLDEN_CHECKS_TABLE(X)                                                                         \
     X(F01, packed2_lut, "packed2 bytes and their four shades")                                         \
     X(F02, packed2_norm, "shades as the network's input, exact bits")                                  \
@@ -57,6 +61,8 @@ const struct golden_check *golden_check_find(const char *code);                 
     X(F30, adam, "Adam and clipping")                                                                  \
     X(F31, entropies, "entropies")                                                                     \
     X(F48, init_stats, "statistics of the initialisers")
+
+// clang-format on
 
 #define X(code, name, what) void golden_##name(struct golden_case *c);
 GOLDEN_CHECKS_TABLE(X)

@@ -22,9 +22,11 @@ static const uint8_t *bytes_of(struct golden_case *c, const char *name, int64_t 
 }
 
 // Runs g_unpack2 on n rows of bytes; the result lives until case_end.
-static const real *unpack(struct golden_case *c, const uint8_t *bytes, int64_t n, int64_t height, int64_t width) {
+static const real *unpack(struct golden_case *c, const uint8_t *bytes, int64_t n, int64_t height,
+                          int64_t width) {
     case_begin(c);
-    struct tensor *packed = g_input(c->graph, "packed", DTYPE_U8, 2, (int64_t[]){n, height * width / 4});
+    struct tensor *packed =
+        g_input(c->graph, "packed", DTYPE_U8, 2, (int64_t[]){n, height * width / 4});
     struct tensor *image = g_unpack2(c->graph, packed, height, width);
     graph_keep(c->graph, image);
     case_plan(c);
@@ -42,10 +44,11 @@ void golden_packed2_lut(struct golden_case *c) {
     for (int i = 0; i < 4 * BYTES; i++) mine[i] = (real)round(((double)x[i] + 0.5) * 3);
     case_match(c, "shade", mine, 4 * BYTES);
     for (int b = 0; b < BYTES && !c->failed; b++) {
-        uint8_t screen[SCREEN_WIDTH] = {0}, row[ROW_BYTES];         // every second pixel is kept
+        uint8_t screen[SCREEN_WIDTH] = {0}, row[ROW_BYTES]; // every second pixel is kept
         for (int k = 0; k < 4; k++) screen[2 * k] = shades[4 * b + k];
         gb_obs_pack_row(screen, row);
-        if (row[0] != bytes[b]) case_fail(c, "packing the shades of byte %d gives %d", bytes[b], row[0]);
+        if (row[0] != bytes[b])
+            case_fail(c, "packing the shades of byte %d gives %d", bytes[b], row[0]);
     }
 }
 
@@ -72,18 +75,21 @@ void golden_packed2_frame(struct golden_case *c) {
     if (c->failed) return;
     uint8_t packed[WM_PACKED_BYTES];
     real *mine = mem_alloc(WM_PIXELS * sizeof *mine);
-    for (int y = 0; y < WM_HEIGHT; y++) gb_obs_pack_row(screen + 2 * y * SCREEN_WIDTH, packed + y * ROW_BYTES);
+    for (int y = 0; y < WM_HEIGHT; y++)
+        gb_obs_pack_row(screen + 2 * y * SCREEN_WIDTH, packed + y * ROW_BYTES);
     for (int i = 0; i < WM_PACKED_BYTES; i++) mine[i] = packed[i];
     case_match(c, "packed", mine, WM_PACKED_BYTES);
     for (int i = 0; i < WM_PIXELS; i++) mine[i] = gb_obs_pixel(packed, i % WM_WIDTH, i / WM_WIDTH);
     case_match(c, "pixels", mine, WM_PIXELS);
     free(mine);
-    if (!c->failed) case_match(c, "batch_value", unpack(c, batch, ROWS, WM_HEIGHT, WM_WIDTH), ROWS * WM_PIXELS);
+    if (!c->failed)
+        case_match(c, "batch_value", unpack(c, batch, ROWS, WM_HEIGHT, WM_WIDTH), ROWS * WM_PIXELS);
 }
 
 // ---- symlog, two-hot
 
-// symexp through its only user, the mean of a two-hot distribution: row i has all its mass on bin i = y_i.
+// symexp through its only user, the mean of a two-hot distribution: row i has all its mass on bin i
+// = y_i.
 static void match_symexp(struct golden_case *c, const char *name, const real *y, int64_t n) {
     case_begin(c);
     struct tensor *logits = g_input(c->graph, "logits", DTYPE_REAL, 2, (int64_t[]){n, n});
@@ -118,7 +124,8 @@ void golden_twohot_bins(struct golden_case *c) {
     nn_twohot_bins(bins, 255);
     case_match(c, "bins", bins, 255);
     for (int i = 0; i < 255; i++)
-        if (bins[i] != -bins[254 - i]) case_fail(c, "bins %d and %d are not antisymmetric", i, 254 - i);
+        if (bins[i] != -bins[254 - i])
+            case_fail(c, "bins %d and %d are not antisymmetric", i, 254 - i);
     nn_twohot_bins(bins, 7);
     case_match(c, "bins7", bins, 7);
 }
@@ -138,13 +145,15 @@ static void match_weights(struct golden_case *c, const char *from, const char *t
     case_add_loss(c, g_affine(c->graph, mean, (real)n, 0));
     case_plan(c);
     case_bins(c, bins);
-    for (int64_t i = 0; i < n; i++) {                          // the op squashes, so what is squashed is expanded first
+    // the op squashes, so what is squashed is expanded first
+    for (int64_t i = 0; i < n; i++) {
         double x = (double)targets[i];
         ((real *)target->data)[i] = (real)(squashed ? copysign(expm1(fabs(x)), x) : x);
     }
     case_execute(c);
     real *q = mem_alloc((size_t)(n * n_bins) * sizeof *q);
-    for (int64_t i = 0; i < n * n_bins; i++) q[i] = (real)1 / (real)n_bins - ((const real *)logits->grad->data)[i];
+    for (int64_t i = 0; i < n * n_bins; i++)
+        q[i] = (real)1 / (real)n_bins - ((const real *)logits->grad->data)[i];
     case_match(c, to, q, n * n_bins);
     free(q);
     case_end(c);
@@ -156,12 +165,14 @@ void golden_twohot_weights(struct golden_case *c) {
 }
 
 void golden_twohot_logprob(struct golden_case *c) {
-    int64_t n = case_dim(c, "logits", 0) * case_dim(c, "logits", 1), n_bins = case_dim(c, "logits", 2);
+    int64_t n = case_dim(c, "logits", 0) * case_dim(c, "logits", 1),
+            n_bins = case_dim(c, "logits", 2);
     case_begin(c);
     struct tensor *logits = case_input(c, "logits", 2, (int64_t[]){n, n_bins});
     struct tensor *target = case_input(c, "target", 1, &n);
     struct tensor *bins = g_input(c->graph, "bins", DTYPE_REAL, 1, &n_bins);
-    struct tensor *log_prob = g_affine(c->graph, g_twohot_nll(c->graph, logits, target, bins), -1, 0);
+    struct tensor *log_prob =
+        g_affine(c->graph, g_twohot_nll(c->graph, logits, target, bins), -1, 0);
     case_value(c, "log_prob", log_prob);
     case_upstream(c, log_prob, "dlog_prob");
     case_gradient(c, "dlogits", logits);
@@ -172,7 +183,8 @@ void golden_twohot_logprob(struct golden_case *c) {
 }
 
 void golden_twohot_mean(struct golden_case *c) {
-    int64_t n = case_dim(c, "logits", 0), n_extreme = case_dim(c, "extreme_logits", 0), n_bins = case_dim(c, "logits", 1);
+    int64_t n = case_dim(c, "logits", 0), n_extreme = case_dim(c, "extreme_logits", 0),
+            n_bins = case_dim(c, "logits", 1);
     case_begin(c);
     struct tensor *logits = case_input(c, "logits", 2, (int64_t[]){n, n_bins});
     struct tensor *extreme = case_input(c, "extreme_logits", 2, (int64_t[]){n_extreme, n_bins});
@@ -214,7 +226,8 @@ void golden_layer_norm(struct golden_case *c) {
 }
 
 void golden_channel_norm(struct golden_case *c) {
-    int64_t n = case_dim(c, "x", 0), channels = case_dim(c, "x", 1), h = case_dim(c, "x", 2), w = case_dim(c, "x", 3);
+    int64_t n = case_dim(c, "x", 0), channels = case_dim(c, "x", 1), h = case_dim(c, "x", 2),
+            w = case_dim(c, "x", 3);
     norm_parameters(c);
     struct tensor *x = case_input(c, "x", 2, (int64_t[]){n, channels * h * w});
     struct tensor *image = g_chw_to_hwc(c->graph, x, h, w, channels);
@@ -240,8 +253,9 @@ static void convolution(struct golden_case *c, const char *prefix, bool transpos
     struct tensor *x = case_input(c, name[X], 2, (int64_t[]){n, channels * h * w});
     struct tensor *image = g_chw_to_hwc(c->graph, x, h, w, channels);
     struct tensor *weight = g_param(c->graph, &c->params, "w");
-    struct tensor *out = transposed ? g_deconv(c->graph, image, weight, g_param(c->graph, &c->params, "b"))
-                                    : g_conv(c->graph, image, weight);
+    struct tensor *out = transposed
+                             ? g_deconv(c->graph, image, weight, g_param(c->graph, &c->params, "b"))
+                             : g_conv(c->graph, image, weight);
     struct tensor *y = case_flat(c, out);
     case_value(c, name[Y], y);
     case_upstream(c, y, name[DY]);
@@ -267,7 +281,8 @@ void golden_encoder(struct golden_case *c) {
     case_params(c, "param.");
     case_begin(c);
     if (c->failed) return;
-    struct tensor *packed = g_input(c->graph, "packed", DTYPE_U8, 2, (int64_t[]){rows, WM_PACKED_BYTES});
+    struct tensor *packed =
+        g_input(c->graph, "packed", DTYPE_U8, 2, (int64_t[]){rows, WM_PACKED_BYTES});
     struct tensor *image = g_unpack2(c->graph, packed, WM_HEIGHT, WM_WIDTH);
     struct tensor *flat = nn_conv_encoder(&c->nn, "encoder.cnn_encoder.model.0._model", image);
     case_value(c, "flat", flat);
@@ -280,15 +295,18 @@ void golden_encoder(struct golden_case *c) {
 }
 
 void golden_decoder(struct golden_case *c) {
-    int64_t rows = case_dim(c, "latent", 0) * case_dim(c, "latent", 1), width = case_dim(c, "latent", 2);
-    int64_t core_channels = case_dim(c, "param.observation_model.cnn_decoder.model.2._model.0.weight", 0);
+    int64_t rows = case_dim(c, "latent", 0) * case_dim(c, "latent", 1),
+            width = case_dim(c, "latent", 2);
+    int64_t core_channels =
+        case_dim(c, "param.observation_model.cnn_decoder.model.2._model.0.weight", 0);
     case_params(c, "param.");
     case_begin(c);
     if (c->failed) return;
     struct tensor *latent = case_input(c, "latent", 2, (int64_t[]){rows, width});
-    struct tensor *core = nn_linear(&c->nn, "observation_model.cnn_decoder.model.0", &latent, 1, 0, NULL);
-    struct tensor *image = nn_conv_decoder(&c->nn, "observation_model.cnn_decoder.model.2._model", core,
-                                           core_channels >> (NN_CONV_STAGES - 1));
+    struct tensor *core =
+        nn_linear(&c->nn, "observation_model.cnn_decoder.model.0", &latent, 1, 0, NULL);
+    struct tensor *image = nn_conv_decoder(&c->nn, "observation_model.cnn_decoder.model.2._model",
+                                           core, core_channels >> (NN_CONV_STAGES - 1));
     struct tensor *flat = case_flat(c, image);
     case_value(c, "image", flat);
     case_upstream(c, flat, "dimage");

@@ -14,12 +14,15 @@ static const real UNIMIX = (real)0.01;
 
 // ---- KL
 
-struct kl_check { struct tensor *post_logits, *prior_logits, *k, *loss; };
+struct kl_check {
+    struct tensor *post_logits, *prior_logits, *k, *loss;
+};
 
-static struct kl_check kl_build(struct golden_case *c, struct tensor *post_logits, struct tensor *prior_logits,
-                                int64_t d, real free_nats) {
+static struct kl_check kl_build(struct golden_case *c, struct tensor *post_logits,
+                                struct tensor *prior_logits, int64_t d, real free_nats) {
     struct graph *g = c->graph;
-    struct tensor *post = g_unimix(g, post_logits, d, UNIMIX), *prior = g_unimix(g, prior_logits, d, UNIMIX);
+    struct tensor *post = g_unimix(g, post_logits, d, UNIMIX),
+                  *prior = g_unimix(g, prior_logits, d, UNIMIX);
     struct kl_check r = {post_logits, prior_logits, g_kl(g, post, prior, d), NULL};
     r.loss = g_mean(g, g_kl_balanced(g, post, prior, d, (real)0.5, (real)0.1, free_nats));
     graph_keep(g, r.k);
@@ -29,11 +32,15 @@ static struct kl_check kl_build(struct golden_case *c, struct tensor *post_logit
 
 void golden_kl_free_nats(struct golden_case *c) {
     int64_t t = case_dim(c, "post_logits", 0), b = case_dim(c, "post_logits", 1);
-    int64_t s = case_dim(c, "post_logits", 2), d = case_dim(c, "post_logits", 3), shape[2] = {t * b, s * d};
+    int64_t s = case_dim(c, "post_logits", 2), d = case_dim(c, "post_logits", 3),
+            shape[2] = {t * b, s * d};
     case_begin(c);
-    struct kl_check k = kl_build(c, case_input(c, "post_logits", 2, shape), case_input(c, "prior_logits", 2, shape), d, 1);
-    case_value(c, "lambda_post", g_log_clamped(c->graph, g_unimix(c->graph, k.post_logits, d, UNIMIX)));
-    case_value(c, "lambda_prior", g_log_clamped(c->graph, g_unimix(c->graph, k.prior_logits, d, UNIMIX)));
+    struct kl_check k = kl_build(c, case_input(c, "post_logits", 2, shape),
+                                 case_input(c, "prior_logits", 2, shape), d, 1);
+    case_value(c, "lambda_post",
+               g_log_clamped(c->graph, g_unimix(c->graph, k.post_logits, d, UNIMIX)));
+    case_value(c, "lambda_prior",
+               g_log_clamped(c->graph, g_unimix(c->graph, k.prior_logits, d, UNIMIX)));
     case_value(c, "k", k.k);
     case_value(c, "below", g_less(c->graph, k.k, 1));
     case_value(c, "kl_mean", g_mean(c->graph, k.k));
@@ -55,10 +62,13 @@ void golden_kl_free_nats(struct golden_case *c) {
     case_gradient(c, "tie.dpost_logits", post);
     case_gradient(c, "tie.dprior_logits", prior);
     case_plan(c);
-    memcpy(post->data, case_reals(c, "post_logits", t * b * s * d) + row * s * d, (size_t)(s * d) * sizeof(real));
-    memcpy(prior->data, case_reals(c, "prior_logits", t * b * s * d) + row * s * d, (size_t)(s * d) * sizeof(real));
+    memcpy(post->data, case_reals(c, "post_logits", t * b * s * d) + row * s * d,
+           (size_t)(s * d) * sizeof(real));
+    memcpy(prior->data, case_reals(c, "prior_logits", t * b * s * d) + row * s * d,
+           (size_t)(s * d) * sizeof(real));
     case_execute(c);
-    if (*(const real *)k.k->data != own) case_fail(c, "K of a row depends on its neighbours: the tie is not exact");
+    if (*(const real *)k.k->data != own)
+        case_fail(c, "K of a row depends on its neighbours: the tie is not exact");
     case_compare(c);
 }
 
@@ -66,13 +76,16 @@ void golden_entropies(struct golden_case *c) {
     static const char *const parts[] = {"post", "prior"};
     for (int i = 0; i < 2 && !c->failed; i++) {
         enum { LOGITS, LAMBDA, ROWS, MEAN, N_NAMES };
-        static const char *const suffix[N_NAMES] = {"_logits", "_lambda", "_entropy_rows", "_entropy"};
+        static const char *const suffix[N_NAMES] = {"_logits", "_lambda", "_entropy_rows",
+                                                    "_entropy"};
         char name[N_NAMES][ST_NAME_SIZE];
-        for (int k = 0; k < N_NAMES; k++) snprintf(name[k], sizeof name[k], "%s%s", parts[i], suffix[k]);
+        for (int k = 0; k < N_NAMES; k++)
+            snprintf(name[k], sizeof name[k], "%s%s", parts[i], suffix[k]);
         int64_t n = case_dim(c, name[LOGITS], 0) * case_dim(c, name[LOGITS], 1);
         int64_t s = case_dim(c, name[LOGITS], 2), d = case_dim(c, name[LOGITS], 3);
         case_begin(c);
-        struct tensor *m = g_unimix(c->graph, case_input(c, name[LOGITS], 2, (int64_t[]){n, s * d}), d, UNIMIX);
+        struct tensor *m =
+            g_unimix(c->graph, case_input(c, name[LOGITS], 2, (int64_t[]){n, s * d}), d, UNIMIX);
         struct tensor *entropy = g_entropy(c->graph, m);
         case_value(c, name[LAMBDA], g_log_clamped(c->graph, m));
         case_value(c, name[ROWS], entropy);
@@ -125,7 +138,10 @@ static struct wm_dims dims_of(struct golden_case *c) {
         .n_layers = 2,
         .multiplier = case_dim(c, "param.encoder.cnn_encoder.model.0._model.0.weight", 0),
         .bins = case_dim(c, "param.reward_model._model.6.weight", 0),
-        .unimix = UNIMIX, .dense_eps = c->nn.dense_eps, .conv_eps = c->nn.conv_eps, .learnable_initial = true,
+        .unimix = UNIMIX,
+        .dense_eps = c->nn.dense_eps,
+        .conv_eps = c->nn.conv_eps,
+        .learnable_initial = true,
     };
     d.discrete = case_dim(c, "param.rssm.transition_model._model.3.weight", 0) / d.stochastic;
     d.embed = d.multiplier * 360;
@@ -138,7 +154,8 @@ static void head_probe(void *ctx, const char *submodule, struct tensor *output) 
     if (strcmp(submodule, "continue_model._model.5") == 0) k->continue_hidden = output;
 }
 
-// Registers our own parameters and loads the fixture's: names and shapes must be the same, one by one.
+// Registers our own parameters and loads the fixture's: names and shapes must be the same, one by
+// one.
 static void step_build(struct golden_case *c, struct step_check *k) {
     k->length = (int)case_dim(c, "packed", 0), k->batch = (int)case_dim(c, "packed", 1);
     if (k->length > MAX_STEPS) case_fail(c, "more than %d steps", MAX_STEPS);
@@ -165,10 +182,12 @@ static void step_fill(struct golden_case *c, const struct step_check *k) {
     const struct golden_tensor *packed = case_tensor(c, "packed");
     if (packed && packed->t->n_bytes == (size_t)in->packed->n_elements)
         memcpy(in->packed->data, packed->t->data, packed->t->n_bytes);
-    else case_fail(c, "packed has not the size of the batch");
+    else
+        case_fail(c, "packed has not the size of the batch");
     int64_t n = in->prev_actions->n_elements, row = n / k->length;
     const real *actions = case_reals(c, "actions", n);
-    if (actions) memcpy((real *)in->prev_actions->data + row, actions, (size_t)(n - row) * sizeof *actions);
+    if (actions)
+        memcpy((real *)in->prev_actions->data + row, actions, (size_t)(n - row) * sizeof *actions);
     copy_input(c, "is_first", in->is_first);
     copy_input(c, "rewards", in->rewards);
     copy_input(c, "terminated", in->continues);
@@ -196,18 +215,33 @@ static void step_values(struct golden_case *c, const struct step_check *k) {
     case_value(c, "lambda_prior", g_log_clamped(c->graph, t->prior.probs));
     case_value(c, "lambda_post", g_log_clamped(c->graph, t->scan.posterior));
     case_value(c, "reconstruction", case_flat(c, t->reconstruction));
-    const struct { const char *name; struct tensor *tensor; } values[] = {
-        {"embedding", t->embedding}, {"h", t->scan.h},
-        {"layer.prior_hidden", t->prior.hidden}, {"layer.prior_logits", t->prior.logits},
-        {"layer.reward_hidden", k->reward_hidden}, {"layer.continue_hidden", k->continue_hidden},
-        {"reward_logits", t->reward_logits}, {"continue_logits", t->continue_logits},
-        {"l_obs", t->observation_rows}, {"l_rew", t->reward_rows}, {"l_con", t->continue_rows}, {"k", t->kl_rows},
-        {"Loss/world_model_loss", t->loss}, {"Loss/observation_loss", t->observation},
-        {"Loss/reward_loss", t->reward}, {"Loss/continue_loss", t->continues}, {"Loss/state_loss", t->kl},
-        {"State/kl", t->kl_raw}, {"State/post_entropy", t->posterior_entropy},
+    const struct {
+        const char *name;
+        struct tensor *tensor;
+    } values[] = {
+        {"embedding", t->embedding},
+        {"h", t->scan.h},
+        {"layer.prior_hidden", t->prior.hidden},
+        {"layer.prior_logits", t->prior.logits},
+        {"layer.reward_hidden", k->reward_hidden},
+        {"layer.continue_hidden", k->continue_hidden},
+        {"reward_logits", t->reward_logits},
+        {"continue_logits", t->continue_logits},
+        {"l_obs", t->observation_rows},
+        {"l_rew", t->reward_rows},
+        {"l_con", t->continue_rows},
+        {"k", t->kl_rows},
+        {"Loss/world_model_loss", t->loss},
+        {"Loss/observation_loss", t->observation},
+        {"Loss/reward_loss", t->reward},
+        {"Loss/continue_loss", t->continues},
+        {"Loss/state_loss", t->kl},
+        {"State/kl", t->kl_raw},
+        {"State/post_entropy", t->posterior_entropy},
         {"State/prior_entropy", t->prior_entropy},
     };
-    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) case_value(c, values[i].name, values[i].tensor);
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        case_value(c, values[i].name, values[i].tensor);
 }
 
 void golden_wm_loss(struct golden_case *c) {
@@ -239,7 +273,8 @@ static void match_after(struct golden_case *c) {
         for (int64_t j = 0; j < q->n_elements; j++) squares += (double)g[j] * (double)g[j];
         double noise = 1e-6 * sqrt(squares / (double)q->n_elements);
         real *mine = mem_alloc((size_t)q->n_elements * sizeof *mine);
-        for (int64_t j = 0; j < q->n_elements; j++) mine[j] = fabs((double)g[j]) >= noise ? w[j] : reference[j];
+        for (int64_t j = 0; j < q->n_elements; j++)
+            mine[j] = fabs((double)g[j]) >= noise ? w[j] : reference[j];
         case_match(c, name, mine, q->n_elements);
         free(mine);
     }
@@ -266,9 +301,14 @@ void golden_wm_grads(struct golden_case *c) {
             case_match(c, name, params_grads(&c->params, q), q->n_elements);
         }
         const struct optim_opts adam = {
-            .learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_norm = 1000,
+            .learning_rate = 1e-4,
+            .beta1 = 0.9,
+            .beta2 = 0.999,
+            .eps = 1e-8,
+            .max_norm = 1000,
         };
-        double norm = optim_step(&c->params, c->pool, &adam, 1), clip = optim_clip(norm, adam.max_norm);
+        double norm = optim_step(&c->params, c->pool, &adam, 1),
+               clip = optim_clip(norm, adam.max_norm);
         case_match(c, "Grads/world_model", &(real){(real)norm}, 1);
         case_match(c, "clip_coefficient", &(real){(real)clip}, 1);
         match_after(c);
@@ -294,12 +334,15 @@ static void gather(const struct params *p, const real *flat, real *values) {
 }
 
 static void match_adam(struct golden_case *c, const char *prefix, double rate, double eps) {
-    const real *start = case_reals(c, "theta0", ADAM_VALUES), *grads = case_reals(c, "grad", ADAM_STEPS * ADAM_VALUES);
+    const real *start = case_reals(c, "theta0", ADAM_VALUES),
+               *grads = case_reals(c, "grad", ADAM_STEPS * ADAM_VALUES);
     if (c->failed) return;
-    const struct optim_opts adam = {.learning_rate = rate, .beta1 = 0.9, .beta2 = 0.999, .eps = eps};
+    const struct optim_opts adam = {
+        .learning_rate = rate, .beta1 = 0.9, .beta2 = 0.999, .eps = eps};
     real history[3][ADAM_STEPS * ADAM_VALUES];
     static const char *const names[3] = {"theta", "mu", "nu"};
-    for (int i = 0; i < ADAM_TENSORS; i++) params_add(&c->params, (const char *[]){"a", "b", "c"}[i], 1, &adam_sizes[i]);
+    for (int i = 0; i < ADAM_TENSORS; i++)
+        params_add(&c->params, (const char *[]){"a", "b", "c"}[i], 1, &adam_sizes[i]);
     params_allocate(&c->params);
     spread(&c->params, c->params.weights, start);
     for (int step = 0; step < ADAM_STEPS; step++) {
@@ -317,7 +360,8 @@ static void match_adam(struct golden_case *c, const char *prefix, double rate, d
     case_end(c);
 }
 
-static void match_clip(struct golden_case *c, const char *grad, const char *norm_name, const char *clipped) {
+static void match_clip(struct golden_case *c, const char *grad, const char *norm_name,
+                       const char *clipped) {
     const real *g = case_reals(c, grad, 2);
     if (!g) return;
     double norm = optim_norm(g, 2, c->pool), clip = optim_clip(norm, 1000);
@@ -334,7 +378,9 @@ void golden_adam(struct golden_case *c) {
 
 // ---- initialisers
 
-struct statistics { real mean, std, min, max, zeros; };
+struct statistics {
+    real mean, std, min, max, zeros;
+};
 
 static struct statistics statistics(const real *x, int64_t n) {
     double sum = 0, squares = 0, zeros = 0;
@@ -353,14 +399,18 @@ static struct statistics statistics(const real *x, int64_t n) {
     return s;
 }
 
-static void match_rule(struct golden_case *c, const char *rule, int n_dims, const int64_t *shape, enum init_kind kind) {
+static void match_rule(struct golden_case *c, const char *rule, int n_dims, const int64_t *shape,
+                       enum init_kind kind) {
     char name[ST_NAME_SIZE];
     snprintf(name, sizeof name, "%s.weight", rule);
     params_add(&c->params, name, n_dims, shape);
     params_allocate(&c->params);
     init_params(&c->params, 1, (const struct init_rule[]){{rule, kind}, {NULL, INIT_BY_SHAPE}});
     struct statistics s = statistics(c->params.weights, c->params.list[0].n_elements);
-    const struct { const char *name; real value; } values[] = {
+    const struct {
+        const char *name;
+        real value;
+    } values[] = {
         {"mean", s.mean}, {"std", s.std}, {"min", s.min}, {"max", s.max}, {"zeros", s.zeros},
     };
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {

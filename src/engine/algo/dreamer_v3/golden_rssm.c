@@ -10,11 +10,16 @@
 enum { MAX_STEPS = 16 };
 static const real UNIMIX = (real)0.01;
 
-// Upstream gradients of lambda = log m: the graph has no gradient rule for lambda (training needs none), so
-// dm = dlambda / m is made from a first run's m. The clamp inside lambda is inactive with a unimix of 1 %.
-struct lambda_upstream { struct tensor *probs, *dm; const char *name; };
+// Upstream gradients of lambda = log m: the graph has no gradient rule for lambda (training needs
+// none), so dm = dlambda / m is made from a first run's m. The clamp inside lambda is inactive with
+// a unimix of 1 %.
+struct lambda_upstream {
+    struct tensor *probs, *dm;
+    const char *name;
+};
 
-static struct lambda_upstream lambda_upstream(struct golden_case *c, struct tensor *probs, const char *name) {
+static struct lambda_upstream lambda_upstream(struct golden_case *c, struct tensor *probs,
+                                              const char *name) {
     struct tensor *dm = g_input(c->graph, name, DTYPE_REAL, probs->n_dims, probs->shape);
     graph_keep(c->graph, probs);
     case_upstream_tensor(c, probs, dm);
@@ -24,15 +29,19 @@ static struct lambda_upstream lambda_upstream(struct golden_case *c, struct tens
 static void lambda_fill(struct golden_case *c, const struct lambda_upstream *l) {
     const struct golden_tensor *t = case_tensor(c, l->name);
     const real *dlambda = t ? golden_reals(c->fixture, t) : NULL, *m = l->probs->data;
-    for (int64_t i = 0; dlambda && i < l->dm->n_elements; i++) ((real *)l->dm->data)[i] = dlambda[i] / m[i];
+    for (int64_t i = 0; dlambda && i < l->dm->n_elements; i++)
+        ((real *)l->dm->data)[i] = dlambda[i] / m[i];
 }
 
 void golden_unimix(struct golden_case *c) {
-    int64_t rows = case_dim(c, "logits", 0), s = case_dim(c, "logits", 1), d = case_dim(c, "logits", 2);
+    int64_t rows = case_dim(c, "logits", 0), s = case_dim(c, "logits", 1),
+            d = case_dim(c, "logits", 2);
     int64_t shape[2] = {rows, s * d};
     case_begin(c);
-    struct tensor *first = case_input(c, "logits", 2, shape), *second = case_input(c, "logits", 2, shape);
-    struct tensor *m = g_unimix(c->graph, first, d, UNIMIX), *m2 = g_unimix(c->graph, second, d, UNIMIX);
+    struct tensor *first = case_input(c, "logits", 2, shape),
+                  *second = case_input(c, "logits", 2, shape);
+    struct tensor *m = g_unimix(c->graph, first, d, UNIMIX),
+                  *m2 = g_unimix(c->graph, second, d, UNIMIX);
     case_value(c, "m", m);
     case_value(c, "lambda", g_log_clamped(c->graph, m));
     case_upstream(c, m, "dm");
@@ -47,7 +56,8 @@ void golden_unimix(struct golden_case *c) {
 }
 
 void golden_sample(struct golden_case *c) {
-    int64_t rows = case_dim(c, "logits", 0), s = case_dim(c, "logits", 1), d = case_dim(c, "logits", 2);
+    int64_t rows = case_dim(c, "logits", 0), s = case_dim(c, "logits", 1),
+            d = case_dim(c, "logits", 2);
     case_begin(c);
     struct tensor *logits = case_input(c, "logits", 2, (int64_t[]){rows, s * d});
     struct tensor *m = g_unimix(c->graph, logits, d, UNIMIX);
@@ -64,11 +74,17 @@ void golden_sample(struct golden_case *c) {
 
 // ---- recurrence
 
-static struct wm_net net_of(struct golden_case *c, int64_t stochastic, int64_t discrete, int64_t recurrent) {
+static struct wm_net net_of(struct golden_case *c, int64_t stochastic, int64_t discrete,
+                            int64_t recurrent) {
     return (struct wm_net){
         .nn = c->nn,
-        .dims = {.stochastic = stochastic, .discrete = discrete, .recurrent = recurrent, .unimix = UNIMIX,
-                 .dense_eps = c->nn.dense_eps, .conv_eps = c->nn.conv_eps, .learnable_initial = true},
+        .dims = {.stochastic = stochastic,
+                 .discrete = discrete,
+                 .recurrent = recurrent,
+                 .unimix = UNIMIX,
+                 .dense_eps = c->nn.dense_eps,
+                 .conv_eps = c->nn.conv_eps,
+                 .learnable_initial = true},
     };
 }
 
@@ -81,7 +97,8 @@ void golden_gru_cell(struct golden_case *c) {
     struct wm_net net = net_of(c, 1, 2, h_size);
     struct tensor *x = case_input(c, "x", 2, (int64_t[]){rows, case_dim(c, "x", 1)});
     struct tensor *h = case_input(c, "h", 2, (int64_t[]){rows, h_size});
-    struct wm_recurrent r = wm_gru(&net, x, h);        // gates are one op: its parts stand in h' and the gradients
+    // gates are one op: its parts stand in h' and the gradients
+    struct wm_recurrent r = wm_gru(&net, x, h);
     case_value(c, "pre", r.pre);
     case_value(c, "norm", r.norm);
     case_value(c, "h_next", r.h);
@@ -125,7 +142,8 @@ void golden_initial_state(struct golden_case *c) {
         case_params(c, prefix);
         case_begin(c);
         if (c->failed) return;
-        struct wm_net net = net_of(c, case_dim(c, name[2], 0), case_dim(c, name[2], 1), case_dim(c, name[0], 0));
+        struct wm_net net =
+            net_of(c, case_dim(c, name[2], 0), case_dim(c, name[2], 1), case_dim(c, name[0], 0));
         struct wm_initial start = wm_initial(&net);
         case_value(c, name[1], start.h);
         case_value(c, name[2], start.prior.logits);
@@ -135,10 +153,12 @@ void golden_initial_state(struct golden_case *c) {
     }
 }
 
-static void fill_one_hot(struct golden_case *c, const char *name, struct tensor *z, int64_t n_classes) {
+static void fill_one_hot(struct golden_case *c, const char *name, struct tensor *z,
+                         int64_t n_classes) {
     int64_t n = z->n_elements / n_classes;
     const real *index = case_reals(c, name, n);
-    for (int64_t i = 0; index && i < n; i++) ((real *)z->data)[i * n_classes + (int64_t)index[i]] = 1;
+    for (int64_t i = 0; index && i < n; i++)
+        ((real *)z->data)[i * n_classes + (int64_t)index[i]] = 1;
 }
 
 void golden_dynamic_step(struct golden_case *c) {
@@ -150,16 +170,22 @@ void golden_dynamic_step(struct golden_case *c) {
     struct wm_net net = net_of(c, s, d, h_size);
     struct tensor *z = g_input(c->graph, "z", DTYPE_REAL, 2, (int64_t[]){rows, s * d});
     struct tensor *is_first = case_input(c, "is_first", 1, &rows);
-    struct tensor *a_bar = g_blend(c->graph, is_first, case_input(c, "a", 2, (int64_t[]){rows, n_a}), NULL);
+    struct tensor *a_bar =
+        g_blend(c->graph, is_first, case_input(c, "a", 2, (int64_t[]){rows, n_a}), NULL);
     struct tensor *e = case_input(c, "e", 2, (int64_t[]){rows, case_dim(c, "e", 1)});
     struct wm_initial start = wm_initial(&net);
-    struct wm_step step = wm_observe_step(&net, &start, &(struct wm_step_in){
-        .is_first = is_first, .h = case_input(c, "h", 2, (int64_t[]){rows, h_size}), .z = z,
-        .action_half = wm_action_half(&net, a_bar), .embed_half = wm_embed_half(&net, e),
-        .u = case_input(c, "u_post", 2, (int64_t[]){rows, s}),
-    });
+    struct wm_step step = wm_observe_step(&net, &start,
+                                          &(struct wm_step_in){
+                                              .is_first = is_first,
+                                              .h = case_input(c, "h", 2, (int64_t[]){rows, h_size}),
+                                              .z = z,
+                                              .action_half = wm_action_half(&net, a_bar),
+                                              .embed_half = wm_embed_half(&net, e),
+                                              .u = case_input(c, "u_post", 2, (int64_t[]){rows, s}),
+                                          });
     struct wm_categorical prior = wm_prior(&net, step.h);
-    struct tensor *prior_z = wm_sample(&net, prior.probs, case_input(c, "u_prior", 2, (int64_t[]){rows, s}));
+    struct tensor *prior_z =
+        wm_sample(&net, prior.probs, case_input(c, "u_prior", 2, (int64_t[]){rows, s}));
     case_value(c, "h_bar", step.h_bar);
     case_value(c, "layer.f", step.recurrent.input);
     case_value(c, "layer.prior_hidden", prior.hidden);
@@ -192,7 +218,8 @@ struct scan_check {
 static void scan_build(struct golden_case *c, struct scan_check *k) {
     k->length = (int)case_dim(c, "actions", 0), k->batch = (int)case_dim(c, "actions", 1);
     int64_t rows = (int64_t)k->length * k->batch, n_a = case_dim(c, "actions", 2);
-    k->s = case_dim(c, "u_post", 2), k->d = case_dim(c, "lambda_post", 3), k->h_size = case_dim(c, "h", 2);
+    k->s = case_dim(c, "u_post", 2), k->d = case_dim(c, "lambda_post", 3),
+    k->h_size = case_dim(c, "h", 2);
     if (k->length > MAX_STEPS) case_fail(c, "more than %d steps", MAX_STEPS);
     case_params(c, "param.");
     case_begin(c);
@@ -202,13 +229,20 @@ static void scan_build(struct golden_case *c, struct scan_check *k) {
     k->is_first = case_input(c, "is_first", 1, &rows);
     k->e = case_input(c, "e", 2, (int64_t[]){rows, case_dim(c, "e", 2)});
     struct wm_initial start = wm_initial(&net);
-    k->scan = wm_observe(&net, &start, &(struct wm_scan_in){
-        .length = k->length, .batch = k->batch, .is_first = k->is_first, .prev_actions = k->prev_actions,
-        .embedding = k->e, .u = case_input(c, "u_post", 2, (int64_t[]){rows, k->s}),
-        .zero_h = g_input(c->graph, "zero_h", DTYPE_REAL, 2, (int64_t[]){k->batch, k->h_size}),
-        .zero_z = g_input(c->graph, "zero_z", DTYPE_REAL, 2, (int64_t[]){k->batch, k->s * k->d}),
-        .steps = k->steps,
-    });
+    k->scan = wm_observe(
+        &net, &start,
+        &(struct wm_scan_in){
+            .length = k->length,
+            .batch = k->batch,
+            .is_first = k->is_first,
+            .prev_actions = k->prev_actions,
+            .embedding = k->e,
+            .u = case_input(c, "u_post", 2, (int64_t[]){rows, k->s}),
+            .zero_h = g_input(c->graph, "zero_h", DTYPE_REAL, 2, (int64_t[]){k->batch, k->h_size}),
+            .zero_z =
+                g_input(c->graph, "zero_z", DTYPE_REAL, 2, (int64_t[]){k->batch, k->s * k->d}),
+            .steps = k->steps,
+        });
     k->prior = wm_prior(&net, k->scan.h);
     case_value(c, "h", k->scan.h);
     case_classes(c, "post_index", &k->scan.z, 1, k->d);
@@ -220,7 +254,8 @@ static void scan_build(struct golden_case *c, struct scan_check *k) {
 static void scan_fill(struct golden_case *c, const struct scan_check *k) {
     int64_t n = k->prev_actions->n_elements, step = n / k->length;
     const real *actions = case_reals(c, "actions", n);
-    if (actions) memcpy((real *)k->prev_actions->data + step, actions, (size_t)(n - step) * sizeof(real));
+    if (actions)
+        memcpy((real *)k->prev_actions->data + step, actions, (size_t)(n - step) * sizeof(real));
     for (int i = 0; i < k->batch; i++) ((real *)k->is_first->data)[i] = 1;
 }
 

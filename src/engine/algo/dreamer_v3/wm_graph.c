@@ -29,10 +29,17 @@ static struct wm_inputs inputs(struct graph *g, const struct wm_dims *d, int len
     };
 }
 
-static struct wm_scan_in scan_in(const struct wm_inputs *in, struct tensor *embedding, int length, int batch) {
+static struct wm_scan_in scan_in(const struct wm_inputs *in, struct tensor *embedding, int length,
+                                 int batch) {
     return (struct wm_scan_in){
-        .length = length, .batch = batch, .is_first = in->is_first, .prev_actions = in->prev_actions,
-        .embedding = embedding, .u = in->u, .zero_h = in->zero_h, .zero_z = in->zero_z,
+        .length = length,
+        .batch = batch,
+        .is_first = in->is_first,
+        .prev_actions = in->prev_actions,
+        .embedding = embedding,
+        .u = in->u,
+        .zero_h = in->zero_h,
+        .zero_z = in->zero_z,
     };
 }
 
@@ -56,7 +63,8 @@ static void losses(const struct wm_net *net, struct wm_train *t, struct tensor *
     struct tensor *kl = g_kl_balanced(g, t->scan.posterior, t->prior.probs, classes, w->kl_dynamic,
                                       w->kl_representation, w->free_nats);
     struct tensor *state = g_affine(g, kl, w->kl_regularizer, 0);
-    t->loss = g_mean(g, g_add(g, g_add(g, state, t->observation_rows), g_add(g, t->reward_rows, cont)));
+    t->loss =
+        g_mean(g, g_add(g, g_add(g, state, t->observation_rows), g_add(g, t->reward_rows, cont)));
     graph_name(g, t->loss, "total");
     graph_keep(g, t->loss);
 
@@ -72,8 +80,8 @@ static void losses(const struct wm_net *net, struct wm_train *t, struct tensor *
     graph_scope_pop(g);
 }
 
-struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_weights *w, int length, int batch,
-                               struct wm_step *steps) {
+struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_weights *w,
+                               int length, int batch, struct wm_step *steps) {
     struct graph *g = net->nn.graph;
     int64_t rows = (int64_t)length * batch;
     graph_scope_push(g, "wm");
@@ -102,12 +110,14 @@ struct wm_view wm_view_build(const struct wm_net *net, int rows, int context) {
     struct graph *g = net->nn.graph;
     struct tensor *h[WM_ROLLOUT], *z[WM_ROLLOUT];
     struct wm_step steps[WM_ROLLOUT];
-    CHECK(context >= 1 && rows > context && rows <= WM_ROLLOUT, "%d rows, %d of context", rows, context);
+    CHECK(context >= 1 && rows > context && rows <= WM_ROLLOUT, "%d rows, %d of context", rows,
+          context);
     graph_scope_push(g, "view");
     struct wm_view v = {.in = inputs(g, &net->dims, rows, 1)};
     v.in.u_prior = input(g, "u_prior", rows - context, net->dims.stochastic);
     struct wm_initial start = wm_initial(net);
-    struct wm_scan_in in = scan_in(&v.in, wm_encode(net, g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH)), rows, 1);
+    struct wm_scan_in in =
+        scan_in(&v.in, wm_encode(net, g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH)), rows, 1);
     in.steps = steps;
     struct wm_scan seen = wm_observe(net, &start, &in);
     v.posterior = wm_decode(net, seen.z, seen.h);
@@ -115,16 +125,19 @@ struct wm_view wm_view_build(const struct wm_net *net, int rows, int context) {
 
     graph_scope_push(g, "imagine");
     int n = rows - context;
-    struct tensor *action_half = wm_action_half(net, g_blend(g, v.in.is_first, v.in.prev_actions, NULL));
+    struct tensor *action_half =
+        wm_action_half(net, g_blend(g, v.in.is_first, v.in.prev_actions, NULL));
     for (int i = 0; i < n; i++) {
         graph_scope_push(g, "t%02d", context + i);
-        struct wm_step s = wm_imagine_step(net, &start, &(struct wm_step_in){
-            .is_first = g_slice(g, v.in.is_first, context + i, 1),
-            .h = i ? h[i - 1] : steps[context - 1].h,
-            .z = i ? z[i - 1] : steps[context - 1].z,
-            .action_half = g_slice(g, action_half, context + i, 1),
-            .u = g_slice(g, v.in.u_prior, i, 1),
-        });
+        struct wm_step s =
+            wm_imagine_step(net, &start,
+                            &(struct wm_step_in){
+                                .is_first = g_slice(g, v.in.is_first, context + i, 1),
+                                .h = i ? h[i - 1] : steps[context - 1].h,
+                                .z = i ? z[i - 1] : steps[context - 1].z,
+                                .action_half = g_slice(g, action_half, context + i, 1),
+                                .u = g_slice(g, v.in.u_prior, i, 1),
+                            });
         h[i] = s.h, z[i] = s.z;
         graph_scope_pop(g);
     }

@@ -1,4 +1,5 @@
-// The world model's two graphs: the training step (losses, metrics, gradients) and the pictures for the screens.
+// The world model's two graphs: the training step (losses, metrics, gradients) and the pictures for
+// the screens.
 //
 //     struct wm_net net = wm_net_make(g, &params, &dims);
 //     struct wm_train t = wm_train_build(&net, &weights, 16, 8, NULL);
@@ -18,32 +19,36 @@ struct wm_loss_weights wm_loss_weights_from_config(const struct config *cfg);
 
 // Inputs: storage stays where it is; the caller fills `data`. zero_* stay 0.
 struct wm_inputs {
-    struct tensor *packed;                                 // u8 [T*B, 1440]
-    struct tensor *prev_actions, *is_first, *u;            // [T*B, A], [T*B], [T*B, S]
-    struct tensor *rewards, *continues, *bins;             // [T*B], [T*B], [K]; NULL in the display graph
-    struct tensor *u_prior;                                // display: [imagined, S]
-    struct tensor *zero_h, *zero_z;                        // [B, H], [B, S*D]
+    struct tensor *packed;                      // u8 [T*B, 1440]
+    struct tensor *prev_actions, *is_first, *u; // [T*B, A], [T*B], [T*B, S]
+    // [T*B], [T*B], [K]; NULL in the display graph
+    struct tensor *rewards, *continues, *bins;
+    struct tensor *u_prior;         // display: [imagined, S]
+    struct tensor *zero_h, *zero_z; // [B, H], [B, S*D]
 };
 
 struct wm_train {
     struct wm_inputs in;
-    struct tensor *embedding;                              // [T*B, E]
+    struct tensor *embedding; // [T*B, E]
     struct wm_scan scan;
-    struct wm_categorical prior;                           // [T*B, ...]
-    struct tensor *reconstruction;                         // [T*B,72,80,1]
-    struct tensor *reward_logits, *continue_logits;        // [T*B, K], [T*B, 1]
-    struct tensor *observation_rows, *reward_rows, *continue_rows, *kl_rows;   // L_obs, L_rew, L_con, raw K; [T*B]
-    struct tensor *loss;                                   // [1]
+    struct wm_categorical prior;                    // [T*B, ...]
+    struct tensor *reconstruction;                  // [T*B,72,80,1]
+    struct tensor *reward_logits, *continue_logits; // [T*B, K], [T*B, 1]
+    // L_obs, L_rew, L_con, raw K; [T*B]
+    struct tensor *observation_rows, *reward_rows, *continue_rows, *kl_rows;
+    struct tensor *loss; // [1]
     // Means over T*B, [1]: what the metric table shows.
-    struct tensor *observation, *reward, *continues, *kl, *kl_raw, *free_bits, *prior_entropy, *posterior_entropy;
+    struct tensor *observation, *reward, *continues, *kl, *kl_raw, *free_bits, *prior_entropy,
+        *posterior_entropy;
 };
 // steps: NULL, or room for `length` steps of the rollout (for parity checks).
-struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_weights *w, int length, int batch,
-                               struct wm_step *steps);
+struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_weights *w,
+                               int length, int batch, struct wm_step *steps);
 
 struct wm_view {
-    struct wm_inputs in;                                   // T = rows, B = 1
-    struct tensor *posterior, *imagined;                   // pictures [rows,72,80,1], [rows - context,72,80,1]
+    struct wm_inputs in; // T = rows, B = 1
+    // pictures [rows,72,80,1], [rows - context,72,80,1]
+    struct tensor *posterior, *imagined;
 };
 struct wm_view wm_view_build(const struct wm_net *net, int rows, int context);
 

@@ -65,21 +65,26 @@ void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, b
     snprintf(reward, sizeof reward, REWARD ".%d.", 3 * (int)d->n_layers);
     snprintf(cont, sizeof cont, CONTINUE ".%d.", 3 * (int)d->n_layers);
     const struct init_rule rules[] = {
-        {TRANSITION ".3.", INIT_UNIFORM}, {REPRESENTATION ".3.", INIT_UNIFORM}, {cont, INIT_UNIFORM},
-        {reward, INIT_ZERO}, {NULL, INIT_BY_SHAPE},
+        {TRANSITION ".3.", INIT_UNIFORM},
+        {REPRESENTATION ".3.", INIT_UNIFORM},
+        {cont, INIT_UNIFORM},
+        {reward, INIT_ZERO},
+        {NULL, INIT_BY_SHAPE},
     };
     init_params(p, seed, hafner ? rules : NULL);
 }
 
 struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d) {
     return (struct wm_net){
-        .nn = {.graph = g, .params = p, .dense_eps = d->dense_eps, .conv_eps = d->conv_eps}, .dims = *d,
+        .nn = {.graph = g, .params = p, .dense_eps = d->dense_eps, .conv_eps = d->conv_eps},
+        .dims = *d,
     };
 }
 
 // ---- categorical states
 
-static struct wm_categorical categorical(const struct wm_net *net, const char *model, struct tensor *hidden) {
+static struct wm_categorical categorical(const struct wm_net *net, const char *model,
+                                         struct tensor *hidden) {
     struct wm_categorical c = {.hidden = hidden};
     c.logits = nn_output(&net->nn, model, 1, hidden);
     c.probs = g_unimix(net->nn.graph, c.logits, net->dims.discrete, net->dims.unimix);
@@ -90,8 +95,10 @@ struct wm_categorical wm_prior(const struct wm_net *net, struct tensor *h) {
     return categorical(net, TRANSITION, nn_hidden(&net->nn, TRANSITION, 0, &h, 1, 0, NULL));
 }
 
-struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h, struct tensor *embed_half) {
-    return categorical(net, REPRESENTATION, nn_hidden(&net->nn, REPRESENTATION, 0, &h, 1, 0, embed_half));
+struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h,
+                                   struct tensor *embed_half) {
+    return categorical(net, REPRESENTATION,
+                       nn_hidden(&net->nn, REPRESENTATION, 0, &h, 1, 0, embed_half));
 }
 
 struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding) {
@@ -136,12 +143,13 @@ struct wm_recurrent wm_gru(const struct wm_net *net, struct tensor *input, struc
     return r;
 }
 
-struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z, struct tensor *action_half,
-                                 struct tensor *h) {
+struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z,
+                                 struct tensor *action_half, struct tensor *h) {
     return wm_gru(net, nn_hidden(&net->nn, RECURRENT_INPUT, 0, &z, 1, 0, action_half), h);
 }
 
-static struct wm_step step_to_h(const struct wm_net *net, const struct wm_initial *start, const struct wm_step_in *in) {
+static struct wm_step step_to_h(const struct wm_net *net, const struct wm_initial *start,
+                                const struct wm_step_in *in) {
     struct wm_step s = {0};
     s.h_bar = g_blend(net->nn.graph, in->is_first, in->h, start->h);
     s.z_bar = g_blend(net->nn.graph, in->is_first, in->z, start->z);
@@ -150,43 +158,50 @@ static struct wm_step step_to_h(const struct wm_net *net, const struct wm_initia
     return s;
 }
 
-struct wm_step wm_observe_step(const struct wm_net *net, const struct wm_initial *start, const struct wm_step_in *in) {
+struct wm_step wm_observe_step(const struct wm_net *net, const struct wm_initial *start,
+                               const struct wm_step_in *in) {
     struct wm_step s = step_to_h(net, start, in);
     s.posterior = wm_posterior(net, s.h, in->embed_half);
     s.z = wm_sample(net, s.posterior.probs, in->u);
     return s;
 }
 
-struct wm_step wm_imagine_step(const struct wm_net *net, const struct wm_initial *start, const struct wm_step_in *in) {
+struct wm_step wm_imagine_step(const struct wm_net *net, const struct wm_initial *start,
+                               const struct wm_step_in *in) {
     struct wm_step s = step_to_h(net, start, in);
     s.prior = wm_prior(net, s.h);
     s.z = wm_sample(net, s.prior.probs, in->u);
     return s;
 }
 
-struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *start, const struct wm_scan_in *in) {
+struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *start,
+                          const struct wm_scan_in *in) {
     struct graph *g = net->nn.graph;
     int64_t b = in->batch;
     CHECK(in->length >= 1, "sequence of %d rows", in->length);
-    struct tensor **h = mem_alloc(3 * (size_t)in->length * sizeof *h), **z = h + in->length, **m = z + in->length;
+    struct tensor **h = mem_alloc(3 * (size_t)in->length * sizeof *h), **z = h + in->length,
+                  **m = z + in->length;
     graph_scope_push(g, "rssm");
     struct tensor *actions = g_blend(g, in->is_first, in->prev_actions, NULL);
-    struct tensor *action_half = wm_action_half(net, actions), *embed_half = wm_embed_half(net, in->embedding);
+    struct tensor *action_half = wm_action_half(net, actions),
+                  *embed_half = wm_embed_half(net, in->embedding);
     for (int t = 0; t < in->length; t++) {
         graph_scope_push(g, "t%02d", t);
-        struct wm_step s = wm_observe_step(net, start, &(struct wm_step_in){
-            .is_first = g_slice(g, in->is_first, t * b, b),
-            .h = t ? h[t - 1] : in->zero_h,
-            .z = t ? z[t - 1] : in->zero_z,
-            .action_half = g_slice(g, action_half, t * b, b),
-            .embed_half = g_slice(g, embed_half, t * b, b),
-            .u = g_slice(g, in->u, t * b, b),
-        });
+        struct wm_step s = wm_observe_step(net, start,
+                                           &(struct wm_step_in){
+                                               .is_first = g_slice(g, in->is_first, t * b, b),
+                                               .h = t ? h[t - 1] : in->zero_h,
+                                               .z = t ? z[t - 1] : in->zero_z,
+                                               .action_half = g_slice(g, action_half, t * b, b),
+                                               .embed_half = g_slice(g, embed_half, t * b, b),
+                                               .u = g_slice(g, in->u, t * b, b),
+                                           });
         h[t] = s.h, z[t] = s.z, m[t] = s.posterior.probs;
         if (in->steps) in->steps[t] = s;
         graph_scope_pop(g);
     }
-    struct wm_scan scan = {g_stack(g, h, in->length), g_stack(g, z, in->length), g_stack(g, m, in->length), actions};
+    struct wm_scan scan = {g_stack(g, h, in->length), g_stack(g, z, in->length),
+                           g_stack(g, m, in->length), actions};
     free(h);
     graph_scope_pop(g);
     return scan;
@@ -203,16 +218,18 @@ struct tensor *wm_encode(const struct wm_net *net, struct tensor *image) {
 
 struct tensor *wm_decode(const struct wm_net *net, struct tensor *z, struct tensor *h) {
     graph_scope_push(net->nn.graph, "decoder");
-    struct tensor *core = nn_linear(&net->nn, DECODER_LINEAR, (struct tensor *[]){z, h}, 2, 0, NULL);
+    struct tensor *core =
+        nn_linear(&net->nn, DECODER_LINEAR, (struct tensor *[]){z, h}, 2, 0, NULL);
     struct tensor *image = nn_conv_decoder(&net->nn, DECODER, core, net->dims.multiplier);
     graph_scope_pop(net->nn.graph);
     return image;
 }
 
-static struct tensor *head(const struct wm_net *net, const char *scope, const char *model, struct tensor *z,
-                           struct tensor *h) {
+static struct tensor *head(const struct wm_net *net, const char *scope, const char *model,
+                           struct tensor *z, struct tensor *h) {
     graph_scope_push(net->nn.graph, "%s", scope);
-    struct tensor *y = nn_mlp(&net->nn, model, (struct tensor *[]){z, h}, 2, (int)net->dims.n_layers, true);
+    struct tensor *y =
+        nn_mlp(&net->nn, model, (struct tensor *[]){z, h}, 2, (int)net->dims.n_layers, true);
     graph_scope_pop(net->nn.graph);
     return y;
 }

@@ -19,7 +19,7 @@ struct world_model {
     struct pool *pool;
     uint64_t seed;
     int64_t opt_steps;
-    double grad_norm;                     // of the last update
+    double grad_norm; // of the last update
     struct graph *train_graph, *view_graph;
     struct wm_train train;
     struct wm_view view;
@@ -29,7 +29,9 @@ struct world_model {
 
 static struct wm_batch batch_of(const struct wm_inputs *in, int length, int batch, int n_actions) {
     return (struct wm_batch){
-        .length = length, .batch = batch, .n_actions = n_actions,
+        .length = length,
+        .batch = batch,
+        .n_actions = n_actions,
         .packed = in->packed->data,
         .prev_actions = in->prev_actions->data,
         .is_first = in->is_first->data,
@@ -47,7 +49,10 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->dims = wm_dims_from_config(cfg, opts->n_actions);
     wm->dims.zero_latent = opts->zero_latent;
     wm->optim = (struct optim_opts){
-        .learning_rate = cfg->model_lr, .beta1 = 0.9, .beta2 = 0.999, .eps = cfg->model_eps,
+        .learning_rate = cfg->model_lr,
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .eps = cfg->model_eps,
         .max_norm = cfg->clip_gradients,
     };
     params_init(&wm->params);
@@ -84,7 +89,9 @@ void wm_free(struct world_model *wm) {
     free(wm);
 }
 
-struct params *wm_params(struct world_model *wm) { return &wm->params; }
+struct params *wm_params(struct world_model *wm) {
+    return &wm->params;
+}
 int64_t wm_opt_steps(const struct world_model *wm) { return wm->opt_steps; }
 void wm_set_opt_steps(struct world_model *wm, int64_t steps) { wm->opt_steps = steps; }
 size_t wm_slab_bytes(const struct world_model *wm) {
@@ -96,8 +103,10 @@ const struct wm_batch *wm_display_batch(struct world_model *wm) { return &wm->vi
 static void fill_uniform(struct tensor *t, uint64_t seed, enum rng_purpose purpose, int64_t step) {
     real *u = t->data;
     for (int64_t i = 0; i < t->n_elements; i += 4) {
-        struct philox block = rng_block(seed, (uint32_t)purpose, (uint64_t)step, (uint32_t)(i >> 2));
-        for (int64_t k = 0; k < 4 && i + k < t->n_elements; k++) u[i + k] = (real)rng_to_uniform(block.v[k]);
+        struct philox block =
+            rng_block(seed, (uint32_t)purpose, (uint64_t)step, (uint32_t)(i >> 2));
+        for (int64_t k = 0; k < 4 && i + k < t->n_elements; k++)
+            u[i + k] = (real)rng_to_uniform(block.v[k]);
     }
 }
 
@@ -132,7 +141,8 @@ bool wm_update(struct world_model *wm, struct wm_result *out) {
     if (!isfinite(scalar(wm->train.loss)))
         return finish(wm, optim_norm(wm->params.grads, wm->params.n_flat, wm->pool), out);
     // A norm that is not finite makes optim_step leave weights and moments alone.
-    if (!finish(wm, optim_step(&wm->params, wm->pool, &wm->optim, wm->opt_steps + 1), out)) return false;
+    if (!finish(wm, optim_step(&wm->params, wm->pool, &wm->optim, wm->opt_steps + 1), out))
+        return false;
     wm->opt_steps++;
     return true;
 }
@@ -140,7 +150,10 @@ bool wm_update(struct world_model *wm, struct wm_result *out) {
 uint64_t wm_metrics(const struct world_model *wm, float out[METRIC_COUNT]) {
     const struct wm_train *t = &wm->train;
     const double prior = scalar(t->prior_entropy), posterior = scalar(t->posterior_entropy);
-    const struct { enum metric metric; double value; } values[] = {
+    const struct {
+        enum metric metric;
+        double value;
+    } values[] = {
         {METRIC_LOSS_MODEL, scalar(t->loss)},
         {METRIC_OBS_NLL, scalar(t->observation)},
         {METRIC_REWARD_NLL, scalar(t->reward)},

@@ -1,6 +1,8 @@
-// DreamerV3's world model: parameters, training update, and the pictures the screens show (spec/dreamer_v3.md 1-4, 6, 7).
+// DreamerV3's world model: parameters, training update, and the pictures the screens show
+// (spec/dreamer_v3.md 1-4, 6, 7).
 //
-//     struct world_model *wm = wm_new(&(struct wm_opts){.config = &cfg, .n_actions = 8, .pool = pool});
+//     struct wm_opts opts = {.config = &cfg, .n_actions = 8, .pool = pool};
+//     struct world_model *wm = wm_new(&opts);
 //     const struct wm_batch *b = wm_batch(wm);
 //     fill(b);                                             // from the replay
 //     struct wm_result r;
@@ -8,9 +10,9 @@
 //     uint64_t present = wm_metrics(wm, record.value);
 //     wm_free(wm);
 //
-// wm_new builds both graphs and allocates everything: no function below allocates. All sizes come from the
-// config (config_check has passed). Thread: one thread at a time; the pool is borrowed until wm_free. Results do not
-// depend on the pool's number of threads.
+// wm_new builds both graphs and allocates everything: no function below allocates. All sizes come
+// from the config (config_check has passed). Thread: one thread at a time; the pool is borrowed
+// until wm_free. Results do not depend on the pool's number of threads.
 #ifndef ALGO_DREAMER_V3_WORLD_MODEL_H
 #define ALGO_DREAMER_V3_WORLD_MODEL_H
 
@@ -23,60 +25,75 @@
 #include "engine/data/metrics.h"
 #include "engine/graph/graph.h"
 
-enum { WM_HEIGHT = 72, WM_WIDTH = 80, WM_PIXELS = WM_HEIGHT * WM_WIDTH, WM_PACKED_BYTES = WM_PIXELS / 4 };
-enum { WM_CONTEXT = 5, WM_IMAGINED = 15, WM_ROLLOUT = WM_CONTEXT + WM_IMAGINED };   // = FEED_CONTEXT, FEED_IMAGINED
+enum {
+    WM_HEIGHT = 72,
+    WM_WIDTH = 80,
+    WM_PIXELS = WM_HEIGHT * WM_WIDTH,
+    WM_PACKED_BYTES = WM_PIXELS / 4
+};
+// = FEED_CONTEXT, FEED_IMAGINED
+enum { WM_CONTEXT = 5, WM_IMAGINED = 15, WM_ROLLOUT = WM_CONTEXT + WM_IMAGINED };
 
 struct world_model;
 
 struct wm_opts {
-    const struct config *config;          // read by wm_new only
-    int n_actions;                        // width A of the one-hot action
+    const struct config *config; // read by wm_new only
+    int n_actions;               // width A of the one-hot action
     struct pool *pool;
-    bool zero_latent;                     // test: the stochastic state z is always 0, so reconstruction must fail
+    // test: the stochastic state z is always 0, so reconstruction must fail
+    bool zero_latent;
 };
 
 // Initialises the weights from (config->seed, RNG_INIT) and sets the gradient step to 0.
 struct world_model *wm_new(const struct wm_opts *opts);
-void wm_free(struct world_model *wm);                            // NULL is fine
+void wm_free(struct world_model *wm); // NULL is fine
 
-struct params *wm_params(struct world_model *wm);                // weights, gradients, moments; names of sheeprl
-int64_t wm_opt_steps(const struct world_model *wm);              // gradient steps done: Adam's step and the noise's key
-void wm_set_opt_steps(struct world_model *wm, int64_t steps);    // when a checkpoint's parameters were loaded
-size_t wm_slab_bytes(const struct world_model *wm);              // memory of the activations, both graphs
+// weights, gradients, moments; names of sheeprl
+struct params *wm_params(struct world_model *wm);
+// gradient steps done: Adam's step and the noise's key
+int64_t wm_opt_steps(const struct world_model *wm);
+// when a checkpoint's parameters were loaded
+void wm_set_opt_steps(struct world_model *wm, int64_t steps);
+// memory of the activations, both graphs
+size_t wm_slab_bytes(const struct world_model *wm);
 
-// The inputs of an update, to be filled by the caller before each wm_update. Time-major, row t*B + b.
-// Previous actions are shifted already (row t holds the action of row t-1: spec 3.5, "from SA"); wm_update forces
-// is_first to 1 in the rows of t = 0 and masks previous actions there and wherever is_first is 1.
+// The inputs of an update, to be filled by the caller before each wm_update. Time-major, row t*B +
+// b. Previous actions are shifted already (row t holds the action of row t-1: spec 3.5, "from SA");
+// wm_update forces is_first to 1 in the rows of t = 0 and masks previous actions there and wherever
+// is_first is 1.
 struct wm_batch {
-    int length, batch, n_actions;         // T, B, A
-    uint8_t *packed;                      // [T][B][1440] packed2 frames
-    real *prev_actions;                   // [T][B][A] one-hot, or all 0
-    real *is_first;                       // [T][B] 0 or 1
-    real *rewards;                        // [T][B] on arriving at the row
-    real *continues;                      // [T][B] 1 - terminated
+    int length, batch, n_actions; // T, B, A
+    uint8_t *packed;              // [T][B][1440] packed2 frames
+    real *prev_actions;           // [T][B][A] one-hot, or all 0
+    real *is_first;               // [T][B] 0 or 1
+    real *rewards;                // [T][B] on arriving at the row
+    real *continues;              // [T][B] 1 - terminated
 };
 const struct wm_batch *wm_batch(struct world_model *wm);
 
 struct wm_result {
-    double loss, grad_norm;               // norm before clipping
-    char bad_node[TENSOR_NAME_SIZE];      // first node with a non-finite value; "" if all is well
+    double loss, grad_norm;          // norm before clipping
+    char bad_node[TENSOR_NAME_SIZE]; // first node with a non-finite value; "" if all is well
 };
-// Forward, backward, clip, Adam with the noise of (seed, RNG_POSTERIOR, opt_steps, index). False when the loss or the
-// gradient norm is not finite: weights, moments and opt_steps are then untouched and out->bad_node names the first bad
-// tensor (of the backward pass: the tensor whose gradient it is).
+// Forward, backward, clip, Adam with the noise of (seed, RNG_POSTERIOR, opt_steps, index). False
+// when the loss or the gradient norm is not finite: weights, moments and opt_steps are then
+// untouched and out->bad_node names the first bad tensor (of the backward pass: the tensor whose
+// gradient it is).
 bool wm_update(struct world_model *wm, struct wm_result *out);
 // The same without clip and Adam: gradients are left in wm_params(wm)->grads.
 bool wm_forward_backward(struct world_model *wm, struct wm_result *out);
 
-// Values of the last update (spec 9: world-model part). Sets out[m] for those it knows; returns their bit mask.
+// Values of the last update (spec 9: world-model part). Sets out[m] for those it knows; returns
+// their bit mask.
 uint64_t wm_metrics(const struct world_model *wm, float out[METRIC_COUNT]);
 
-// The inputs of wm_display: WM_ROLLOUT rows of one environment in order, newest last (batch 1; rewards and
-// continues are NULL). The first row counts as is_first.
+// The inputs of wm_display: WM_ROLLOUT rows of one environment in order, newest last (batch 1;
+// rewards and continues are NULL). The first row counts as is_first.
 const struct wm_batch *wm_display_batch(struct world_model *wm);
-// Posterior reconstruction of all rows, and a dream: the same for the first WM_CONTEXT rows, then imagined open loop from
-// the prior with the recorded actions. Pixels are levels 0..255 (shade * 85, clamped), [72][80]. Noise of
-// (seed, RNG_ROLLOUT_POSTERIOR or RNG_ROLLOUT_PRIOR, opt_steps, index). No weight is changed.
+// Posterior reconstruction of all rows, and a dream: the same for the first WM_CONTEXT rows, then
+// imagined open loop from the prior with the recorded actions. Pixels are levels 0..255 (shade *
+// 85, clamped), [72][80]. Noise of (seed, RNG_ROLLOUT_POSTERIOR or RNG_ROLLOUT_PRIOR, opt_steps,
+// index). No weight is changed.
 void wm_display(struct world_model *wm, uint8_t reconstruction[WM_ROLLOUT][WM_PIXELS],
                 uint8_t dream[WM_ROLLOUT][WM_PIXELS]);
 
