@@ -7,9 +7,8 @@
 // By shape: Linear [out][in] and convolution [a][b][4][4] weights are normal with
 // sigma0 = sqrt(2 / (fan_in + fan_out)) / 0.87962566, cut at 2 sigma0 (Linear) or at 2.0
 // (convolution); a one-dimensional ".weight" (LayerNorm's gamma) is 1; everything else is 0. Rules,
-// tried by prefix of the name,
-// overwrite that for output layers. The stream of a parameter is the hash of its name: adding a
-// parameter changes no other.
+// tried by prefix of the name, overwrite that for output layers. The stream of a parameter is the
+// hash of its name: adding a parameter changes no other.
 #ifndef NN_INIT_H
 #define NN_INIT_H
 
