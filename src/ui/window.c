@@ -96,6 +96,7 @@ static bool start_video(struct error *e) {
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");                  // ours restore the terminal and write a checkpoint
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");             // a run of days is not a film
     SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");  // nor a game
+    SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");            // no OpenGL and its threads for a few still pictures
     if (!choose_driver(e)) return false;
     if (SDL_Init(SDL_INIT_VIDEO) == 0) return true;
     const char *asked = getenv("SDL_VIDEODRIVER"), *x = getenv("DISPLAY");
