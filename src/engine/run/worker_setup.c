@@ -126,8 +126,6 @@ bool worker_build(struct worker *w, struct error *e) {
     w->results = mem_alloc(n * sizeof *w->results);
     w->episode_return = mem_alloc(n * sizeof *w->episode_return);
     w->episode_length = mem_alloc(n * sizeof *w->episode_length);
-    log_write(LOG_INFO, "%s: world model %s, %lld parameters, %d threads, kernels %s", w->rom_name, w->config.preset,
-              (long long)wm_params(w->wm)->n_weights, w->n_threads, cpu_kernels_name());
     return true;
 }
 
@@ -154,6 +152,5 @@ bool worker_open_session(struct worker *w, struct error *e) {
     char path[PATH_SIZE];
     if (!session_frames_path(w->session, path, e)) return false;
     w->frames = frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
-    if (w->frames) log_write(LOG_INFO, "session %s", session_path(w->session));
     return w->frames != NULL;
 }
