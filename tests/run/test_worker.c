@@ -189,6 +189,24 @@ static void pictures_show_the_emulators_frame_and_a_rollout(void **state) {
     feed_free(feed);
 }
 
+// The bar of docs/validation.md (loss against the mean picture) measures whether the latent carries the scene: a model
+// without it cannot beat the mean picture. A larger learning rate than the default keeps the test short.
+static void a_model_without_its_latent_cannot_beat_the_mean_picture(void **state) {
+    (void)state;
+    const char *const fast[] = {"algo.world_model.optimizer.lr=1e-3"};
+    struct worker_summary with = {0}, without = {0};
+    struct error e = {0};
+    struct run_opts o = options("scroll", 300);
+    o.no_session = true;
+    o.n_threads = 2;
+    o.settings = fast;
+    assert_int_equal(run(&o, &with, &e), STATUS_OK);
+    o.zero_latent = true;
+    assert_int_equal(run(&o, &without, &e), STATUS_OK);
+    assert_true(with.last_obs_nll < 0.45 * with.mean_picture_loss);
+    assert_true(without.last_obs_nll > 0.95 * without.mean_picture_loss);
+}
+
 // ---- refusals
 
 struct refusal {
@@ -268,6 +286,7 @@ int main(void) {
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_run_with_a_failure_folder),
         cmocka_unit_test(pause_single_update_checkpoint_and_stop_are_obeyed),
         cmocka_unit_test(pictures_show_the_emulators_frame_and_a_rollout),
+        cmocka_unit_test(a_model_without_its_latent_cannot_beat_the_mean_picture),
         cmocka_unit_test(bad_options_are_refused_in_one_line),
         cmocka_unit_test(a_full_disk_stops_the_run_in_one_line),
     };
