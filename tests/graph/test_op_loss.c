@@ -81,8 +81,11 @@ static struct tensor *twohot_mean_build(struct graph *g, struct tensor **leaf) {
     return g_twohot_mean(g, leaf[0], leaf[1]);
 }
 static struct tensor *twohot_twice_build(struct graph *g, struct tensor **leaf) {
-    struct tensor *bins = bins_of(g);
-    return g_add(g, g_twohot_nll(g, leaf[0], leaf[1], bins), g_twohot_mean(g, leaf[0], bins));
+    // In this order each of the two once writes the gradient and once adds to it (logits and their double).
+    struct tensor *bins = bins_of(g), *twice = g_affine(g, leaf[0], 2, 0);
+    struct tensor *a = g_twohot_nll(g, leaf[0], leaf[1], bins), *b = g_twohot_mean(g, leaf[0], bins);
+    struct tensor *c = g_twohot_mean(g, twice, bins), *d = g_twohot_nll(g, twice, leaf[1], bins);
+    return g_add(g, g_add(g, a, b), g_add(g, c, d));
 }
 static const struct leaf twohot[] = {{"logits", 2, {ROWS, K}, -3, 3, false}, {"target", 2, {ROWS, 1}, -70, 70, true}, {"bins", 1, {K}, 0, 1, true}};
 static const struct leaf twohot_mean[] = {{"logits", 2, {ROWS, K}, -3, 3, false}, {"bins", 1, {K}, 0, 1, true}};
@@ -185,6 +188,18 @@ static struct tensor *representation_build(struct graph *g, struct tensor **leaf
     return g_kl_balanced(g, mixed(g, leaf[0]), mixed(g, leaf[1]), D, 0, (real)0.3, (real)2.5);
 }
 
+// The masses have other readers behind the KL, so its two contributions add.
+static struct tensor *dynamics_and_more_build(struct graph *g, struct tensor **leaf) {
+    struct tensor *m = mixed(g, leaf[0]), *q = mixed(g, leaf[1]);
+    struct tensor *kl = g_kl_balanced(g, m, q, D, (real)0.7, 0, (real)0.1);
+    return g_add(g, g_mean(g, kl), g_mean(g, g_mul(g, q, q)));
+}
+static struct tensor *representation_and_more_build(struct graph *g, struct tensor **leaf) {
+    struct tensor *m = mixed(g, leaf[0]), *q = mixed(g, leaf[1]);
+    struct tensor *kl = g_kl_balanced(g, m, q, D, 0, (real)0.3, (real)0.1);
+    return g_add(g, g_mean(g, kl), g_mean(g, g_mul(g, m, m)));
+}
+
 static void kl_matches_its_formula(void **state) {
     (void)state;
     static const struct leaf constant[] = {{"post", 2, {ROWS, SD}, -2, 2, true}, {"prior", 2, {ROWS, SD}, -2, 2, true}};
@@ -198,6 +213,8 @@ static void each_side_of_the_kl_has_the_gradient_of_its_term(void **state) {
     static const struct leaf post_only[] = {{"post", 2, {ROWS, SD}, -2, 2, false}, {"prior", 2, {ROWS, SD}, -2, 2, true}};
     grad_check(&(struct grad_case){prior_only, 2, dynamics_build, NULL, 0, 0, false});
     grad_check(&(struct grad_case){post_only, 2, representation_build, NULL, 0, 0, false});
+    grad_check(&(struct grad_case){prior_only, 2, dynamics_and_more_build, NULL, 0, 0, false});
+    grad_check(&(struct grad_case){post_only, 2, representation_and_more_build, NULL, 0, 0, false});
 }
 
 // d_dyn is for the prior alone, d_rep for the posterior alone; below the free nats there is none, at a tie half.

@@ -14,10 +14,10 @@ static void gru_of(const double *const *leaf, double *out, int rows, int width) 
 }
 static void gru_reference(const double *const *leaf, double *out) { gru_of(leaf, out, B, H); }
 static struct tensor *gru_build(struct graph *g, struct tensor **leaf) { return g_gru_gates(g, leaf[0], leaf[1]); }
-// h reads its own slice too, and the gates twice: contributions add.
+// The gates are read twice, and the state again behind the gates: contributions add.
 static struct tensor *gru_twice_build(struct graph *g, struct tensor **leaf) {
-    struct tensor *h = g_gru_gates(g, leaf[0], g_tanh(g, leaf[1]));
-    return g_gru_gates(g, leaf[0], g_mul(g, h, leaf[1]));
+    struct tensor *before = g_tanh(g, leaf[1]), *h = g_gru_gates(g, leaf[0], before);
+    return g_mul(g, before, g_gru_gates(g, leaf[0], g_mul(g, h, leaf[1])));
 }
 static void gru_gates_match_their_formula_and_gradient(void **state) {
     (void)state;
