@@ -84,7 +84,7 @@ struct pool *pool_new(int n_threads) {
     for (int i = 1; i < n_threads; i++) {
         CHECK(pthread_create(&p->thread[i], NULL, thread_main, p) == 0, "no thread %d", i);
         char name[16];
-        snprintf(name, sizeof name, "wb-pool-%d", i);
+        snprintf(name, sizeof name, "wb-pool-%u", (unsigned)i % 1000);
         pthread_setname_np(p->thread[i], name);
     }
     return p;
