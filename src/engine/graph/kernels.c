@@ -186,8 +186,10 @@ int norm_backward_reduce_shares(const struct norm_job *job) {
     return 1;
 }
 
+int64_t norm_partial_stride(int64_t n) { return round_up(3 * n, GEMM_UNIT); }
+
 int64_t norm_partial_reals(const struct norm_job *job) {
-    return row_slices(job->rows, job->n) * 2 * round_up(job->n, GEMM_UNIT);
+    return row_slices(job->rows, job->n) * norm_partial_stride(job->n);
 }
 
 int column_sum_shares(const struct column_sum_job *job) { return row_slices(job->rows, job->n); }

@@ -163,6 +163,8 @@ int64_t gemm_panels(int64_t n);
 struct range gemm_panel(int64_t n, int64_t panel);                    // its units
 // Rows and panels of a share of a product.
 void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels);
+// Reals from one slice's sums to the next: dgamma [n], dbeta [n], scratch [n].
+int64_t norm_partial_stride(int64_t n);
 // Whether conv_down, conv_weight take two pixels of a row at once.
 bool conv_pairs(const struct conv_shape *shape);
 bool conv_weight_pairs(const struct conv_shape *shape);

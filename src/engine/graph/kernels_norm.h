@@ -2,11 +2,10 @@
 //
 // Two forms. Rows of 1, 2 or 4 vectors, and two rows to a vector (the convolutions' norms: many short rows), are taken
 // in blocks held in registers and on the stack: variances of a whole block share one square root and one division.
-// Any other width: plain loops over one row that the compiler vectorises.
+// Any other width: one row after the other.
 #ifndef GRAPH_KERNELS_NORM_H
 #define GRAPH_KERNELS_NORM_H
 
-#include "base/fmath.h"
 #include "engine/graph/kernels.h"
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_vec.h"
@@ -200,60 +199,131 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
     norm_store_totals(totals.dbeta, dbeta, V, P, U);
 }
 
-// ---- any row
+// ---- any row: whole vectors, then one filled up with zeros
 
-static void norm_row_stats(const real *x, int64_t n, real eps, real *mean, real *scale) {
-    real sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t c = 0; c < n; c++) sum += x[c];
-    const real m = sum / (real)n;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t c = 0; c < n; c++) squares += (x[c] - m) * (x[c] - m);
+struct norm_row { int64_t n, whole; int rest; vec mask; };     // whole: elements in whole vectors; mask: of the rest
+
+static struct norm_row norm_row_of(int64_t n) {
+    struct norm_row r = {.n = n, .whole = n / LANES * LANES, .rest = (int)(n % LANES)};
+    for (int l = 0; l < LANES; l++) r.mask[l] = l < r.rest;
+    return r;
+}
+
+ALWAYS_INLINE vec norm_load_part(const real *p, int count) {
+    real part[LANES] = {0};
+    memcpy(part, p, (size_t)count * sizeof(real));
+    return vec_load(part);
+}
+
+ALWAYS_INLINE void norm_store_part(real *p, vec v, int count) {
+    real part[LANES];
+    vec_store(part, v);
+    memcpy(p, part, (size_t)count * sizeof(real));
+}
+
+static void norm_row_stats(const struct norm_row *r, const real *x, real eps, vec *mean, vec *scale) {
+    vec sum[4] = {{0}}, rest = norm_load_part(x + r->whole, r->rest);
+    int64_t c = 0;
+    for (; c + 4 * LANES <= r->whole; c += 4 * LANES) VEC_EACH(i, 4) sum[i] += vec_load(x + c + i * LANES);
+    for (; c < r->whole; c += LANES) sum[0] += vec_load(x + c);
+    sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]) + rest;
+    vec_group_sums(sum, 1, LANES);
+    const vec m = sum[0] / (real)r->n;
+    rest = (rest - m) * r->mask;
+    VEC_EACH(i, 4) sum[i] = (vec){0};
+    for (c = 0; c + 4 * LANES <= r->whole; c += 4 * LANES)
+        VEC_EACH(i, 4) {
+            const vec d = vec_load(x + c + i * LANES) - m;
+            sum[i] += d * d;
+        }
+    for (; c < r->whole; c += LANES) sum[0] += (vec_load(x + c) - m) * (vec_load(x + c) - m);
+    sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]) + rest * rest;
+    vec_group_sums(sum, 1, LANES);
     *mean = m;
-    *scale = 1 / fast_sqrt(squares / (real)n + eps);
+    *scale = 1 / vec_sqrt(sum[0] / (real)r->n + eps);
 }
 
-static void norm_forward_row(const struct norm_job *job, int64_t row) {
-    const real *x = job->x + row * job->n, *gamma = job->gamma, *beta = job->beta;
-    real *y = job->y + row * job->n, mean, scale;
-    norm_row_stats(x, job->n, job->eps, &mean, &scale);
-#pragma omp simd
-    for (int64_t c = 0; c < job->n; c++) y[c] = gamma[c] * ((x[c] - mean) * scale) + beta[c];
-    if (!job->silu) return;
-#pragma omp simd
-    for (int64_t c = 0; c < job->n; c++) y[c] = fast_silu(y[c]);
-}
-
-// The gradient through the activation at element c.
-ALWAYS_INLINE real norm_through(const struct norm_job *job, real dy, real z) {
-    const real s = fast_sigmoid(z);
-    return job->silu ? dy * (s * (1 + z * (1 - s))) : dy;
-}
-
-static void norm_backward_row(const struct norm_job *job, int64_t row, real *dgamma, real *dbeta) {
-    const int64_t n = job->n;
-    const real *x = job->x + row * n, *dy = job->dy + row * n, *gamma = job->gamma, *beta = job->beta;
-    real mean, scale, mean_g = 0, mean_gx = 0;
-    norm_row_stats(x, n, job->eps, &mean, &scale);
-#pragma omp simd reduction(+ : mean_g, mean_gx)
-    for (int64_t c = 0; c < n; c++) {
-        const real xhat = (x[c] - mean) * scale, d = norm_through(job, dy[c], gamma[c] * xhat + beta[c]);
-        dgamma[c] += d * xhat;
-        dbeta[c] += d;
-        mean_g += d * gamma[c];
-        mean_gx += d * gamma[c] * xhat;
+// U vectors of a row (or the rest of it: count < LANES) from element c on.
+ALWAYS_INLINE void norm_forward_part(const struct norm_job *job, const real *x, real *y, int64_t c, vec mean, vec scale,
+                                     int count, int U) {
+    vec z[VEC_MANY], s[VEC_MANY];
+    VEC_EACH(i, U) {
+        const int64_t at = c + i * LANES;
+        const vec xi = norm_load_part(x + at, count), gamma = norm_load_part(job->gamma + at, count);
+        z[i] = gamma * ((xi - mean) * scale) + norm_load_part(job->beta + at, count);
     }
+    if (job->silu) {
+        vec_sigmoids(s, z, U);
+        VEC_EACH(i, U) z[i] *= s[i];
+    }
+    VEC_EACH(i, U) norm_store_part(y + c + i * LANES, z[i], count);
+}
+
+static void norm_forward_row(const struct norm_job *job, const struct norm_row *r, int64_t row) {
+    const real *x = job->x + row * r->n;
+    real *y = job->y + row * r->n;
+    vec mean, scale;
+    int64_t c = 0;
+    norm_row_stats(r, x, job->eps, &mean, &scale);
+    for (; c + 2 * LANES <= r->whole; c += 2 * LANES) norm_forward_part(job, x, y, c, mean, scale, LANES, 2);
+    for (; c < r->whole; c += LANES) norm_forward_part(job, x, y, c, mean, scale, LANES, 1);
+    if (r->rest) norm_forward_part(job, x, y, c, mean, scale, r->rest, 1);
+}
+
+// The gradient of xhat; sum[0], sum[1] collect it and its product with xhat.
+ALWAYS_INLINE void norm_backward_part(const struct norm_job *job, const real *x, const real *dy, real *dx_hat,
+                                      real *dgamma, real *dbeta, int64_t c, vec mean, vec scale, vec *sum, int count,
+                                      int U) {
+    vec xhat[VEC_MANY], d[VEC_MANY], z[VEC_MANY], s[VEC_MANY], gamma[VEC_MANY];
+    VEC_EACH(i, U) {
+        const int64_t at = c + i * LANES;
+        xhat[i] = (norm_load_part(x + at, count) - mean) * scale;
+        d[i] = norm_load_part(dy + at, count);           // zero past the end, and all that follows with it
+        gamma[i] = norm_load_part(job->gamma + at, count);
+        z[i] = gamma[i] * xhat[i] + norm_load_part(job->beta + at, count);
+    }
+    if (job->silu) {
+        vec_sigmoids(s, z, U);
+        VEC_EACH(i, U) d[i] *= s[i] * (1 + z[i] * (1 - s[i]));
+    }
+    VEC_EACH(i, U) {
+        const int64_t at = c + i * LANES;
+        norm_store_part(dgamma + at, norm_load_part(dgamma + at, count) + d[i] * xhat[i], count);
+        norm_store_part(dbeta + at, norm_load_part(dbeta + at, count) + d[i], count);
+        d[i] *= gamma[i];
+        sum[0] += d[i];
+        sum[1] += d[i] * xhat[i];
+        norm_store_part(dx_hat + at, d[i], count);
+    }
+}
+
+ALWAYS_INLINE void norm_backward_finish(const real *x, const real *dx_hat, real *dx, int64_t c, vec mean, vec scale,
+                                        const vec *sum, bool accumulate, int count) {
+    const vec xhat = (norm_load_part(x + c, count) - mean) * scale;
+    vec out = (norm_load_part(dx_hat + c, count) - sum[0] - xhat * sum[1]) * scale;
+    if (accumulate) out += norm_load_part(dx + c, count);
+    norm_store_part(dx + c, out, count);
+}
+
+// dx_hat: [n] of scratch
+static void norm_backward_row(const struct norm_job *job, const struct norm_row *r, int64_t row, real *dgamma,
+                              real *dbeta, real *dx_hat) {
+    const real *x = job->x + row * r->n, *dy = job->dy + row * r->n;
+    vec mean, scale, sum[2] = {{0}};
+    int64_t c = 0;
+    norm_row_stats(r, x, job->eps, &mean, &scale);
+    for (; c + 2 * LANES <= r->whole; c += 2 * LANES)
+        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 2);
+    for (; c < r->whole; c += LANES)
+        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 1);
+    if (r->rest) norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, r->rest, 1);
     if (!job->dx) return;
-    mean_g /= (real)n;
-    mean_gx /= (real)n;
-    real *dx = job->dx + row * n;
-    const bool accumulate = job->accumulate;
-#pragma omp simd
-    for (int64_t c = 0; c < n; c++) {
-        const real xhat = (x[c] - mean) * scale, d = norm_through(job, dy[c], gamma[c] * xhat + beta[c]);
-        const real out = (d * gamma[c] - mean_g - xhat * mean_gx) * scale;
-        dx[c] = accumulate ? dx[c] + out : out;
-    }
+    vec_group_sums(sum, 2, LANES);
+    VEC_EACH(i, 2) sum[i] /= (real)r->n;
+    real *dx = job->dx + row * r->n;
+    for (c = 0; c < r->whole; c += LANES)
+        norm_backward_finish(x, dx_hat, dx, c, mean, scale, sum, job->accumulate, LANES);
+    if (r->rest) norm_backward_finish(x, dx_hat, dx, c, mean, scale, sum, job->accumulate, r->rest);
 }
 
 // ---- kernels
@@ -264,21 +334,24 @@ static void norm_forward(const struct norm_job *job, int share) {
     else if (job->n == 2 * LANES) norm_forward_short(job, rows, 2, 1, 1);
     else if (job->n == 4 * LANES) norm_forward_short(job, rows, 4, 1, 1);
     else if (job->n == 8 && LANES == 16) norm_forward_short(job, rows, 1, 2, NORM_IN_STEP);
-    else
-        for (int64_t r = rows.first; r < rows.end; r++) norm_forward_row(job, r);
+    else {
+        const struct norm_row row = norm_row_of(job->n);
+        for (int64_t r = rows.first; r < rows.end; r++) norm_forward_row(job, &row, r);
+    }
 }
 
 static void norm_backward(const struct norm_job *job, int share) {
     struct range rows = share_range(job->rows, norm_backward_shares(job), share);
     int64_t n = job->n;
-    real *dgamma = job->partials + share * 2 * kround_up(n, GEMM_UNIT), *dbeta = dgamma + n;
+    real *dgamma = job->partials + share * norm_partial_stride(n), *dbeta = dgamma + n;
     if (job->n == LANES) norm_backward_short(job, rows, dgamma, dbeta, 1, 1, NORM_IN_STEP);
     else if (job->n == 2 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 2, 1, 1);
     else if (job->n == 4 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 4, 1, 1);
     else if (job->n == 8 && LANES == 16) norm_backward_short(job, rows, dgamma, dbeta, 1, 2, NORM_IN_STEP);
     else {
+        const struct norm_row row = norm_row_of(n);
         memset(dgamma, 0, (size_t)(2 * n) * sizeof(real));
-        for (int64_t r = rows.first; r < rows.end; r++) norm_backward_row(job, r, dgamma, dbeta);
+        for (int64_t r = rows.first; r < rows.end; r++) norm_backward_row(job, &row, r, dgamma, dbeta, dbeta + n);
     }
 }
 
@@ -289,7 +362,7 @@ static void norm_backward_reduce(const struct norm_job *job, int share) {
     for (int64_t c = 0; c < n; c++) {
         real dgamma = 0, dbeta = 0;
         for (int i = 0; i < n_partials; i++) {
-            const real *partial = job->partials + i * 2 * kround_up(n, GEMM_UNIT);
+            const real *partial = job->partials + i * norm_partial_stride(n);
             dgamma += partial[c];
             dbeta += partial[n + c];
         }
