@@ -192,12 +192,12 @@ static struct tensor *representation_build(struct graph *g, struct tensor **leaf
 static struct tensor *dynamics_and_more_build(struct graph *g, struct tensor **leaf) {
     struct tensor *m = mixed(g, leaf[0]), *q = mixed(g, leaf[1]);
     struct tensor *kl = g_kl_balanced(g, m, q, D, (real)0.7, 0, (real)0.1);
-    return g_add(g, g_mean(g, kl), g_mean(g, g_mul(g, q, q)));
+    return g_add(g, g_mean(g, kl), g_affine(g, g_mean(g, g_mul(g, q, q)), 100, 0));
 }
 static struct tensor *representation_and_more_build(struct graph *g, struct tensor **leaf) {
     struct tensor *m = mixed(g, leaf[0]), *q = mixed(g, leaf[1]);
     struct tensor *kl = g_kl_balanced(g, m, q, D, 0, (real)0.3, (real)0.1);
-    return g_add(g, g_mean(g, kl), g_mean(g, g_mul(g, m, m)));
+    return g_add(g, g_mean(g, kl), g_affine(g, g_mean(g, g_mul(g, m, m)), 100, 0));
 }
 
 static void kl_matches_its_formula(void **state) {

@@ -74,8 +74,8 @@ static void blend_takes_rows_one_row_or_nothing(void **state) {
 // The learnable initial state enters at every reset: its gradient is a sum over steps and rows.
 static struct tensor *resets_build(struct graph *g, struct tensor **leaf) {
     struct tensor *first = g_reshape(g, g_tanh(g, leaf[2]), 2, (int64_t[]){1, WIDTH});
-    struct tensor *h = g_blend(g, leaf[0], leaf[1], first);
-    return g_blend(g, leaf[0], g_tanh(g, h), first);
+    struct tensor *a = g_tanh(g, leaf[1]), *h = g_blend(g, leaf[0], a, first);
+    return g_mul(g, a, g_blend(g, leaf[0], g_tanh(g, h), first));
 }
 static void an_initial_state_collects_gradient_from_all_resets(void **state) {
     (void)state;
