@@ -12,7 +12,7 @@
 #include "ui/window_draw.h"
 #include "ui/window_x11.h"
 
-enum { DEFAULT_ZOOM = 3, ROLLOUT_FRAME_NS = 250000000, TITLE_SIZE = 160 };
+enum { DEFAULT_ZOOM = 3, ROLLOUT_FRAME_NS = 250000000, CALM_NS = 190000000, TITLE_SIZE = 160 };
 static const char font_path[] = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";  // Debian's fonts-dejavu-core
 
 const char window_keys_help[] = "space\tpause or go on with training\n"
@@ -32,8 +32,10 @@ struct window {
     SDL_Texture *texture;
     SDL_Surface *surface;
     struct window_view view;
-    bool playing, open, dirty;
-    int64_t frame_since_ns, shown_opt_steps, shown_env_steps;
+    bool playing, open;
+    bool dirty;                        // a person did something: draw at once
+    bool stale;                        // the run went on: draw, but at most every CALM_NS
+    int64_t frame_since_ns, drawn_ns, shown_opt_steps, shown_env_steps;
     enum feed_phase shown_phase;
     char title[TITLE_SIZE];
 };
@@ -238,7 +240,7 @@ static void advance_rollout(struct window *w, const struct feed_pictures *p) {
     if (!w->playing || !p || p->n_rollout <= 0 || now - w->frame_since_ns < ROLLOUT_FRAME_NS) return;
     w->frame_since_ns = now;
     w->view.frame = (w->view.frame + 1) % p->n_rollout;
-    w->dirty = true;
+    w->stale = true;
 }
 
 static void present(struct window *w) {
@@ -259,7 +261,7 @@ static void follow(struct window *w, const struct feed_pictures *p, const struct
     if (p && (p->opt_steps != w->shown_opt_steps || p->env_steps != w->shown_env_steps)) {
         w->shown_opt_steps = p->opt_steps;
         w->shown_env_steps = p->env_steps;
-        w->dirty = true;
+        w->stale = true;
     }
     bool paused = status->phase == PHASE_PAUSED;
     if (paused != w->view.paused) w->playing = !paused;  // paused: the frames stand still until a key moves them
@@ -275,15 +277,26 @@ static void set_title(struct window *w, const struct feed_status *status) {
     if (strcmp(title, w->title) != 0) SDL_SetWindowTitle(w->sdl, strcpy(w->title, title));
 }
 
+static bool should_draw(const struct window *w) {
+    // Nobody looks at a minimised window; when it comes back, an event asks for a drawing.
+    if (SDL_GetWindowFlags(w->sdl) & (SDL_WINDOW_MINIMIZED | SDL_WINDOW_HIDDEN)) return false;
+    return w->dirty || (w->stale && clock_now_ns() - w->drawn_ns >= CALM_NS);
+}
+
+static bool display_is_gone(void) {
+    if (window_x11_lost()) log_write(LOG_WARN, "window: the display went away; the terminal shows the pictures");
+    return window_x11_lost();
+}
+
 bool window_turn(struct window *w, const struct feed_pictures *p, const struct feed_status *status) {
     poll_events(w);
-    if (!w->open || window_x11_lost()) return false;
+    if (!w->open || display_is_gone()) return false;
     follow(w, p, status);
-    // Nobody looks at a minimised window; when it comes back, an event asks for a drawing.
-    if (!w->dirty || (SDL_GetWindowFlags(w->sdl) & (SDL_WINDOW_MINIMIZED | SDL_WINDOW_HIDDEN))) return true;
-    w->dirty = false;
+    if (!should_draw(w)) return true;
+    w->dirty = w->stale = false;
+    w->drawn_ns = clock_now_ns();
     window_draw(w->surface, &w->view, p, status);
     set_title(w, status);
     present(w);
-    return !window_x11_lost();
+    return !display_is_gone();
 }

@@ -120,11 +120,22 @@ static void text_pieces(SDL_Surface *s, TTF_Font *font, SDL_Rect r, SDL_Color fi
     }
 }
 
-// Levels through the palette into r; w x h levels, repeated by nearest neighbour (exact at integer zooms).
-static void picture(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, int w, int h, enum image_kind kind,
-                    enum image_palette palette) {
-    uint8_t rgb[256][3];
-    for (int level = 0; level < 256; level++) image_rgb(kind, palette, level, rgb[level]);
+// What a drawing needs everywhere: the view, and its palette's colour of every level.
+struct brush {
+    const struct window_view *view;
+    uint8_t shades[256][3], heat[256][3];
+};
+
+static void brush_init(struct brush *b, const struct window_view *v) {
+    b->view = v;
+    for (int level = 0; level < 256; level++) {
+        image_rgb(IMAGE_SHADES, v->palette, level, b->shades[level]);
+        image_rgb(IMAGE_ERROR, v->palette, level, b->heat[level]);
+    }
+}
+
+// Levels as colours into r; w x h levels, repeated by nearest neighbour (exact at integer zooms).
+static void picture(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, int w, int h, const uint8_t (*rgb)[3]) {
     uint8_t *row = (uint8_t *)s->pixels + (size_t)r.y * (size_t)s->pitch + (size_t)r.x * 3;
     for (int y = 0, drawn = -1; y < r.h; y++, row += s->pitch) {
         int from_y = y * h / r.h;
@@ -137,22 +148,23 @@ static void picture(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, int w, in
     }
 }
 
-static void thumbnail(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, enum image_palette palette) {
+static void thumbnail(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, const uint8_t (*rgb)[3]) {
     uint8_t small[FEED_PIXELS * 4];
     if (r.w * r.h > (int)sizeof small) {  // larger than the picture itself: nothing to average
-        picture(s, r, levels, FEED_WIDTH, FEED_HEIGHT, IMAGE_SHADES, palette);
+        picture(s, r, levels, FEED_WIDTH, FEED_HEIGHT, rgb);
         return;
     }
     image_scale(levels, r.w, r.h, small);
-    picture(s, r, small, r.w, r.h, IMAGE_SHADES, palette);
+    picture(s, r, small, r.w, r.h, rgb);
 }
 
 // ---- parts
 
 // Colours of the error, from none to three shades, at the right end of the error's label if there is room.
-static void legend(SDL_Surface *s, const struct window_view *v, SDL_Rect label, const char *line) {
-    int digit = text_width(v->font, "0"), w = 5 * label.h / 2, need = w + 2 * digit + 2 * GAP;
-    if (!v->font || text_width(v->font, line) + 2 * digit + need > label.w) return;
+static void legend(SDL_Surface *s, const struct brush *b, SDL_Rect label, const char *line) {
+    TTF_Font *font = b->view->font;
+    int digit = text_width(font, "0"), w = 5 * label.h / 2, need = w + 2 * digit + 2 * GAP;
+    if (!font || text_width(font, line) + 2 * digit + need > label.w) return;
     uint8_t levels[256];
     for (int i = 0; i < 256; i++) {
         double t = i / 255.0;  // equal steps of colour: the inverse of the ramp's square root
@@ -160,28 +172,29 @@ static void legend(SDL_Surface *s, const struct window_view *v, SDL_Rect label, 
     }
     int right = label.x + label.w - 1, h = label.h / 3;
     SDL_Rect ramp = {right - digit - GAP - w, label.y + (label.h - h) / 2, w, h};
-    text(s, v->font, (SDL_Rect){right - digit, label.y, digit, label.h}, LEFT, dim, "3");
-    text(s, v->font, (SDL_Rect){ramp.x - GAP - digit, label.y, digit, label.h}, LEFT, dim, "0");
-    picture(s, ramp, levels, 256, 1, IMAGE_ERROR, v->palette);
+    text(s, font, (SDL_Rect){right - digit, label.y, digit, label.h}, LEFT, dim, "3");
+    text(s, font, (SDL_Rect){ramp.x - GAP - digit, label.y, digit, label.h}, LEFT, dim, "0");
+    picture(s, ramp, levels, 256, 1, b->heat);
 }
 
-static void panel_row(SDL_Surface *s, const struct window_view *v, const SDL_Rect *labels, const SDL_Rect *panels,
+static void panel_row(SDL_Surface *s, const struct brush *b, const SDL_Rect *labels, const SDL_Rect *panels,
                       const uint8_t *const *levels, const char *const variants[WINDOW_PANELS][MAX_VARIANTS],
                       const char *nothing) {
+    TTF_Font *font = b->view->font;
     for (int i = 0; i < WINDOW_PANELS; i++) {
-        const char *line = fitting(v->font, labels[i].w, variants[i]);
-        text(s, v->font, labels[i], LEFT, i == ERROR ? accent : ink, line);
-        if (i == ERROR) legend(s, v, labels[i], line);
+        const char *line = fitting(font, labels[i].w, variants[i]);
+        text(s, font, labels[i], LEFT, i == ERROR ? accent : ink, line);
+        if (i == ERROR) legend(s, b, labels[i], line);
         if (levels[i]) {
-            picture(s, panels[i], levels[i], FEED_WIDTH, FEED_HEIGHT, i == ERROR ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
+            picture(s, panels[i], levels[i], FEED_WIDTH, FEED_HEIGHT, i == ERROR ? b->heat : b->shades);
         } else {
             fill(s, panels[i], well);
-            text(s, v->font, panels[i], CENTRE, dim, nothing);
+            text(s, font, panels[i], CENTRE, dim, nothing);
         }
     }
 }
 
-static void now_row(SDL_Surface *s, const struct window_layout *l, const struct window_view *v,
+static void now_row(SDL_Surface *s, const struct window_layout *l, const struct brush *b,
                     const struct feed_pictures *p) {
     char error[64] = "error", number[32] = "error";
     if (p) {
@@ -191,11 +204,12 @@ static void now_row(SDL_Surface *s, const struct window_layout *l, const struct 
     const uint8_t *levels[WINDOW_PANELS] = {p ? p->real : NULL, p ? p->reconstruction : NULL, p ? p->error : NULL};
     const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
         {"now: emulator", "emulator"}, {"reconstruction (posterior)", "reconstruction", "model"}, {error, number, "error"}};
-    panel_row(s, v, l->now_labels, l->now, levels, variants, "no picture yet");
+    panel_row(s, b, l->now_labels, l->now, levels, variants, "no picture yet");
 }
 
-static void rollout_row(SDL_Surface *s, const struct window_layout *l, const struct window_view *v,
+static void rollout_row(SDL_Surface *s, const struct window_layout *l, const struct brush *b,
                         const struct feed_pictures *p) {
+    const struct window_view *v = b->view;
     uint8_t heat[FEED_PIXELS];
     char truth[80] = "open loop: emulator", frame[40] = "open loop", dream[80] = "model", step[40] = "model";
     char error[64] = "error", number[32] = "error";
@@ -220,7 +234,7 @@ static void rollout_row(SDL_Surface *s, const struct window_layout *l, const str
     }
     const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
         {truth, frame}, {dream, step}, {error, number, "error"}};
-    panel_row(s, v, l->rollout_labels, l->rollout, levels, variants, "comes with training");
+    panel_row(s, b, l->rollout_labels, l->rollout, levels, variants, "comes with training");
 }
 
 float window_draw_bar_scale(const float *error_shades, int n) {
@@ -241,8 +255,9 @@ static void bar(SDL_Surface *s, SDL_Rect r, float error, float scale, SDL_Color 
     fill(s, (SDL_Rect){r.x, r.y + r.h - h, r.w, h}, c);
 }
 
-static void strip(SDL_Surface *s, const struct window_layout *l, const struct window_view *v,
+static void strip(SDL_Surface *s, const struct window_layout *l, const struct brush *b,
                   const struct feed_pictures *p) {
+    const struct window_view *v = b->view;
     int n = p ? p->n_rollout : 0;
     n = n < 0 ? 0 : n > FEED_ROLLOUT ? FEED_ROLLOUT : n;
     float scale = p ? window_draw_bar_scale(p->dream_error_shades, n) : 1;
@@ -262,8 +277,8 @@ static void strip(SDL_Surface *s, const struct window_layout *l, const struct wi
             fill(s, l->bars[i], well);
             continue;
         }
-        thumbnail(s, l->truth[i], p->truth[i], v->palette);
-        thumbnail(s, l->dream[i], p->dream[i], v->palette);
+        thumbnail(s, l->truth[i], p->truth[i], b->shades);
+        thumbnail(s, l->dream[i], p->dream[i], b->shades);
         bar(s, l->bars[i], p->dream_error_shades[i], scale, i < FEED_CONTEXT ? dim : accent);
     }
     static const char *const captions[2] = {"context", "imagined"};
@@ -283,15 +298,17 @@ void window_draw(SDL_Surface *s, const struct window_view *v, const struct feed_
     static const char *const paused[] = {"space go on", "u one update", ", . frame", "+ - zoom", "q close",
                                          "r replay",    "p palette",    "s save",    NULL};
     struct window_layout l;
+    struct brush brush;
     char update[40], env_step[40];
     window_draw_layout(v->zoom, &l);
+    brush_init(&brush, v);
     fill(s, (SDL_Rect){0, 0, s->w, s->h}, background);
     snprintf(update, sizeof update, "update %lld", (long long)(p ? p->opt_steps : status->opt_steps));
     snprintf(env_step, sizeof env_step, "env step %lld", (long long)(p ? p->env_steps : status->env_steps));
     text_pieces(s, v->font, l.head, v->paused ? accent : ink, dim,
                 (const char *const[]){feed_phase_names[status->phase], update, env_step, status->task, status->preset, NULL});
-    now_row(s, &l, v, p);
-    rollout_row(s, &l, v, p);
-    strip(s, &l, v, p);
+    now_row(s, &l, &brush, p);
+    rollout_row(s, &l, &brush, p);
+    strip(s, &l, &brush, p);
     text_pieces(s, v->font, l.keys, dim, dim, v->paused ? paused : running);
 }
