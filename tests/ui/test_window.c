@@ -288,6 +288,19 @@ static void while_training_the_rollout_plays_and_begins_again(void **state) {
     window_close(w);
 }
 
+// New pictures are drawn a few times a second only, so it may take a moment.
+static bool turns_until_shown(struct window *w, const struct feed_pictures *p, const struct feed_status *status) {
+    bool there = false;
+    for (int64_t end = clock_now_ns() + 20000000000; !there && clock_now_ns() < end;) {
+        assert_true(window_turn(w, p, status));
+        SDL_Surface *s = shown(w);
+        there = is_drawing_of(s, (struct window_view){.zoom = 1}, p, status);
+        SDL_FreeSurface(s);
+        clock_sleep_ns(10000000);
+    }
+    return there;
+}
+
 static void new_pictures_are_shown_even_before_the_first_update(void **state) {
     (void)state;
     struct feed_pictures *p = malloc(sizeof *p);
@@ -304,10 +317,7 @@ static void new_pictures_are_shown_even_before_the_first_update(void **state) {
     for (int64_t env_steps = 10; env_steps <= 30; env_steps += 10) {
         p->env_steps = env_steps; // prefill: no update yet, but the scene moves on
         window_test_picture(p->real, (int)env_steps);
-        assert_true(window_turn(w, p, &prefill));
-        s = shown(w);
-        assert_true(is_drawing_of(s, (struct window_view){.zoom = 1}, p, &prefill));
-        SDL_FreeSurface(s);
+        assert_true(turns_until_shown(w, p, &prefill));
     }
     window_close(w);
     free(p);

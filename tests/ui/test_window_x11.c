@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "engine/run/files.h"
 #include "ui/window.h"
 #include "ui/window_draw.h"
@@ -256,6 +257,9 @@ static void when_the_server_dies_the_window_ends_and_the_program_goes_on(void **
     }
     assert_true(turns < 500);
     assert_false(window_turn(w, &pictures, &paused));
+    struct log_line line;
+    assert_true(log_read(log_count() - 1, &line));
+    assert_string_equal(line.text, "window: the display went away; the terminal shows the pictures");
     window_close(w);
     assert_null(window_open(&(struct window_opts){0}, &e));
     assert_non_null(strstr(e.message, "the display went away"));
