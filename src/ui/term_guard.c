@@ -4,7 +4,9 @@
 #include <curses.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <term.h>
@@ -22,7 +24,8 @@ enum { N_CRASH = 5, N_QUIT = 4 };
 
 // Read by signal handlers: written only while none of them is installed, or of a type a handler may touch.
 static struct {
-    volatile sig_atomic_t on, interrupts, terminations, hangups, stop_asked;
+    atomic_int on;                                      // whoever takes it from 1 to 0 restores the terminal
+    volatile sig_atomic_t interrupts, terminations, hangups, stop_asked;
     int fd, wake[2], capture[2], saved_out, saved_err;
     char restore[512];
     size_t restore_bytes;
@@ -35,21 +38,26 @@ static struct {
 } guard = {.fd = -1, .wake = {-1, -1}, .capture = {-1, -1}, .saved_out = -1, .saved_err = -1};
 
 // Async-signal-safe: leaves the alternate screen, shows the cursor, resets colours and modes, uncaptures 1 and 2.
-static void restore_now(void) {
-    if (!guard.on) return;
-    guard.on = 0;
+// Returns false when that was done already, or is being done by another thread.
+static bool restore(void) {
+    if (!atomic_exchange(&guard.on, 0)) return false;
     int saved_errno = errno;
-    ssize_t ignored = write(guard.fd, guard.restore, guard.restore_bytes);
-    (void)ignored;
     if (guard.have_modes) tcsetattr(guard.fd, TCSANOW, &guard.modes);
+    struct pollfd ready = {.fd = guard.fd, .events = POLLOUT};     // never hang in a terminal that takes nothing
+    if (poll(&ready, 1, 200) == 1 && ready.revents & POLLOUT) {
+        ssize_t ignored = write(guard.fd, guard.restore, guard.restore_bytes);
+        (void)ignored;
+    }
     if (guard.saved_out >= 0) dup2(guard.saved_out, STDOUT_FILENO);
     if (guard.saved_err >= 0) dup2(guard.saved_err, STDERR_FILENO);
     errno = saved_errno;
+    return true;
 }
 
+static void restore_now(void) { restore(); }
+
 static void on_crash(int sig) {
-    if (guard.on) {
-        restore_now();
+    if (restore()) {
         static const char text[] = "workbench: crashed; the terminal is restored. Please report what follows, if anything.\n";
         ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
         (void)ignored;
@@ -66,10 +74,7 @@ static void on_quit(int sig) {
     if (sig == SIGHUP) guard.hangups++;
     if (sig == SIGTSTP) guard.stop_asked = 1;
     // The loop may hang in a write to a stuck terminal: the third demand is obeyed right here.
-    if (guard.interrupts + guard.terminations >= 3) {
-        restore_now();
-        _exit(128 + sig);
-    }
+    if (guard.interrupts + guard.terminations >= 3 && restore()) _exit(128 + sig);
     ssize_t ignored = write(guard.wake[1], "", 1);
     (void)ignored;
     errno = saved_errno;

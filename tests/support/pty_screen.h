@@ -171,7 +171,8 @@ static inline void pty_screen_close(struct pty_screen *s) {
     }
     if (s->fd >= 0) close(s->fd);
     if (s->slave >= 0) close(s->slave);
-    vterm_free(s->vt);
+    if (s->vt) vterm_free(s->vt);
+    *s = (struct pty_screen){.fd = -1, .slave = -1};       // closing twice is fine
 }
 
 #endif
