@@ -140,6 +140,10 @@ ALWAYS_INLINE void conv_finish(real *out, const real *x, int64_t n, const real *
 // All panels of a product with m rows; C is m rows of kround_up(n, GEMM_UNIT).
 static void conv_panels(const struct micro_a *a, int64_t m, const real *b, int64_t n, real *c, int64_t c_row) {
     int64_t k = a->n_slabs * a->k;
+    if (n <= PANEL_COLUMNS) {       // one panel
+        micro_panel(*a, m, b, kround_up(n, GEMM_UNIT), c, c_row);
+        return;
+    }
     for (int64_t p = 0; p < gemm_panels(n); p++) {
         struct range units = gemm_panel(n, p);
         int64_t column = units.first * GEMM_UNIT;

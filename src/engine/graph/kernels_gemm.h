@@ -72,12 +72,12 @@ MICRO_6(3)
 MICRO(7, 3)
 MICRO(8, 3)
 enum { MICRO_ROWS = 12 };
-static const int64_t micro_rows[] = {12, 12, 8};
+static const uint32_t micro_rows[] = {12, 12, 8};
 static micro_kernel *const micro_kernels[][MICRO_ROWS] = {   // [vectors - 1][rows - 1]
     {MICRO_NAMES_12(1)}, {MICRO_NAMES_12(2)}, {MICRO_NAMES_6(3), micro_7x3, micro_8x3}};
 #else
 enum { MICRO_ROWS = 6 };
-static const int64_t micro_rows[] = {6, 6};
+static const uint32_t micro_rows[] = {6, 6};
 static micro_kernel *const micro_kernels[][MICRO_ROWS] = {{MICRO_NAMES_6(1)}, {MICRO_NAMES_6(2)}};
 #endif
 
@@ -87,18 +87,41 @@ static void micro_panel(struct micro_a a, int64_t m, const real *panel, int64_t 
                         int64_t c_row) {
     const real *first = a.a;
     for (int64_t j = 0; j < columns; j += MICRO_VECS * LANES) {
-        int64_t vecs = kmin(MICRO_VECS, (columns - j) / LANES), row = 0;
-        int64_t n_tiles = (m + micro_rows[vecs - 1] - 1) / micro_rows[vecs - 1];
-        for (int64_t t = 0; t < n_tiles; t++) {
-            int64_t end = m * (t + 1) / n_tiles;
-            a.a = first + row * a.row;
-            micro_kernels[vecs - 1][end - row - 1](&a, panel + j, columns, c + row * c_row + j, c_row);
-            row = end;
+        const int vecs = (int)kmin(MICRO_VECS, (columns - j) / LANES);
+        const uint32_t rows = (uint32_t)m, most = micro_rows[vecs - 1];
+        const uint32_t n_tiles = (rows + most - 1) / most, height = rows / n_tiles, taller = rows % n_tiles;
+        real *out = c + j;
+        a.a = first;
+        for (uint32_t t = 0; t < n_tiles; t++) {
+            const int64_t tile = height + (t < taller);
+            micro_kernels[vecs - 1][tile - 1](&a, panel + j, columns, out, c_row);
+            a.a += tile * a.row;
+            out += tile * c_row;
         }
     }
 }
 
 // ---- packing
+
+// LANES columns whose k axis is contiguous: full squares are transposed in registers.
+static int64_t pack_squares(const struct gemm_pack_job *j, const real *src, real *out, int64_t row) {
+    int64_t k = 0;
+    for (; k + LANES <= j->k; k += LANES) {
+        vec square[LANES];
+        UNROLL for (int i = 0; i < LANES; i++) square[i] = vec_load(src + i * j->n_stride + k);
+        vec_transpose(square);
+        UNROLL for (int i = 0; i < LANES; i++) vec_store(out + (k + i) * row, square[i]);
+    }
+    return k;
+}
+
+// `count` columns from row `k` on, any strides; columns past `width` are zero.
+static void pack_rest(const struct gemm_pack_job *j, const real *src, int64_t k, int64_t width, int64_t count,
+                      real *out, int64_t row) {
+    for (; k < j->k; k++)
+        for (int64_t i = 0; i < count; i++)
+            out[k * row + i] = i < width ? src[k * j->k_stride + i * j->n_stride] : 0;
+}
 
 // One unit: columns [column, column + 16) of B at `out`, row length `row`; columns past n are zero.
 static void pack_unit(const struct gemm_pack_job *j, int64_t column, real *out, int64_t row) {
@@ -108,13 +131,10 @@ static void pack_unit(const struct gemm_pack_job *j, int64_t column, real *out, 
         for (int64_t k = 0; k < j->k; k++) memcpy(out + k * row, src + k * j->k_stride, GEMM_UNIT * sizeof(real));
         return;
     }
-    enum { BLOCK = 16 };
-    for (int64_t k0 = 0; k0 < j->k; k0 += BLOCK) {
-        int64_t k1 = kmin(k0 + BLOCK, j->k);
-        for (int64_t i = 0; i < GEMM_UNIT; i++) {
-            const real *s = src + i * j->n_stride;
-            for (int64_t k = k0; k < k1; k++) out[k * row + i] = i < width ? s[k * j->k_stride] : 0;
-        }
+    for (int64_t i = 0; i < GEMM_UNIT; i += LANES) {
+        const real *from = src + i * j->n_stride;
+        int64_t done = width - i >= LANES && j->k_stride == 1 ? pack_squares(j, from, out + i, row) : 0;
+        pack_rest(j, from, done, width - i, LANES, out + i, row);
     }
 }
 

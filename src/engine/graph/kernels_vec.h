@@ -70,6 +70,35 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {     // lanes of mask 
 #define VEC_XOR(v, m) __builtin_shufflevector(v, v, VEC_XOR2(m))
 #endif
 
+// The lower or upper halves of two vectors, lane by lane in turn: a0 b0 a1 b1 ...
+#if LANES == 16
+#define VEC_ZIP_LOW(a, b) \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define VEC_ZIP_HIGH(a, b) \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif LANES == 8
+#define VEC_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define VEC_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif LANES == 4
+#define VEC_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define VEC_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define VEC_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define VEC_ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+
+// Transposes LANES x LANES: zipping row i with row i + LANES / 2 once per bit of the index.
+ALWAYS_INLINE void vec_transpose(vec *rows) {
+    UNROLL for (int bit = 1; bit < LANES; bit *= 2) {
+        vec zipped[LANES];
+        UNROLL for (int i = 0; i < LANES / 2; i++) {
+            zipped[2 * i] = VEC_ZIP_LOW(rows[i], rows[i + LANES / 2]);
+            zipped[2 * i + 1] = VEC_ZIP_HIGH(rows[i], rows[i + LANES / 2]);
+        }
+        UNROLL for (int i = 0; i < LANES; i++) rows[i] = zipped[i];
+    }
+}
+
 // The functions on several vectors take one step for all of them, then the next: a core's window of waiting operations
 // is shorter than such a chain, so chains one behind the other would leave it half idle. n is a constant.
 
