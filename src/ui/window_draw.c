@@ -8,8 +8,10 @@
 
 enum { REAL, MODEL, ERROR, GAP = 4, MAX_VARIANTS = 4 };
 
-static const SDL_Color ink = {225, 228, 232, 255}, dim = {140, 146, 155, 255}, accent = {255, 196, 84, 255};
-static const SDL_Color background = {22, 24, 28, 255}, well = {38, 41, 47, 255}, rule = {62, 67, 76, 255};
+static const SDL_Color ink = {225, 228, 232, 255}, dim = {140, 146, 155, 255},
+                       accent = {255, 196, 84, 255};
+static const SDL_Color background = {22, 24, 28, 255}, well = {38, 41, 47, 255},
+                       rule = {62, 67, 76, 255};
 
 // ---- layout
 
@@ -18,7 +20,8 @@ int window_draw_points(int zoom) {
     return points[zoom < 0 ? 0 : zoom > WINDOW_MAX_ZOOM ? WINDOW_MAX_ZOOM : zoom];
 }
 
-static void lay_panels(int x, int y, int label_h, int step, int w, int h, SDL_Rect *labels, SDL_Rect *panels) {
+static void lay_panels(int x, int y, int label_h, int step, int w, int h, SDL_Rect *labels,
+                       SDL_Rect *panels) {
     for (int i = 0; i < WINDOW_PANELS; i++) {
         labels[i] = (SDL_Rect){x + i * step, y, w, label_h};
         panels[i] = (SDL_Rect){x + i * step, y + label_h, w, h};
@@ -40,7 +43,8 @@ static int lay_strip(struct window_layout *l, int x0, int y, int inner, int bar_
 
 void window_draw_layout(int zoom, struct window_layout *l) {
     int w = FEED_WIDTH * zoom, h = FEED_HEIGHT * zoom, label = window_draw_points(zoom) + 9;
-    int margin = zoom == 1 ? 8 : zoom == 2 ? 12 : 16, inner = WINDOW_PANELS * w + (WINDOW_PANELS - 1) * margin;
+    int margin = zoom < 3 ? 4 + 4 * zoom : 16,
+        inner = WINDOW_PANELS * w + (WINDOW_PANELS - 1) * margin;
     memset(l, 0, sizeof *l);
     l->width = inner + 2 * margin;
     int y = margin / 2;
@@ -51,9 +55,11 @@ void window_draw_layout(int zoom, struct window_layout *l) {
     lay_panels(margin, y, label, w + margin, w, h, l->rollout_labels, l->rollout);
     y += label + h + GAP;
     l->strip_label = (SDL_Rect){margin, y, inner, label};
-    y = 1 + lay_strip(l, margin, y + label + 1, inner, 16 + 6 * zoom);  // 1: the chosen frame's outline
+    // One more pixel on both sides: the chosen frame's outline.
+    y = 1 + lay_strip(l, margin, y + label + 1, inner, 16 + 6 * zoom);
     for (int i = 0; i < 2; i++) {
-        const SDL_Rect *from = &l->bars[i ? FEED_CONTEXT : 0], *to = &l->bars[i ? FEED_ROLLOUT - 1 : FEED_CONTEXT - 1];
+        const SDL_Rect *from = &l->bars[i ? FEED_CONTEXT : 0],
+                       *to = &l->bars[i ? FEED_ROLLOUT - 1 : FEED_CONTEXT - 1];
         l->captions[i] = (SDL_Rect){from->x, y, to->x + to->w - from->x, label};
     }
     y += label;
@@ -86,16 +92,17 @@ static int text_width(TTF_Font *font, const char *line) {
     return font && TTF_SizeUTF8(font, line, &w, &h) == 0 ? w : 0;
 }
 
-enum align { LEFT, CENTRE, RIGHT };
+enum align { LEFT, CENTRE };
 
 // One line inside r, never outside it.
-static void text(SDL_Surface *s, TTF_Font *font, SDL_Rect r, enum align align, SDL_Color c, const char *line) {
+static void text(SDL_Surface *s, TTF_Font *font, SDL_Rect r, enum align align, SDL_Color c,
+                 const char *line) {
     if (!font || !*line || r.w <= 0) return;
     SDL_Surface *t = TTF_RenderUTF8_Blended(font, line, c);
     if (!t) return;
     int spare = r.w > t->w ? r.w - t->w : 0;
     SDL_Rect from = {0, 0, t->w < r.w ? t->w : r.w, t->h < r.h ? t->h : r.h};
-    SDL_Rect to = {r.x + (align == LEFT ? 0 : align == CENTRE ? spare / 2 : spare), r.y + (r.h - from.h) / 2, 0, 0};
+    SDL_Rect to = {r.x + (align == CENTRE ? spare / 2 : 0), r.y + (r.h - from.h) / 2, 0, 0};
     SDL_BlitSurface(t, &from, s, &to);
     SDL_FreeSurface(t);
 }
@@ -135,7 +142,8 @@ static void brush_init(struct brush *b, const struct window_view *v) {
 }
 
 // Levels as colours into r; w x h levels, repeated by nearest neighbour (exact at integer zooms).
-static void picture(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, int w, int h, const uint8_t (*rgb)[3]) {
+static void picture(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, int w, int h,
+                    const uint8_t (*rgb)[3]) {
     uint8_t *row = (uint8_t *)s->pixels + (size_t)r.y * (size_t)s->pitch + (size_t)r.x * 3;
     for (int y = 0, drawn = -1; y < r.h; y++, row += s->pitch) {
         int from_y = y * h / r.h;
@@ -150,7 +158,7 @@ static void picture(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, int w, in
 
 static void thumbnail(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, const uint8_t (*rgb)[3]) {
     uint8_t small[FEED_PIXELS * 4];
-    if (r.w * r.h > (int)sizeof small) {  // larger than the picture itself: nothing to average
+    if (r.w * r.h > (int)sizeof small) { // larger than the picture itself: nothing to average
         picture(s, r, levels, FEED_WIDTH, FEED_HEIGHT, rgb);
         return;
     }
@@ -160,14 +168,15 @@ static void thumbnail(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, const u
 
 // ---- parts
 
-// Colours of the error, from none to three shades, at the right end of the error's label if there is room.
+// Colours of the error, from none to three shades, at the right end of the error's label if there
+// is room.
 static void legend(SDL_Surface *s, const struct brush *b, SDL_Rect label, const char *line) {
     TTF_Font *font = b->view->font;
     int digit = text_width(font, "0"), w = 5 * label.h / 2, need = w + 2 * digit + 2 * GAP;
     if (!font || text_width(font, line) + 2 * digit + need > label.w) return;
     uint8_t levels[256];
     for (int i = 0; i < 256; i++) {
-        double t = i / 255.0;  // equal steps of colour: the inverse of the ramp's square root
+        double t = i / 255.0; // equal steps of colour: the inverse of the ramp's square root
         levels[i] = (uint8_t)lrint(t * t * 255);
     }
     int right = label.x + label.w - 1, h = label.h / 3;
@@ -177,8 +186,9 @@ static void legend(SDL_Surface *s, const struct brush *b, SDL_Rect label, const 
     picture(s, ramp, levels, 256, 1, b->heat);
 }
 
-static void panel_row(SDL_Surface *s, const struct brush *b, const SDL_Rect *labels, const SDL_Rect *panels,
-                      const uint8_t *const *levels, const char *const variants[WINDOW_PANELS][MAX_VARIANTS],
+static void panel_row(SDL_Surface *s, const struct brush *b, const SDL_Rect *labels,
+                      const SDL_Rect *panels, const uint8_t *const *levels,
+                      const char *const variants[WINDOW_PANELS][MAX_VARIANTS],
                       const char *nothing) {
     TTF_Font *font = b->view->font;
     for (int i = 0; i < WINDOW_PANELS; i++) {
@@ -186,7 +196,8 @@ static void panel_row(SDL_Surface *s, const struct brush *b, const SDL_Rect *lab
         text(s, font, labels[i], LEFT, i == ERROR ? accent : ink, line);
         if (i == ERROR) legend(s, b, labels[i], line);
         if (levels[i]) {
-            picture(s, panels[i], levels[i], FEED_WIDTH, FEED_HEIGHT, i == ERROR ? b->heat : b->shades);
+            picture(s, panels[i], levels[i], FEED_WIDTH, FEED_HEIGHT,
+                    i == ERROR ? b->heat : b->shades);
         } else {
             fill(s, panels[i], well);
             text(s, font, panels[i], CENTRE, dim, nothing);
@@ -201,9 +212,12 @@ static void now_row(SDL_Surface *s, const struct window_layout *l, const struct 
         snprintf(error, sizeof error, "error %.3f shades", (double)p->error_shades);
         snprintf(number, sizeof number, "error %.3f", (double)p->error_shades);
     }
-    const uint8_t *levels[WINDOW_PANELS] = {p ? p->real : NULL, p ? p->reconstruction : NULL, p ? p->error : NULL};
+    const uint8_t *levels[WINDOW_PANELS] = {p ? p->real : NULL, p ? p->reconstruction : NULL,
+                                            p ? p->error : NULL};
     const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
-        {"now: emulator", "emulator"}, {"reconstruction (posterior)", "reconstruction", "model"}, {error, number, "error"}};
+        {"now: emulator", "emulator"},
+        {"reconstruction (posterior)", "reconstruction", "model"},
+        {error, number, "error"}};
     panel_row(s, b, l->now_labels, l->now, levels, variants, "no picture yet");
 }
 
@@ -211,13 +225,15 @@ static void rollout_row(SDL_Surface *s, const struct window_layout *l, const str
                         const struct feed_pictures *p) {
     const struct window_view *v = b->view;
     uint8_t heat[FEED_PIXELS];
-    char truth[80] = "open loop: emulator", frame[40] = "open loop", dream[80] = "model", step[40] = "model";
+    char truth[80] = "open loop: emulator", frame[40] = "open loop", dream[80] = "model",
+         step[40] = "model";
     char error[64] = "error", number[32] = "error";
     const uint8_t *levels[WINDOW_PANELS] = {NULL, NULL, NULL};
     if (p && p->n_rollout > v->frame) {
         levels[REAL] = p->truth[v->frame];
         levels[MODEL] = p->dream[v->frame];
-        for (int i = 0; i < FEED_PIXELS; i++) heat[i] = (uint8_t)abs(levels[REAL][i] - levels[MODEL][i]);
+        for (int i = 0; i < FEED_PIXELS; i++)
+            heat[i] = (uint8_t)abs(levels[REAL][i] - levels[MODEL][i]);
         levels[ERROR] = heat;
         snprintf(truth, sizeof truth, "open loop: frame %d of %d", v->frame + 1, p->n_rollout);
         snprintf(frame, sizeof frame, "frame %d of %d", v->frame + 1, p->n_rollout);
@@ -261,15 +277,19 @@ static void strip(SDL_Surface *s, const struct window_layout *l, const struct br
     int n = p ? p->n_rollout : 0;
     n = n < 0 ? 0 : n > FEED_ROLLOUT ? FEED_ROLLOUT : n;
     float scale = p ? window_draw_bar_scale(p->dream_error_shades, n) : 1;
-    char line[160] = "rollout: emulator above, model below", middle[96] = "emulator above, model below";
+    char line[160] = "rollout: emulator above, model below",
+         middle[96] = "emulator above, model below";
     if (n > 0) {
         const char *unit = scale == 1 ? "shade" : "shades";
-        snprintf(line, sizeof line, "rollout: emulator above, model below, error at the bottom (full bar: %g %s)",
+        snprintf(line, sizeof line,
+                 "rollout: emulator above, model below, error at the bottom (full bar: %g %s)",
                  (double)scale, unit);
-        snprintf(middle, sizeof middle, "emulator, model, error (full bar: %g %s)", (double)scale, unit);
+        snprintf(middle, sizeof middle, "emulator, model, error (full bar: %g %s)", (double)scale,
+                 unit);
     }
     text(s, v->font, l->strip_label, LEFT, ink,
-         fitting(v->font, l->strip_label.w, (const char *const[]){line, middle, "emulator, model, error", NULL}));
+         fitting(v->font, l->strip_label.w,
+                 (const char *const[]){line, middle, "emulator, model, error", NULL}));
     for (int i = 0; i < FEED_ROLLOUT; i++) {
         if (i >= n) {
             fill(s, l->truth[i], well);
@@ -295,18 +315,22 @@ void window_draw(SDL_Surface *s, const struct window_view *v, const struct feed_
                  const struct feed_status *status) {
     static const char *const running[] = {"space pause", ", . frame", "+ - zoom", "q close",
                                           "r replay",    "p palette", "s save",   NULL};
-    static const char *const paused[] = {"space go on", "u one update", ", . frame", "+ - zoom", "q close",
-                                         "r replay",    "p palette",    "s save",    NULL};
+    static const char *const paused[] = {"space go on", "u one update", ", . frame",
+                                         "+ - zoom",    "q close",      "r replay",
+                                         "p palette",   "s save",       NULL};
     struct window_layout l;
     struct brush brush;
     char update[40], env_step[40];
     window_draw_layout(v->zoom, &l);
     brush_init(&brush, v);
     fill(s, (SDL_Rect){0, 0, s->w, s->h}, background);
-    snprintf(update, sizeof update, "update %lld", (long long)(p ? p->opt_steps : status->opt_steps));
-    snprintf(env_step, sizeof env_step, "env step %lld", (long long)(p ? p->env_steps : status->env_steps));
+    snprintf(update, sizeof update, "update %lld",
+             (long long)(p ? p->opt_steps : status->opt_steps));
+    snprintf(env_step, sizeof env_step, "env step %lld",
+             (long long)(p ? p->env_steps : status->env_steps));
     text_pieces(s, v->font, l.head, v->paused ? accent : ink, dim,
-                (const char *const[]){feed_phase_names[status->phase], update, env_step, status->task, status->preset, NULL});
+                (const char *const[]){feed_phase_names[status->phase], update, env_step,
+                                      status->task, status->preset, NULL});
     now_row(s, &l, &brush, p);
     rollout_row(s, &l, &brush, p);
     strip(s, &l, &brush, p);

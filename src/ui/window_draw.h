@@ -1,6 +1,6 @@
 // The window's picture as a pure drawing: pictures and a view in, an RGB surface out.
 //
-//     window_draw_size(zoom, &width, &height);      // make an SDL_PIXELFORMAT_RGB24 surface of that size
+//     window_draw_size(zoom, &width, &height);      // of an SDL_PIXELFORMAT_RGB24 surface
 //     window_draw(surface, &view, pictures, status);
 //
 // From top to bottom, at every zoom:
@@ -9,11 +9,11 @@
 //     [ real     ] [ reconstruction ] [ error ]         now
 //     [ emulator ] [ model          ] [ error ]         frame view.frame of the open-loop rollout
 //     emulator  | | | | |   | | | | | | | | | | | | | | |
-//     model     | | | | |   | | | | | | | | | | | | | | |    all its frames: 5 of context, then imagined
+//     model     | | | | |   | | | | | | | | | | | | | | |   5 of context, then imagined
 //     error     _ _ _ _ _   . . . : : : : i i i i i | | |
 //     keys
 //
-// Panels are exact multiples of 80x72; thumbnails are box averages. Only what is drawn needs a font. One thread at a time.
+// Panels are exact multiples of 80x72, thumbnails are box averages. One thread at a time.
 #ifndef UI_WINDOW_DRAW_H
 #define UI_WINDOW_DRAW_H
 
@@ -48,10 +48,11 @@ void window_draw_layout(int zoom, struct window_layout *out);
 
 void window_draw_size(int zoom, int *width, int *height);
 int window_draw_points(int zoom);                  // size of the font that fits the labels
-// The scale of the error bars: the smallest of a few round numbers (shades) that holds the largest error.
+// Scale of the error bars: the smallest of a few round numbers (shades) that holds the largest.
 float window_draw_bar_scale(const float *error_shades, int n);
-// surface: SDL_PIXELFORMAT_RGB24 of window_draw_size. pictures NULL, or without a rollout: empty panels that say so.
-void window_draw(SDL_Surface *surface, const struct window_view *view, const struct feed_pictures *pictures,
-                 const struct feed_status *status);
+// surface: SDL_PIXELFORMAT_RGB24 of window_draw_size. pictures NULL, or without a rollout: empty
+// panels that say so.
+void window_draw(SDL_Surface *surface, const struct window_view *view,
+                 const struct feed_pictures *pictures, const struct feed_status *status);
 
 #endif

@@ -1,4 +1,5 @@
-// X11's manners: Xlib ends the program when the display server goes away; here only the window ends.
+// X11's manners: Xlib ends the program when the display server goes away; here only the window
+// ends.
 #define _GNU_SOURCE
 #include "ui/window_x11.h"
 
@@ -32,13 +33,14 @@ void window_x11_guard(SDL_Window *window) {
     SDL_SysWMinfo info;
     SDL_VERSION(&info.version);
     if (!SDL_GetWindowWMInfo(window, &info) || info.subsystem != SDL_SYSWM_X11) return;
-    // SDL has loaded the library; linking with it ourselves would make it a dependency where there is no X at all.
+    // SDL has loaded the library; linking with it ourselves would make it a dependency where there
+    // is no X at all.
     void *xlib = dlopen("libX11.so.6", RTLD_LAZY | RTLD_NOLOAD);
     if (!xlib) return;
     io_handler (*set_io)(io_handler);
     void (*set_exit)(Display *, exit_handler, void *);
     void *a = dlsym(xlib, "XSetIOErrorHandler"), *b = dlsym(xlib, "XSetIOErrorExitHandler");
-    memcpy(&set_io, &a, sizeof a);  // C has no conversion between data and function pointers
+    memcpy(&set_io, &a, sizeof a); // C has no conversion between data and function pointers
     memcpy(&set_exit, &b, sizeof b);
     if (a && b) {
         set_io(say_nothing);
