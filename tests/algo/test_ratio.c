@@ -1,7 +1,7 @@
 // Tests of the ratio scheduler against sheeprl's sequences (spec/dreamer_v3.md 8.1, fixture F44).
 //
-// Expected values: the class Ratio of the specification in Python (float64, int() truncates), 1000 calls with
-// steps P, 2P, ...; the state is its _prev, so equality is exact.
+// Expected values: the class Ratio of the specification in Python (float64, int() truncates), 1000
+// calls with steps P, 2P, ...; the state is its _prev, so equality is exact.
 #include "support/test.h"
 
 #include "engine/algo/ratio.h"
@@ -49,7 +49,8 @@ static void sequences_totals_and_state_are_those_of_sheeprl(void **state) {
             int64_t expected = cases[c].first[i] == 'c' ? 12 : cases[c].first[i] - '0';
             if (due != expected)
                 fail_msg("ratio %g, P %d: call %d gave %lld, not %lld", cases[c].ratio,
-                         cases[c].policy_steps_per_call, i + 1, (long long)due, (long long)expected);
+                         cases[c].policy_steps_per_call, i + 1, (long long)due,
+                         (long long)expected);
         }
         assert_int_equal(total, cases[c].total);
         if (r.previous != cases[c].state)
@@ -87,7 +88,8 @@ static void pretraining_replaces_the_first_burst_and_is_clamped_to_it(void **sta
     }
 }
 
-// The loop of spec 8.2: the prefill is subtracted, so the first training call sees P steps, not learning_starts.
+// The loop of spec 8.2: the prefill is subtracted, so the first training call sees P steps, not
+// learning_starts.
 static void with_prefill_subtracted_training_begins_without_a_burst(void **state) {
     (void)state;
     static const struct {
@@ -96,11 +98,11 @@ static void with_prefill_subtracted_training_begins_without_a_burst(void **state
         int n_envs, first_iteration;
         int64_t first_due, total;
     } rows[] = {
-        {1, 1024, 1, 1024, 1, 977},  // iterations 1024..2000
-        {1, 1024, 4, 256, 4, 6980},  // P = 4: learning_starts / P = 256; 1745 iterations of 4
-        {0.5, 100, 4, 25, 2, 3952},  // 1976 iterations of 2
-        {0.3, 64, 1, 64, 0, 580},    // 1937 steps at 0.3: 581.1, one late
-        {1, 0, 1, 1, 1, 2000},       // no prefill at all
+        {1, 1024, 1, 1024, 1, 977}, // iterations 1024..2000
+        {1, 1024, 4, 256, 4, 6980}, // P = 4: learning_starts / P = 256; 1745 iterations of 4
+        {0.5, 100, 4, 25, 2, 3952}, // 1976 iterations of 2
+        {0.3, 64, 1, 64, 0, 580},   // 1937 steps at 0.3: 581.1, one late
+        {1, 0, 1, 1, 1, 2000},      // no prefill at all
     };
     for (size_t c = 0; c < sizeof rows / sizeof *rows; c++) {
         struct ratio r = {.ratio = rows[c].ratio};

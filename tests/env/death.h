@@ -1,4 +1,5 @@
-// Death test: runs a function that must end in a CHECK failure, in a child process, and looks at what it said.
+// Death test: runs a function that must end in a CHECK failure, in a child process, and looks at
+// what it said.
 //
 //     expect_check_failure(step_ended_env, NULL, "stepped after its episode ended");
 #ifndef TESTS_ENV_DEATH_H

@@ -1,4 +1,5 @@
-// Tests of the built-in scenes: what is compiled in is what is committed, and each scene moves as its manual says.
+// Tests of the built-in scenes: what is compiled in is what is committed, and each scene moves as
+// its manual says.
 #include "support/test.h"
 
 #include "base/file.h"
@@ -52,7 +53,9 @@ static void the_embedded_roms_are_the_committed_files(void **state) {
         assert_int_equal(n, 32768);
         assert_int_equal(t->rom_bytes, 32768);
         if (memcmp(t->rom, file, n) != 0)
-            fail_msg("%s differs from the ROM in the program: touch src/engine/env/builtin.c and make again", path);
+            fail_msg("%s differs from the ROM in the program: touch src/engine/env/builtin.c and "
+                     "make again",
+                     path);
         free(file);
     }
 }
@@ -72,7 +75,8 @@ static uint8_t (*film(const char *name, int n_steps))[ENV_OBS_BYTES] {
     env_reset(env, (const uint8_t[1]){1}, (uint8_t *[1]){frames[0]});
     for (int t_step = 1; t_step < n_steps; t_step++) {
         struct env_step_result result;
-        env_step(env, (const uint8_t[1]){1}, (const int32_t[1]){0}, (uint8_t *[1]){frames[t_step]}, &result);
+        env_step(env, (const uint8_t[1]){1}, (const int32_t[1]){0}, (uint8_t *[1]){frames[t_step]},
+                 &result);
         assert_false(result.terminated || result.truncated);
     }
     env_free(env);
@@ -112,7 +116,8 @@ static void each_scene_repeats_with_the_period_of_its_manual_and_none_shorter(vo
         int said = period_in_manual(name), found = 0;
         for (int p = 1; p <= MAX_STEPS / 2 && !found; p++)
             if (has_period((const uint8_t(*)[ENV_OBS_BYTES])frames, MAX_STEPS, p)) found = p;
-        if (found != said) fail_msg("%s repeats after %d steps, the manual says %d", name, found, said);
+        if (found != said)
+            fail_msg("%s repeats after %d steps, the manual says %d", name, found, said);
         free(frames);
     }
 }
@@ -131,7 +136,8 @@ static int changed_pixels(const uint8_t *a, const uint8_t *b) {
     return n;
 }
 
-// A learner must have something to see: what moves is more than a blinking dot and less than everything.
+// A learner must have something to see: what moves is more than a blinking dot and less than
+// everything.
 static void the_moving_scenes_change_at_every_step(void **state) {
     (void)state;
     static const struct {
@@ -141,7 +147,8 @@ static void the_moving_scenes_change_at_every_step(void **state) {
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
         uint8_t(*frames)[ENV_OBS_BYTES] = film(bounds[i].name, 100);
         for (int t = 1; t < 100; t++)
-            assert_in_range(changed_pixels(frames[t - 1], frames[t]), bounds[i].least, bounds[i].most);
+            assert_in_range(changed_pixels(frames[t - 1], frames[t]), bounds[i].least,
+                            bounds[i].most);
         free(frames);
     }
 }

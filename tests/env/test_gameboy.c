@@ -72,11 +72,14 @@ static void every_action_presses_its_button_for_a_while_and_releases_it(void **s
         const char *codec, *names;
         uint8_t lines[9];
     } codecs[] = {
-        {"pokemonred_puffer_v1", "NOOP A B START UP DOWN LEFT RIGHT ",
+        {"pokemonred_puffer_v1",
+         "NOOP A B START UP DOWN LEFT RIGHT ",
          {0, 0x01, 0x02, 0x08, 0x40, 0x80, 0x20, 0x10}},
-        {"pokemonred_puffer_v0", "A B START UP DOWN LEFT RIGHT ",
+        {"pokemonred_puffer_v0",
+         "A B START UP DOWN LEFT RIGHT ",
          {0x01, 0x02, 0x08, 0x40, 0x80, 0x20, 0x10}},
-        {"legacy_v0", "NOOP UP DOWN LEFT RIGHT A B START SELECT ",
+        {"legacy_v0",
+         "NOOP UP DOWN LEFT RIGHT A B START SELECT ",
          {0, 0x40, 0x80, 0x20, 0x10, 0x01, 0x02, 0x08, 0x04}},
     };
     for (size_t c = 0; c < sizeof codecs / sizeof *codecs; c++) {
@@ -125,7 +128,8 @@ static void script(int i, int t, bool ended, bool *reset, bool *step, int32_t *a
     *action = (int32_t)(next_random(&s) % 8);
 }
 
-// Plays environments first..first+n-1 as one batch; appends each tick's frame and result of each to its own log.
+// Plays environments first..first+n-1 as one batch; appends each tick's frame and result of each to
+// its own log.
 static void play(const struct env_gameboy_opts *base, int first, int n, int n_threads,
                  uint8_t (*frames)[TICKS][ENV_OBS_BYTES], uint8_t (*truncated)[TICKS]) {
     struct env_gameboy_opts opts = *base;
@@ -223,8 +227,10 @@ static void reset_and_step_touch_masked_environments_only(void **state) {
     assert_memory_equal(b->frames, untouched.frames, sizeof b->frames);
     assert_memory_equal(b->results, untouched.results, sizeof b->results);
 
-    // Step 2 and 3 with nothing pressed: 2 shows its history, 3's is still there afterwards, 1 lost its own.
-    env_step(b->env, (const uint8_t[4]){0, 0, 1, 0}, (const int32_t[4]){-7, 99, 0, -1}, b->obs, b->results);
+    // Step 2 and 3 with nothing pressed: 2 shows its history, 3's is still there afterwards, 1 lost
+    // its own.
+    env_step(b->env, (const uint8_t[4]){0, 0, 1, 0}, (const int32_t[4]){-7, 99, 0, -1}, b->obs,
+             b->results);
     assert_memory_equal(b->frames[2], before[2], ENV_OBS_BYTES);
     for (int i = 0; i < 4; i++) {
         if (i == 2) continue;
@@ -270,7 +276,8 @@ static void the_last_step_truncates_and_keeps_its_final_frame(void **state) {
             forget_frames(a);
             env_step(a->env, everyone, actions, a->obs, a->results);
             env_step(b->env, everyone, actions, b->obs, b->results);
-            assert_memory_equal(a->frames, b->frames, 2 * ENV_OBS_BYTES); // the true last frame, not a reset one
+            assert_memory_equal(a->frames, b->frames,
+                                2 * ENV_OBS_BYTES); // the true last frame, not a reset one
             for (int i = 0; i < 2; i++) {
                 assert_int_equal(a->results[i].truncated, t == 5);
                 assert_false(a->results[i].terminated);
@@ -331,7 +338,8 @@ static void step_twice_past_the_end(void *ctx) {
     opts.pool = pool_new(*n_threads);
     struct batch *b = batch_new(&opts);
     env_reset(b->env, everyone, b->obs);
-    for (int t = 0; t < 2; t++) env_step(b->env, everyone, (const int32_t[2]){0}, b->obs, b->results);
+    for (int t = 0; t < 2; t++)
+        env_step(b->env, everyone, (const int32_t[2]){0}, b->obs, b->results);
 }
 
 static void step_with_action(void *ctx) {
@@ -356,7 +364,8 @@ static void an_action_outside_the_codec_aborts(void **state) {
 
 // ---- bad input
 
-static void assert_refused(const struct env_gameboy_opts *opts, enum status status, const char *const words[4]) {
+static void assert_refused(const struct env_gameboy_opts *opts, enum status status,
+                           const char *const words[4]) {
     struct error e = {0};
     struct env *env = env_gameboy_new(opts, &e);
     assert_null(env);
@@ -398,7 +407,8 @@ static void a_bad_rom_is_refused_by_name_and_reason(void **state) {
     rom[0x134] ^= 1;
     rom[0x147] = 0x22;
     rom[0x14d] = (uint8_t)(rom[0x14d] - 0x22);
-    assert_refused(&opts, STATUS_FAILED, (const char *const[4]){"games/bad.gb", "MBC7", "supported"});
+    assert_refused(&opts, STATUS_FAILED,
+                   (const char *const[4]){"games/bad.gb", "MBC7", "supported"});
     opts.rom_name = NULL;
     assert_refused(&opts, STATUS_FAILED, (const char *const[4]){"MBC7"});
     struct error e = {0};

@@ -1,4 +1,5 @@
-// Tests of the feed: nothing torn, nothing blocked, nothing lost; meant to be run under ThreadSanitizer too.
+// Tests of the feed: nothing torn, nothing blocked, nothing lost; meant to be run under
+// ThreadSanitizer too.
 #include "support/test.h"
 
 #include <pthread.h>
@@ -38,7 +39,8 @@ static void check_pictures(const struct feed_pictures *p) {
 }
 
 static struct record make_record(int64_t k) {
-    struct record r = {.opt_steps = k, .env_steps = ~k, .present = (uint64_t)k * 0x9e3779b97f4a7c15u};
+    struct record r = {
+        .opt_steps = k, .env_steps = ~k, .present = (uint64_t)k * 0x9e3779b97f4a7c15u};
     for (int i = 0; i < METRIC_COUNT; i++) r.value[i] = (float)(k + i);
     return r;
 }
@@ -49,7 +51,8 @@ static void check_record(const struct feed *feed, int64_t k) {
     assert_int_equal(r->opt_steps, expected.opt_steps);
     assert_int_equal(r->env_steps, expected.env_steps);
     assert_int_equal(r->present, expected.present);
-    assert_memory_equal(r->value, expected.value, sizeof expected.value); // field by field: there may be padding
+    assert_memory_equal(r->value, expected.value,
+                        sizeof expected.value); // field by field: there may be padding
     assert_true(feed_record_wall_s(feed, k) == (double)k * 0.5);
 }
 
@@ -123,7 +126,8 @@ static void nothing_is_torn_while_both_sides_hammer(void **state) {
     pthread_t writer;
     assert_int_equal(pthread_create(&writer, NULL, hammering_writer, f), 0);
     int64_t seen = 0, last_status = 0, last_pictures = 0, n_different = 0;
-    while (seen < HAMMER_TURNS || last_status < HAMMER_TURNS - 1 || last_pictures < HAMMER_TURNS - 2) {
+    while (seen < HAMMER_TURNS || last_status < HAMMER_TURNS - 1 ||
+           last_pictures < HAMMER_TURNS - 2) {
         const struct feed_status *s = feed_status(f);
         const struct feed_pictures *p = feed_pictures(f);
         if (s->opt_steps || seen) check_status(s);
@@ -150,7 +154,8 @@ static void a_reader_that_never_reads_does_not_stop_the_writer(void **state) {
     int64_t t0 = clock_now_ns();
     assert_int_equal(pthread_create(&writer, NULL, hammering_writer, f), 0);
     pthread_join(writer, NULL);
-    assert_true(clock_now_ns() - t0 < 60000000000); // a lock would wait forever; the rest is the machine's load
+    assert_true(clock_now_ns() - t0 <
+                60000000000); // a lock would wait forever; the rest is the machine's load
     assert_int_equal(feed_status(f)->opt_steps, HAMMER_TURNS - 1);
     assert_int_equal(feed_pictures(f)->opt_steps, HAMMER_TURNS - 2);
     feed_free(f);
@@ -294,8 +299,10 @@ static void no_request_for_a_checkpoint_is_lost_and_two_in_a_row_are_one(void **
     assert_int_equal(pthread_create(&sender, NULL, ask_for_checkpoints, c), 0);
     int64_t end = clock_now_ns() + 20000000000;
     while (atomic_load(&n_taken) < CHECKPOINTS && clock_now_ns() < end) {
-        if (control_take_checkpoint(c)) atomic_fetch_add(&n_taken, 1);
-        else sched_yield();
+        if (control_take_checkpoint(c))
+            atomic_fetch_add(&n_taken, 1);
+        else
+            sched_yield();
     }
     pthread_join(sender, NULL);
     assert_int_equal(atomic_load(&n_taken), CHECKPOINTS);

@@ -54,7 +54,8 @@ static void the_golden_fixtures_are_found_from_the_source_tree(void **state) {
     snprintf(manifest, sizeof manifest, "%s/manifest.json", out);
     assert_int_equal(access(manifest, R_OK), 0);
     char tiny[8];
-    assert_false(files_find_golden(tiny, sizeof tiny)); // no room: not found rather than a wrong folder
+    assert_false(
+        files_find_golden(tiny, sizeof tiny)); // no room: not found rather than a wrong folder
     assert_non_null(memchr(tiny, 0, sizeof tiny));
 }
 

@@ -1,4 +1,5 @@
-// Tests of the command line: every option of the table, its forms and its errors; commands, settings, help.
+// Tests of the command line: every option of the table, its forms and its errors; commands,
+// settings, help.
 #include "support/test.h"
 
 #include "engine/env/builtin.h"
@@ -11,7 +12,8 @@ static const struct {
     enum kind kind;
     size_t field;
 } options[] = {
-#define OPTION(name, kind, member) {name, kind, offsetof(struct cli, member)}
+#define OPTION(name, kind, member)                                                                 \
+    { name, kind, offsetof(struct cli, member) }
     OPTION("--headless", FLAG, headless),
     OPTION("--gate", TEXT, gate),
     OPTION("--out", TEXT, out),
@@ -73,10 +75,18 @@ static void assert_one_line(const struct error *e, const char *part) {
 static void assert_field(int i, const char *text) {
     const char *field = (const char *)&cli + options[i].field;
     switch (options[i].kind) {
-    case FLAG: assert_true(*(const bool *)field); break;
-    case TEXT: assert_string_equal(*(const char *const *)field, text); break;
-    case COUNT: assert_int_equal(*(const int64_t *)field, atoll(text)); break;
-    case NUMBER: assert_true(*(const double *)field == atof(text)); break;
+    case FLAG:
+        assert_true(*(const bool *)field);
+        break;
+    case TEXT:
+        assert_string_equal(*(const char *const *)field, text);
+        break;
+    case COUNT:
+        assert_int_equal(*(const int64_t *)field, atoll(text));
+        break;
+    case NUMBER:
+        assert_true(*(const double *)field == atof(text));
+        break;
     }
 }
 
@@ -158,15 +168,28 @@ static void a_flag_takes_no_value(void **state) {
 
 static void a_bad_number_is_refused_with_the_option_and_the_text(void **state) {
     (void)state;
-    static const char *const bad_counts[] = {"0", "-1", "+1", " 1", "1 ", "x", "1x", "1.5", ".5", "0x10", "1e3",
-                                             "9223372036854775808", "99999999999999999999"};
-    static const char *const bad_numbers[] = {"0", "0.0", "-1", "+1", " 1", "x", "1x", "nan", "inf", "infinity",
-                                              "0x10", "1e400", "1e10", "1e-400", ".", "1,5", "1.2.3"};
+    static const char *const bad_counts[] = {"0",
+                                             "-1",
+                                             "+1",
+                                             " 1",
+                                             "1 ",
+                                             "x",
+                                             "1x",
+                                             "1.5",
+                                             ".5",
+                                             "0x10",
+                                             "1e3",
+                                             "9223372036854775808",
+                                             "99999999999999999999"};
+    static const char *const bad_numbers[] = {"0",    "0.0",    "-1",  "+1",       " 1",   "x",
+                                              "1x",   "nan",    "inf", "infinity", "0x10", "1e400",
+                                              "1e10", "1e-400", ".",   "1,5",      "1.2.3"};
     for (int i = 0; i < N_OPTIONS; i++) {
         bool count = options[i].kind == COUNT;
         if (!count && options[i].kind != NUMBER) continue;
         const char *const *bad = count ? bad_counts : bad_numbers;
-        size_t n = count ? sizeof bad_counts / sizeof *bad_counts : sizeof bad_numbers / sizeof *bad_numbers;
+        size_t n = count ? sizeof bad_counts / sizeof *bad_counts
+                         : sizeof bad_numbers / sizeof *bad_numbers;
         for (size_t k = 0; k < n; k++) {
             char joined[64], part[64];
             snprintf(part, sizeof part, "%s %s: give a %s", options[i].name, bad[k],
@@ -177,15 +200,16 @@ static void a_bad_number_is_refused_with_the_option_and_the_text(void **state) {
         }
     }
     struct error e = {0};
-    assert_true(PARSE(&e, "--updates", "9223372036854775807", "--minutes", ".25", "--threads", "007"));
+    assert_true(
+        PARSE(&e, "--updates", "9223372036854775807", "--minutes", ".25", "--threads", "007"));
     assert_true(cli.updates == INT64_MAX && cli.minutes == 0.25 && cli.threads == 7);
 }
 
 static void an_unknown_option_is_refused_by_name(void **state) {
     (void)state;
-    static const char *const unknown[] = {"--nope",   "--",      "---",        "-x",         "--task2", "--tas",
-                                          "--nope=1", "--Task=", "--TASK",     "--headless ", "-headless", "-t=1",
-                                          "--=x",     "-j4"};
+    static const char *const unknown[] = {
+        "--nope",  "--",     "---",         "-x",        "--task2", "--tas", "--nope=1",
+        "--Task=", "--TASK", "--headless ", "-headless", "-t=1",    "--=x",  "-j4"};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         REFUSED("no such option", unknown[i]);
         REFUSED(unknown[i], "train", unknown[i], "--headless");
@@ -288,7 +312,8 @@ static void help_lists_every_command_option_and_scene_in_80_columns(void **state
         snprintf(line_start, sizeof line_start, "\n  %s ", c->name);
         if (!strstr(printed, line_start)) fail_msg("help does not list %s", c->name);
     }
-    for (int i = 0; i < n_builtin_tasks; i++) assert_non_null(strstr(printed, builtin_tasks[i].what));
+    for (int i = 0; i < n_builtin_tasks; i++)
+        assert_non_null(strstr(printed, builtin_tasks[i].what));
     int n_listed = 0;
     for (char *line = strtok(printed, "\n"); line; line = strtok(NULL, "\n")) {
         if (strlen(line) > 80) fail_msg("%zu columns: %s", strlen(line), line);

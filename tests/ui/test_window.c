@@ -1,4 +1,5 @@
-// Tests of the window under SDL's dummy driver: keys, zoom, frames, palette, saving, refusal without a display.
+// Tests of the window under SDL's dummy driver: keys, zoom, frames, palette, saving, refusal
+// without a display.
 #include "support/test.h"
 
 #include <png.h>
@@ -51,26 +52,28 @@ static SDL_Surface *shown(struct window *w) {
     png_image im = {.version = PNG_IMAGE_VERSION};
     assert_true(png_image_begin_read_from_file(&im, png_path));
     im.format = PNG_FORMAT_RGB;
-    SDL_Surface *s = SDL_CreateRGBSurfaceWithFormat(0, (int)im.width, (int)im.height, 24, SDL_PIXELFORMAT_RGB24);
+    SDL_Surface *s =
+        SDL_CreateRGBSurfaceWithFormat(0, (int)im.width, (int)im.height, 24, SDL_PIXELFORMAT_RGB24);
     assert_non_null(s);
     assert_true(png_image_finish_read(&im, NULL, s->pixels, s->pitch, NULL));
     return s;
 }
 
-static bool is_drawing_of(const SDL_Surface *s, struct window_view view, const struct feed_pictures *p,
-                          const struct feed_status *status) {
+static bool is_drawing_of(const SDL_Surface *s, struct window_view view,
+                          const struct feed_pictures *p, const struct feed_status *status) {
     int w, h;
     window_draw_size(view.zoom, &w, &h);
     if (s->w != w || s->h != h) return false;
-    TTF_Font *font = TTF_OpenFont("/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf", window_draw_points(view.zoom));
+    TTF_Font *font = TTF_OpenFont("/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+                                  window_draw_points(view.zoom));
     view.font = font;
     view.paused = status->phase == PHASE_PAUSED;
     SDL_Surface *expected = SDL_CreateRGBSurfaceWithFormat(0, w, h, 24, SDL_PIXELFORMAT_RGB24);
     window_draw(expected, &view, p, status);
     bool same = true;
     for (int y = 0; y < h && same; y++)
-        same = memcmp((const char *)s->pixels + y * s->pitch, (const char *)expected->pixels + y * expected->pitch,
-                      (size_t)w * 3) == 0;
+        same = memcmp((const char *)s->pixels + y * s->pitch,
+                      (const char *)expected->pixels + y * expected->pitch, (size_t)w * 3) == 0;
     SDL_FreeSurface(expected);
     if (font) TTF_CloseFont(font);
     return same;
@@ -82,7 +85,8 @@ static void expect_view(struct window *w, int zoom, int frame, enum image_palett
     SDL_Surface *s = shown(w);
     struct window_view view = {.zoom = zoom, .frame = frame, .palette = palette};
     if (!is_drawing_of(s, view, &pictures, &paused))
-        fail_msg("the window does not show zoom %d, frame %d, palette %d", zoom, frame, (int)palette);
+        fail_msg("the window does not show zoom %d, frame %d, palette %d", zoom, frame,
+                 (int)palette);
     SDL_FreeSurface(s);
 }
 
@@ -107,7 +111,8 @@ static void frames_are_stepped_while_paused(void **state) {
     static const struct {
         const char *keys;
         int frame;
-    } steps[] = {{".", 1}, {"..", 3}, {",", 2}, {",,,,,", 0}, {">", 19}, {"..", 19}, {",", 18}, {"<", 0}, {">,,r", 0}};
+    } steps[] = {{".", 1},   {"..", 3}, {",", 2}, {",,,,,", 0}, {">", 19},
+                 {"..", 19}, {",", 18}, {"<", 0}, {">,,r", 0}};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         type(steps[i].keys);
         expect_view(w, 1, steps[i].frame, PALETTE_GREY);
@@ -137,7 +142,8 @@ static void the_zoom_follows_keys_and_window_size(void **state) {
     expect_view(w, 1, 0, PALETTE_GREY);
     type("++++++++++++");
     expect_view(w, 8, 0, PALETTE_GREY);
-    for (int zoom = 1; zoom <= WINDOW_MAX_ZOOM; zoom++) { // by its frame, as a person pulls it: the largest that fits
+    for (int zoom = 1; zoom <= WINDOW_MAX_ZOOM;
+         zoom++) { // by its frame, as a person pulls it: the largest that fits
         int width, height;
         window_draw_size(zoom, &width, &height);
         SDL_SetWindowSize(sdl_window(), width, height);
@@ -227,7 +233,8 @@ static void without_a_control_the_command_keys_do_nothing(void **state) {
 
 static void the_help_names_every_key_that_does_something(void **state) {
     (void)state;
-    for (const char *key = ",.<>ru+-psq"; *key; key++) assert_non_null(strchr(window_keys_help, *key));
+    for (const char *key = ",.<>ru+-psq"; *key; key++)
+        assert_non_null(strchr(window_keys_help, *key));
     int n_lines = 0;
     for (const char *line = window_keys_help; *line; line = strchr(line, '\n') + 1, n_lines++)
         assert_true(memchr(line, '\t', strcspn(line, "\n")) != NULL); // "keys<TAB>what they do"
@@ -289,7 +296,8 @@ static void while_training_the_rollout_plays_and_begins_again(void **state) {
 }
 
 // New pictures are drawn a few times a second only, so it may take a moment.
-static bool turns_until_shown(struct window *w, const struct feed_pictures *p, const struct feed_status *status) {
+static bool turns_until_shown(struct window *w, const struct feed_pictures *p,
+                              const struct feed_status *status) {
     bool there = false;
     for (int64_t end = clock_now_ns() + 20000000000; !there && clock_now_ns() < end;) {
         assert_true(window_turn(w, p, status));
@@ -340,10 +348,14 @@ static void every_phase_is_told_in_the_title(void **state) {
 
 static void assert_refused(const char *driver, const char *display, const char *part) {
     struct error e = {0};
-    if (driver) setenv("SDL_VIDEODRIVER", driver, 1);
-    else unsetenv("SDL_VIDEODRIVER");
-    if (display) setenv("DISPLAY", display, 1);
-    else unsetenv("DISPLAY");
+    if (driver)
+        setenv("SDL_VIDEODRIVER", driver, 1);
+    else
+        unsetenv("SDL_VIDEODRIVER");
+    if (display)
+        setenv("DISPLAY", display, 1);
+    else
+        unsetenv("DISPLAY");
     struct window *w = window_open(&(struct window_opts){.zoom = 1}, &e);
     bool refused = w == NULL;
     window_close(w);
@@ -371,7 +383,8 @@ static void without_a_display_the_window_is_refused_in_one_line(void **state) {
     setenv("WAYLAND_DISPLAY", "nowhere", 1);
     assert_refused(NULL, NULL, "no window");
     unsetenv("WAYLAND_DISPLAY");
-    struct window *w = open_window((struct window_opts){.zoom = 1}); // the dummy works again after all that
+    struct window *w =
+        open_window((struct window_opts){.zoom = 1}); // the dummy works again after all that
     expect_view(w, 1, 0, PALETTE_GREY);
     window_close(w);
 }

@@ -26,15 +26,16 @@ static const uint8_t *pixel(const SDL_Surface *s, int x, int y) {
     return (const uint8_t *)s->pixels + (size_t)y * (size_t)s->pitch + (size_t)x * 3;
 }
 
-static void assert_colour(const SDL_Surface *s, int x, int y, const uint8_t rgb[3], const char *what) {
+static void assert_colour(const SDL_Surface *s, int x, int y, const uint8_t rgb[3],
+                          const char *what) {
     const uint8_t *p = pixel(s, x, y);
     if (memcmp(p, rgb, 3) != 0)
-        fail_msg("%s: pixel %d,%d is %02x%02x%02x, not %02x%02x%02x", what, x, y, p[0], p[1], p[2], rgb[0], rgb[1],
-                 rgb[2]);
+        fail_msg("%s: pixel %d,%d is %02x%02x%02x, not %02x%02x%02x", what, x, y, p[0], p[1], p[2],
+                 rgb[0], rgb[1], rgb[2]);
 }
 
-static void assert_shows(const SDL_Surface *s, SDL_Rect r, int zoom, const uint8_t *levels, enum image_kind kind,
-                         enum image_palette palette, const char *what) {
+static void assert_shows(const SDL_Surface *s, SDL_Rect r, int zoom, const uint8_t *levels,
+                         enum image_kind kind, enum image_palette palette, const char *what) {
     assert_int_equal(r.w, FEED_WIDTH * zoom);
     assert_int_equal(r.h, FEED_HEIGHT * zoom);
     for (int y = 0; y < r.h; y++)
@@ -91,7 +92,8 @@ static void nothing_overlaps_and_nothing_sticks_out_at_any_zoom(void **state) {
             assert_true(rects[i].x >= 4 && rects[i].x + rects[i].w <= l.width - 4);
             assert_true(rects[i].y >= 4 && rects[i].y + rects[i].h <= l.height - 4);
             for (int k = 0; k < i; k++)
-                if (SDL_IntersectRect(&rects[i], &rects[k], &both)) fail_msg("zoom %d: parts %d and %d overlap", zoom, i, k);
+                if (SDL_IntersectRect(&rects[i], &rects[k], &both))
+                    fail_msg("zoom %d: parts %d and %d overlap", zoom, i, k);
         }
         window_draw_size(zoom, &w, &h);
         assert_int_equal(w, l.width);
@@ -114,8 +116,10 @@ static void the_rollout_strip_is_even_and_sets_the_context_apart(void **state) {
             assert_int_equal(l.truth[i].x, l.bars[i].x);
             if (i == 0) continue;
             int gap = l.truth[i].x - l.truth[i - 1].x - l.truth[0].w;
-            if (i == FEED_CONTEXT) assert_true(gap > 3);
-            else assert_int_equal(gap, 1);
+            if (i == FEED_CONTEXT)
+                assert_true(gap > 3);
+            else
+                assert_int_equal(gap, 1);
         }
         assert_int_equal(l.truth[0].x, l.now[0].x); // flush with the panels on both sides
         int right = l.truth[FEED_ROLLOUT - 1].x + l.truth[0].w;
@@ -128,17 +132,20 @@ static void the_rollout_strip_is_even_and_sets_the_context_apart(void **state) {
 static void every_panel_shows_its_picture_at_its_place_at_every_zoom(void **state) {
     (void)state;
     for (int zoom = 1; zoom <= WINDOW_MAX_ZOOM; zoom++) {
-        struct window_view view = {.zoom = zoom, .frame = 7, .palette = (enum image_palette)(zoom % PALETTE_COUNT)};
+        struct window_view view = {
+            .zoom = zoom, .frame = 7, .palette = (enum image_palette)(zoom % PALETTE_COUNT)};
         struct window_layout l;
         uint8_t heat[FEED_PIXELS];
         window_draw_layout(zoom, &l);
         SDL_Surface *s = draw(&view, &pictures);
         assert_shows(s, l.now[0], zoom, pictures.real, IMAGE_SHADES, view.palette, "real");
-        assert_shows(s, l.now[1], zoom, pictures.reconstruction, IMAGE_SHADES, view.palette, "reconstruction");
+        assert_shows(s, l.now[1], zoom, pictures.reconstruction, IMAGE_SHADES, view.palette,
+                     "reconstruction");
         assert_shows(s, l.now[2], zoom, pictures.error, IMAGE_ERROR, view.palette, "error");
         assert_shows(s, l.rollout[0], zoom, pictures.truth[7], IMAGE_SHADES, view.palette, "truth");
         assert_shows(s, l.rollout[1], zoom, pictures.dream[7], IMAGE_SHADES, view.palette, "dream");
-        for (int i = 0; i < FEED_PIXELS; i++) heat[i] = (uint8_t)abs(pictures.truth[7][i] - pictures.dream[7][i]);
+        for (int i = 0; i < FEED_PIXELS; i++)
+            heat[i] = (uint8_t)abs(pictures.truth[7][i] - pictures.dream[7][i]);
         assert_shows(s, l.rollout[2], zoom, heat, IMAGE_ERROR, view.palette, "rollout error");
         SDL_FreeSurface(s);
     }
@@ -150,10 +157,14 @@ static void every_frame_of_the_rollout_can_be_chosen_and_is_marked(void **state)
     window_draw_layout(1, &l);
     for (int frame = 0; frame < FEED_ROLLOUT; frame++) {
         SDL_Surface *s = draw(&(struct window_view){.zoom = 1, .frame = frame}, &pictures);
-        assert_shows(s, l.rollout[0], 1, pictures.truth[frame], IMAGE_SHADES, PALETTE_GREY, "truth");
-        assert_shows(s, l.rollout[1], 1, pictures.dream[frame], IMAGE_SHADES, PALETTE_GREY, "dream");
-        for (int i = 0; i < FEED_ROLLOUT; i++) { // the line above a thumbnail is lit for the chosen one only
-            const uint8_t *mark = pixel(s, l.truth[i].x + 3, l.truth[i].y - 1), *plain = pixel(s, 0, 0);
+        assert_shows(s, l.rollout[0], 1, pictures.truth[frame], IMAGE_SHADES, PALETTE_GREY,
+                     "truth");
+        assert_shows(s, l.rollout[1], 1, pictures.dream[frame], IMAGE_SHADES, PALETTE_GREY,
+                     "dream");
+        for (int i = 0; i < FEED_ROLLOUT;
+             i++) { // the line above a thumbnail is lit for the chosen one only
+            const uint8_t *mark = pixel(s, l.truth[i].x + 3, l.truth[i].y - 1),
+                          *plain = pixel(s, 0, 0);
             assert_int_equal(memcmp(mark, plain, 3) != 0, i == frame);
         }
         SDL_FreeSurface(s);
@@ -166,7 +177,8 @@ static void thumbnails_show_the_mean_of_what_they_cover(void **state) {
     p = pictures;
     for (int f = 0; f < FEED_ROLLOUT; f++) {
         memset(p.truth[f], f * 10, FEED_PIXELS);
-        for (int i = 0; i < FEED_PIXELS; i++) // a fine check: its mean is what a small picture must show
+        for (int i = 0; i < FEED_PIXELS;
+             i++) // a fine check: its mean is what a small picture must show
             p.dream[f][i] = (i % FEED_WIDTH + i / FEED_WIDTH) % 2 ? 200 : 100;
     }
     struct window_layout l;
@@ -176,7 +188,8 @@ static void thumbnails_show_the_mean_of_what_they_cover(void **state) {
         uint8_t rgb[3], low[3], high[3];
         image_rgb(IMAGE_SHADES, PALETTE_GREY, f * 10, rgb);
         assert_memory_equal(assert_plain(s, l.truth[f], "thumbnail"), rgb, 3);
-        image_rgb(IMAGE_SHADES, PALETTE_GREY, 160, low); // 100 and 200 themselves would be far outside
+        image_rgb(IMAGE_SHADES, PALETTE_GREY, 160,
+                  low); // 100 and 200 themselves would be far outside
         image_rgb(IMAGE_SHADES, PALETTE_GREY, 140, high);
         for (int y = 0; y < l.dream[f].h; y++)
             for (int x = 0; x < l.dream[f].w; x++)
@@ -194,13 +207,17 @@ static void levels_map_to_the_palettes_colours(void **state) {
     window_draw_layout(2, &l);
     SDL_Surface *grey = NULL;
     for (int palette = 0; palette < PALETTE_COUNT; palette++) {
-        SDL_Surface *s = draw(&(struct window_view){.zoom = 2, .palette = (enum image_palette)palette}, &p);
+        SDL_Surface *s =
+            draw(&(struct window_view){.zoom = 2, .palette = (enum image_palette)palette}, &p);
         assert_shows(s, l.now[0], 2, p.real, IMAGE_SHADES, (enum image_palette)palette, "shades");
         assert_shows(s, l.now[2], 2, p.error, IMAGE_ERROR, (enum image_palette)palette, "heat");
-        const uint8_t *lightest = pixel(s, l.now[0].x, l.now[0].y), *darkest = pixel(s, l.now[0].x + 2 * (255 % 80), l.now[0].y + 2 * 3);
+        const uint8_t *lightest = pixel(s, l.now[0].x, l.now[0].y),
+                      *darkest = pixel(s, l.now[0].x + 2 * (255 % 80), l.now[0].y + 2 * 3);
         assert_true(lightest[1] > darkest[1] + 100);
-        if (palette == PALETTE_GREY) grey = s;
-        else assert_true(memcmp(s->pixels, grey->pixels, (size_t)s->pitch * (size_t)s->h) != 0);
+        if (palette == PALETTE_GREY)
+            grey = s;
+        else
+            assert_true(memcmp(s->pixels, grey->pixels, (size_t)s->pitch * (size_t)s->h) != 0);
         if (palette != PALETTE_GREY) SDL_FreeSurface(s);
     }
     SDL_FreeSurface(grey);
@@ -212,9 +229,12 @@ static void error_bars_have_a_round_scale_that_holds_them(void **state) {
     (void)state;
     static const struct {
         float errors[3], scale;
-    } rows[] = {{{0, 0, 0}, 0.05f},     {{0.01f, 0.05f, 0}, 0.05f}, {{0.051f, 0, 0}, 0.1f}, {{0.2f, 0.1f, 0}, 0.25f},
-                {{0.3f, 0, 0.4f}, 0.5f}, {{0.9f, 1, 0}, 1},          {{1.01f, 0, 0}, 3},     {{99, 0, 0}, 3},
-                {{NAN, 0.2f, 0}, 0.25f}, {{INFINITY, 0, 0}, 3},      {{-1, 0, 0}, 0.05f}};
+    } rows[] = {{{0, 0, 0}, 0.05f},      {{0.01f, 0.05f, 0}, 0.05f},
+                {{0.051f, 0, 0}, 0.1f},  {{0.2f, 0.1f, 0}, 0.25f},
+                {{0.3f, 0, 0.4f}, 0.5f}, {{0.9f, 1, 0}, 1},
+                {{1.01f, 0, 0}, 3},      {{99, 0, 0}, 3},
+                {{NAN, 0.2f, 0}, 0.25f}, {{INFINITY, 0, 0}, 3},
+                {{-1, 0, 0}, 0.05f}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_true(window_draw_bar_scale(rows[i].errors, 3) == rows[i].scale);
     assert_true(window_draw_bar_scale(NULL, 0) == 0.05f);
@@ -231,7 +251,8 @@ static void error_bars_are_as_high_as_the_error(void **state) {
     (void)state;
     static struct feed_pictures p;
     p = pictures;
-    for (int f = 0; f < FEED_ROLLOUT; f++) p.dream_error_shades[f] = (float)f * 0.05f; // 0 .. 0.95: scale 1
+    for (int f = 0; f < FEED_ROLLOUT; f++)
+        p.dream_error_shades[f] = (float)f * 0.05f; // 0 .. 0.95: scale 1
     p.dream_error_shades[18] = NAN;
     p.dream_error_shades[19] = 1;
     for (int zoom = 1; zoom <= 4; zoom++) {
@@ -239,7 +260,8 @@ static void error_bars_are_as_high_as_the_error(void **state) {
         window_draw_layout(zoom, &l);
         SDL_Surface *s = draw(&(struct window_view){.zoom = zoom}, &p);
         for (int f = 0; f < 18; f++)
-            assert_int_equal(bar_height(s, l.bars[f]), lrintf((float)f * 0.05f * (float)l.bars[f].h));
+            assert_int_equal(bar_height(s, l.bars[f]),
+                             lrintf((float)f * 0.05f * (float)l.bars[f].h));
         assert_int_equal(bar_height(s, l.bars[18]), l.bars[18].h); // not a number: full, to be seen
         assert_int_equal(bar_height(s, l.bars[19]), l.bars[19].h);
         const uint8_t *context = pixel(s, l.bars[4].x, l.bars[4].y + l.bars[4].h - 1);
@@ -297,7 +319,8 @@ static TTF_Font *open_font(int zoom) {
     return font;
 }
 
-static bool may_hold_text(const struct window_layout *l, const struct feed_pictures *p, int x, int y) {
+static bool may_hold_text(const struct window_layout *l, const struct feed_pictures *p, int x,
+                          int y) {
     SDL_Rect places[MAX_RECTS];
     int n = 0;
     places[n++] = l->head;
@@ -332,7 +355,8 @@ static void text_stays_in_its_labels_at_every_zoom(void **state) {
                 for (int x = 0; x < s->w; x++) {
                     if (memcmp(pixel(s, x, y), pixel(bare, x, y), 3) == 0) continue;
                     n_text++;
-                    if (!may_hold_text(&l, p, x, y)) fail_msg("zoom %d: text at %d,%d, outside every label", zoom, x, y);
+                    if (!may_hold_text(&l, p, x, y))
+                        fail_msg("zoom %d: text at %d,%d, outside every label", zoom, x, y);
                 }
             assert_true(n_text > 500);
             TTF_CloseFont(view.font);
@@ -357,7 +381,8 @@ static void no_label_is_cut_off(void **state) {
             memcpy(labels + 6, l.rollout_labels, sizeof l.rollout_labels);
             for (int i = 0; i < 9; i++)
                 for (int y = 0; y < labels[i].h; y++)
-                    assert_colour(s, labels[i].x + labels[i].w - 1, labels[i].y + y, background, "end of a label");
+                    assert_colour(s, labels[i].x + labels[i].w - 1, labels[i].y + y, background,
+                                  "end of a label");
             TTF_CloseFont(view.font);
             TTF_Quit();
             SDL_FreeSurface(s);
@@ -370,10 +395,12 @@ static void the_same_view_is_the_same_bytes_and_all_of_it_is_drawn(void **state)
     SDL_Surface *a = draw(&view, &pictures), *b = draw(&view, &pictures);
     assert_memory_equal(a->pixels, b->pixels, (size_t)a->pitch * (size_t)a->h);
     for (int y = 0; y < a->h; y++)
-        for (int x = 0; x < a->w; x++) assert_memory_not_equal(pixel(a, x, y), ((const uint8_t[3]){255, 0, 255}), 3);
+        for (int x = 0; x < a->w; x++)
+            assert_memory_not_equal(pixel(a, x, y), ((const uint8_t[3]){255, 0, 255}), 3);
     status.phase = PHASE_PREFILL;
     window_draw(b, &view, &pictures, &status);
-    assert_true(memcmp(a->pixels, b->pixels, (size_t)a->pitch * (size_t)a->h) != 0); // the phase is on it
+    assert_true(memcmp(a->pixels, b->pixels, (size_t)a->pitch * (size_t)a->h) !=
+                0); // the phase is on it
     status.phase = PHASE_TRAINING;
     TTF_CloseFont(view.font);
     TTF_Quit();

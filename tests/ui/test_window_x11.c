@@ -1,7 +1,9 @@
-// Tests of the window on a real X server (Xvfb, started here): same pixels, real keys, and what happens when it dies.
+// Tests of the window on a real X server (Xvfb, started here): same pixels, real keys, and what
+// happens when it dies.
 //
-// The X server chooses a free display and is ended by its process id. Keys are typed by xdotool, the screenshot is taken by
-// xwd (Debian packages xvfb, xdotool, x11-apps); where one of them is missing the tests are skipped.
+// The X server chooses a free display and is ended by its process id. Keys are typed by xdotool,
+// the screenshot is taken by xwd (Debian packages xvfb, xdotool, x11-apps); where one of them is
+// missing the tests are skipped.
 #include "support/test.h"
 
 #include <png.h>
@@ -18,7 +20,8 @@
 #include "ui/window_draw.h"
 #include "ui/window_pictures.h"
 
-// Under AddressSanitizer: SDL's link to the desktop's message bus is not ours to close once its display has died.
+// Under AddressSanitizer: SDL's link to the desktop's message bus is not ours to close once its
+// display has died.
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libdbus-1"; }
 
@@ -40,7 +43,8 @@ static bool start_server(void) {
         dup2(null, STDOUT_FILENO);
         dup2(null, STDERR_FILENO);
         close(ends[0]);
-        execlp("Xvfb", "Xvfb", "-displayfd", fd, "-screen", "0", "2100x1700x24", "-nolisten", "tcp", (char *)NULL);
+        execlp("Xvfb", "Xvfb", "-displayfd", fd, "-screen", "0", "2100x1700x24", "-nolisten", "tcp",
+               (char *)NULL);
         _exit(127);
     }
     close(ends[1]);
@@ -62,7 +66,8 @@ static void end_server(void) {
 
 static int server_needed(void **state) {
     (void)state;
-    static const char *const programs[][2] = {{"Xvfb", "xvfb"}, {"xdotool", "xdotool"}, {"xwd", "x11-apps"}};
+    static const char *const programs[][2] = {
+        {"Xvfb", "xvfb"}, {"xdotool", "xdotool"}, {"xwd", "x11-apps"}};
     for (size_t i = 0; i < 3; i++)
         if (!files_program_exists(programs[i][0])) {
             printf("skipped: no %s (package %s)\n", programs[i][0], programs[i][1]);
@@ -131,8 +136,8 @@ static uint32_t big_endian(const uint8_t *b) {
     return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-// The screenshot in the XWD format (X11/XWDFile.h): 25 big-endian words and a name, 12 bytes a colour, rows of 32-bit
-// pixels, blue first on a little-endian server.
+// The screenshot in the XWD format (X11/XWDFile.h): 25 big-endian words and a name, 12 bytes a
+// colour, rows of 32-bit pixels, blue first on a little-endian server.
 static void read_screenshot(const char *path, int w, int h, uint8_t *rgb) {
     FILE *f = fopen(path, "rb");
     assert_non_null(f);
@@ -142,14 +147,16 @@ static void read_screenshot(const char *path, int w, int h, uint8_t *rgb) {
     assert_int_equal(big_endian(header + 20), h);
     assert_int_equal(big_endian(header + 44), 32); // bits per pixel
     bool little = big_endian(header + 28) == 0;
-    long row_bytes = big_endian(header + 48), start = (long)big_endian(header) + 12 * (long)big_endian(header + 76);
+    long row_bytes = big_endian(header + 48),
+         start = (long)big_endian(header) + 12 * (long)big_endian(header + 76);
     uint8_t *row = malloc((size_t)row_bytes);
     assert_non_null(row);
     for (int y = 0; y < h; y++) {
         assert_int_equal(fseek(f, start + y * row_bytes, SEEK_SET), 0);
         assert_int_equal(fread(row, 1, (size_t)row_bytes, f), row_bytes);
         for (int x = 0; x < w; x++)
-            for (int c = 0; c < 3; c++) rgb[(y * w + x) * 3 + c] = row[x * 4 + (little ? 2 - c : c + 1)];
+            for (int c = 0; c < 3; c++)
+                rgb[(y * w + x) * 3 + c] = row[x * 4 + (little ? 2 - c : c + 1)];
     }
     free(row);
     fclose(f);
@@ -224,7 +231,8 @@ static void real_keys_step_frames_change_the_zoom_and_pause(void **state) {
     assert_true(control_take_single_update(c));
     run_program("xdotool key --window %lu q", x_window());
     bool open = true;
-    for (int i = 0; i < 300 && open; i++, clock_sleep_ns(10000000)) open = window_turn(w, &pictures, &paused);
+    for (int i = 0; i < 300 && open; i++, clock_sleep_ns(10000000))
+        open = window_turn(w, &pictures, &paused);
     assert_false(open);
     window_close(w);
     feed_free(feed);
@@ -259,7 +267,8 @@ static void when_the_server_dies_the_window_ends_and_the_program_goes_on(void **
     assert_false(window_turn(w, &pictures, &paused));
     struct log_line line;
     assert_true(log_read(log_count() - 1, &line));
-    assert_string_equal(line.text, "window: the display went away; the terminal shows the pictures");
+    assert_string_equal(line.text,
+                        "window: the display went away; the terminal shows the pictures");
     window_close(w);
     assert_null(window_open(&(struct window_opts){0}, &e));
     assert_non_null(strstr(e.message, "the display went away"));

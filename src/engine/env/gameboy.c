@@ -21,11 +21,11 @@ struct gameboy {
     struct env env;
     struct gb_rom rom;
     const struct gb_action_codec *codec;
-    struct gb start;                              // the cached start state that a reset copies
+    struct gb start; // the cached start state that a reset copies
     uint8_t start_obs[ENV_OBS_BYTES];
     int max_episode_steps;
     struct pool *pool;
-    struct machine *machines;                     // [n_envs]
+    struct machine *machines; // [n_envs]
     // The step in progress, for the pool's tasks.
     const uint8_t *mask;
     const int32_t *actions;
@@ -86,13 +86,15 @@ static const struct gb_action_codec *find_codec(const char *id, struct error *e)
     if (codec) return codec;
     char known[200] = "";
     for (int i = 0, at = 0; i < GB_N_CODECS; i++)
-        at += snprintf(known + at, sizeof known - (size_t)at, "%s%s", i ? ", " : "", gb_action_codec(i)->id);
+        at += snprintf(known + at, sizeof known - (size_t)at, "%s%s", i ? ", " : "",
+                       gb_action_codec(i)->id);
     error_set(e, STATUS_USAGE, "env.action_codec=%s: no such codec; known: %s", id, known);
     return NULL;
 }
 
 struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
-    const struct gb_action_codec *codec = find_codec(o->action_codec ? o->action_codec : "pokemonred_puffer_v1", e);
+    const struct gb_action_codec *codec =
+        find_codec(o->action_codec ? o->action_codec : "pokemonred_puffer_v1", e);
     if (!codec) return NULL;
     struct gameboy *g = mem_alloc(sizeof *g);
     char message[300];
@@ -110,6 +112,6 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
     gb_reset(&g->start, &g->rom);
     int warm_up_frames = o->warm_up_frames > 0 ? o->warm_up_frames : DEFAULT_WARM_UP_FRAMES;
     gb_step(&g->start, 0, warm_up_frames, 0, g->start_obs);
-    for (int i = 0; i < g->env.n_envs; i++) g->machines[i].ended = true;  // a reset comes first
+    for (int i = 0; i < g->env.n_envs; i++) g->machines[i].ended = true; // a reset comes first
     return &g->env;
 }

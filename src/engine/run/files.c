@@ -28,9 +28,10 @@ static bool holds_fixtures(const char *folder) {
 }
 
 bool files_find_golden(char *out, size_t size) {
-    // Relative to the program: build/workbench or build/<variant>/workbench in the source tree, bin/workbench installed.
-    static const char *const places[] = {"../tests/golden/dreamer_v3", "../../tests/golden/dreamer_v3",
-                                         "../share/workbench/golden"};
+    // Relative to the program: build/workbench or build/<variant>/workbench in the source tree,
+    // bin/workbench installed.
+    static const char *const places[] = {
+        "../tests/golden/dreamer_v3", "../../tests/golden/dreamer_v3", "../share/workbench/golden"};
     char folder[PATH_SIZE];
     if (program_folder(folder, sizeof folder))
         for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
@@ -48,9 +49,11 @@ bool files_program_exists(const char *name) {
         char candidate[PATH_SIZE];
         struct stat status;
         int length = snprintf(candidate, sizeof candidate, "%.*s/%s", (int)n, at, name);
-        // A folder may be "executable" too, and an empty part of PATH would mean wherever we were started.
-        if (n > 0 && length > 0 && (size_t)length < sizeof candidate && access(candidate, X_OK) == 0 &&
-            stat(candidate, &status) == 0 && S_ISREG(status.st_mode))
+        // A folder may be "executable" too, and an empty part of PATH would mean wherever we were
+        // started.
+        if (n > 0 && length > 0 && (size_t)length < sizeof candidate &&
+            access(candidate, X_OK) == 0 && stat(candidate, &status) == 0 &&
+            S_ISREG(status.st_mode))
             return true;
         at += n + (at[n] == ':');
     }

@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// Folder of the golden fixtures (one with a manifest.json). False: found nowhere, out is the default place.
+// Folder of the golden fixtures (one with a manifest.json). False: found nowhere, out is the
+// default place.
 bool files_find_golden(char *out, size_t size);
-bool files_program_exists(const char *name);             // as a file that may be run, in PATH
+bool files_program_exists(const char *name); // as a file that may be run, in PATH
 
 #endif
