@@ -30,10 +30,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from bridge_parts import (
+    behaviour,
     data,
     layers,
     losses,
     rssm,
+    schedule,
 )  # noqa: E402, F401  (the imports register the fixtures)
 from bridge_parts.container import REGISTRY, Fixture, read_safetensors  # noqa: E402
 from bridge_parts.reference import COMMIT, REPOSITORY, BridgeError, Reference  # noqa: E402

@@ -31,13 +31,13 @@ def fixture(code, name, about):
     return decorate
 
 
-def to_array(value):
+def to_array(value, wide=False):
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     array = np.array(
         value, order="C", copy=True
     )  # np.ascontiguousarray would turn a scalar into [1]
-    if array.dtype == np.float64:
+    if array.dtype == np.float64 and not wide:
         raise TypeError("float64 tensors must be asked for explicitly")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
@@ -62,11 +62,11 @@ class Fixture:
     def file(self):
         return f"{self.code.lower()}_{self.name}.safetensors"
 
-    def put(self, role, name, value, doc, **tolerance):
+    def put(self, role, name, value, doc, wide=False, **tolerance):
         if name in self.tensors:
             raise ValueError(f"{self.code}: tensor {name} given twice")
         self.tensors[name] = {
-            "array": to_array(value),
+            "array": to_array(value, wide),
             "role": role,
             "doc": doc,
             "tolerance": tolerance,

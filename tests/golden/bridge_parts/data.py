@@ -244,8 +244,14 @@ class ScriptedEnvs:
         pass
 
 
-def run_main(ref, envs, ticks):
-    """sheeprl's main loop in its random-action phase, never training; returns its replay buffer."""
+def run_main(ref, envs, ticks, n_envs=2, agent=None, sampled=None, each_iteration=None, **changes):
+    """sheeprl's main loop for that many iterations; returns its replay buffer.
+
+    agent: what build_agent is to return; without it the loop only collects, by random actions.
+    sampled: called with the number of batches asked for in place of the buffer's sampling, returns them stacked.
+    each_iteration: called before every iteration's first row is stored.
+    changes: algo, critic, metric, world_model, actor: configuration entries; train, instantiate: replacements.
+    """
     made = []
 
     class KeptBuffer(ref.buffers.EnvIndependentReplayBuffer):
@@ -253,12 +259,20 @@ def run_main(ref, envs, ticks):
             super().__init__(*args, **kwargs)
             made.append(self)
 
+        def add(self, data, indices=None, **kwargs):
+            if each_iteration and indices is None:
+                each_iteration()
+            super().add(data, indices, **kwargs)
+
+        def sample_tensors(self, *args, n_samples=1, **kwargs):
+            return sampled(n_samples)
+
     cfg = tiny.config(ref, image=False, vector=False)
     more = {
         "checkpoint": {"resume_from": None, "every": 0, "save_last": False},
-        "metric": {"log_level": 0, "log_every": 2},
+        "metric": {"log_level": 0, "log_every": n_envs, "sync_on_compute": False},
         "buffer": {
-            "size": 200,
+            "size": 200 * n_envs,
             "memmap": False,
             "checkpoint": False,
             "validate_args": True,
@@ -270,13 +284,13 @@ def run_main(ref, envs, ticks):
     }
     cfg.update(ref.utils.dotdict(more))
     cfg.env.update(
-        num_envs=2,
+        num_envs=n_envs,
         sync_env=True,
         clip_rewards=False,
         wrapper=ref.utils.dotdict({"_target_": "scripted"}),
     )
     cfg.algo.update(
-        total_steps=2 * ticks,
+        total_steps=n_envs * ticks,
         learning_starts=10**6,
         replay_ratio=1,
         per_rank_pretrain_steps=0,
@@ -285,7 +299,10 @@ def run_main(ref, envs, ticks):
     cfg.algo.mlp_keys.update(encoder=["id"], decoder=["id"])
     moments = {"decay": 0.99, "max": 1.0, "percentile": {"low": 0.05, "high": 0.95}}
     cfg.algo.actor.moments = ref.utils.dotdict(moments)
-    agent = (nn.Module(), nn.Module(), nn.Module(), nn.Module(), mock.Mock())
+    cfg.algo.update(changes.get("algo", {}))
+    for part in ("world_model", "actor", "critic"):
+        cfg.algo[part].update(ref.utils.dotdict(changes.get(part, {})))
+    agent = agent or (nn.Module(), nn.Module(), nn.Module(), nn.Module(), mock.Mock())
     replaced = {
         "EnvIndependentReplayBuffer": KeptBuffer,
         "build_agent": lambda *args: agent,
@@ -294,11 +311,15 @@ def run_main(ref, envs, ticks):
         "get_log_dir": lambda *args: "",
         "save_configs": lambda *args: None,
         "timer": mock.MagicMock(disabled=True),
-        "MetricAggregator": mock.Mock(disabled=True),
+        "MetricAggregator": mock.Mock(disabled="aggregator" not in changes),
     }
+    if "train" in changes:
+        replaced["train"] = changes["train"]
     vector = mock.patch.object(ref.dv3.gym.vector, "SyncVectorEnv", lambda makers: envs)
-    with mock.patch.multiple(ref.dv3, **replaced), vector:
-        ref.dv3.main(tiny.Fabric(), cfg)
+    instantiate = changes.get("instantiate", ref.dv3.hydra.utils.instantiate)
+    made_by = mock.patch.object(ref.dv3.hydra.utils, "instantiate", instantiate)
+    with mock.patch.multiple(ref.dv3, **replaced), vector, made_by:
+        ref.dv3.main(changes.get("fabric") or tiny.Fabric(), cfg)
     return made[0]
 
 
