@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Ours beside the lean PyTorch peer, alternating in one run, ratio pair by pair. Run by hand.
+
+    python3 tests/bench/peers.py --preset tiny --threads 2 --pairs 5 [--python /usr/bin/python3] [--build build]
+
+The peer (lean_dreamer_torch.py, its --help) runs in a tuned environment: OpenBLAS told the core type, glibc told to keep its
+memory. Both report the median of their updates; milliseconds wander with the clock, so judge the ratios.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+
+HERE = pathlib.Path(__file__).resolve().parent
+TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=17179869184:glibc.malloc.trim_threshold=17179869184"
+
+
+def run(command, env=None):
+    out = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    return json.loads(out[out.index("{"):])
+
+
+def peer_environment():
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
+    env["GLIBC_TUNABLES"] = TUNABLES
+    if "avx512f" in pathlib.Path("/proc/cpuinfo").read_text():
+        env["OPENBLAS_CORETYPE"] = "SkylakeX"
+        env["ATEN_CPU_CAPABILITY"] = "avx2"  # its AVX-512 LayerNorm backward on short rows is slower
+    return env
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--preset", default="tiny")
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--pairs", type=int, default=5)
+    ap.add_argument("--updates", type=int, default=40)
+    ap.add_argument("--python", default="/usr/bin/python3", help="a Python that has torch")
+    ap.add_argument("--build", default="build")
+    a = ap.parse_args()
+    size = ["--preset", a.preset, "--threads", str(a.threads)]
+    ours_command = [f"{a.build}/workbench", "bench", "train", *size, "--updates", str(a.updates), "--json"]
+    peer_command = [a.python, str(HERE / "lean_dreamer_torch.py"), *size, "--updates", str(a.updates), "--actions", "8"]
+    ratios = []
+    for i in range(a.pairs):
+        ours = run(ours_command)["median_ms"]["world_model"]
+        peer = run(peer_command, peer_environment())
+        theirs = peer["median_ms"]["world_model"]
+        ratios.append(theirs / ours)
+        print(f"pair {i + 1}: world-model update  ours {ours:.2f} ms  {peer['peer']} {theirs:.2f} ms  ratio {ratios[-1]:.2f}", flush=True)
+    print(f"median ratio {statistics.median(ratios):.2f} over {a.pairs} pairs, preset {a.preset}, {a.threads} threads")
+
+
+if __name__ == "__main__":
+    main()
