@@ -161,6 +161,41 @@ static void metrics_off_the_loss_change_no_gradient(void **state) {
     check(dead_end_build);
 }
 
+// The frozen set's gradients are not touched, the others' are what they were.
+static void frozen_parameters_get_no_gradient_and_change_no_other(void **state) {
+    (void)state;
+    double dw[2];
+    struct pool *pool = pool_new(1);
+    for (int freeze = 0; freeze < 2; freeze++) {
+        struct params live, frozen;
+        params_init(&live);
+        params_init(&frozen);
+        params_add(&live, "w", 1, (int64_t[]){1});
+        params_add(&frozen, "v", 1, (int64_t[]){1});
+        params_allocate(&live);
+        params_allocate(&frozen);
+        live.weights[0] = 3;
+        frozen.weights[0] = 5;
+        frozen.grads[0] = 77;
+        struct graph *g = graph_new();
+        struct tensor *w = g_param(g, &live, "w"), *v = g_param(g, &frozen, "v");
+        struct tensor *loss = g_mean(g, g_mul(g, g_mul(g, w, v), w));
+        if (freeze) graph_freeze(g, &frozen);
+        graph_gradients(g, loss);
+        graph_plan(g);
+        struct executor *ex = cpu_executor_new(g, pool);
+        executor_run(ex);
+        dw[freeze] = (double)live.grads[0];
+        assert_true(frozen.grads[0] == (freeze ? 77 : 9));
+        executor_free(ex);
+        graph_free(g);
+        params_deinit(&live);
+        params_deinit(&frozen);
+    }
+    assert_true(dw[0] == 30 && dw[1] == 30);
+    pool_free(pool);
+}
+
 // ---- reading gradients of inputs and inner tensors
 
 static void a_wanted_input_and_a_kept_tensor_have_readable_gradients(void **state) {
@@ -266,6 +301,7 @@ int main(void) {
         cmocka_unit_test(another_shape_of_an_output_may_be_stacked),
         cmocka_unit_test(a_stopped_branch_gets_no_gradient),
         cmocka_unit_test(metrics_off_the_loss_change_no_gradient),
+        cmocka_unit_test(frozen_parameters_get_no_gradient_and_change_no_other),
         cmocka_unit_test(a_wanted_input_and_a_kept_tensor_have_readable_gradients),
         cmocka_unit_test(a_second_graph_shares_the_weights),
         cmocka_unit_test(spans_merge_and_know_what_they_cover),

@@ -1,4 +1,4 @@
-// Losses per row: squared error, two-hot, binary cross entropy, KL and entropy.
+// Losses per row: squared error, two-hot, binary cross entropy, KL, entropy and log-probability.
 #include "support/grad_check.h"
 
 enum { ROWS = 6, N = 35 };
@@ -261,10 +261,47 @@ static void entropy_reference(const double *const *leaf, double *y) {
     }
 }
 static struct tensor *entropy_build(struct graph *g, struct tensor **leaf) { return g_entropy(g, leaf[0]); }
-static void entropy_matches_its_formula(void **state) {
+// The masses have another reader on either side, so the contribution writes once and adds once.
+static struct tensor *entropy_and_more_build(struct graph *g, struct tensor **leaf) {
+    struct tensor *m = mixed(g, leaf[0]), *before = g_entropy(g, m);
+    struct tensor *square = g_mean(g, g_mul(g, m, m)), *after = g_entropy(g, m);
+    return g_add(g, g_add(g, g_mean(g, before), g_affine(g, square, 9, 0)), g_affine(g, g_mean(g, after), 2, 0));
+}
+static void entropy_matches_its_formula_and_gradient(void **state) {
     (void)state;
-    static const struct leaf m[] = {{"m", 2, {ROWS, SD}, 0.01, 1, true}};
-    grad_check(&(struct grad_case){m, 1, entropy_build, entropy_reference, 2e-6, 0, true});
+    static const struct leaf m[] = {{"m", 2, {ROWS, SD}, 0.05, 1, false}};
+    grad_check(&(struct grad_case){m, 1, entropy_build, entropy_reference, 2e-6, 0, false});
+    grad_check(&(struct grad_case){pair, 1, entropy_and_more_build, NULL, 0, 0, false});
+}
+
+// One-hot rows from the leaf's own numbers: the largest of each categorical.
+static struct tensor *log_prob_build(struct graph *g, struct tensor **leaf) {
+    return g_log_prob(g, mixed(g, leaf[0]), g_mode(g, leaf[1], D));
+}
+static struct tensor *log_prob_and_more_build(struct graph *g, struct tensor **leaf) {
+    struct tensor *m = mixed(g, leaf[0]), *z = g_mode(g, leaf[1], D), *before = g_log_prob(g, m, z);
+    struct tensor *square = g_mean(g, g_mul(g, m, m)), *after = g_log_prob(g, m, z);
+    return g_add(g, g_add(g, g_mean(g, before), g_affine(g, square, 9, 0)), g_affine(g, g_mean(g, after), 2, 0));
+}
+static void log_prob_reference(const double *const *leaf, double *y) {
+    for (int row = 0; row < ROWS; row++) {
+        double m[SD];
+        unimix(leaf[0] + row * SD, m);
+        y[row] = 0;
+        for (int s = 0; s < S; s++) {
+            const double *of = leaf[1] + row * SD + s * D;
+            int best = 0;
+            for (int i = 1; i < D; i++)
+                if (of[i] > of[best]) best = i;
+            y[row] += log(m[s * D + best]);
+        }
+    }
+}
+static void log_prob_matches_its_formula_and_gradient(void **state) {
+    (void)state;
+    static const struct leaf leaves[] = {{"logits", 2, {ROWS, SD}, -3, 3, false}, {"of", 2, {ROWS, SD}, 0, 1, true}};
+    grad_check(&(struct grad_case){leaves, 2, log_prob_build, log_prob_reference, 2e-6, 0, false});
+    grad_check(&(struct grad_case){leaves, 2, log_prob_and_more_build, NULL, 0, 0, false});
 }
 
 int main(void) {
@@ -277,7 +314,8 @@ int main(void) {
         cmocka_unit_test(kl_matches_its_formula),
         cmocka_unit_test(each_side_of_the_kl_has_the_gradient_of_its_term),
         cmocka_unit_test(free_nats_cut_the_gradient_and_a_tie_halves_it),
-        cmocka_unit_test(entropy_matches_its_formula),
+        cmocka_unit_test(entropy_matches_its_formula_and_gradient),
+        cmocka_unit_test(log_prob_matches_its_formula_and_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -158,7 +158,7 @@ void backward_pass(struct graph *g, const struct node *forward, struct tensor *d
 // needs_grad: a parameter or wanted input lies upstream, along edges that carry gradient.
 static void mark_upstream(struct graph *g) {
     for (int i = 0; i < g->n_tensors; i++)
-        if (g->tensors[i]->storage == STORE_PARAM) g->tensors[i]->needs_grad = true;
+        if (g->tensors[i]->storage == STORE_PARAM) g->tensors[i]->needs_grad = !g->tensors[i]->frozen;
     for (int i = 0; i < g->n_nodes; i++) {
         struct node *n = g->nodes[i];
         const struct op *op = &op_table[n->kind];

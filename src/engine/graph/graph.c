@@ -273,6 +273,12 @@ void graph_want_gradient(struct graph *g, struct tensor *input) {
     input->needs_grad = true;
 }
 
+void graph_freeze(struct graph *g, const struct params *set) {
+    CHECK(!g->has_gradients, "parameters are frozen before graph_gradients");
+    for (int i = 0; i < g->n_tensors; i++)
+        if (g->tensors[i]->storage == STORE_PARAM && g->tensors[i]->params == set) g->tensors[i]->frozen = true;
+}
+
 void graph_keep(struct graph *g, struct tensor *t) {
     CHECK(!g->planned, "%s: keep it before graph_plan", t->name);
     t->keep = true;

@@ -56,7 +56,7 @@ struct tensor {
     struct tensor *base;
     int64_t offset;
     enum storage storage;                 // of a root
-    bool needs_grad, keep;
+    bool needs_grad, keep, frozen;
     struct root *root;                    // what the planner knows about a root (graph/node.h)
     struct params *params;                // STORE_PARAM, STORE_PARAM_GRAD: the set ...
     int64_t flat_offset;                  // ... and where it begins there, in elements
@@ -122,7 +122,13 @@ struct tensor *g_kl(struct graph *g, struct tensor *post, struct tensor *prior, 
 // w_dyn * max(K(sg(post)||prior), free) + w_rep * max(K(post||sg(prior)), free); gradient half at an exact tie
 struct tensor *g_kl_balanced(struct graph *g, struct tensor *post, struct tensor *prior, int64_t n_classes,
                              real w_dyn, real w_rep, real free_nats);
-struct tensor *g_entropy(struct graph *g, struct tensor *m);                          // -sum m log m over the row; nats; no gradient
+struct tensor *g_entropy(struct graph *g, struct tensor *m);                          // -sum m log m over the row; nats
+struct tensor *g_log_prob(struct graph *g, struct tensor *m, struct tensor *z);       // sum z log m over the row: of the sample z; no gradient to z
+
+// ---- return statistics (spec 5.4); no gradient
+// [2]: the q_low and q_high quantiles of all elements, linear interpolation between neighbours in order. NaN if one is NaN.
+struct tensor *g_quantiles(struct graph *g, struct tensor *x, real q_low, real q_high);
+struct tensor *g_normalize(struct graph *g, struct tensor *x, struct tensor *range, real min_scale); // (x - range[0]) / max(min_scale, range[1] - range[0])
 
 // ---- elementwise and reductions
 struct tensor *g_add(struct graph *g, struct tensor *a, struct tensor *b);            // equal shapes
@@ -136,6 +142,7 @@ struct tensor *g_mean(struct graph *g, struct tensor *x);                       
 
 // ---- finishing a graph
 void graph_gradients(struct graph *g, struct tensor *loss);   // loss [1]; once per graph, before graph_plan
+void graph_freeze(struct graph *g, const struct params *set); // its parameters get no gradient here; before graph_gradients
 void graph_keep(struct graph *g, struct tensor *t);           // t (and its grad, if any) stays readable after a run
 void graph_plan(struct graph *g);
 size_t graph_slab_bytes(const struct graph *g);               // memory of the activations

@@ -1,4 +1,5 @@
-// Loss kernels, one number per row: squared error, two-hot, binary cross entropy, KL, entropy (spec 4, Appendix A).
+// Loss kernels, one number per row: squared error, two-hot, cross entropy, KL, entropy, log-probability (spec 4, 5.5,
+// Appendix A).
 #ifndef GRAPH_KERNELS_LOSS_H
 #define GRAPH_KERNELS_LOSS_H
 
@@ -148,6 +149,33 @@ static void rows_entropy(int64_t rows, int64_t n, const real *restrict m, real *
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < n; i++) sum += m[i] * fast_log(at_least_eps(m[i]));
         y[row] = -sum;
+    }
+}
+
+static void rows_entropy_dx(int64_t rows, int64_t n, const real *restrict m, const real *restrict dy, real *restrict dx,
+                            bool add) {
+    for (int64_t row = 0; row < rows; row++, m += n, dx += n) {
+        const real minus = -dy[row];
+        PUT(n, dx, add, minus * (fast_log(at_least_eps(m[i])) + 1));
+    }
+}
+
+// ---- log-probability of a sample: z is one-hot in each categorical
+
+static void rows_log_prob(int64_t rows, int64_t n, const real *restrict m, const real *restrict z, real *restrict y) {
+    for (int64_t row = 0; row < rows; row++, m += n, z += n) {
+        real sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < n; i++) sum += z[i] * fast_log(at_least_eps(m[i]));
+        y[row] = sum;
+    }
+}
+
+static void rows_log_prob_dx(int64_t rows, int64_t n, const real *restrict m, const real *restrict z,
+                             const real *restrict dy, real *restrict dx, bool add) {
+    for (int64_t row = 0; row < rows; row++, m += n, z += n, dx += n) {
+        const real d = dy[row];
+        PUT(n, dx, add, d * z[i] / at_least_eps(m[i]));
     }
 }
 

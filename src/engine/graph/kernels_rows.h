@@ -299,7 +299,8 @@ static const struct kernels_rows kernels_rows_table = {
     .twohot_mean_dx = rows_twohot_mean_dx,
     .kl = rows_kl,
     .kl_balanced_dx = rows_kl_balanced_dx,
-    .entropy = rows_entropy,
+    .entropy = rows_entropy, .entropy_dx = rows_entropy_dx,
+    .log_prob = rows_log_prob, .log_prob_dx = rows_log_prob_dx,
 };
 
 #endif

@@ -56,7 +56,12 @@ const struct op op_table[N_OPS] = {
     [OP_KL] = FORWARD(kl, 2, 2),
     [OP_KL_BALANCED] = DIFFERENTIABLE(kl_balanced, 2, 2, 0),
     [OP_KL_BALANCED_DX] = BACKWARD("kl_balanced_dx", kl_balanced_dx_run),
-    [OP_ENTROPY] = FORWARD(entropy, 1, 1),
+    [OP_ENTROPY] = DIFFERENTIABLE(entropy, 1, 1, 0),
+    [OP_ENTROPY_DX] = BACKWARD("entropy_dx", entropy_dx_run),
+    [OP_LOG_PROB] = DIFFERENTIABLE(log_prob, 2, 2, SOURCE(1)),
+    [OP_LOG_PROB_DX] = BACKWARD("log_prob_dx", log_prob_dx_run),
+    [OP_QUANTILES] = FORWARD(quantiles, 1, 1),
+    [OP_NORMALIZE] = FORWARD(normalize, 2, 2),
 
     [OP_ADD] = DIFFERENTIABLE(add, 2, 2, 0),
     [OP_AFFINE] = DIFFERENTIABLE(affine, 1, 1, 0),

@@ -1,4 +1,4 @@
-// Ops that give one number per row: losses, KL, entropy (spec/dreamer_v3.md 4).
+// Ops that give one number per row: losses, KL, entropy, log-probability (spec/dreamer_v3.md 4, 5.5).
 #include <string.h>
 
 #include "engine/graph/ops.h"
@@ -260,4 +260,49 @@ static void entropy_rows(const struct run *r, const struct node *n, int64_t firs
 
 void entropy_run(const struct run *r, const struct node *n) {
     run_rows(r, n, n->src[0]->shape[0], kl_cost(n, 40), entropy_rows);
+}
+
+void entropy_grad(struct graph *g, struct node *n) { node_append(loss_dx(g, n, OP_ENTROPY_DX)); }
+
+static void entropy_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    int64_t k = tensor_row_size(n->src[0]), at = first * k;
+    r->rows->entropy_dx(end - first, k, SRC(0) + at, SRC(1) + first, OUT(0) + at, n->accumulate[0]);
+}
+
+void entropy_dx_run(const struct run *r, const struct node *n) {
+    run_rows(r, n, n->src[0]->shape[0], kl_cost(n, 40), entropy_dx_rows);
+}
+
+// ---- log-probability of a sample
+
+void log_prob_shape(struct node *n) {
+    check_like(n, n->src[0], n->src[1]);
+    one_per_row(n);
+}
+
+struct tensor *g_log_prob(struct graph *g, struct tensor *m, struct tensor *z) {
+    struct node *n = node_new(g, OP_LOG_PROB);
+    node_src(n, m);
+    node_src(n, z);
+    return node_finish(n);
+}
+
+static void log_prob_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    int64_t k = tensor_row_size(n->src[0]), at = first * k;
+    r->rows->log_prob(end - first, k, SRC(0) + at, SRC(1) + at, OUT(0) + first);
+}
+
+void log_prob_run(const struct run *r, const struct node *n) {
+    run_rows(r, n, n->src[0]->shape[0], kl_cost(n, 40), log_prob_rows);
+}
+
+void log_prob_grad(struct graph *g, struct node *n) { node_append(loss_dx(g, n, OP_LOG_PROB_DX)); }
+
+static void log_prob_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    int64_t k = tensor_row_size(n->src[0]), at = first * k;
+    r->rows->log_prob_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first, OUT(0) + at, n->accumulate[0]);
+}
+
+void log_prob_dx_run(const struct run *r, const struct node *n) {
+    run_rows(r, n, n->src[0]->shape[0], kl_cost(n, 16), log_prob_dx_rows);
 }

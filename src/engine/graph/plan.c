@@ -152,7 +152,8 @@ static struct spans overwritten(const struct graph *g, const struct params *set)
 
 static void find_clears(struct graph *g) {
     for (int i = 0; i < g->n_tensors && g->has_gradients; i++) {
-        struct params *set = g->tensors[i]->storage == STORE_PARAM ? g->tensors[i]->params : NULL;
+        bool live = g->tensors[i]->storage == STORE_PARAM && !g->tensors[i]->frozen;
+        struct params *set = live ? g->tensors[i]->params : NULL;
         bool seen = !set;
         for (int j = 0; j < i && !seen; j++) seen = g->tensors[j]->storage == STORE_PARAM && g->tensors[j]->params == set;
         if (seen) continue;

@@ -62,6 +62,9 @@ struct kernels_rows {
     void (*kl)(int64_t rows, int64_t n, const real *post, const real *prior, real *y);
     void (*kl_balanced_dx)(int64_t rows, int64_t n, const struct kl_dx *d);
     void (*entropy)(int64_t rows, int64_t n, const real *m, real *y);
+    void (*entropy_dx)(int64_t rows, int64_t n, const real *m, const real *dy, real *dx, bool add);
+    void (*log_prob)(int64_t rows, int64_t n, const real *m, const real *z, real *y);
+    void (*log_prob_dx)(int64_t rows, int64_t n, const real *m, const real *z, const real *dy, real *dx, bool add);
 };
 
 #endif
