@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from bridge_parts import (
+    actor,
     behaviour,
     data,
     layers,

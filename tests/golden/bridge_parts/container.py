@@ -8,6 +8,7 @@ import hashlib
 import json
 
 import numpy as np
+import torch
 
 DTYPES = {
     np.dtype("float64"): "F64",
@@ -54,7 +55,9 @@ class Fixture:
     info    for a person who looks for a mistake; never compared
     """
 
-    def __init__(self, code, name, about):
+    def __init__(self, code, name, about, narrow=False):
+        """narrow: float64 values are rounded to float32 (for the same computation made in float64)."""
+        self.narrow = narrow
         self.code, self.name, self.about = code, name, about
         self.tensors = {}
 
@@ -65,6 +68,8 @@ class Fixture:
     def put(self, role, name, value, doc, wide=False, **tolerance):
         if name in self.tensors:
             raise ValueError(f"{self.code}: tensor {name} given twice")
+        if self.narrow and hasattr(value, "dtype") and value.dtype == torch.float64:
+            value = value.float()
         self.tensors[name] = {
             "array": to_array(value, wide),
             "role": role,
@@ -96,6 +101,28 @@ class Fixture:
             if value.grad is None:
                 raise ValueError(f"{self.code}: {key} got no gradient")
             self.grad(prefix + names + key, value.grad, doc, l2=l2)
+
+    def departures(self, other, share):
+        """Outputs that differ from other's by more than that share of their tolerance, with how much they use."""
+        found = []
+        for name, tensor in self.tensors.items():
+            rule, x, ref = tensor["tolerance"], other.tensors[name]["array"], tensor["array"]
+            if tensor["role"] != "output":
+                continue
+            difference = np.abs(x.astype(np.float64) - ref)
+            if "l2" in rule:
+                norm = np.sqrt((ref.astype(np.float64) ** 2).sum())
+                used = np.sqrt((difference**2).sum()) / (
+                    rule["l2"] * norm + 1e-7 * ref.size**0.5
+                )
+            elif rule["abs"] == 0 and rule["rel"] == 0:
+                used = 0.0 if (difference == 0).all() else np.inf
+            else:
+                allowed = rule["abs"] + rule["rel"] * np.abs(ref)
+                used = (difference / np.maximum(allowed, 1e-300)).max(initial=0)
+            if used > share:
+                found.append((name, float(used)))
+        return found
 
     def to_bytes(self, commit):
         items = sorted(self.tensors.items(), key=lambda kv: -kv[1]["array"].dtype.itemsize)

@@ -160,7 +160,17 @@ def call_train(ref, agent, data):
     aggregator = Aggregator()
     moments = ref.dv3_utils.Moments(0.99, 1.0, 0.05, 0.95)
     networks = (agent.world_model, agent.actor, agent.critic, agent.target_critic)
-    rest = (world, actor, critic, data, aggregator, agent.cfg, False, tiny.HEADS, moments)
+    rest = (
+        world,
+        actor,
+        critic,
+        data,
+        aggregator,
+        agent.cfg,
+        agent.continuous,
+        agent.heads,
+        moments,
+    )
     with spied(ref.dv3, "reconstruction_loss", []) as losses:
         ref.dv3.train(agent.fabric, *networks, *rest)
     assert len(losses) == 1

@@ -1,9 +1,10 @@
 """Imports sheeprl's own modules from a source tree, with stand-ins for the packages it does not need here.
 
 Nothing of sheeprl is re-typed: networks, distributions, losses, the training step, the main loop and the replay
-buffers run as they are. Three things are replaced, each because there is no other way:
+buffers run as they are. Four things are replaced, each because there is no other way:
   - packages used for configuration, logging and environments (STAND_INS) become empty stand-ins;
   - torch's categorical sampling becomes inverse CDF from a recorded uniform array (Sampler);
+  - torch's normal noise becomes recorded noise (Noise);
   - the image decoder's fixed 4x4 core becomes 9x10 (frame_decoder_class), sheeprl has no other size.
 """
 
@@ -169,6 +170,23 @@ class Sampler:
         return (self.rng.integers(0, 1 << 24, size=shape) / np.float32(1 << 24)).astype(np.float32)
 
 
+class Noise:
+    """Standard normal numbers that are recorded, for distributions that are not categorical."""
+
+    def __init__(self):
+        self.start(0)
+
+    def start(self, seed, queue=()):
+        self.rng = np.random.default_rng(seed)
+        self.queue = list(queue)
+        self.draws = []
+
+    def __call__(self, shape, dtype, device):
+        drawn = self.queue.pop(0) if self.queue else self.rng.standard_normal(tuple(shape))
+        self.draws.append(np.asarray(drawn, np.float32).reshape(tuple(shape)))
+        return torch.from_numpy(self.draws[-1]).to(dtype)
+
+
 class Fabric:
     """What sheeprl's train and main ask of lightning's Fabric, on one CPU."""
 
@@ -242,6 +260,8 @@ class Reference:
         torch.distributions.Categorical.sample = lambda cat, shape=torch.Size(): self.sampler(
             cat, shape
         )
+        self.noise = Noise()
+        torch.distributions.normal._standard_normal = self.noise
         torch.distributions.Distribution.set_default_validate_args(
             False
         )  # sheeprl's distribution.validate_args

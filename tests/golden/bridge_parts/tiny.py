@@ -98,13 +98,23 @@ class Agent:
     """World model, actor, critic, target critic of sheeprl's build_agent, all parameters perturbed unless fresh."""
 
     def __init__(
-        self, ref, seed, image=True, vector=False, decoupled=False, fresh=False, sizes=SIZES
+        self,
+        ref,
+        seed,
+        image=True,
+        vector=False,
+        decoupled=False,
+        fresh=False,
+        sizes=SIZES,
+        heads=HEADS,
+        continuous=False,
     ):
         self.cfg = config(ref, image, vector, decoupled, sizes)
+        self.heads, self.continuous = heads, continuous
         self.fabric = Fabric()
         space = {"rgb": Box(1, 72, 80), "senses": Box(4)}
-        made = ref.agent.build_agent(self.fabric, HEADS, False, self.cfg, space)
-        self.world_model, self.actor, self.critic, self.target_critic, _ = made
+        made = ref.agent.build_agent(self.fabric, heads, continuous, self.cfg, space)
+        self.world_model, self.actor, self.critic, self.target_critic, self.player = made
         if not fresh:
             for i, module in enumerate(
                 (self.world_model, self.actor, self.critic, self.target_critic)
