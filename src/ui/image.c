@@ -68,35 +68,78 @@ static uint32_t density_glyph(const struct canvas *c, enum image_kind kind, enum
     return blocks[lrint(t * 4)];
 }
 
-void image_draw(struct canvas *c, struct rect r, const uint8_t *picture, enum image_kind kind,
-                enum image_palette palette) {
-    bool half = c->colours >= 16 && !c->ascii;
-    uint8_t roles[256];
-    if (half) for (int i = 0; i < 256; i++) roles[i] = (uint8_t)image_role(kind, palette, i);
-    for (int y = 0; y < r.h; y++) {
-        if (r.y + y < 0 || r.y + y >= c->height) continue;
-        for (int x = 0; x < r.w; x++) {
-            if (r.x + x < 0 || r.x + x >= c->width) continue;
-            if (half) {
-                uint8_t top = roles[box(picture, r.w, 2 * r.h, x, 2 * y)];
-                uint8_t bottom = roles[box(picture, r.w, 2 * r.h, x, 2 * y + 1)];
-                // One spelling for each look, so that an unchanged cell stays unchanged: blank where both are equal.
-                canvas_put(c, r.x + x, r.y + y, top == bottom ? ' ' : 0x2580, (struct style){top, bottom, 0});
-            } else {
-                int level = box(picture, r.w, r.h, x, y);
-                canvas_put(c, r.x + x, r.y + y, density_glyph(c, kind, palette, level), style(ROLE_TEXT));
-            }
+// One spelling for each look, so that an unchanged cell stays unchanged: blank where both colours are equal.
+static void put_two(struct canvas *c, int x, int y, uint32_t glyph, int ink, int ground) {
+    canvas_put(c, x, y, ink == ground ? ' ' : glyph, (struct style){(uint8_t)ink, (uint8_t)ground, 0});
+}
+
+// Splits four levels (top left, top right, bottom left, bottom right) into a darker and a lighter set with the least
+// squared error; bits of *dark are the darker ones. Levels in, the two means out.
+static void two_levels(const uint8_t v[4], int *dark, int *dark_level, int *light_level) {
+    long best = -1;
+    for (int set = 0; set < 8; set++) {                  // bottom right stays light or, by symmetry, swaps roles
+        long n = 0, sum = 0, rest = 0, square = 0;
+        for (int i = 0; i < 4; i++) {
+            if (set >> i & 1) n++, sum += v[i];
+            else rest += v[i];
+            square += v[i] * v[i];
         }
+        // 12 times the squared error, to stay in integers for set sizes 1..3 (4 for the empty set).
+        long error = 12 * square - (n ? 12 / n * sum * sum : 0) - 12 / (4 - n) * rest * rest;
+        if (best >= 0 && error >= best) continue;
+        best = error;
+        int a = n ? (int)((sum + n / 2) / n) : (int)((rest + 2) / 4), b = (int)((rest + (4 - n) / 2) / (4 - n));
+        bool darker = a >= b;                            // level 255 is the darkest
+        *dark = darker ? set : 15 - set;
+        *dark_level = darker ? a : b;
+        *light_level = darker ? b : a;
     }
 }
 
+static void draw_quadrants(struct canvas *c, struct rect r, const uint8_t *picture, const uint8_t roles[256]) {
+    static const uint32_t glyphs[16] = {' ',    0x2598, 0x259D, 0x2580, 0x2596, 0x258C, 0x259E, 0x259B,
+                                        0x2597, 0x259A, 0x2590, 0x259C, 0x2584, 0x2599, 0x259F, 0x2588};
+    for (int y = 0; y < r.h; y++)
+        for (int x = 0; x < r.w; x++) {
+            uint8_t v[4];
+            for (int i = 0; i < 4; i++) v[i] = box(picture, 2 * r.w, 2 * r.h, 2 * x + (i & 1), 2 * y + i / 2);
+            int dark = 0, ink = 0, ground = 0;
+            two_levels(v, &dark, &ink, &ground);
+            if (dark == 0 || dark == 15) put_two(c, r.x + x, r.y + y, ' ', roles[ink], roles[ink]);
+            else put_two(c, r.x + x, r.y + y, glyphs[dark], roles[ink], roles[ground]);
+        }
+}
+
+static void draw_halves(struct canvas *c, struct rect r, const uint8_t *picture, const uint8_t roles[256]) {
+    for (int y = 0; y < r.h; y++)
+        for (int x = 0; x < r.w; x++)
+            put_two(c, r.x + x, r.y + y, 0x2580, roles[box(picture, r.w, 2 * r.h, x, 2 * y)],
+                    roles[box(picture, r.w, 2 * r.h, x, 2 * y + 1)]);
+}
+
+void image_draw(struct canvas *c, struct rect r, const uint8_t *picture, enum image_kind kind,
+                enum image_palette palette) {
+    if (c->colours >= 16 && !c->ascii) {
+        uint8_t roles[256];
+        for (int i = 0; i < 256; i++) roles[i] = (uint8_t)image_role(kind, palette, i);
+        if (r.w < FEED_WIDTH) draw_quadrants(c, r, picture, roles);
+        else draw_halves(c, r, picture, roles);
+        return;
+    }
+    for (int y = 0; y < r.h; y++)
+        for (int x = 0; x < r.w; x++)
+            canvas_put(c, r.x + x, r.y + y, density_glyph(c, kind, palette, box(picture, r.w, r.h, x, y)), style(ROLE_TEXT));
+}
+
 void image_legend(struct canvas *c, int x, int y, int w, enum image_palette palette) {
-    for (int i = 0; i < w; i++) {
-        double t = w > 1 ? (double)i / (w - 1) : 1;
-        int level = (int)lrint(t * t * 255);      // the inverse of the square root: equal steps of colour
+    canvas_put(c, x, y, '0', style(ROLE_LABEL));
+    canvas_put(c, x + w - 1, y, '3', style(ROLE_LABEL));
+    for (int i = 0, n = w - 2; i < n; i++) {
+        double t = n > 1 ? (double)i / (n - 1) : 1;
+        int level = (int)lrint(t * t * 255);             // the inverse of the square root: equal steps of colour
         if (c->colours >= 16 && !c->ascii)
-            canvas_put(c, x + i, y, ' ', style_on(ROLE_DEFAULT, image_role(IMAGE_ERROR, palette, level), 0));
+            canvas_put(c, x + 1 + i, y, ' ', style_on(ROLE_DEFAULT, image_role(IMAGE_ERROR, palette, level), 0));
         else
-            canvas_put(c, x + i, y, density_glyph(c, IMAGE_ERROR, palette, level), style(ROLE_TEXT));
+            canvas_put(c, x + 1 + i, y, density_glyph(c, IMAGE_ERROR, palette, level), style(ROLE_TEXT));
     }
 }

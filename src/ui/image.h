@@ -3,8 +3,9 @@
 //     image_draw(&canvas, (struct rect){0, 2, 40, 18}, pictures->real, IMAGE_SHADES, PALETTE_GREY);
 //
 // Levels are those of run/feed.h: 0 lightest .. 255 darkest for pictures, 0 none .. 255 largest for errors.
-// With 16 colours or more a cell is a half block, two pixels; else a shade block or an ASCII character. The picture is
-// box-averaged to the rectangle: 80x36 cells show every pixel, 40x18 average 2x2.
+// With 16 colours or more a cell of a full-size picture (80x36 cells) is a half block that shows its two pixels exactly; a
+// cell of a smaller one holds 2x2 averages, drawn as the quadrant block of the two colours that fit them best. With fewer
+// colours a cell is a shade block, or an ASCII character.
 #ifndef UI_IMAGE_H
 #define UI_IMAGE_H
 
@@ -28,7 +29,7 @@ void image_scale(const uint8_t *picture, int w, int h, uint8_t *out);
 // Fills r with the picture. Clips to the canvas. Sizes beyond 80x36 cells repeat pixels.
 void image_draw(struct canvas *c, struct rect r, const uint8_t *picture, enum image_kind kind,
                 enum image_palette palette);
-// The colours from no error to the largest, w cells wide: the legend of the heat map.
+// The colours from no error (0) to the largest (3 shades), w cells wide with these numbers: the legend of the heat map.
 void image_legend(struct canvas *c, int x, int y, int w, enum image_palette palette);
 
 #endif

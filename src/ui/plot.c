@@ -13,8 +13,8 @@ enum { GUTTER = 8 };                                     // seven columns of lab
 const char *const plot_glyph_names[PLOT_GLYPHS] = {"braille", "blocks", "ascii"};
 static const struct { int across, down; } dots_per_cell[PLOT_GLYPHS] = {{2, 4}, {2, 2}, {1, 2}};
 
-// Per cell: the dots of the curves, of the raw bands, and whose colour wins.
-struct dots { uint8_t line, band, line_owner, band_owner; };
+// Per cell: the dots of each curve, of the raw bands, and whose band it is.
+struct dots { uint8_t line[PLOT_SERIES], band, band_owner; };
 
 struct plotter {
     struct dots *dots;
@@ -141,7 +141,7 @@ static void fit_y(struct frame *f, const struct plot_panel *panel, const struct 
         if (!look->log_y || all.min > 0) low = fmin(low, all.min);
         high = fmax(high, all.max);
     }
-    if (panel->from_zero) low = fmin(low, 0);
+    if (panel->from_zero && !look->log_y) low = fmin(low, 0);
     if (panel->band_high > panel->band_low) {
         low = fmin(low, panel->band_low);
         high = fmax(high, panel->band_high);
@@ -174,6 +174,10 @@ static void y_label(struct canvas *c, const struct frame *f, double mapped, cons
     double t = (mapped - f->y_low) / (f->y_high - f->y_low);
     if (t < 0 || t > 1) return;
     int row = (int)lrint((1 - t) * (f->area.h - 1));
+    for (int y = row - 1; y <= row + 1; y++) {           // never in neighbouring rows: earlier calls matter more
+        const struct cell *cell = y >= 0 && y < f->area.h ? canvas_at(c, f->area.x - 1, f->area.y + y) : NULL;
+        if (cell && (cell->glyph == 0x2524 || cell->glyph == '+')) return;
+    }
     canvas_text_right(c, (struct rect){f->area.x - GUTTER, f->area.y + row, GUTTER - 1, 1}, style(ROLE_LABEL), text);
     canvas_put(c, f->area.x - 1, f->area.y + row, 0x2524, style(ROLE_FAINT));
 }
@@ -183,12 +187,11 @@ static void draw_y_axis(struct canvas *c, const struct frame *f, const struct pl
     char text[32];
     int n = (f->area.h + 1) / 2;                         // a tick every other row at most
     double span = f->y_high - f->y_low;
-    if (f->log_y && span > 0.9) {                        // powers of ten, and 2 and 5 between them where there is room
+    if (f->log_y && span > 0.9) {                        // powers of ten, then 5 and 2 between them where there is room
         int each = (int)ceil(span / n);
-        static const double between[] = {1, 2, 5};
-        int n_between = span * 4 <= n ? 3 : 1;
-        for (int e = (int)floor(f->y_low); e <= (int)ceil(f->y_high); e++)
-            for (int b = 0; b < n_between; b++) {
+        static const double between[] = {1, 5, 2};
+        for (int b = 0; b < (each == 1 ? 3 : 1); b++)
+            for (int e = (int)floor(f->y_low); e <= (int)ceil(f->y_high); e++) {
                 if (e % each) continue;
                 double v = between[b] * pow(10, e);
                 format_tick(v, v, text);
@@ -272,8 +275,7 @@ static void set_dot(struct plotter *p, const struct frame *f, int column, int ro
     struct dots *d = &p->dots[(row / down) * f->area.w + column / across];
     uint8_t bit = bits[f->glyphs][row % down][column % across];
     if (line) {
-        d->line |= bit;
-        d->line_owner = (uint8_t)owner;
+        d->line[owner] |= bit;
     } else {
         d->band |= bit;
         d->band_owner = (uint8_t)owner;
@@ -337,17 +339,26 @@ static uint32_t dots_glyph(enum plot_glyphs glyphs, uint8_t dots) {
     return glyphs == PLOT_BLOCK ? quadrants[dots & 15] : ascii[dots & 3];
 }
 
+// Whose curve a cell shows: where several run through one cell they take turns from column to column, because a cell has
+// one colour. -1: none.
+static int line_owner(const struct dots *d, int x) {
+    int owners[PLOT_SERIES], n = 0;
+    for (int s = 0; s < PLOT_SERIES; s++)
+        if (d->line[s]) owners[n++] = s;
+    return n ? owners[x % n] : -1;
+}
+
 // Curves over raw bands: a cell with curve dots shows only those, so the curve stays a line.
 static void draw_dots(const struct plotter *p, struct canvas *c, const struct frame *f) {
     for (int y = 0; y < f->area.h; y++)
         for (int x = 0; x < f->area.w; x++) {
             const struct dots *d = &p->dots[y * f->area.w + x];
-            uint8_t dots = d->line ? d->line : d->band;
-            if (!dots) continue;
+            int owner = line_owner(d, x);
+            uint8_t dots = owner >= 0 ? d->line[owner] : d->band;
             const struct cell *under = canvas_at(c, f->area.x + x, f->area.y + y);
-            if (!under) continue;
-            int role = d->line ? ROLE_SERIES + d->line_owner : ROLE_RAW + d->band_owner;
-            int attrs = c->colours ? 0 : d->line ? (d->line_owner ? 0 : ATTR_BOLD) : ATTR_DIM;
+            if (!dots || !under) continue;
+            int role = owner >= 0 ? ROLE_SERIES + owner : ROLE_RAW + d->band_owner;
+            int attrs = c->colours ? 0 : owner == 0 ? ATTR_BOLD : owner > 0 ? 0 : ATTR_DIM;
             canvas_put(c, f->area.x + x, f->area.y + y, dots_glyph(f->glyphs, dots),
                        (struct style){(uint8_t)role, under->bg, (uint8_t)attrs});
         }

@@ -16,8 +16,8 @@ const struct plot_panel view_panels[VIEW_PANELS] = {
     {"reward and continue loss", "nats", 2, {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}}, true, 0, 0, false},
     {"posterior / prior entropy", "", 1, {{METRIC_ENTROPY_RATIO, "ratio"}}, false, 0.7f, 1.3f, false},
     {"gradient norm", "", 1, {{METRIC_GRAD_NORM_MODEL, "world model"}}, true, 0, 0, false},
-    {"speed", "1/s", 2, {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}}, false, 0, 0, true},
-    {"one update", "ms", 2, {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}}, false, 0, 0, true},
+    {"speed", "1/s", 2, {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}}, true, 0, 0, true},
+    {"one update", "ms", 2, {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}}, true, 0, 0, true},
 };
 
 void view_init(struct view *v, struct feed *feed) {
@@ -56,11 +56,14 @@ static bool same_status(const struct feed_status *a, const struct feed_status *b
            a->replay_rows == b->replay_rows && !strcmp(a->message, b->message);
 }
 
+// Five pictures a second at most: a new one changes nearly every cell, and writing those is the dearest part of a screen.
 static void take_pictures(struct view *v) {
+    if (v->pictures && v->now_s - v->pictures_s < 0.2) return;
     const struct feed_pictures *p = feed_pictures(v->feed);
     if (!p || (v->pictures && v->pictures->opt_steps == p->opt_steps && v->pictures->env_steps == p->env_steps)) return;
     if (!v->pictures) v->pictures = mem_alloc(sizeof *v->pictures);
     memcpy(v->pictures, p, sizeof *p);
+    v->pictures_s = v->now_s;
     if (v->pictures->n_rollout > FEED_ROLLOUT) v->pictures->n_rollout = FEED_ROLLOUT;
     if (v->pictures->n_rollout > 0 && v->frame >= v->pictures->n_rollout) v->frame = v->pictures->n_rollout - 1;
     v->dirty = true;
@@ -182,7 +185,7 @@ static void draw_picture(const struct view *v, struct canvas *c, struct rect r, 
     if (which == 1) canvas_text(c, rest, style(ROLE_DIM), "from the posterior");
     if (which == 2) {
         x += canvas_printf(c, rest, style(ROLE_VALUE), "%.3f shades ", (double)p->error_shades);
-        if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 12, r.y, 12, v->palette);
+        if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 14, r.y, 14, v->palette);
     }
     const uint8_t *pixels[3] = {p->real, p->reconstruction, p->error};
     image_draw(c, body, pixels[which], which == 2 ? IMAGE_ERROR : IMAGE_SHADES, v->palette);

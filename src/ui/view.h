@@ -33,6 +33,7 @@ struct view {
     struct plotter *plotter;
     struct feed_status status;
     struct feed_pictures *pictures;             // own copy; NULL before the first
+    double pictures_s;                          // when they were taken over
     int64_t n_records;                          // shown; fewer than there are while frozen
     int64_t live_steps;                         // gradient steps of the run, also while frozen
     int64_t n_log;                              // log lines there are

@@ -30,7 +30,7 @@ static void draw_large(const struct view *v, struct canvas *c, const struct layo
                           seen ? v->frame + 1 : v->frame + 1 - FEED_CONTEXT, seen ? FEED_CONTEXT : FEED_IMAGINED);
         if (which == 2) {
             x += canvas_printf(c, rest, style(ROLE_VALUE), "%.3f shades ", (double)p->dream_error_shades[v->frame]);
-            if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 12, r.y, 12, v->palette);
+            if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 14, r.y, 14, v->palette);
         }
         image_draw(c, (struct rect){r.x, r.y + 1, r.w, r.h - 1}, pixels[which], which == 2 ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
     }

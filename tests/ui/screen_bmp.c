@@ -46,6 +46,14 @@ static void draw_glyph(SDL_Surface *s, TTF_Font *font, uint32_t glyph, SDL_Rect 
             part.y += cell.h - part.h;
         }
         SDL_FillRect(s, &part, ink);
+    } else if (glyph == 0x258C || glyph == 0x2590 || (glyph >= 0x2596 && glyph <= 0x259F)) {
+        static const uint8_t quarters[10] = {4, 8, 1, 13, 9, 7, 11, 2, 6, 14};
+        int set = glyph == 0x258C ? 5 : glyph == 0x2590 ? 10 : quarters[glyph - 0x2596];
+        for (int i = 0; i < 4; i++) {
+            int left = cell.w / 2, top = cell.h / 2;
+            SDL_Rect part = {cell.x + (i & 1 ? left : 0), cell.y + (i / 2 ? top : 0), i & 1 ? cell.w - left : left, i / 2 ? cell.h - top : top};
+            if (set >> i & 1) SDL_FillRect(s, &part, ink);
+        }
     } else if (glyph >= 0x2800 && glyph < 0x2900) {
         static const int at[8][2] = {{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}, {0, 3}, {1, 3}};
         for (int i = 0; i < 8; i++) {

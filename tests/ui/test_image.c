@@ -42,6 +42,53 @@ static void half_size_averages_two_by_two(void **state) {
         }
 }
 
+// The colour of the quarter (0 top left, 1 top right, 2 bottom left, 3 bottom right) of a cell drawn with a block glyph.
+static int quarter_role(const struct cell *cell, int quarter) {
+    static const struct { uint32_t glyph; int set; } blocks[] = {
+        {' ', 0}, {0x2598, 1}, {0x259D, 2}, {0x2580, 3}, {0x2596, 4}, {0x258C, 5}, {0x259E, 6}, {0x259B, 7}, {0x2597, 8},
+        {0x259A, 9}, {0x2590, 10}, {0x259C, 11}, {0x2584, 12}, {0x2599, 13}, {0x259F, 14}};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        if (blocks[i].glyph == cell->glyph) return blocks[i].set >> quarter & 1 ? cell->fg : cell->bg;
+    fail_msg("glyph U+%04X is no block", (unsigned)cell->glyph);
+    return -1;
+}
+
+static void a_small_picture_of_two_shades_keeps_every_edge(void **state) {
+    (void)state;
+    for (int shapes = 0; shapes < 16; shapes++) {         // each way to fill the quarters of a cell
+        uint8_t picture[FEED_PIXELS];
+        for (int y = 0; y < FEED_HEIGHT; y++)
+            for (int x = 0; x < FEED_WIDTH; x++) picture[y * FEED_WIDTH + x] = shapes >> ((x & 1) + 2 * (y / 2 & 1)) & 1 ? 255 : 85;
+        struct canvas c;
+        canvas_init(&c, 40, 18);
+        image_draw(&c, (struct rect){0, 0, 40, 18}, picture, IMAGE_SHADES, PALETTE_GREY);
+        for (int quarter = 0; quarter < 4; quarter++)
+            assert_int_equal(quarter_role(canvas_at(&c, 17, 9), quarter),
+                             image_role(IMAGE_SHADES, PALETTE_GREY, shapes >> quarter & 1 ? 255 : 85));
+        canvas_deinit(&c);
+    }
+}
+
+static void a_small_picture_is_off_by_less_than_half_a_block_would_be(void **state) {
+    (void)state;
+    uint8_t picture[FEED_PIXELS], quarters[80 * 36];
+    fake_scene(picture, 3);
+    image_scale(picture, 80, 36, quarters);
+    struct canvas c;
+    canvas_init(&c, 40, 18);
+    image_draw(&c, (struct rect){0, 0, 40, 18}, picture, IMAGE_SHADES, PALETTE_GREY);
+    double error = 0, flat = 0;
+    for (int y = 0; y < 36; y++)
+        for (int x = 0; x < 80; x++) {
+            double level = (quarter_role(canvas_at(&c, x / 2, y / 2), (x & 1) + 2 * (y & 1)) - ROLE_GREY) * 255.0 / (ROLE_GREYS - 1);
+            double mean = (quarters[y * 80 + x] + quarters[y * 80 + (x ^ 1)]) / 2.0;
+            error += (level - quarters[y * 80 + x]) * (level - quarters[y * 80 + x]);
+            flat += (mean - quarters[y * 80 + x]) * (mean - quarters[y * 80 + x]);
+        }
+    assert_true(error < flat / 2);
+    canvas_deinit(&c);
+}
+
 static void scaling_keeps_a_flat_picture_flat_at_any_size(void **state) {
     (void)state;
     uint8_t picture[FEED_PIXELS], out[200 * 100];
@@ -145,7 +192,10 @@ static void without_colours_density_stands_for_lightness(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_four_shades_are_231_248_240_232), cmocka_unit_test(full_size_shows_every_pixel),
-        cmocka_unit_test(half_size_averages_two_by_two), cmocka_unit_test(scaling_keeps_a_flat_picture_flat_at_any_size),
+        cmocka_unit_test(half_size_averages_two_by_two),
+        cmocka_unit_test(a_small_picture_of_two_shades_keeps_every_edge),
+        cmocka_unit_test(a_small_picture_is_off_by_less_than_half_a_block_would_be),
+        cmocka_unit_test(scaling_keeps_a_flat_picture_flat_at_any_size),
         cmocka_unit_test(drawing_stays_inside_its_rectangle), cmocka_unit_test(more_error_is_never_a_lower_heat),
         cmocka_unit_test(the_safe_heat_map_is_read_by_lightness_alone), cmocka_unit_test(darker_levels_are_darker_in_every_palette),
         cmocka_unit_test(window_and_terminal_agree_on_the_shades), cmocka_unit_test(without_colours_density_stands_for_lightness),

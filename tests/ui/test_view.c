@@ -49,7 +49,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void refresh(void) { view_refresh(&view, now += 0.1); }
+static void refresh(void) { view_refresh(&view, now += 0.25); }
 
 static void train(int64_t steps) {
     fake_run_advance(&run, steps);
@@ -186,6 +186,17 @@ static void freezing_keeps_the_screen_and_counts_the_steps_behind(void **state) 
     assert_false(shows("behind"));
 }
 
+static void new_pictures_are_shown_five_times_a_second_at_most(void **state) {
+    (void)state;
+    train(10);
+    fake_run_advance(&run, 1);
+    view_refresh(&view, now += 0.1);
+    assert_int_equal(view.pictures->opt_steps, 10);
+    assert_int_equal(view.n_records, 11);                 // the curves don't wait
+    view_refresh(&view, now += 0.11);
+    assert_int_equal(view.pictures->opt_steps, 11);
+}
+
 static void a_failure_shows_even_while_frozen(void **state) {
     (void)state;
     train(100);
@@ -313,10 +324,13 @@ static void frames_of_the_rollout_step_within_their_range(void **state) {
     assert_int_equal(view.frame, 0);
     press("> > > > > > .");
     assert_int_equal(view.frame, FEED_ROLLOUT - 1);
-    press("a");
-    now += 1;
-    refresh();
+    press("a");                                           // plays: a quarter of a second later one frame on
     assert_int_equal(view.frame, 0);
+    refresh();
+    assert_int_equal(view.frame, 1);
+    press("a");
+    refresh();
+    assert_int_equal(view.frame, 1);
 }
 
 static void the_log_filters_by_level_and_text(void **state) {
@@ -464,7 +478,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(screens_equal_their_golden_text),               // first: the log is still empty
         T(every_size_is_drawn_on_every_page), T(nothing_measured_yet_is_drawn_too), T(a_small_terminal_names_the_size_it_needs),
-        T(freezing_keeps_the_screen_and_counts_the_steps_behind), T(a_failure_shows_even_while_frozen),
+        T(freezing_keeps_the_screen_and_counts_the_steps_behind), T(new_pictures_are_shown_five_times_a_second_at_most), T(a_failure_shows_even_while_frozen),
         T(space_pauses_the_training_and_u_makes_one_update), T(zooming_and_panning_stay_inside_the_run),
         T(the_crosshair_walks_and_end_drops_it), T(n_jumps_to_the_value_that_is_not_a_number),
         T(the_visible_records_survive_a_change_of_axis), T(tab_reaches_every_pane_and_m_maximises_it),
