@@ -68,6 +68,23 @@ static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"algo.world_model.reward_model.bins", {"2", "255", "4096"}, {"1", "0", "4097", "-1"}},
     {"algo.world_model.optimizer.lr", {"1e-9", "1e-4", "1"}, {"0", "-1e-4", "1.01", "nan"}},
     {"algo.world_model.optimizer.eps", {"1e-12", "1e-8", "1"}, {"0", "-1e-8", "2", "nan"}},
+    {"algo.gamma", {"0.5", "0.997", "1"}, {"0", "-0.1", "1.001", "nan"}},
+    {"algo.lmbda", {"0", "0.95", "1"}, {"-0.1", "1.1", "nan", "l"}},
+    {"algo.horizon", {"1", "15", "128"}, {"0", "129", "-1", "1.5"}},
+    {"algo.actor.ent_coef", {"0", "3e-4", "1"}, {"-1e-4", "inf", "nan", ""}},
+    {"algo.actor.clip_gradients", {"0.001", "100", "1e6"}, {"0", "-1", "inf", "nan"}},
+    {"algo.actor.moments.decay", {"0", "0.99", "0.9999"}, {"1", "-0.1", "2", "nan"}},
+    {"algo.actor.moments.max", {"1e-8", "1", "1e8"}, {"0", "-1", "inf", "nan"}},
+    {"algo.actor.moments.percentile.low", {"0.01", "0.05", "0.5"}, {"0", "1", "-0.1", "5%"}},
+    {"algo.actor.moments.percentile.high", {"0.5", "0.95", "0.99"}, {"0", "1", "1.1", "nan"}},
+    {"algo.actor.optimizer.lr", {"1e-9", "8e-5", "1"}, {"0", "-1e-4", "1.01", "nan"}},
+    {"algo.actor.optimizer.eps", {"1e-12", "1e-5", "1"}, {"0", "-1e-8", "2", "nan"}},
+    {"algo.critic.bins", {"2", "255", "4096"}, {"1", "0", "4097", "-1"}},
+    {"algo.critic.tau", {"0.001", "0.02", "1"}, {"0", "-0.02", "1.1", "nan"}},
+    {"algo.critic.per_rank_target_network_update_freq", {"1", "2", "1000000000"}, {"0", "-1", "1000000001", "1.5"}},
+    {"algo.critic.clip_gradients", {"0.001", "100", "1e6"}, {"0", "-1", "inf", "nan"}},
+    {"algo.critic.optimizer.lr", {"1e-9", "8e-5", "1"}, {"0", "-1e-4", "1.01", "nan"}},
+    {"algo.critic.optimizer.eps", {"1e-12", "1e-5", "1"}, {"0", "-1e-8", "2", "nan"}},
     {"buffer.size", {"2", "10000", "1000000000"}, {"1", "0", "-5", "1000000001"}},
     {"env.num_envs", {"1", "16", "65536"}, {"0", "-1", "65537", "1e2"}},
     {"env.max_episode_steps", {"1", "256", "1000000000"}, {"0", "-1", "1000000001", "never"}},
@@ -236,6 +253,8 @@ static void rules_between_keys_name_both(void **state) {
                 "algo.learning_starts=31", "32");
     check_fails((const char *[]){"buffer.size=200"}, 1, "algo.learning_starts=256",
                 "buffer.size=200");
+    check_fails((const char *[]){"algo.actor.moments.percentile.low=0.95"}, 1, "percentile.low=0.95",
+                "percentile.high=0.95");
     check_fails((const char *[]){"env.action_codec=v0"}, 1, "env.constant_action=NOOP",
                 "env.action_codec=v0");
     struct config c = tiny();

@@ -289,6 +289,11 @@ bool config_check(const struct config *cfg, struct error *e) {
             "algo.world_model.stochastic_size=%lld x discrete_size=%lld make a latent of "
             "%lld: at most 65536 is allowed",
             (long long)cfg->stochastic_size, (long long)cfg->discrete_size, (long long)latent);
+    if (cfg->percentile_low >= cfg->percentile_high)
+        return error_set(e, STATUS_USAGE,
+                         "algo.actor.moments.percentile.low=%g must be below "
+                         "algo.actor.moments.percentile.high=%g",
+                         cfg->percentile_low, cfg->percentile_high);
     if (per_env < cfg->sequence_length + 1)
         return error_set(
             e, STATUS_USAGE,

@@ -64,6 +64,25 @@
     INTEGER(reward_bins, "algo.world_model.reward_model.bins", 255, "[2, 4096]", "bins of the two-hot reward")         \
     DECIMAL(model_lr, "algo.world_model.optimizer.lr", 1e-4, "(0, 1]", "Adam's learning rate")                         \
     DECIMAL(model_eps, "algo.world_model.optimizer.eps", 1e-8, "(0, 1]", "Adam's epsilon")                             \
+    DECIMAL(gamma, "algo.gamma", 0.996996996996997, "(0, 1]", "discount of imagined rewards, 1 - 1/333")               \
+    DECIMAL(lmbda, "algo.lmbda", 0.95, "[0, 1]", "mix of the lambda return")                                           \
+    INTEGER(horizon, "algo.horizon", 15, "[1, 128]", "imagined steps; one state more")                                 \
+    DECIMAL(actor_ent_coef, "algo.actor.ent_coef", 3e-4, "[0, inf)", "weight of the entropy in the actor loss")        \
+    DECIMAL(actor_clip, "algo.actor.clip_gradients", 100, "(0, inf)", "largest global gradient norm of the actor")     \
+    DECIMAL(moments_decay, "algo.actor.moments.decay", 0.99, "[0, 1)",                                                 \
+            "share of the old return percentiles kept at each update")                                                 \
+    DECIMAL(moments_max, "algo.actor.moments.max", 1, "(0, inf)", "returns are divided by at least 1 over this")       \
+    DECIMAL(percentile_low, "algo.actor.moments.percentile.low", 0.05, "(0, 1)", "lower percentile of the returns")    \
+    DECIMAL(percentile_high, "algo.actor.moments.percentile.high", 0.95, "(0, 1)", "upper percentile of the returns")  \
+    DECIMAL(actor_lr, "algo.actor.optimizer.lr", 8e-5, "(0, 1]", "Adam's learning rate of the actor")                  \
+    DECIMAL(actor_eps, "algo.actor.optimizer.eps", 1e-5, "(0, 1]", "Adam's epsilon of the actor")                      \
+    INTEGER(critic_bins, "algo.critic.bins", 255, "[2, 4096]", "bins of the two-hot value")                            \
+    DECIMAL(critic_tau, "algo.critic.tau", 0.02, "(0, 1]", "the target critic's step towards the critic")              \
+    INTEGER(target_update_freq, "algo.critic.per_rank_target_network_update_freq", 1, "[1, 1000000000]",               \
+            "gradient steps between steps of the target critic")                                                       \
+    DECIMAL(critic_clip, "algo.critic.clip_gradients", 100, "(0, inf)", "largest global gradient norm of the critic")  \
+    DECIMAL(critic_lr, "algo.critic.optimizer.lr", 8e-5, "(0, 1]", "Adam's learning rate of the critic")               \
+    DECIMAL(critic_eps, "algo.critic.optimizer.eps", 1e-5, "(0, 1]", "Adam's epsilon of the critic")                   \
     INTEGER(buffer_size, "buffer.size", 10000, "[2, 1000000000]", "rows of the replay ring, all environments together")\
     INTEGER(num_envs, "env.num_envs", 1, "[1, 65536]", "environments stepped together")                                \
     INTEGER(max_episode_steps, "env.max_episode_steps", 256, "[1, 1000000000]", "steps until an episode is truncated") \

@@ -29,7 +29,19 @@
     X(UPDATE_MS, "update_ms", NULL, 1, "ms", "one gradient step")                                                     \
     X(ENV_MS, "env_ms", NULL, 1, "ms", "one environment step")                                                        \
     X(SAMPLE_MS, "sample_ms", NULL, 1, "ms", "sampling one batch")                                                    \
-    X(WALL_TIME, "wall_time_s", NULL, 1, "s", "since the run began")
+    X(WALL_TIME, "wall_time_s", NULL, 1, "s", "since the run began")                                                  \
+    X(LOSS_ACTOR, "loss_actor", "Loss/policy_loss", 0, "", "actor loss")                                              \
+    X(LOSS_CRITIC, "loss_critic", "Loss/value_loss", 0, "nats", "critic loss: both two-hot terms")                    \
+    X(ACTION_ENTROPY, "action_entropy", NULL, 0, "nats", "entropy of the policy in the dream, all heads")             \
+    X(VALUE_MEAN, "value_mean", NULL, 0, "", "mean value of the imagined states")                                     \
+    X(VALUE_STD, "value_std", NULL, 0, "", "standard deviation of these values")                                      \
+    X(ADV_MEAN, "adv_mean", NULL, 0, "", "mean normalised advantage")                                                 \
+    X(ADV_STD, "adv_std", NULL, 0, "", "its standard deviation")                                                      \
+    X(RET_P05, "ret_p05", NULL, 0, "", "running low percentile of the lambda returns")                                \
+    X(RET_P95, "ret_p95", NULL, 0, "", "running high percentile")                                                     \
+    X(RET_SCALE, "ret_scale", NULL, 0, "", "what returns are divided by: their difference, at least 1 / max")         \
+    X(GRAD_NORM_ACTOR, "grad_norm_actor", "Grads/actor", 0, "", "gradient norm before clipping")                      \
+    X(GRAD_NORM_CRITIC, "grad_norm_critic", "Grads/critic", 0, "", "gradient norm before clipping")
 
 enum metric {
 #define X(id, ...) METRIC_##id,
