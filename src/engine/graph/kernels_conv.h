@@ -125,6 +125,13 @@ static void border_copy(real *out, const real *image, int64_t height, int64_t wi
                (size_t)(width * channels) * sizeof(real));
 }
 
+// The next image comes from memory while this one is computed: part `part` of `parts` into the second-level cache.
+ALWAYS_INLINE void prefetch_part(const real *next, const real *end, int64_t n, int64_t part, int64_t parts) {
+    if (next >= end) return;
+    for (int64_t i = n * part / parts; i < n * (part + 1) / parts; i += 64 / REAL_BYTES)
+        __builtin_prefetch(next + i, 0, 2);
+}
+
 // out[n] (=|+=) x[n] (+ bias, repeated every `channels`)
 ALWAYS_INLINE void conv_finish(real *out, const real *x, int64_t n, const real *bias, int64_t channels,
                                bool accumulate) {
@@ -160,14 +167,18 @@ static void conv_down(const struct conv_job *job, int share) {
     struct range images = share_range(job->shape.n, conv_shares(job), share);
     real *image = job->scratch + share * layout.share, *line = image + layout.line;
     int64_t columns = 2 * d.ws + 2, stride = columns * d.n_big, width = kround_up(n_columns, GEMM_UNIT);
+    const int64_t size = d.height * d.width * d.n_big;
+    const real *end = job->big + images.end * size;
     bool direct = width == n_columns && !job->accumulate;
     border_clear(image, 2 * d.hs + 2, columns, d.n_big);
     for (int64_t n = images.first; n < images.end; n++) {
-        border_copy(image, job->big + n * d.height * d.width * d.n_big, d.height, d.width, columns, d.n_big);
+        const real *big = job->big + n * size;
+        border_copy(image, big, d.height, d.width, columns, d.n_big);
         for (int64_t y = 0; y < d.hs; y++) {
             struct micro_a a = {image + 2 * y * stride, 2 * pixels * d.n_big, stride, 1, 4,
                                 (2 + 2 * pixels) * d.n_big};
             real *out = job->out + (n * d.hs + y) * d.ws * d.n_small;
+            prefetch_part(big + size, end, size, y, d.hs);
             conv_panels(&a, d.ws / pixels, job->packed, n_columns, direct ? out : line, width);
             for (int64_t x = 0; !direct && x < d.ws; x += pixels)
                 conv_finish(out + x * d.n_small, line + x / pixels * width, n_columns, NULL, 0, job->accumulate);
@@ -255,11 +266,15 @@ static void conv_up(const struct conv_job *job, int share) {
     real *image = job->scratch + share * layout.share, *line = image + layout.line;
     int64_t columns = d.ws + 2, stride = columns * d.n_small, half = 2 * d.n_big, n_columns = joined ? 2 * half : half;
     int64_t width = kround_up(n_columns, GEMM_UNIT), next_b = joined ? 0 : 4 * d.n_small * width;
+    const int64_t size = d.hs * d.ws * d.n_small;
+    const real *end = job->small + images.end * size;
     border_clear(image, d.hs + 2, columns, d.n_small);
     for (int64_t n = images.first; n < images.end; n++) {
-        border_copy(image, job->small + n * d.hs * d.ws * d.n_small, d.hs, d.ws, columns, d.n_small);
+        const real *small = job->small + n * size;
+        border_copy(image, small, d.hs, d.ws, columns, d.n_small);
         for (int64_t i = 0; i <= d.hs; i++) {
             struct micro_a a = {image + i * stride, d.n_small, stride, 1, 2, 2 * d.n_small};
+            prefetch_part(small + size, end, size, i, d.hs + 1);
             if (joined) conv_panels(&a, d.ws + 1, job->packed, n_columns, line, width);
             for (int even = 0; even < 2; even++) {
                 int64_t y = 2 * i - 1 + even;
@@ -364,8 +379,11 @@ static void conv_weight_band(const struct outer *band, int64_t patch, int64_t wi
     }
 }
 
+struct conv_next { const real *big, *big_end, *small, *small_end; int64_t big_size, small_size; };
+
 // The image is taken in bands of rows that stay in the first-level cache while all tiles pass over them.
-static void conv_weight_image(const struct outer *image, int64_t patch, int64_t width, real *partial) {
+static void conv_weight_image(const struct outer *image, int64_t patch, int64_t width, real *partial,
+                              const struct conv_next *next) {
     const int64_t line = image->a_line + image->columns * image->b_pixel;
     const int64_t band = kmax(1, (CONV_BAND_REALS - image->a_line) / line);
     for (int64_t y = 0; y < image->rows; y += band) {
@@ -373,6 +391,8 @@ static void conv_weight_image(const struct outer *image, int64_t patch, int64_t 
         o.a += y * o.a_line;
         o.b += y * o.columns * o.b_pixel;
         o.rows = kmin(band, image->rows - y);
+        prefetch_part(next->big, next->big_end, next->big_size, y / band, (image->rows + band - 1) / band);
+        prefetch_part(next->small, next->small_end, next->small_size, y / band, (image->rows + band - 1) / band);
         conv_weight_band(&o, patch, width, partial);
     }
 }
@@ -390,15 +410,20 @@ static void conv_weight(const struct conv_job *job, int share) {
     border_clear(image, 2 * d.hs + 2, columns, d.n_big);
     if (!direct) memset(small, 0, (size_t)(pixels * width) * sizeof(real));
     memset(partial, 0, (size_t)(4 * patch * width) * sizeof(real));
+    struct conv_next next = {.big_size = d.height * d.width * d.n_big, .small_size = pixels * d.n_small};
+    next.big_end = job->big + images.end * next.big_size;
+    next.small_end = job->small + images.end * next.small_size;
     for (int64_t n = images.first; n < images.end; n++) {
-        const real *b = job->small + n * pixels * d.n_small;
-        border_copy(image, job->big + n * d.height * d.width * d.n_big, d.height, d.width, columns, d.n_big);
+        const real *b = job->small + n * next.small_size, *big = job->big + n * next.big_size;
+        next.big = big + next.big_size;
+        next.small = b + next.small_size;
+        border_copy(image, big, d.height, d.width, columns, d.n_big);
         for (int64_t p = 0; !direct && p < pixels; p++)
             memcpy(small + p * width, b + p * d.n_small, (size_t)d.n_small * sizeof(real));
         struct outer o = {.a = image, .a_pixel = (pairs ? 4 : 2) * d.n_big, .a_line = 2 * stride, .a_slab = stride,
                           .b = direct ? b : small, .b_pixel = width, .rows = d.hs,
                           .columns = pairs ? d.ws / 2 : d.ws};
-        conv_weight_image(&o, patch, width, partial);
+        conv_weight_image(&o, patch, width, partial, &next);
     }
 }
 
