@@ -28,7 +28,13 @@ static double d_softplus(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x)
 static double d_symlog(double x) { return x < 0 ? -log1p(-x) : log1p(x); }
 static double d_symexp(double x) { return x < 0 ? -expm1(-x) : expm1(x); }
 
-struct pair { const char *name; real (*f)(real); double (*g)(double); double lo, hi; double factor; };
+struct pair {
+    const char *name;
+    real (*f)(real);
+    double (*g)(double);
+    double lo, hi;
+    double factor;
+};
 
 static const struct pair pairs[] = {
     {"exp", fast_exp, exp, -87, 88.7, 1},
@@ -83,8 +89,9 @@ static void limits_are_the_mathematical_ones(void **state) {
 static void nan_stays_nan(void **state) {
     (void)state;
     const real nan_value = (real)NAN;
-    real (*const all[])(real) = {fast_exp, fast_expm1, fast_log, fast_log1p, fast_sigmoid, fast_tanh,
-                                 fast_silu, fast_softplus, fast_sqrt, fast_symlog, fast_symexp};
+    real (*const all[])(real) = {fast_exp,     fast_expm1,  fast_log,   fast_log1p,
+                                 fast_sigmoid, fast_tanh,   fast_silu,  fast_softplus,
+                                 fast_sqrt,    fast_symlog, fast_symexp};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) assert_true(isnan(all[i](nan_value)));
 }
 

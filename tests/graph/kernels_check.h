@@ -1,4 +1,4 @@
-// Helpers of the kernel tests: guarded buffers, random fills, every table of this CPU, shares in several orders.
+// Helpers of the kernel tests: guarded buffers, random fills, every table, orders of shares.
 #ifndef TESTS_GRAPH_KERNELS_CHECK_H
 #define TESTS_GRAPH_KERNELS_CHECK_H
 
@@ -12,7 +12,8 @@
 
 #define LOCAL static inline __attribute__((unused))
 
-// Relative tolerance of a sum of k products of numbers of size 1: rounding grows like the square root of k.
+// Relative tolerance of a sum of k products of numbers of size 1: rounding grows like the square
+// root of k.
 LOCAL double tolerance(double k) { return (sizeof(real) == 8 ? 4e-15 : 1.5e-6) * sqrt(k + 16); }
 
 enum { GUARD = 32 };
@@ -22,19 +23,22 @@ static const real guard_word = (real)-12345.678;
 LOCAL real *guarded_new(int64_t n) {
     real *p = malloc((size_t)(n + 2 * GUARD) * sizeof(real));
     assert_non_null(p);
-    for (int64_t i = 0; i < n + 2 * GUARD; i++) p[i] = i < GUARD || i >= n + GUARD ? guard_word : (real)NAN;
+    for (int64_t i = 0; i < n + 2 * GUARD; i++)
+        p[i] = i < GUARD || i >= n + GUARD ? guard_word : (real)NAN;
     return p + GUARD;
 }
 
 LOCAL void guarded_free(real *p, int64_t n) {
     for (int i = 0; i < GUARD; i++)
-        if (p[-1 - i] != guard_word || p[n + i] != guard_word) fail_msg("a kernel wrote outside its buffer");
+        if (p[-1 - i] != guard_word || p[n + i] != guard_word)
+            fail_msg("a kernel wrote outside its buffer");
     free(p - GUARD);
 }
 
 LOCAL real *random_new(int64_t n, uint32_t stream) {
     real *p = guarded_new(n);
-    for (int64_t i = 0; i < n; i++) p[i] = 2 * (real)rng_uniform(7, RNG_TEST, stream, (uint32_t)i) - 1;
+    for (int64_t i = 0; i < n; i++)
+        p[i] = 2 * (real)rng_uniform(7, RNG_TEST, stream, (uint32_t)i) - 1;
     return p;
 }
 
@@ -44,17 +48,21 @@ LOCAL real *copy_new(const real *x, int64_t n) {
     return p;
 }
 
-LOCAL void assert_close(const char *what, const real *got, const double *want, int64_t n, double bound) {
+LOCAL void assert_close(const char *what, const real *got, const double *want, int64_t n,
+                        double bound) {
     for (int64_t i = 0; i < n; i++)
         if (!(fabs((double)got[i] - want[i]) <= bound * (1 + fabs(want[i]))))
-            fail_msg("%s (%s): element %lld of %lld is %.9g, not %.9g", what, cpu_kernels_name(), (long long)i,
-                     (long long)n, (double)got[i], want[i]);
+            fail_msg("%s (%s): element %lld of %lld is %.9g, not %.9g", what, cpu_kernels_name(),
+                     (long long)i, (long long)n, (double)got[i], want[i]);
 }
 
 // The shares of one phase. The orders must all give the same bits.
 enum order { IN_ORDER, BACKWARDS, ON_THREE_THREADS, N_ORDERS };
 typedef void any_kernel(const void *job, int share);
-struct phase { any_kernel *kernel; const void *job; };
+struct phase {
+    any_kernel *kernel;
+    const void *job;
+};
 
 LOCAL void phase_task(void *ctx, int share) {
     struct phase *p = ctx;
@@ -83,16 +91,18 @@ LOCAL void run_phase(any_kernel *kernel, const void *job, int n, enum order orde
 }
 
 // Defines `name`, a phase's kernel behind a pointer to void.
-#define PHASE(name, job_type)                                                                                 \
-    static void phase_##name(const void *job, int share) { kernels_get()->name((const struct job_type *)job, share); }
+#define PHASE(name, job_type)                                                                      \
+    static void phase_##name(const void *job, int share) {                                         \
+        kernels_get()->name((const struct job_type *)job, share);                                  \
+    }
 
 static const char *const table_names[] = {"generic", "avx2", "avx512"};
 
 // Runs `check` with each table this CPU has.
-#define FOR_EACH_TABLE(statement)                                                                             \
-    do {                                                                                                      \
-        for (int table_i = 0; table_i < 3; table_i++)                                                         \
-            if (cpu_kernels_choose(table_names[table_i])) statement;                                          \
+#define FOR_EACH_TABLE(statement)                                                                  \
+    do {                                                                                           \
+        for (int table_i = 0; table_i < 3; table_i++)                                              \
+            if (cpu_kernels_choose(table_names[table_i])) statement;                               \
     } while (0)
 
 #endif

@@ -1,4 +1,4 @@
-// Convolution kernels against the formulas of spec 2.1 in double: all channel counts, odd sizes, shares, guard words.
+// Convolution kernels against the formulas of spec 2.1 in double: channel counts, odd sizes.
 #include "graph/kernels_check.h"
 
 PHASE(conv_pack_down, conv_job)
@@ -8,38 +8,48 @@ PHASE(conv_up, conv_job)
 PHASE(conv_weight, conv_job)
 PHASE(conv_weight_reduce, conv_job)
 
-struct sizes { int64_t big, small, weights; };
+struct sizes {
+    int64_t big, small, weights;
+};
 
 static struct sizes sizes_of(const struct conv_shape *s) {
     return (struct sizes){s->n * s->height * s->width * s->n_big,
-                          s->n * (s->height / 2) * (s->width / 2) * s->n_small, s->n_small * s->n_big * 16};
+                          s->n * (s->height / 2) * (s->width / 2) * s->n_small,
+                          s->n_small * s->n_big * 16};
 }
 
 // Calls visit for each (big, small, weight) triple of the sum that defines all three kernels.
-typedef void visit_fn(double *out, const real *x, const real *y, int64_t big, int64_t small, int64_t weight);
+typedef void visit_fn(double *out, const real *x, const real *y, int64_t big, int64_t small,
+                      int64_t weight);
 
-static void visit_all(const struct conv_shape *s, visit_fn *visit, double *out, const real *x, const real *y) {
+static void visit_all(const struct conv_shape *s, visit_fn *visit, double *out, const real *x,
+                      const real *y) {
     int64_t hs = s->height / 2, ws = s->width / 2;
     for (int64_t p = 0; p < s->n * hs * ws * 16; p++) {
         int64_t ky = p % 16 / 4, kx = p % 4, pixel = p / 16;
-        int64_t row = pixel / ws % hs * 2 - 1 + ky, column = pixel % ws * 2 - 1 + kx, n = pixel / ws / hs;
+        int64_t row = pixel / ws % hs * 2 - 1 + ky, column = pixel % ws * 2 - 1 + kx,
+                n = pixel / ws / hs;
         if (row < 0 || column < 0 || row >= s->height || column >= s->width) continue;
         int64_t big = ((n * s->height + row) * s->width + column) * s->n_big;
         for (int64_t o = 0; o < s->n_small; o++)
             for (int64_t c = 0; c < s->n_big; c++)
-                visit(out, x, y, big + c, pixel * s->n_small + o, (o * s->n_big + c) * 16 + ky * 4 + kx);
+                visit(out, x, y, big + c, pixel * s->n_small + o,
+                      (o * s->n_big + c) * 16 + ky * 4 + kx);
     }
 }
 
-static void visit_down(double *out, const real *x, const real *y, int64_t big, int64_t small, int64_t weight) {
+static void visit_down(double *out, const real *x, const real *y, int64_t big, int64_t small,
+                       int64_t weight) {
     out[small] += (double)x[big] * (double)y[weight];
 }
 
-static void visit_up(double *out, const real *x, const real *y, int64_t big, int64_t small, int64_t weight) {
+static void visit_up(double *out, const real *x, const real *y, int64_t big, int64_t small,
+                     int64_t weight) {
     out[big] += (double)x[small] * (double)y[weight];
 }
 
-static void visit_weight(double *out, const real *x, const real *y, int64_t big, int64_t small, int64_t weight) {
+static void visit_weight(double *out, const real *x, const real *y, int64_t big, int64_t small,
+                         int64_t weight) {
     out[weight] += (double)x[big] * (double)y[small];
 }
 
@@ -47,39 +57,52 @@ enum kind { DOWN, UP, WEIGHT };
 
 static void run_conv(enum kind kind, struct conv_job *job, enum order order) {
     int64_t packed = conv_pack_reals(&job->shape);
-    int64_t scratch = kind == WEIGHT ? conv_weight_scratch_reals(&job->shape) : conv_scratch_reals(&job->shape);
+    int64_t scratch =
+        kind == WEIGHT ? conv_weight_scratch_reals(&job->shape) : conv_scratch_reals(&job->shape);
     job->packed = guarded_new(packed);
     job->scratch = guarded_new(scratch);
     if (kind == DOWN) run_phase(phase_conv_pack_down, job, conv_pack_shares(job), order);
     if (kind == UP) run_phase(phase_conv_pack_up, job, conv_pack_shares(job), order);
     any_kernel *const kernel[] = {phase_conv_down, phase_conv_up, phase_conv_weight};
     run_phase(kernel[kind], job, conv_shares(job), order);
-    if (kind == WEIGHT) run_phase(phase_conv_weight_reduce, job, conv_weight_reduce_shares(job), order);
+    if (kind == WEIGHT)
+        run_phase(phase_conv_weight_reduce, job, conv_weight_reduce_shares(job), order);
     guarded_free(job->packed, packed);
     guarded_free(job->scratch, scratch);
 }
 
-static void check_kind(enum kind kind, const struct conv_shape *s, bool accumulate, bool with_bias) {
+static void check_kind(enum kind kind, const struct conv_shape *s, bool accumulate,
+                       bool with_bias) {
     static visit_fn *const visits[] = {visit_down, visit_up, visit_weight};
     static const char *const names[] = {"down", "up", "weight gradient"};
     struct sizes z = sizes_of(s);
     int64_t n = kind == DOWN ? z.small : kind == UP ? z.big : z.weights;
-    real *big = random_new(z.big, 1), *small = random_new(z.small, 2), *weights = random_new(z.weights, 3);
+    real *big = random_new(z.big, 1), *small = random_new(z.small, 2),
+         *weights = random_new(z.weights, 3);
     real *bias = random_new(s->n_big, 4), *start = random_new(n, 5), *first = NULL;
     double *want = calloc((size_t)n, sizeof *want);
     for (int64_t i = 0; i < n; i++)
-        want[i] = (accumulate ? (double)start[i] : 0) + (kind == UP && with_bias ? (double)bias[i % s->n_big] : 0);
+        want[i] = (accumulate ? (double)start[i] : 0) +
+                  (kind == UP && with_bias ? (double)bias[i % s->n_big] : 0);
     visit_all(s, visits[kind], want, kind == UP ? small : big, kind == WEIGHT ? small : weights);
-    double terms = kind == DOWN ? 16.0 * (double)s->n_big : kind == UP ? 4.0 * (double)s->n_small
-                                                                       : (double)(z.small / s->n_small);
+    double terms = kind == DOWN ? 16.0 * (double)s->n_big
+                   : kind == UP ? 4.0 * (double)s->n_small
+                                : (double)(z.small / s->n_small);
     for (enum order order = IN_ORDER; order < N_ORDERS; order++) {
         real *out = accumulate ? copy_new(start, n) : guarded_new(n);
-        struct conv_job job = {.shape = *s, .weights = weights, .big = big, .small = small, .out = out,
-                               .bias = with_bias ? bias : NULL, .accumulate = accumulate};
+        struct conv_job job = {.shape = *s,
+                               .weights = weights,
+                               .big = big,
+                               .small = small,
+                               .out = out,
+                               .bias = with_bias ? bias : NULL,
+                               .accumulate = accumulate};
         run_conv(kind, &job, order);
         assert_close(names[kind], out, want, n, tolerance(terms));
-        if (first) assert_memory_equal(out, first, (size_t)n * sizeof *out);
-        else first = copy_new(out, n);
+        if (first)
+            assert_memory_equal(out, first, (size_t)n * sizeof *out);
+        else
+            first = copy_new(out, n);
         guarded_free(out, n);
     }
     guarded_free(first, n), guarded_free(big, z.big), guarded_free(small, z.small);
@@ -116,10 +139,12 @@ static void every_image_size_is_right(void **state) {
 static void the_layers_of_the_model_are_right(void **state) {
     (void)state;
     const struct conv_shape shapes[] = {
-        {20, 72, 80, 1, 8}, {20, 36, 40, 8, 16}, {20, 18, 20, 16, 32}, {3, 72, 80, 1, 2}, {3, 36, 40, 2, 4},
-        {2, 72, 80, 1, 32}, {2, 36, 40, 32, 64}, {17, 18, 20, 64, 128}, {2, 18, 20, 48, 96}, {1, 9, 10, 16, 32},
+        {20, 72, 80, 1, 8},  {20, 36, 40, 8, 16}, {20, 18, 20, 16, 32}, {3, 72, 80, 1, 2},
+        {3, 36, 40, 2, 4},   {2, 72, 80, 1, 32},  {2, 36, 40, 32, 64},  {17, 18, 20, 64, 128},
+        {2, 18, 20, 48, 96}, {1, 9, 10, 16, 32},
     };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) FOR_EACH_TABLE(check_shape(&shapes[i], i % 2));
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        FOR_EACH_TABLE(check_shape(&shapes[i], i % 2));
 }
 
 int main(void) {

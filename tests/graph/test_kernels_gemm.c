@@ -1,4 +1,4 @@
-// Matrix product kernels against a plain loop in double: packings, strides, epilogues, shares, guard words.
+// Matrix product kernels against a plain loop in double: packings, strides, epilogues.
 #include "graph/kernels_check.h"
 
 PHASE(gemm_pack, gemm_pack_job)
@@ -6,7 +6,7 @@ PHASE(gemm, gemm_job)
 
 struct product {
     int64_t m, k, n;
-    bool a_transposed, b_transposed;   // a [k][m], b [n][k] with extra columns around
+    bool a_transposed, b_transposed; // a [k][m], b [n][k] with extra columns around
     bool bias, addend, accumulate;
 };
 
@@ -16,8 +16,10 @@ static double element(const real *p, int64_t i, int64_t j, bool transposed, int6
 
 static void check_product(const struct product *p) {
     const int64_t extra = 5, column = 3;
-    int64_t lda = (p->a_transposed ? p->m : p->k) + extra, ldb = (p->b_transposed ? p->k : p->n) + extra;
-    int64_t a_size = (p->a_transposed ? p->k : p->m) * lda, b_size = (p->b_transposed ? p->n : p->k) * ldb;
+    int64_t lda = (p->a_transposed ? p->m : p->k) + extra,
+            ldb = (p->b_transposed ? p->k : p->n) + extra;
+    int64_t a_size = (p->a_transposed ? p->k : p->m) * lda,
+            b_size = (p->b_transposed ? p->n : p->k) * ldb;
     int64_t ldc = p->n + 2, c_size = (p->m - 1) * ldc + p->n;
     real *a = random_new(a_size, 1), *b = random_new(b_size, 2), *bias = random_new(p->n, 3);
     real *addend = random_new(p->m * p->n, 4), *start = random_new(c_size, 5), *first = NULL;
@@ -27,24 +29,40 @@ static void check_product(const struct product *p) {
         for (int64_t j = 0; j < p->n; j++) {
             double sum = 0;
             for (int64_t k = 0; k < p->k; k++)
-                sum += element(a, i, k, p->a_transposed, lda) * element(b + column, k, j, p->b_transposed, ldb);
+                sum += element(a, i, k, p->a_transposed, lda) *
+                       element(b + column, k, j, p->b_transposed, ldb);
             if (p->bias) sum += (double)bias[j];
             if (p->addend) sum += (double)addend[i * p->n + j];
             want[i * ldc + j] = p->accumulate ? want[i * ldc + j] + sum : sum;
         }
     for (enum order order = IN_ORDER; order < N_ORDERS; order++) {
         real *packed = guarded_new(gemm_pack_reals(p->k, p->n)), *c = copy_new(start, c_size);
-        struct gemm_pack_job pack = {.k = p->k, .n = p->n, .src = b + column, .packed = packed,
-                                     .k_stride = p->b_transposed ? 1 : ldb, .n_stride = p->b_transposed ? ldb : 1};
+        struct gemm_pack_job pack = {.k = p->k,
+                                     .n = p->n,
+                                     .src = b + column,
+                                     .packed = packed,
+                                     .k_stride = p->b_transposed ? 1 : ldb,
+                                     .n_stride = p->b_transposed ? ldb : 1};
         run_phase(phase_gemm_pack, &pack, gemm_pack_shares(&pack), order);
-        struct gemm_job job = {.m = p->m, .k = p->k, .n = p->n, .a = a, .a_row = p->a_transposed ? 1 : lda,
-                               .a_k = p->a_transposed ? lda : 1, .b = packed, .c = c, .c_row = ldc,
-                               .bias = p->bias ? bias : NULL, .addend = p->addend ? addend : NULL,
-                               .addend_row = p->n, .accumulate = p->accumulate};
+        struct gemm_job job = {.m = p->m,
+                               .k = p->k,
+                               .n = p->n,
+                               .a = a,
+                               .a_row = p->a_transposed ? 1 : lda,
+                               .a_k = p->a_transposed ? lda : 1,
+                               .b = packed,
+                               .c = c,
+                               .c_row = ldc,
+                               .bias = p->bias ? bias : NULL,
+                               .addend = p->addend ? addend : NULL,
+                               .addend_row = p->n,
+                               .accumulate = p->accumulate};
         run_phase(phase_gemm, &job, gemm_shares(&job), order);
         assert_close("product", c, want, c_size, tolerance((double)p->k));
-        if (first) assert_memory_equal(c, first, (size_t)c_size * sizeof *c);
-        else first = copy_new(c, c_size);
+        if (first)
+            assert_memory_equal(c, first, (size_t)c_size * sizeof *c);
+        else
+            first = copy_new(c, c_size);
         guarded_free(c, c_size);
         guarded_free(packed, gemm_pack_reals(p->k, p->n));
     }
@@ -56,13 +74,15 @@ static void check_product(const struct product *p) {
 
 static void every_small_shape_is_right(void **state) {
     (void)state;
-    const int64_t ms[] = {1, 2, 3, 5, 6, 7, 8, 9, 13, 17}, ns[] = {1, 2, 15, 16, 17, 31, 33, 48, 49, 64, 100};
+    const int64_t ms[] = {1, 2, 3, 5, 6, 7, 8, 9, 13, 17},
+                  ns[] = {1, 2, 15, 16, 17, 31, 33, 48, 49, 64, 100};
     const int64_t ks[] = {1, 2, 7, 33};
     int turn = 0;
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
         for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
             for (size_t k = 0; k < sizeof ks / sizeof *ks; k++, turn++) {
-                struct product p = {ms[i], ks[k], ns[j], turn & 1, turn & 2, turn & 4, turn & 8, turn % 3 == 0};
+                struct product p = {ms[i],    ks[k],    ns[j],    turn & 1,
+                                    turn & 2, turn & 4, turn & 8, turn % 3 == 0};
                 FOR_EACH_TABLE(check_product(&p));
             }
 }
@@ -70,18 +90,19 @@ static void every_small_shape_is_right(void **state) {
 static void the_shapes_of_the_model_are_right(void **state) {
     (void)state;
     static const struct product shapes[] = {
-        {8, 256, 384, false, true, false, false, false},     // tiny GRU
+        {8, 256, 384, false, true, false, false, false}, // tiny GRU
         {8, 128, 256, false, true, true, true, false},
-        {8, 384, 256, false, false, false, false, true},     // its data gradient
-        {128, 2880, 128, false, true, false, true, false},   // embedding into the posterior
-        {128, 384, 2880, false, true, true, false, false},   // decoder's linear layer
-        {384, 128, 256, true, false, false, false, true},    // weight gradients over T*B rows
+        {8, 384, 256, false, false, false, false, true},   // its data gradient
+        {128, 2880, 128, false, true, false, true, false}, // embedding into the posterior
+        {128, 384, 2880, false, true, true, false, false}, // decoder's linear layer
+        {384, 128, 256, true, false, false, false, true},  // weight gradients over T*B rows
         {255, 128, 128, true, false, false, false, true},
-        {16, 1024, 1536, false, true, false, false, false},  // S
+        {16, 1024, 1536, false, true, false, false, false}, // S
         {128, 1, 2880, false, true, false, false, false},
-        {1, 128, 1, false, true, true, false, false},        // continue head
+        {1, 128, 1, false, true, true, false, false}, // continue head
     };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) FOR_EACH_TABLE(check_product(&shapes[i]));
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        FOR_EACH_TABLE(check_product(&shapes[i]));
 }
 
 static void shares_cover_a_product_once(void **state) {
@@ -103,10 +124,12 @@ static void shares_cover_a_product_once(void **state) {
 static void non_finite_values_pass_through(void **state) {
     (void)state;
     real a[2] = {1, (real)INFINITY}, b[2] = {2, 3}, packed[32], c[1];
-    struct gemm_pack_job pack = {.k = 2, .n = 1, .src = b, .k_stride = 1, .n_stride = 2, .packed = packed};
-    struct gemm_job job = {.m = 1, .k = 2, .n = 1, .a = a, .a_row = 2, .a_k = 1, .b = packed, .c = c, .c_row = 1};
-    FOR_EACH_TABLE((run_phase(phase_gemm_pack, &pack, 1, IN_ORDER), run_phase(phase_gemm, &job, 1, IN_ORDER),
-                    assert_true(isinf(c[0]))));
+    struct gemm_pack_job pack = {
+        .k = 2, .n = 1, .src = b, .k_stride = 1, .n_stride = 2, .packed = packed};
+    struct gemm_job job = {
+        .m = 1, .k = 2, .n = 1, .a = a, .a_row = 2, .a_k = 1, .b = packed, .c = c, .c_row = 1};
+    FOR_EACH_TABLE((run_phase(phase_gemm_pack, &pack, 1, IN_ORDER),
+                    run_phase(phase_gemm, &job, 1, IN_ORDER), assert_true(isinf(c[0]))));
 }
 
 static void an_unknown_table_is_refused(void **state) {

@@ -1,4 +1,4 @@
-// Optimiser: gradient norm, clip factor and Adam against the formulas in double, any thread count, bad gradients.
+// Optimiser: gradient norm, clip factor and Adam against the formulas in double; bad gradients.
 #include "engine/nn/optim.h"
 
 #include <math.h>
@@ -19,7 +19,9 @@ static struct params params_of(int64_t n) {
 
 static void gradients_of(struct params *p, int64_t step, double scale) {
     for (int64_t i = 0; i < p->list[0].n_elements; i++)
-        p->grads[i] = (real)(scale * (2 * (double)rng_uniform(7, RNG_TEST, 100 + (uint64_t)step, (uint32_t)i) - 1));
+        p->grads[i] =
+            (real)(scale *
+                   (2 * (double)rng_uniform(7, RNG_TEST, 100 + (uint64_t)step, (uint32_t)i) - 1));
 }
 
 static void clip_is_the_one_of_the_specification(void **state) {
@@ -42,7 +44,7 @@ static void adam_follows_the_formula_for_many_steps(void **state) {
         struct params p = params_of(N);
         struct optim_opts o = world_model;
         o.eps = variant ? 1e-5 : 1e-8;
-        o.max_norm = variant ? 1 : 1000;                      // the first clips every step
+        o.max_norm = variant ? 1 : 1000; // the first clips every step
         double w[N], m[N] = {0}, v[N] = {0};
         for (int i = 0; i < N; i++) w[i] = (double)p.weights[i];
         for (int step = 1; step <= STEPS; step++) {
@@ -63,7 +65,8 @@ static void adam_follows_the_formula_for_many_steps(void **state) {
         }
         // weights of size 1 round at 6e-8 each step
         for (int i = 0; i < N; i++) assert_true(fabs((double)p.weights[i] - w[i]) < STEPS * 1e-7);
-        for (int i = 0; i < N; i++) assert_true(fabs((double)p.moment1[i] - m[i]) < 1e-6 * (fabs(m[i]) + 0.05));
+        for (int i = 0; i < N; i++)
+            assert_true(fabs((double)p.moment1[i] - m[i]) < 1e-6 * (fabs(m[i]) + 0.05));
         for (int64_t i = N; i < p.n_flat; i++) assert_true(p.weights[i] == 0);
         params_deinit(&p);
     }
@@ -114,7 +117,7 @@ static void the_norm_survives_huge_gradients(void **state) {
     (void)state;
     struct pool *pool = pool_new(1);
     real g[100];
-    for (int i = 0; i < 100; i++) g[i] = (real)1e30;             // their squares overflow a float
+    for (int i = 0; i < 100; i++) g[i] = (real)1e30; // their squares overflow a float
     assert_true(fabs(optim_norm(g, 100, pool) / 1e31 - 1) < 1e-6);
     pool_free(pool);
 }

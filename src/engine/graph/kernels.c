@@ -18,7 +18,9 @@ extern const struct kernels kernels_avx2, kernels_avx512;
 static bool always(void) { return true; }
 
 #if defined(__x86_64__)
-static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static bool has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 
 static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -26,7 +28,7 @@ static bool has_avx512(void) {
 }
 #endif
 
-static const struct {  // best first
+static const struct { // best first
     const struct kernels *table;
     bool (*supported)(void);
 } tables[] = {
@@ -73,11 +75,12 @@ bool cpu_kernels_choose(const char *name) {
 // ---- shares: functions of the shape alone, never of the machine
 
 enum {
-    GEMM_SHARE_FLOP = 500 * 1000,  // about 2 us on one core: a few times what handing out a share costs
+    GEMM_SHARE_FLOP =
+        500 * 1000, // about 2 us on one core: a few times what handing out a share costs
     GEMM_SHARES_MAX = 256,
-    CONV_SLICES = 16,              // of the batch; also the leaves of the weight gradient's sum
-    ROWS_SLICES = 16,              // leaves of the sums over rows
-    SHARE_ELEMENTS = 8192,         // below this a share is not worth its hand-out
+    CONV_SLICES = 16,      // of the batch; also the leaves of the weight gradient's sum
+    ROWS_SLICES = 16,      // leaves of the sums over rows
+    SHARE_ELEMENTS = 8192, // below this a share is not worth its hand-out
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -102,7 +105,7 @@ struct range gemm_panel(int64_t n, int64_t panel) {
     return share_range(ceil_div(n, GEMM_UNIT), (int)gemm_panels(n), (int)panel);
 }
 
-// Columns are cut first (a panel of B is then read by one core only), rows where that is not enough.
+// Columns are cut first, so that a panel of B is read by one core only; rows if that is too coarse.
 static void gemm_cut(const struct gemm_job *job, int *column_shares, int *row_shares) {
     int64_t flop = 2 * job->m * job->k * job->n, panels = gemm_panels(job->n);
     int64_t wanted = max64(1, min64(GEMM_SHARES_MAX, flop / GEMM_SHARE_FLOP));
@@ -133,21 +136,25 @@ bool conv_weight_pairs(const struct conv_shape *s) {
 
 int64_t conv_pack_reals(const struct conv_shape *s) {
     int64_t down = (conv_pairs(s) ? 24 : 16) * s->n_big * round_up(s->n_small, GEMM_UNIT);
-    int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT);   // n_big <= 8 needs no more
+    int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT); // n_big <= 8 needs no more
     return max64(down, up);
 }
 
 int conv_pack_shares(const struct conv_job *job) {
-    return (int)max64(1, min64(8, job->shape.n_big * job->shape.n_small * 16 / (4 * SHARE_ELEMENTS)));
+    return (int)max64(1,
+                      min64(8, job->shape.n_big * job->shape.n_small * 16 / (4 * SHARE_ELEMENTS)));
 }
 
-int conv_shares(const struct conv_job *job) { return (int)max64(1, min64(CONV_SLICES, job->shape.n)); }
+int conv_shares(const struct conv_job *job) {
+    return (int)max64(1, min64(CONV_SLICES, job->shape.n));
+}
 
 struct conv_layout conv_layout(const struct conv_shape *s) {
     int64_t hs = s->height / 2, ws = s->width / 2, width = round_up(s->n_small, GEMM_UNIT);
     int64_t big = (2 * hs + 2) * (2 * ws + 2) * s->n_big, small = (hs + 2) * (ws + 2) * s->n_small;
     int64_t taps = 2 * (ws + 2) * GEMM_UNIT;
-    int64_t line = (ws + 1) * max64(round_up(s->n_big <= 8 ? 4 * s->n_big : 2 * s->n_big, GEMM_UNIT), width);
+    int64_t line =
+        (ws + 1) * max64(round_up(s->n_big <= 8 ? 4 * s->n_big : 2 * s->n_big, GEMM_UNIT), width);
     struct conv_layout l;
     l.line = round_up(max64(big, max64(small, taps)), GEMM_UNIT);
     l.share = l.line + round_up(max64(line, 4 * (ws + 1)), GEMM_UNIT);

@@ -1,20 +1,24 @@
-// Numeric kernels: matrix products, convolutions, LayerNorm, column sums, gradient norm and Adam, one table per instruction set.
+// Numeric kernels of the network, one table per instruction set: products, convolutions, LayerNorm.
 //
 //     const struct kernels *k = kernels_get();
-//     struct gemm_job job = {.m = 8, .k = 256, .n = 384, .a = x, .a_row = 256, .a_k = 1, .b = packed, .c = y, .c_row = 384};
-//     for (int share = 0; share < gemm_shares(&job); share++) k->gemm(&job, share);    // or pool_run
+//     struct gemm_job job = {.m = 8, .k = 256, .n = 384, .a = x, .a_row = 256, .a_k = 1,
+//                            .b = packed, .c = y, .c_row = 384};
+//     for (int share = 0; share < gemm_shares(&job); share++) k->gemm(&job, share);  // or pool_run
 //
-// A job is a plain struct of shapes and pointers. A kernel does one share of a job on the calling thread: the
-// shares of one call touch disjoint outputs, may run in any order and on any thread, and must all be done before the
-// next phase of the same job starts (phases are named below where a job has several). The split into shares depends
-// on the shape only, and each sum has one fixed order, so results are the same bits for any number of threads.
+// A job is a plain struct of shapes and pointers. A kernel does one share of a job on the calling
+// thread: the shares of one call touch disjoint outputs, may run in any order and on any thread,
+// and must all be done before the next phase of the same job starts (phases are named below where a
+// job has several). The split into shares depends on the shape only, and each sum has one fixed
+// order, so results are the same bits for any number of threads.
 //
-// Nothing is allocated: packed weights, scratch and partial sums are the caller's; the *_reals functions give
-// their sizes in reals. Scratch is per share and need not be cleared. Every pointer is to reals aligned as
-// reals; 64-byte alignment of packed weights and scratch is faster. Inputs and outputs must not overlap.
+// Nothing is allocated: packed weights, scratch and partial sums are the caller's; the *_reals
+// functions give their sizes in reals. Scratch is per share and need not be cleared. Every pointer
+// is to reals aligned as reals; 64-byte alignment of packed weights and scratch is faster. Inputs
+// and outputs must not overlap.
 //
 // `accumulate`: false writes the output, true adds to it.
-// Threads: the tables are constant; kernels_get may be called from any thread, cpu_kernels_choose from one only.
+// Threads: the tables are constant; kernels_get may be called from any thread, cpu_kernels_choose
+// from one only.
 #ifndef GRAPH_KERNELS_H
 #define GRAPH_KERNELS_H
 
@@ -25,28 +29,31 @@
 
 // ---- matrix product: C[m,n] (=|+=) A[m,k] . B[k,n] (+ bias[n]) (+ addend[m,n])
 //
-// B is packed into panels of up to 48 columns (kernels.c: gemm_panel); the layout is the same for all tables.
-//     linear forward  y = x w^T:   B = w^T:  src = w + column, k_stride 1,   n_stride ldw;  A = x,  a_k = 1
-//     data gradient   dx = dy w:   B = w:    src = w + column, k_stride ldw, n_stride 1;    A = dy, a_k = 1
-//     weight gradient dw = dy^T x: B = x:    src = x,          k_stride ldx, n_stride 1;    A = dy^T: a_row = 1, a_k = lddy
+// B is packed into panels of up to 48 columns (gemm_panel), the same layout for all tables.
+//     linear forward  y = x w^T:   B = w^T: src = w + column, k_stride 1, n_stride ldw
+//                                  A = x:   a_row = ldx, a_k = 1
+//     data gradient   dx = dy w:   B = w:   src = w + column, k_stride ldw, n_stride 1
+//                                  A = dy:  a_row = lddy, a_k = 1
+//     weight gradient dw = dy^T x: B = x:   src = x, k_stride ldx, n_stride 1
+//                                  A = dy^T: a_row = 1, a_k = lddy
 struct gemm_pack_job {
     int64_t k, n;
-    const real *src;                    // B(k, n) = src[k * k_stride + n * n_stride]
-    int64_t k_stride, n_stride;         // fast where one of them is 1
-    real *packed;                       // [gemm_pack_reals(k, n)]
+    const real *src;            // B(k, n) = src[k * k_stride + n * n_stride]
+    int64_t k_stride, n_stride; // fast where one of them is 1
+    real *packed;               // [gemm_pack_reals(k, n)]
 };
 int64_t gemm_pack_reals(int64_t k, int64_t n);
 int gemm_pack_shares(const struct gemm_pack_job *job);
 
 struct gemm_job {
     int64_t m, k, n;
-    const real *a;                      // A(i, k) = a[i * a_row + k * a_k]
+    const real *a; // A(i, k) = a[i * a_row + k * a_k]
     int64_t a_row, a_k;
-    const real *b;                      // packed
-    real *c;                            // C(i, j) = c[i * c_row + j]
+    const real *b; // packed
+    real *c;       // C(i, j) = c[i * c_row + j]
     int64_t c_row;
-    const real *bias;                   // [n] or NULL
-    const real *addend;                 // (i, j) = addend[i * addend_row + j] or NULL
+    const real *bias;   // [n] or NULL
+    const real *addend; // (i, j) = addend[i * addend_row + j] or NULL
     int64_t addend_row;
     bool accumulate;
 };
@@ -54,53 +61,54 @@ int gemm_shares(const struct gemm_job *job);
 
 // ---- convolution, kernel 4, stride 2, padding 1, images NHWC (spec/dreamer_v3.md 2.1)
 //
-// Convolution and transposed convolution are adjoint, so three kernels serve both. The *big* image is
-// [n, height, width, n_big], the *small* one [n, height/2, width/2, n_small] (floor), and the weights
-// are [n_small][n_big][4][4] for both, as checkpoints have them.
-//     conv_down    small = conv(big)        convolution forward;        deconvolution's data gradient
-//     conv_up      big = conv^T(small)      convolution's data gradient; deconvolution forward (+ bias[n_big])
-//     conv_weight  dw = small (x) big       weight gradient of both
-// Phases of conv_down and conv_up: conv_pack_* (may be shared by several calls with the same weights), then conv_*.
-// Phases of conv_weight: conv_weight, then conv_weight_reduce.
+// Convolution and transposed convolution are adjoint, so three kernels serve both. The *big* image
+// is [n, height, width, n_big], the *small* one [n, height/2, width/2, n_small] (floor), and the
+// weights are [n_small][n_big][4][4] for both, as checkpoints have them.
+//     conv_down    small = conv(big)        convolution forward;        deconvolution's data
+//     gradient conv_up      big = conv^T(small)      convolution's data gradient; deconvolution
+//     forward (+ bias[n_big]) conv_weight  dw = small (x) big       weight gradient of both
+// Phases of conv_down and conv_up: conv_pack_* (may be shared by several calls with the same
+// weights), then conv_*. Phases of conv_weight: conv_weight, then conv_weight_reduce.
 struct conv_shape {
-    int64_t n, height, width;           // of the big image
-    int64_t n_big, n_small;             // channels
+    int64_t n, height, width; // of the big image
+    int64_t n_big, n_small;   // channels
 };
 struct conv_job {
     struct conv_shape shape;
-    const real *weights;                // for conv_pack_*
-    real *packed;                       // [conv_pack_reals(shape)]; down and up pack differently
-    const real *big;                    // read by down, weight
-    const real *small;                  // read by up, weight
-    real *out;                          // down: the small image; up: the big image; weight: dw
-    const real *bias;                   // up: [n_big] or NULL
+    const real *weights; // for conv_pack_*
+    real *packed;        // [conv_pack_reals(shape)]; down and up pack differently
+    const real *big;     // read by down, weight
+    const real *small;   // read by up, weight
+    real *out;           // down: the small image; up: the big image; weight: dw
+    const real *bias;    // up: [n_big] or NULL
     bool accumulate;
-    real *scratch;                      // down, up: [conv_scratch_reals(shape)]; weight: [conv_weight_scratch_reals(shape)]
+    real *scratch; // down, up: [conv_scratch_reals(shape)]; weight:
+                   // [conv_weight_scratch_reals(shape)]
 };
 int64_t conv_pack_reals(const struct conv_shape *shape);
-int64_t conv_scratch_reals(const struct conv_shape *shape);          // for all shares together
-int64_t conv_weight_scratch_reals(const struct conv_shape *shape);   // for all shares together
-int conv_pack_shares(const struct conv_job *job);            // conv_pack_down, conv_pack_up
-int conv_shares(const struct conv_job *job);                 // conv_down, conv_up, conv_weight: slices of the batch
+int64_t conv_scratch_reals(const struct conv_shape *shape);        // for all shares together
+int64_t conv_weight_scratch_reals(const struct conv_shape *shape); // for all shares together
+int conv_pack_shares(const struct conv_job *job);                  // conv_pack_down, conv_pack_up
+int conv_shares(const struct conv_job *job); // conv_down, conv_up, conv_weight: slices of the batch
 int conv_weight_reduce_shares(const struct conv_job *job);
 
 // ---- LayerNorm over the last axis (biased variance, eps inside the root), then SiLU if asked for
 //
-// y = act(gamma * (x - mean) / sqrt(var + eps) + beta). Backward recomputes from x: nothing is saved.
-// Phases of the backward pass: norm_backward, then norm_backward_reduce (dgamma, dbeta).
+// y = act(gamma * (x - mean) / sqrt(var + eps) + beta). Backward recomputes from x: nothing is
+// saved. Phases of the backward pass: norm_backward, then norm_backward_reduce (dgamma, dbeta).
 struct norm_job {
-    int64_t rows, n;                    // x, y, dy, dx are [rows, n]
+    int64_t rows, n; // x, y, dy, dx are [rows, n]
     real eps;
     bool silu;
-    const real *x, *gamma, *beta;       // gamma, beta [n]
-    real *y;                            // forward
-    const real *dy;                     // backward
-    real *dx;                           // backward; NULL: not wanted
-    bool accumulate;                    // dx
-    real *dgamma, *dbeta;               // [n]; always added to
-    real *partials;                     // backward: [norm_partial_reals(job)]
+    const real *x, *gamma, *beta; // gamma, beta [n]
+    real *y;                      // forward
+    const real *dy;               // backward
+    real *dx;                     // backward; NULL: not wanted
+    bool accumulate;              // dx
+    real *dgamma, *dbeta;         // [n]; always added to
+    real *partials;               // backward: [norm_partial_reals(job)]
 };
-int norm_shares(const struct norm_job *job);                 // forward
+int norm_shares(const struct norm_job *job); // forward
 int norm_backward_shares(const struct norm_job *job);
 int norm_backward_reduce_shares(const struct norm_job *job);
 int64_t norm_partial_reals(const struct norm_job *job);
@@ -112,7 +120,7 @@ struct column_sum_job {
     const real *x;
     real *out;
     bool accumulate;
-    real *partials;                     // [column_sum_partial_reals(job)]
+    real *partials; // [column_sum_partial_reals(job)]
 };
 int column_sum_shares(const struct column_sum_job *job);
 int column_sum_reduce_shares(const struct column_sum_job *job);
@@ -123,14 +131,14 @@ struct adam_job {
     real *weights, *moment1, *moment2;
     const real *grads;
     double learning_rate, beta1, beta2, eps;
-    double clip;                        // every gradient is multiplied by this first
-    double correction1, correction2;    // 1 - beta1^k, 1 - beta2^k
+    double clip;                     // every gradient is multiplied by this first
+    double correction1, correction2; // 1 - beta1^k, 1 - beta2^k
 };
 
-struct kernels_rows;                    // elementwise, softmax and loss kernels: engine/graph/kernels_rows.h
+struct kernels_rows; // elementwise, softmax and loss kernels: engine/graph/kernels_rows.h
 
 struct kernels {
-    const char *name;                   // "generic", "avx2" or "avx512"
+    const char *name; // "generic", "avx2" or "avx512"
     void (*gemm_pack)(const struct gemm_pack_job *job, int share);
     void (*gemm)(const struct gemm_job *job, int share);
     void (*conv_pack_down)(const struct conv_job *job, int share);
@@ -144,23 +152,26 @@ struct kernels {
     void (*norm_backward_reduce)(const struct norm_job *job, int share);
     void (*column_sum)(const struct column_sum_job *job, int share);
     void (*column_sum_reduce)(const struct column_sum_job *job, int share);
-    double (*sum_squares)(const real *x, int64_t n);                                // in double
-    void (*adam)(const struct adam_job *job, int64_t first, int64_t end);           // elements [first, end)
+    double (*sum_squares)(const real *x, int64_t n);                      // in double
+    void (*adam)(const struct adam_job *job, int64_t first, int64_t end); // elements [first, end)
     const struct kernels_rows *rows;
 };
 
-// The table for this CPU: the best it supports, or the one cpu_kernels_choose or the environment variable
-// WORKBENCH_KERNELS named (an unknown or unsupported name there is reported on stderr once and ignored).
+// The table for this CPU: the best it supports, or the one cpu_kernels_choose or the environment
+// variable WORKBENCH_KERNELS named (an unknown or unsupported name there is reported on stderr once
+// and ignored).
 const struct kernels *kernels_get(void);
 
 // cpu_kernels_name and cpu_kernels_choose are declared in engine/graph/graph.h.
 
 // ---- for the kernels themselves: how work is cut. Pure functions of the shape.
-enum { GEMM_UNIT = 16, GEMM_PANEL_UNITS = 3 };   // panels of 1..3 units of 16 columns
-struct range { int64_t first, end; };
-struct range share_range(int64_t n, int n_shares, int share);         // balanced, in order
+enum { GEMM_UNIT = 16, GEMM_PANEL_UNITS = 3 }; // panels of 1..3 units of 16 columns
+struct range {
+    int64_t first, end;
+};
+struct range share_range(int64_t n, int n_shares, int share); // balanced, in order
 int64_t gemm_panels(int64_t n);
-struct range gemm_panel(int64_t n, int64_t panel);                    // its units
+struct range gemm_panel(int64_t n, int64_t panel); // its units
 // Rows and panels of a share of a product.
 void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels);
 // Reals from one slice's sums to the next: dgamma [n], dbeta [n], scratch [n].
@@ -170,8 +181,8 @@ bool conv_pairs(const struct conv_shape *shape);
 bool conv_weight_pairs(const struct conv_shape *shape);
 // Offsets, in reals, inside one share's scratch (kernels_conv.h).
 struct conv_layout {
-    int64_t line, share;                     // down, up: image with its border at 0, one output line, size
-    int64_t small, partial, weight_share;    // weight: big image at 0, small image, partial dw, size
+    int64_t line, share; // down, up: image with its border at 0, one output line, size
+    int64_t small, partial, weight_share; // weight: big image at 0, small image, partial dw, size
 };
 struct conv_layout conv_layout(const struct conv_shape *shape);
 

@@ -1,12 +1,14 @@
-// Matrix product: packing of B into panels, the register-blocked micro-kernel, and one share of a product.
+// Matrix product: packing of B into panels, the register-blocked micro-kernel, shares of a product.
 //
-//            B packed: panel p holds units u0..u1 (16 columns each), row after row     micro-kernel, AVX-512:
-//            +--------- panel 0 ---------+------- panel 1 -------+                      8 rows of A x 3 vectors of B
-//     k = 0  | b(0, 0..47)               | b(0, 48..79)          |                      in 24 registers; every sum runs
-//     k = 1  | b(1, 0..47)               | ...                                          over k in order, in one register,
-//      ...   at packed + K * 16 * u0, row length 16 * (u1 - u0)                         so no blocking changes its bits
+//            B packed: panel p holds units u0..u1 (16 columns each), row after row
+//            +--------- panel 0 ---------+------- panel 1 -------+
+//     k = 0  | b(0, 0..47)               | b(0, 48..79)          |
+//     k = 1  | b(1, 0..47)               | ...
+//      ...   at packed + K * 16 * u0, row length 16 * (u1 - u0)
 //
-// The micro-kernel's A is a set of rows with a fixed stride whose k axis may be cut into equal slabs: a convolution's
+// The micro-kernel keeps a tile of C in registers: with AVX-512, 8 rows of A by 3 vectors of B, or
+// 12 by 2. Every sum runs over k in order, in one register, so no blocking changes its bits. Its A
+// is a set of rows with a fixed stride whose k axis may be cut into equal slabs: a convolution's
 // patch is such a row (kernels_conv.h).
 #ifndef GRAPH_KERNELS_GEMM_H
 #define GRAPH_KERNELS_GEMM_H
@@ -19,53 +21,56 @@ enum { UNIT_VECS = GEMM_UNIT / LANES, PANEL_COLUMNS = GEMM_UNIT * GEMM_PANEL_UNI
 enum { MICRO_VECS = UNIT_VECS == 1 ? GEMM_PANEL_UNITS : 2 };
 
 struct micro_a {
-    const real *a;                 // A(i, s, k) = a[i * row + s * slab + k * step]
+    const real *a; // A(i, s, k) = a[i * row + s * slab + k * step]
     int64_t row, slab, step;
-    int64_t n_slabs, k;            // k: length of a slab
+    int64_t n_slabs, k; // k: length of a slab
 };
 
-typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row, real *c, int64_t c_row);
+typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row, real *c,
+                          int64_t c_row);
 
-// Three rows to a pointer (row, 2 row are index and scaled index of an address): without hiding how the pointers
-// hang together the compiler keeps a register for each row and runs out of them.
+// Three rows to a pointer (row, 2 row are index and scaled index of an address): without hiding how
+// the pointers hang together the compiler keeps a register for each row and runs out of them.
 #define MICRO_HIDE(pointer) __asm__("" : "+r"(pointer))
 
-// C(i, j) = sum over s, k of A(i, s, k) * B(s * K + k, j) for ROWS rows and VECS vectors of columns.
-#define MICRO(ROWS, VECS)                                                                                       \
-    static void micro_##ROWS##x##VECS(const struct micro_a *a, const real *b, int64_t b_row, real *c,           \
-                                      int64_t c_row) {                                                          \
-        enum { POINTERS = (ROWS + 2) / 3 };                                                                     \
-        vec sum[ROWS][VECS];                                                                                    \
-        UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++) sum[i][v] = (vec){0};       \
-        const int64_t row = a->row, step = a->step, n_k = a->k, next_slab = a->slab - a->k * a->step;           \
-        const real *p[POINTERS];                                                                                \
-        UNROLL for (int i = 0; i < POINTERS; i++) {                                                             \
-            p[i] = a->a + 3 * i * row;                                                                          \
-            MICRO_HIDE(p[i]);                                                                                   \
-        }                                                                                                       \
-        for (int64_t s = 0; s < a->n_slabs; s++) {                                                              \
-            for (int64_t k = 0; k < n_k; k++, b += b_row) {                                                     \
-                vec bv[VECS];                                                                                   \
-                UNROLL for (int v = 0; v < VECS; v++) bv[v] = vec_load(b + v * LANES);                          \
-                UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++)                     \
-                    sum[i][v] += p[i / 3][i % 3 * row] * bv[v];                                                 \
-                UNROLL for (int i = 0; i < POINTERS; i++) p[i] += step;                                         \
-            }                                                                                                   \
-            UNROLL for (int i = 0; i < POINTERS; i++) p[i] += next_slab;                                        \
-        }                                                                                                       \
-        UNROLL for (int i = 0; i < ROWS; i++) UNROLL for (int v = 0; v < VECS; v++)                             \
-            vec_store(c + i * c_row + v * LANES, sum[i][v]);                                                    \
+// C(i, j) = sum over s, k of A(i, s, k) * B(s * K + k, j) for ROWS rows and VECS vectors of
+// columns.
+#define MICRO(ROWS, VECS)                                                                          \
+    static void micro_##ROWS##x##VECS(const struct micro_a *a, const real *b, int64_t b_row,       \
+                                      real *c, int64_t c_row) {                                    \
+        enum { POINTERS = (ROWS + 2) / 3 };                                                        \
+        const int64_t row = a->row, step = a->step, n_k = a->k, next_slab = a->slab - n_k * step;  \
+        const real *p[POINTERS];                                                                   \
+        vec sum[ROWS][VECS];                                                                       \
+        VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] = (vec){0};                                  \
+        VEC_EACH(i, POINTERS) {                                                                    \
+            p[i] = a->a + 3 * i * row;                                                             \
+            MICRO_HIDE(p[i]);                                                                      \
+        }                                                                                          \
+        for (int64_t s = 0; s < a->n_slabs; s++) {                                                 \
+            for (int64_t k = 0; k < n_k; k++, b += b_row) {                                        \
+                vec bv[VECS];                                                                      \
+                VEC_EACH(v, VECS) bv[v] = vec_load(b + v * LANES);                                 \
+                VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] += p[i / 3][i % 3 * row] * bv[v];    \
+                VEC_EACH(i, POINTERS) p[i] += step;                                                \
+            }                                                                                      \
+            VEC_EACH(i, POINTERS) p[i] += next_slab;                                               \
+        }                                                                                          \
+        VEC_EACH(i, ROWS) VEC_EACH(v, VECS) vec_store(c + i * c_row + v * LANES, sum[i][v]);       \
     }
 
-#define MICRO_6(VECS) MICRO(1, VECS) MICRO(2, VECS) MICRO(3, VECS) MICRO(4, VECS) MICRO(5, VECS) MICRO(6, VECS)
-#define MICRO_NAMES_6(VECS) \
+#define MICRO_6(VECS)                                                                              \
+    MICRO(1, VECS) MICRO(2, VECS) MICRO(3, VECS) MICRO(4, VECS) MICRO(5, VECS) MICRO(6, VECS)
+#define MICRO_NAMES_6(VECS)                                                                        \
     micro_1x##VECS, micro_2x##VECS, micro_3x##VECS, micro_4x##VECS, micro_5x##VECS, micro_6x##VECS
 MICRO_6(1)
 MICRO_6(2)
 #if VEC_BYTES == 64
-#define MICRO_12(VECS) MICRO(7, VECS) MICRO(8, VECS) MICRO(9, VECS) MICRO(10, VECS) MICRO(11, VECS) MICRO(12, VECS)
-#define MICRO_NAMES_12(VECS) MICRO_NAMES_6(VECS), micro_7x##VECS, micro_8x##VECS, micro_9x##VECS, \
-    micro_10x##VECS, micro_11x##VECS, micro_12x##VECS
+#define MICRO_12(VECS)                                                                             \
+    MICRO(7, VECS) MICRO(8, VECS) MICRO(9, VECS) MICRO(10, VECS) MICRO(11, VECS) MICRO(12, VECS)
+#define MICRO_NAMES_12(VECS)                                                                       \
+    MICRO_NAMES_6(VECS), micro_7x##VECS, micro_8x##VECS, micro_9x##VECS, micro_10x##VECS,          \
+        micro_11x##VECS, micro_12x##VECS
 MICRO_12(1)
 MICRO_12(2)
 MICRO_6(3)
@@ -73,23 +78,26 @@ MICRO(7, 3)
 MICRO(8, 3)
 enum { MICRO_ROWS = 12 };
 static const uint32_t micro_rows[] = {12, 12, 8};
-static micro_kernel *const micro_kernels[][MICRO_ROWS] = {   // [vectors - 1][rows - 1]
-    {MICRO_NAMES_12(1)}, {MICRO_NAMES_12(2)}, {MICRO_NAMES_6(3), micro_7x3, micro_8x3}};
+static micro_kernel *const micro_kernels[][MICRO_ROWS] = { // [vectors - 1][rows - 1]
+    {MICRO_NAMES_12(1)},
+    {MICRO_NAMES_12(2)},
+    {MICRO_NAMES_6(3), micro_7x3, micro_8x3}};
 #else
 enum { MICRO_ROWS = 6 };
 static const uint32_t micro_rows[] = {6, 6};
 static micro_kernel *const micro_kernels[][MICRO_ROWS] = {{MICRO_NAMES_6(1)}, {MICRO_NAMES_6(2)}};
 #endif
 
-// C[m, columns] = A . panel, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >= columns.
-// Rows are cut into nearly equal tiles.
+// C[m, columns] = A . panel, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >=
+// columns. Rows are cut into nearly equal tiles.
 static void micro_panel(struct micro_a a, int64_t m, const real *panel, int64_t columns, real *c,
                         int64_t c_row) {
     const real *first = a.a;
     for (int64_t j = 0; j < columns; j += MICRO_VECS * LANES) {
         const int vecs = (int)kmin(MICRO_VECS, (columns - j) / LANES);
         const uint32_t rows = (uint32_t)m, most = micro_rows[vecs - 1];
-        const uint32_t n_tiles = (rows + most - 1) / most, height = rows / n_tiles, taller = rows % n_tiles;
+        const uint32_t n_tiles = (rows + most - 1) / most, height = rows / n_tiles,
+                       taller = rows % n_tiles;
         real *out = c + j;
         a.a = first;
         for (uint32_t t = 0; t < n_tiles; t++) {
@@ -104,20 +112,21 @@ static void micro_panel(struct micro_a a, int64_t m, const real *panel, int64_t 
 // ---- packing
 
 // LANES columns whose k axis is contiguous: full squares are transposed in registers.
-static int64_t pack_squares(const struct gemm_pack_job *j, const real *src, real *out, int64_t row) {
+static int64_t pack_squares(const struct gemm_pack_job *j, const real *src, real *out,
+                            int64_t row) {
     int64_t k = 0;
     for (; k + LANES <= j->k; k += LANES) {
         vec square[LANES];
-        UNROLL for (int i = 0; i < LANES; i++) square[i] = vec_load(src + i * j->n_stride + k);
+        VEC_EACH(i, LANES) square[i] = vec_load(src + i * j->n_stride + k);
         vec_transpose(square);
-        UNROLL for (int i = 0; i < LANES; i++) vec_store(out + (k + i) * row, square[i]);
+        VEC_EACH(i, LANES) vec_store(out + (k + i) * row, square[i]);
     }
     return k;
 }
 
 // `count` columns from row `k` on, any strides; columns past `width` are zero.
-static void pack_rest(const struct gemm_pack_job *j, const real *src, int64_t k, int64_t width, int64_t count,
-                      real *out, int64_t row) {
+static void pack_rest(const struct gemm_pack_job *j, const real *src, int64_t k, int64_t width,
+                      int64_t count, real *out, int64_t row) {
     for (; k < j->k; k++)
         for (int64_t i = 0; i < count; i++)
             out[k * row + i] = i < width ? src[k * j->k_stride + i * j->n_stride] : 0;
@@ -128,12 +137,14 @@ static void pack_unit(const struct gemm_pack_job *j, int64_t column, real *out, 
     int64_t width = kmin(GEMM_UNIT, j->n - column);
     const real *src = j->src + column * j->n_stride;
     if (width == GEMM_UNIT && j->n_stride == 1) {
-        for (int64_t k = 0; k < j->k; k++) memcpy(out + k * row, src + k * j->k_stride, GEMM_UNIT * sizeof(real));
+        for (int64_t k = 0; k < j->k; k++)
+            memcpy(out + k * row, src + k * j->k_stride, GEMM_UNIT * sizeof(real));
         return;
     }
     for (int64_t i = 0; i < GEMM_UNIT; i += LANES) {
         const real *from = src + i * j->n_stride;
-        int64_t done = width - i >= LANES && j->k_stride == 1 ? pack_squares(j, from, out + i, row) : 0;
+        int64_t done =
+            width - i >= LANES && j->k_stride == 1 ? pack_squares(j, from, out + i, row) : 0;
         pack_rest(j, from, done, width - i, LANES, out + i, row);
     }
 }
@@ -145,16 +156,18 @@ static void gemm_pack(const struct gemm_pack_job *job, int share) {
         struct range panel = gemm_panel(job->n, p);
         int64_t row = (panel.end - panel.first) * GEMM_UNIT;
         for (int64_t u = kmax(panel.first, mine.first); u < kmin(panel.end, mine.end); u++)
-            pack_unit(job, u * GEMM_UNIT, job->packed + job->k * panel.first * GEMM_UNIT +
-                      (u - panel.first) * GEMM_UNIT, row);
+            pack_unit(job, u * GEMM_UNIT,
+                      job->packed + job->k * panel.first * GEMM_UNIT +
+                          (u - panel.first) * GEMM_UNIT,
+                      row);
     }
 }
 
 // ---- product
 
 // c[rows, columns] (=|+=) tile + bias + addend
-static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t row, int64_t m, int64_t column,
-                        int64_t columns) {
+static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t row, int64_t m,
+                        int64_t column, int64_t columns) {
     for (int64_t i = 0; i < m; i++) {
         real *c = job->c + (row + i) * job->c_row + column;
         real sum[PANEL_COLUMNS];
@@ -183,12 +196,14 @@ static void gemm(const struct gemm_job *job, int share) {
         const real *b = job->b + job->k * column;
         struct micro_a a = {job->a + rows.first * job->a_row, job->a_row, 0, job->a_k, 1, job->k};
         if (plain && columns == width) {
-            micro_panel(a, rows.end - rows.first, b, width, job->c + rows.first * job->c_row + column, job->c_row);
+            micro_panel(a, rows.end - rows.first, b, width,
+                        job->c + rows.first * job->c_row + column, job->c_row);
             continue;
         }
-        for (int64_t row = rows.first; row < rows.end; row += MICRO_ROWS) {
+        const int64_t height = micro_rows[kmin(MICRO_VECS, width / LANES) - 1];
+        for (int64_t row = rows.first; row < rows.end; row += height) {
             _Alignas(64) real tile[MICRO_ROWS * PANEL_COLUMNS];
-            int64_t m = kmin(MICRO_ROWS, rows.end - row);
+            int64_t m = kmin(height, rows.end - row);
             a.a = job->a + row * job->a_row;
             micro_panel(a, m, b, width, tile, PANEL_COLUMNS);
             gemm_finish(job, tile, row, m, column, columns);

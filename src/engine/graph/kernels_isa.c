@@ -1,4 +1,4 @@
-// Every numeric kernel for one instruction set; the Makefile compiles this file once for each, with -DKERNELS_ISA=<name>.
+// Every numeric kernel for one instruction set: compiled once for each, with -DKERNELS_ISA=<name>.
 #include "engine/graph/kernels.h"
 
 #include <math.h>
@@ -18,12 +18,7 @@
 #include "engine/graph/kernels_conv.h"
 #include "engine/graph/kernels_norm.h"
 #include "engine/graph/kernels_optim.h"
-#if __has_include("engine/graph/kernels_rows.h")
 #include "engine/graph/kernels_rows.h"
-#define ROWS_TABLE &kernels_rows_table
-#else
-#define ROWS_TABLE NULL
-#endif
 
 extern const struct kernels KERNELS_TABLE;
 const struct kernels KERNELS_TABLE = {
@@ -43,5 +38,5 @@ const struct kernels KERNELS_TABLE = {
     .column_sum_reduce = column_sum_reduce,
     .sum_squares = sum_squares,
     .adam = adam,
-    .rows = ROWS_TABLE,
+    .rows = &kernels_rows_table,
 };

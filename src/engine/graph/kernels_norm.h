@@ -1,8 +1,9 @@
-// LayerNorm with optional SiLU, forward and backward, and column sums: reductions over rows in fixed slices.
+// LayerNorm with optional SiLU, forward and backward, and column sums.
 //
-// Two forms. Rows of 1, 2 or 4 vectors, and two rows to a vector (the convolutions' norms: many short rows), are taken
-// in blocks held in registers and on the stack: variances of a whole block share one square root and one division.
-// Any other width: one row after the other.
+// Sums over rows are taken per share, the shares' partial sums added in a fixed order.
+// Two forms. Rows of 1, 2 or 4 vectors, and two rows to a vector (the convolutions' norms: many
+// short rows), are taken in blocks held in registers and on the stack: variances of a whole block
+// share one square root and one division. Any other width: one row after the other.
 #ifndef GRAPH_KERNELS_NORM_H
 #define GRAPH_KERNELS_NORM_H
 
@@ -10,11 +11,14 @@
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_vec.h"
 
-// A group is what a load takes: one row of V vectors, or P = 2 rows in one vector (then V = 1). A block is up to
-// NORM_BLOCK groups. U groups are taken in step (kernels_vec.h). V, P and U are constants after inlining.
+// A group is what a load takes: one row of V vectors, or P = 2 rows in one vector (then V = 1). A
+// block is up to NORM_BLOCK groups. U groups are taken in step (kernels_vec.h). V, P and U are
+// constants after inlining.
 enum { NORM_BLOCK = 16, NORM_IN_STEP = 2, NORM_VECS_MAX = VEC_MANY };
 
-struct norm_parameters { vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX]; };   // repeated for P rows
+struct norm_parameters { // repeated for P rows
+    vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX];
+};
 
 ALWAYS_INLINE void norm_load(struct norm_parameters *p, const struct norm_job *job, int V, int P) {
     for (int i = 0; i < V; i++)
@@ -25,18 +29,20 @@ ALWAYS_INLINE void norm_load(struct norm_parameters *p, const struct norm_job *j
 }
 
 struct norm_block {
-    vec centred[NORM_BLOCK * NORM_VECS_MAX];   // x - mean
-    _Alignas(64) real scale[2 * NORM_BLOCK];   // 1 / sqrt(var + eps) per row
+    vec centred[NORM_BLOCK * NORM_VECS_MAX]; // x - mean
+    _Alignas(64) real scale[2 * NORM_BLOCK]; // 1 / sqrt(var + eps) per row
 };
 
 // sum[u] = sum over each row of group u of v, in all lanes of the row.
 ALWAYS_INLINE void norm_sums(vec *sum, const vec *v, int V, int P, int U) {
-    VEC_EACH(u, U) sum[u] = V == 4 ? (v[0] + v[1]) + (v[2] + v[3]) : V == 2 ? v[2 * u] + v[2 * u + 1] : v[u];
+    VEC_EACH(u, U)
+    sum[u] = V == 4 ? (v[0] + v[1]) + (v[2] + v[3]) : V == 2 ? v[2 * u] + v[2 * u + 1] : v[u];
     vec_group_sums(sum, U, LANES / P);
 }
 
 // Groups [g, g + U): centred values, and variances + eps in place of the scales.
-ALWAYS_INLINE void norm_stats(struct norm_block *b, const real *x, int g, real eps, int V, int P, int U) {
+ALWAYS_INLINE void norm_stats(struct norm_block *b, const real *x, int g, real eps, int V, int P,
+                              int U) {
     const real inverse = (real)1 / (real)(V * LANES / P);
     vec v[VEC_MANY], sum[VEC_MANY];
     x += g * V * LANES;
@@ -53,16 +59,19 @@ ALWAYS_INLINE void norm_stats(struct norm_block *b, const real *x, int g, real e
     }
 }
 
-ALWAYS_INLINE void norm_block_stats(struct norm_block *b, const real *x, int groups, real eps, int V, int P, int U) {
+ALWAYS_INLINE void norm_block_stats(struct norm_block *b, const real *x, int groups, real eps,
+                                    int V, int P, int U) {
     int g = 0;
     for (; g + U <= groups; g += U) norm_stats(b, x, g, eps, V, P, U);
     for (; g < groups; g++) norm_stats(b, x, g, eps, V, P, 1);
     for (int i = g * P; i < NORM_BLOCK * P; i++) b->scale[i] = 1;
 }
 
-// Variances become scales. Not at once: the vector load would wait for the single stores, the users for the root.
+// Variances become scales. Not at once: the vector load would wait for the single stores, the users
+// for the root.
 ALWAYS_INLINE void norm_block_roots(struct norm_block *b, int P) {
-    for (int i = 0; i < NORM_BLOCK * P; i += LANES) vec_store(b->scale + i, 1 / vec_sqrt(vec_load(b->scale + i)));
+    for (int i = 0; i < NORM_BLOCK * P; i += LANES)
+        vec_store(b->scale + i, 1 / vec_sqrt(vec_load(b->scale + i)));
 }
 
 ALWAYS_INLINE vec norm_scale(const struct norm_block *b, int g, int P) {
@@ -73,7 +82,8 @@ ALWAYS_INLINE vec norm_scale(const struct norm_block *b, int g, int P) {
 }
 
 ALWAYS_INLINE void norm_forward_groups(const struct norm_job *job, const struct norm_parameters *p,
-                                       const struct norm_block *b, int g, real *y, int V, int P, int U) {
+                                       const struct norm_block *b, int g, real *y, int V, int P,
+                                       int U) {
     vec z[VEC_MANY], s[VEC_MANY];
     y += g * V * LANES;
     VEC_EACH(i, U * V) z[i] = b->centred[g * V + i] * norm_scale(b, g + i / V, P);
@@ -86,17 +96,21 @@ ALWAYS_INLINE void norm_forward_groups(const struct norm_job *job, const struct 
 }
 
 ALWAYS_INLINE void norm_forward_block(const struct norm_job *job, const struct norm_parameters *p,
-                                      const struct norm_block *b, real *y, int groups, int V, int P, int U) {
+                                      const struct norm_block *b, real *y, int groups, int V, int P,
+                                      int U) {
     int g = 0;
     for (; g + U <= groups; g += U) norm_forward_groups(job, p, b, g, y, V, P, U);
     for (; g < groups; g++) norm_forward_groups(job, p, b, g, y, V, P, 1);
 }
 
-struct norm_totals { vec dgamma[VEC_MANY], dbeta[VEC_MANY]; };       // over rows; lane by lane, vector by vector of U * V
+struct norm_totals { // over rows; lane by lane, for each of the U * V vectors
+    vec dgamma[VEC_MANY], dbeta[VEC_MANY];
+};
 
 ALWAYS_INLINE void norm_backward_groups(const struct norm_job *job, const struct norm_parameters *p,
-                                        const struct norm_block *b, int g, const real *dy, real *dx, bool accumulate,
-                                        struct norm_totals *totals, int V, int P, int U) {
+                                        const struct norm_block *b, int g, const real *dy, real *dx,
+                                        bool accumulate, struct norm_totals *totals, int V, int P,
+                                        int U) {
     const real inverse = (real)1 / (real)(V * LANES / P);
     vec xhat[VEC_MANY], d[VEC_MANY], z[VEC_MANY], s[VEC_MANY], mean[VEC_MANY], mean_x[VEC_MANY];
     dy += g * V * LANES, dx += g * V * LANES;
@@ -121,10 +135,12 @@ ALWAYS_INLINE void norm_backward_groups(const struct norm_job *job, const struct
 }
 
 ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const struct norm_parameters *p,
-                                       const struct norm_block *b, const real *dy, real *dx, int groups,
-                                       struct norm_totals *totals, bool accumulate, int V, int P, int U) {
+                                       const struct norm_block *b, const real *dy, real *dx,
+                                       int groups, struct norm_totals *totals, bool accumulate,
+                                       int V, int P, int U) {
     int g = 0;
-    for (; g + U <= groups; g += U) norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, U);
+    for (; g + U <= groups; g += U)
+        norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, U);
     for (; g < groups; g++) norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, 1);
 }
 
@@ -132,13 +148,15 @@ ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const struct 
 ALWAYS_INLINE void norm_store_totals(const vec *totals, real *out, int V, int P, int U) {
     for (int i = 0; i < V; i++) {
         const vec sum = U == 2 ? totals[i] + totals[V + i] : totals[i];
-        for (int l = 0; l < LANES / P; l++) out[i * LANES + l] = P == 2 ? sum[l] + sum[LANES / 2 + l] : sum[l];
+        for (int l = 0; l < LANES / P; l++)
+            out[i * LANES + l] = P == 2 ? sum[l] + sum[LANES / 2 + l] : sum[l];
     }
 }
 
-// Rows [first, end) in blocks, the next block's sums always ahead of this block's results, so that neither waits for
-// the other; what does not fill a group of two rows goes through padded copies.
-ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range rows, int V, int P, int U) {
+// Rows [first, end) in blocks, the next block's sums always ahead of this block's results, so that
+// neither waits for the other; what does not fill a group of two rows goes through padded copies.
+ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range rows, int V, int P,
+                                      int U) {
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
     const real *x = job->x + rows.first * n;
     real *y = job->y + rows.first * n;
@@ -148,9 +166,11 @@ ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range r
     norm_block_stats(&blocks[0], x, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U);
     norm_block_roots(&blocks[0], P);
     for (int64_t g = 0, next; g < groups; g = next) {
-        struct norm_block *now = &blocks[g / NORM_BLOCK % 2], *then = &blocks[1 - g / NORM_BLOCK % 2];
+        struct norm_block *now = &blocks[g / NORM_BLOCK % 2],
+                          *then = &blocks[1 - g / NORM_BLOCK % 2];
         next = g + NORM_BLOCK;
-        norm_block_stats(then, x + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps, V, P, U);
+        norm_block_stats(then, x + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps, V,
+                         P, U);
         norm_forward_block(job, &p, now, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P, U);
         norm_block_roots(then, P);
     }
@@ -163,8 +183,8 @@ ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range r
     memcpy(job->y + (rows.end - 1) * n, out, (size_t)n * sizeof(real));
 }
 
-ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range rows, real *dgamma, real *dbeta, int V,
-                                       int P, int U) {
+ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range rows, real *dgamma,
+                                       real *dbeta, int V, int P, int U) {
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
     struct norm_totals totals = {{{0}}, {{0}}};
     real unwanted[NORM_BLOCK * NORM_VECS_MAX * LANES];
@@ -176,10 +196,12 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
     norm_block_stats(&blocks[0], first, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U);
     norm_block_roots(&blocks[0], P);
     for (int64_t g = 0, next; g < groups; g = next) {
-        struct norm_block *now = &blocks[g / NORM_BLOCK % 2], *then = &blocks[1 - g / NORM_BLOCK % 2];
+        struct norm_block *now = &blocks[g / NORM_BLOCK % 2],
+                          *then = &blocks[1 - g / NORM_BLOCK % 2];
         const int64_t at = (rows.first + g * P) * n;
         next = g + NORM_BLOCK;
-        norm_block_stats(then, first + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps, V, P, U);
+        norm_block_stats(then, first + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps,
+                         V, P, U);
         norm_backward_block(job, &p, now, job->dy + at, job->dx ? job->dx + at : unwanted,
                             (int)kmin(NORM_BLOCK, groups - g), &totals, accumulate, V, P, U);
         norm_block_roots(then, P);
@@ -201,7 +223,11 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
 
 // ---- any row: whole vectors, then one filled up with zeros
 
-struct norm_row { int64_t n, whole; int rest; vec mask; };     // whole: elements in whole vectors; mask: of the rest
+struct norm_row {
+    int64_t n, whole;
+    int rest;
+    vec mask;
+}; // whole: elements in whole vectors; mask: of the rest
 
 static struct norm_row norm_row_of(int64_t n) {
     struct norm_row r = {.n = n, .whole = n / LANES * LANES, .rest = (int)(n % LANES)};
@@ -221,18 +247,19 @@ ALWAYS_INLINE void norm_store_part(real *p, vec v, int count) {
     memcpy(p, part, (size_t)count * sizeof(real));
 }
 
-static void norm_row_stats(const struct norm_row *r, const real *x, real eps, vec *mean, vec *scale) {
+static void norm_row_stats(const struct norm_row *r, const real *x, real eps, vec *mean,
+                           vec *scale) {
     vec sum[4] = {{0}}, rest = norm_load_part(x + r->whole, r->rest);
     int64_t c = 0;
-    for (; c + 4 * LANES <= r->whole; c += 4 * LANES) VEC_EACH(i, 4) sum[i] += vec_load(x + c + i * LANES);
+    for (; c + 4 * LANES <= r->whole; c += 4 * LANES)
+        VEC_EACH(i, 4) sum[i] += vec_load(x + c + i * LANES);
     for (; c < r->whole; c += LANES) sum[0] += vec_load(x + c);
     sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]) + rest;
     vec_group_sums(sum, 1, LANES);
     const vec m = sum[0] / (real)r->n;
     rest = (rest - m) * r->mask;
     VEC_EACH(i, 4) sum[i] = (vec){0};
-    for (c = 0; c + 4 * LANES <= r->whole; c += 4 * LANES)
-        VEC_EACH(i, 4) {
+    for (c = 0; c + 4 * LANES <= r->whole; c += 4 * LANES) VEC_EACH(i, 4) {
             const vec d = vec_load(x + c + i * LANES) - m;
             sum[i] += d * d;
         }
@@ -244,12 +271,13 @@ static void norm_row_stats(const struct norm_row *r, const real *x, real eps, ve
 }
 
 // U vectors of a row (or the rest of it: count < LANES) from element c on.
-ALWAYS_INLINE void norm_forward_part(const struct norm_job *job, const real *x, real *y, int64_t c, vec mean, vec scale,
-                                     int count, int U) {
+ALWAYS_INLINE void norm_forward_part(const struct norm_job *job, const real *x, real *y, int64_t c,
+                                     vec mean, vec scale, int count, int U) {
     vec z[VEC_MANY], s[VEC_MANY];
     VEC_EACH(i, U) {
         const int64_t at = c + i * LANES;
-        const vec xi = norm_load_part(x + at, count), gamma = norm_load_part(job->gamma + at, count);
+        const vec xi = norm_load_part(x + at, count),
+                  gamma = norm_load_part(job->gamma + at, count);
         z[i] = gamma * ((xi - mean) * scale) + norm_load_part(job->beta + at, count);
     }
     if (job->silu) {
@@ -265,20 +293,21 @@ static void norm_forward_row(const struct norm_job *job, const struct norm_row *
     vec mean, scale;
     int64_t c = 0;
     norm_row_stats(r, x, job->eps, &mean, &scale);
-    for (; c + 2 * LANES <= r->whole; c += 2 * LANES) norm_forward_part(job, x, y, c, mean, scale, LANES, 2);
+    for (; c + 2 * LANES <= r->whole; c += 2 * LANES)
+        norm_forward_part(job, x, y, c, mean, scale, LANES, 2);
     for (; c < r->whole; c += LANES) norm_forward_part(job, x, y, c, mean, scale, LANES, 1);
     if (r->rest) norm_forward_part(job, x, y, c, mean, scale, r->rest, 1);
 }
 
 // The gradient of xhat; sum[0], sum[1] collect it and its product with xhat.
-ALWAYS_INLINE void norm_backward_part(const struct norm_job *job, const real *x, const real *dy, real *dx_hat,
-                                      real *dgamma, real *dbeta, int64_t c, vec mean, vec scale, vec *sum, int count,
-                                      int U) {
+ALWAYS_INLINE void norm_backward_part(const struct norm_job *job, const real *x, const real *dy,
+                                      real *dx_hat, real *dgamma, real *dbeta, int64_t c, vec mean,
+                                      vec scale, vec *sum, int count, int U) {
     vec xhat[VEC_MANY], d[VEC_MANY], z[VEC_MANY], s[VEC_MANY], gamma[VEC_MANY];
     VEC_EACH(i, U) {
         const int64_t at = c + i * LANES;
         xhat[i] = (norm_load_part(x + at, count) - mean) * scale;
-        d[i] = norm_load_part(dy + at, count);           // zero past the end, and all that follows with it
+        d[i] = norm_load_part(dy + at, count); // zero past the end, and all that follows with it
         gamma[i] = norm_load_part(job->gamma + at, count);
         z[i] = gamma[i] * xhat[i] + norm_load_part(job->beta + at, count);
     }
@@ -297,8 +326,9 @@ ALWAYS_INLINE void norm_backward_part(const struct norm_job *job, const real *x,
     }
 }
 
-ALWAYS_INLINE void norm_backward_finish(const real *x, const real *dx_hat, real *dx, int64_t c, vec mean, vec scale,
-                                        const vec *sum, bool accumulate, int count) {
+ALWAYS_INLINE void norm_backward_finish(const real *x, const real *dx_hat, real *dx, int64_t c,
+                                        vec mean, vec scale, const vec *sum, bool accumulate,
+                                        int count) {
     const vec xhat = (norm_load_part(x + c, count) - mean) * scale;
     vec out = (norm_load_part(dx_hat + c, count) - sum[0] - xhat * sum[1]) * scale;
     if (accumulate) out += norm_load_part(dx + c, count);
@@ -306,8 +336,8 @@ ALWAYS_INLINE void norm_backward_finish(const real *x, const real *dx_hat, real 
 }
 
 // dx_hat: [n] of scratch
-static void norm_backward_row(const struct norm_job *job, const struct norm_row *r, int64_t row, real *dgamma,
-                              real *dbeta, real *dx_hat) {
+static void norm_backward_row(const struct norm_job *job, const struct norm_row *r, int64_t row,
+                              real *dgamma, real *dbeta, real *dx_hat) {
     const real *x = job->x + row * r->n, *dy = job->dy + row * r->n;
     vec mean, scale, sum[2] = {{0}};
     int64_t c = 0;
@@ -316,7 +346,8 @@ static void norm_backward_row(const struct norm_job *job, const struct norm_row 
         norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 2);
     for (; c < r->whole; c += LANES)
         norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 1);
-    if (r->rest) norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, r->rest, 1);
+    if (r->rest)
+        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, r->rest, 1);
     if (!job->dx) return;
     vec_group_sums(sum, 2, LANES);
     VEC_EACH(i, 2) sum[i] /= (real)r->n;
@@ -330,10 +361,14 @@ static void norm_backward_row(const struct norm_job *job, const struct norm_row 
 
 static void norm_forward(const struct norm_job *job, int share) {
     struct range rows = share_range(job->rows, norm_shares(job), share);
-    if (job->n == LANES) norm_forward_short(job, rows, 1, 1, NORM_IN_STEP);
-    else if (job->n == 2 * LANES) norm_forward_short(job, rows, 2, 1, 1);
-    else if (job->n == 4 * LANES) norm_forward_short(job, rows, 4, 1, 1);
-    else if (job->n == 8 && LANES == 16) norm_forward_short(job, rows, 1, 2, NORM_IN_STEP);
+    if (job->n == LANES)
+        norm_forward_short(job, rows, 1, 1, NORM_IN_STEP);
+    else if (job->n == 2 * LANES)
+        norm_forward_short(job, rows, 2, 1, 1);
+    else if (job->n == 4 * LANES)
+        norm_forward_short(job, rows, 4, 1, 1);
+    else if (job->n == 8 && LANES == 16)
+        norm_forward_short(job, rows, 1, 2, NORM_IN_STEP);
     else {
         const struct norm_row row = norm_row_of(job->n);
         for (int64_t r = rows.first; r < rows.end; r++) norm_forward_row(job, &row, r);
@@ -344,14 +379,19 @@ static void norm_backward(const struct norm_job *job, int share) {
     struct range rows = share_range(job->rows, norm_backward_shares(job), share);
     int64_t n = job->n;
     real *dgamma = job->partials + share * norm_partial_stride(n), *dbeta = dgamma + n;
-    if (job->n == LANES) norm_backward_short(job, rows, dgamma, dbeta, 1, 1, NORM_IN_STEP);
-    else if (job->n == 2 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 2, 1, 1);
-    else if (job->n == 4 * LANES) norm_backward_short(job, rows, dgamma, dbeta, 4, 1, 1);
-    else if (job->n == 8 && LANES == 16) norm_backward_short(job, rows, dgamma, dbeta, 1, 2, NORM_IN_STEP);
+    if (job->n == LANES)
+        norm_backward_short(job, rows, dgamma, dbeta, 1, 1, NORM_IN_STEP);
+    else if (job->n == 2 * LANES)
+        norm_backward_short(job, rows, dgamma, dbeta, 2, 1, 1);
+    else if (job->n == 4 * LANES)
+        norm_backward_short(job, rows, dgamma, dbeta, 4, 1, 1);
+    else if (job->n == 8 && LANES == 16)
+        norm_backward_short(job, rows, dgamma, dbeta, 1, 2, NORM_IN_STEP);
     else {
         const struct norm_row row = norm_row_of(n);
         memset(dgamma, 0, (size_t)(2 * n) * sizeof(real));
-        for (int64_t r = rows.first; r < rows.end; r++) norm_backward_row(job, &row, r, dgamma, dbeta, dbeta + n);
+        for (int64_t r = rows.first; r < rows.end; r++)
+            norm_backward_row(job, &row, r, dgamma, dbeta, dbeta + n);
     }
 }
 
@@ -376,7 +416,7 @@ static void norm_backward_reduce(const struct norm_job *job, int share) {
 static void column_sum(const struct column_sum_job *job, int share) {
     struct range rows = share_range(job->rows, column_sum_shares(job), share);
     real *sum = job->partials + share * kround_up(job->n, GEMM_UNIT);
-    if (job->n == 1 && job->row_stride == 1) {           // the last deconvolution's bias: one long sum
+    if (job->n == 1 && job->row_stride == 1) { // the last deconvolution's bias: one long sum
         real total = 0;
         const real *x = job->x;
 #pragma omp simd reduction(+ : total)
@@ -397,7 +437,8 @@ static void column_sum_reduce(const struct column_sum_job *job, int share) {
     const int n_partials = column_sum_shares(job);
     for (int64_t c = 0; c < job->n; c++) {
         real sum = 0;
-        for (int i = 0; i < n_partials; i++) sum += job->partials[i * kround_up(job->n, GEMM_UNIT) + c];
+        for (int i = 0; i < n_partials; i++)
+            sum += job->partials[i * kround_up(job->n, GEMM_UNIT) + c];
         job->out[c] = job->accumulate ? job->out[c] + sum : sum;
     }
 }

@@ -1,4 +1,5 @@
-// Optimiser kernels: sum of squares of a gradient slice and Adam on a slice (spec/dreamer_v3.md 7.1).
+// Optimiser kernels: sum of squares of a gradient slice and Adam on a slice
+// (spec/dreamer_v3.md 7.1).
 #ifndef GRAPH_KERNELS_OPTIM_H
 #define GRAPH_KERNELS_OPTIM_H
 
@@ -20,7 +21,7 @@ static double sum_squares(const real *x, int64_t n) {
     return sum[0];
 }
 
-#define KERNEL_SQRT(x) _Generic((x), float: sqrtf, double: sqrt)(x)
+#define KERNEL_SQRT(x) _Generic((x), float : sqrtf, double : sqrt)(x)
 
 static void adam(const struct adam_job *job, int64_t first, int64_t end) {
     real *restrict w = job->weights, *restrict m = job->moment1, *restrict v = job->moment2;

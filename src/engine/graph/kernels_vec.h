@@ -1,7 +1,9 @@
-// Vector type of the instruction set kernels_isa.c is compiled for, and the few helpers all kernels share.
+// Vector type of the instruction set kernels_isa.c is compiled for, and the few helpers all kernels
+// share.
 //
-// gcc's and clang's vector extension with a handful of intrinsics where it lacks a word (minimum, maximum, square
-// root). Never the approximate instructions (rcp, rsqrt): their bits differ between vendors.
+// gcc's and clang's vector extension with a handful of intrinsics where it lacks a word (minimum,
+// maximum, square root). Never the approximate instructions (rcp, rsqrt): their bits differ between
+// vendors.
 #ifndef GRAPH_KERNELS_VEC_H
 #define GRAPH_KERNELS_VEC_H
 
@@ -47,10 +49,12 @@ typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(REAL_B
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
+#define VEC_EACH(i, n) UNROLL for (int i = 0; i < (n); i++) // n is a constant
+
 ALWAYS_INLINE vec vec_load(const real *p) { return *(const vec_unaligned *)p; }
 ALWAYS_INLINE void vec_store(real *p, vec v) { *(vec_unaligned *)p = v; }
-ALWAYS_INLINE vec vec_splat(real x) { return x - (vec){0}; }   // x - 0 is x, also for -0
-ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {     // lanes of mask are 0 or -1
+ALWAYS_INLINE vec vec_splat(real x) { return x - (vec){0}; } // x - 0 is x, also for -0
+ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {   // lanes of mask are 0 or -1
     return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b));
 }
 
@@ -58,7 +62,7 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {     // lanes of mask 
 #define VEC_XOR2(m) 0 ^ (m), 1 ^ (m)
 #define VEC_XOR4(m) VEC_XOR2(m), 2 ^ (m), 3 ^ (m)
 #define VEC_XOR8(m) VEC_XOR4(m), 4 ^ (m), 5 ^ (m), 6 ^ (m), 7 ^ (m)
-#define VEC_XOR16(m) \
+#define VEC_XOR16(m)                                                                               \
     VEC_XOR8(m), 8 ^ (m), 9 ^ (m), 10 ^ (m), 11 ^ (m), 12 ^ (m), 13 ^ (m), 14 ^ (m), 15 ^ (m)
 #if LANES == 16
 #define VEC_XOR(v, m) __builtin_shufflevector(v, v, VEC_XOR16(m))
@@ -72,9 +76,9 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {     // lanes of mask 
 
 // The lower or upper halves of two vectors, lane by lane in turn: a0 b0 a1 b1 ...
 #if LANES == 16
-#define VEC_ZIP_LOW(a, b) \
+#define VEC_ZIP_LOW(a, b)                                                                          \
     __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define VEC_ZIP_HIGH(a, b) \
+#define VEC_ZIP_HIGH(a, b)                                                                         \
     __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #elif LANES == 8
 #define VEC_ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
@@ -91,20 +95,20 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {     // lanes of mask 
 ALWAYS_INLINE void vec_transpose(vec *rows) {
     UNROLL for (int bit = 1; bit < LANES; bit *= 2) {
         vec zipped[LANES];
-        UNROLL for (int i = 0; i < LANES / 2; i++) {
+        VEC_EACH(i, LANES / 2) {
             zipped[2 * i] = VEC_ZIP_LOW(rows[i], rows[i + LANES / 2]);
             zipped[2 * i + 1] = VEC_ZIP_HIGH(rows[i], rows[i + LANES / 2]);
         }
-        UNROLL for (int i = 0; i < LANES; i++) rows[i] = zipped[i];
+        VEC_EACH(i, LANES) rows[i] = zipped[i];
     }
 }
 
-// The functions on several vectors take one step for all of them, then the next: a core's window of waiting operations
-// is shorter than such a chain, so chains one behind the other would leave it half idle. n is a constant.
+// The functions on several vectors take one step for all of them, then the next: a core's window of
+// waiting operations is shorter than such a chain, so chains one behind the other would leave it
+// half idle. n is a constant.
 
-#define VEC_EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
-
-// Every lane of v[0..n) gets the sum of the lanes of its group; groups of `width` lanes, a power of two.
+// Every lane of v[0..n) gets the sum of the lanes of its group; groups of `width` lanes, a power of
+// two.
 ALWAYS_INLINE void vec_group_sums(vec *v, int n, int width) {
 #if LANES >= 16
     if (width >= 16) VEC_EACH(i, n) v[i] += VEC_XOR(v[i], 8);
@@ -125,7 +129,7 @@ ALWAYS_INLINE void vec_group_sums(vec *v, int n, int width) {
 #elif defined(__x86_64__) && REAL_BYTES == 4
 #define VEC_INTRINSIC(name) _mm_##name##_ps
 #endif
-#if defined(VEC_INTRINSIC)     // where a lane of either is NaN, the second argument is taken
+#if defined(VEC_INTRINSIC) // where a lane of either is NaN, the second argument is taken
 ALWAYS_INLINE vec vec_min(vec a, vec b) { return (vec)VEC_INTRINSIC(min)(a, b); }
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return (vec)VEC_INTRINSIC(max)(a, b); }
 ALWAYS_INLINE vec vec_sqrt(vec v) { return (vec)VEC_INTRINSIC(sqrt)(v); }
@@ -134,14 +138,16 @@ ALWAYS_INLINE vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
 ALWAYS_INLINE vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
 ALWAYS_INLINE vec vec_sqrt(vec v) {
     vec r;
-    for (int i = 0; i < LANES; i++) r[i] = REAL_BYTES == 8 ? (real)sqrt((double)v[i]) : (real)sqrtf((float)v[i]);
+    for (int i = 0; i < LANES; i++)
+        r[i] = REAL_BYTES == 8 ? (real)sqrt((double)v[i]) : (real)sqrtf((float)v[i]);
     return r;
 }
 #endif
 
 enum { VEC_MANY = 4 };
 
-// y = 1 / (1 + exp(-x)) within 2e-7 of itself for x > -87; below that it stays at its value there (about 1e-38).
+// y = 1 / (1 + exp(-x)) within 2e-7 of itself for x > -87; below that it stays at its value there
+// (about 1e-38).
 ALWAYS_INLINE void vec_sigmoids(vec *y, const vec *x, int n) {
 #if REAL_BYTES == 8
     VEC_EACH(i, n) for (int l = 0; l < LANES; l++) y[i][l] = 1 / (1 + exp(-x[i][l]));

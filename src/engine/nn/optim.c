@@ -1,4 +1,5 @@
-// Optimiser: global gradient norm, clipping and Adam over a flat parameter set, spread over the pool.
+// Optimiser: global gradient norm, clipping and Adam over a flat parameter set, spread over the
+// pool.
 #include "engine/nn/optim.h"
 
 #include <math.h>
@@ -6,7 +7,7 @@
 #include "base/error.h"
 #include "engine/graph/kernels.h"
 
-enum { SLICES_MAX = 64, SLICE_MIN = 32768 };  // elements: about 10 us of Adam from memory
+enum { SLICES_MAX = 64, SLICE_MIN = 32768 }; // elements: about 10 us of Adam from memory
 
 static int n_slices(int64_t n) {
     int64_t wanted = n / SLICE_MIN;
@@ -58,17 +59,24 @@ static void adam_task(void *arg, int slice) {
     kernels_get()->adam(&ctx->job, r.first, r.end);
 }
 
-double optim_step(struct params *p, struct pool *pool, const struct optim_opts *opts, int64_t step) {
+double optim_step(struct params *p, struct pool *pool, const struct optim_opts *opts,
+                  int64_t step) {
     CHECK(step >= 1, "Adam's steps count from 1, not %lld", (long long)step);
     double norm = optim_norm(p->grads, p->n_flat, pool);
     if (!isfinite(norm)) return norm;
-    struct adam_ctx ctx = {
-        .job = {.weights = p->weights, .moment1 = p->moment1, .moment2 = p->moment2, .grads = p->grads,
-                .learning_rate = opts->learning_rate, .beta1 = opts->beta1, .beta2 = opts->beta2,
-                .eps = opts->eps, .clip = optim_clip(norm, opts->max_norm),
-                .correction1 = 1 - pow(opts->beta1, (double)step),
-                .correction2 = 1 - pow(opts->beta2, (double)step)},
-        .n = p->n_flat, .slices = n_slices(p->n_flat)};
+    struct adam_ctx ctx = {.job = {.weights = p->weights,
+                                   .moment1 = p->moment1,
+                                   .moment2 = p->moment2,
+                                   .grads = p->grads,
+                                   .learning_rate = opts->learning_rate,
+                                   .beta1 = opts->beta1,
+                                   .beta2 = opts->beta2,
+                                   .eps = opts->eps,
+                                   .clip = optim_clip(norm, opts->max_norm),
+                                   .correction1 = 1 - pow(opts->beta1, (double)step),
+                                   .correction2 = 1 - pow(opts->beta2, (double)step)},
+                           .n = p->n_flat,
+                           .slices = n_slices(p->n_flat)};
     pool_run(pool, ctx.slices, adam_task, &ctx);
     return norm;
 }

@@ -1,11 +1,13 @@
-// Optimiser: global gradient norm, clipping and Adam over a flat parameter set, spread over the pool.
+// Optimiser: gradient norm, clipping and Adam over a flat parameter set, spread over the pool.
 //
-//     struct optim_opts opts = {.learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_norm = 1000};
+//     struct optim_opts opts = {.learning_rate = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8,
+//                               .max_norm = 1000};
 //     double norm = optim_step(&params, pool, &opts, ++step);
-//     if (!isfinite(norm)) stop();              // nothing was changed
+//     if (!isfinite(norm)) stop();     // nothing was changed
 //
-// Formulas: spec/dreamer_v3.md 7.1 (sheeprl's Adam and clip_grad_norm). Gradients are read, never changed: the
-// clip factor is applied on the fly. The split over the pool is fixed, so the bits don't depend on the threads.
+// Formulas: spec/dreamer_v3.md 7.1 (sheeprl's Adam and clip_grad_norm). Gradients are read, never
+// changed: the clip factor is applied on the fly. The split over the pool is fixed, so the bits
+// don't depend on the threads.
 #ifndef NN_OPTIM_H
 #define NN_OPTIM_H
 
@@ -17,7 +19,7 @@
 
 struct optim_opts {
     double learning_rate, beta1, beta2, eps;
-    double max_norm;                     // of the whole gradient; 0: no clipping
+    double max_norm; // of the whole gradient; 0: no clipping
 };
 
 // sqrt(sum x^2) in double. Not finite where an element is not (or is beyond 1e154).
@@ -26,8 +28,8 @@ double optim_norm(const real *x, int64_t n, struct pool *pool);
 // The factor for every gradient: min(1, max_norm / (norm + 1e-6)); 1 where max_norm is 0.
 double optim_clip(double norm, double max_norm);
 
-// One Adam step number `step` (1, 2, ...) on all of `p`. Returns the norm before clipping; where that is not finite,
-// weights and moments stay as they are and the caller stops.
+// One Adam step number `step` (1, 2, ...) on all of `p`. Returns the norm before clipping; where
+// that is not finite, weights and moments stay as they are and the caller stops.
 double optim_step(struct params *p, struct pool *pool, const struct optim_opts *opts, int64_t step);
 
 #endif
