@@ -37,6 +37,7 @@ from bridge_parts import (
     losses,
     rssm,
     schedule,
+    steps,
 )  # noqa: E402, F401  (the imports register the fixtures)
 from bridge_parts.container import REGISTRY, Fixture, read_safetensors  # noqa: E402
 from bridge_parts.reference import COMMIT, REPOSITORY, BridgeError, Reference  # noqa: E402
@@ -111,6 +112,8 @@ README_MARKS = ("<!-- tables: written by bridge.py -->", "<!-- end of tables -->
 
 
 GROUPS = {  # one row in the README for all tensors with such a name
+    "step1.grad.": "same names and shapes as param.*",
+    "change.": "same names and shapes as param.*",
     "grad.": "same names and shapes as param.*",
     "after.": "same names and shapes as param.*",
     "fresh.": "one per parameter, and a .range for each that is random",

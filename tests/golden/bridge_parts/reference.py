@@ -143,7 +143,8 @@ class Sampler:
     def __init__(self):
         self.start(0)
 
-    def start(self, seed, queue=()):
+    def start(self, seed, queue=(), margin=MARGIN):
+        self.margin = margin
         self.rng = np.random.default_rng(seed)
         self.queue = [np.asarray(u, np.float32) for u in queue]
         self.draws = []  # (u, index) per call, in call order
@@ -158,7 +159,7 @@ class Sampler:
         else:
             u = self._uniform(probs.shape[:-1])
             while True:
-                near = (np.abs(cdf[..., :-1] - u[..., None]) < self.MARGIN).any(-1)
+                near = (np.abs(cdf[..., :-1] - u[..., None]) < self.margin).any(-1)
                 if not near.any():
                     break
                 u = np.where(near, self._uniform(u.shape), u)
