@@ -17,6 +17,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         _name
     ] = "1"  # before torch is imported: sums must not depend on the number of threads
 
+# OpenBLAS rounds otherwise than the plain BLAS: take the plain one wherever Debian's libblas3 has it
+PLAIN_BLAS = Path("/usr/lib/x86_64-linux-gnu/blas")
+if PLAIN_BLAS.is_dir() and os.environ.get("LD_LIBRARY_PATH") != str(PLAIN_BLAS):
+    os.environ["LD_LIBRARY_PATH"] = str(PLAIN_BLAS)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
 try:
     import numpy as np
     import torch
