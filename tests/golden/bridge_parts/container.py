@@ -109,9 +109,10 @@ class Fixture:
             rule, x, ref = tensor["tolerance"], other.tensors[name]["array"], tensor["array"]
             if tensor["role"] != "output":
                 continue
-            difference = np.abs(x.astype(np.float64) - ref)
+            x, ref = x.astype(np.float64), ref.astype(np.float64)
+            difference = np.abs(x - ref)
             if "l2" in rule:
-                norm = np.sqrt((ref.astype(np.float64) ** 2).sum())
+                norm = np.sqrt((ref**2).sum())
                 used = np.sqrt((difference**2).sum()) / (
                     rule["l2"] * norm + 1e-7 * ref.size**0.5
                 )
@@ -120,7 +121,7 @@ class Fixture:
             else:
                 allowed = rule["abs"] + rule["rel"] * np.abs(ref)
                 used = (difference / np.maximum(allowed, 1e-300)).max(initial=0)
-            if used > share:
+            if not used <= share:
                 found.append((name, float(used)))
         return found
 
