@@ -76,18 +76,21 @@ static void fit_zoom(struct window *w, int width, int height) {
     w->dirty = true;
 }
 
-// A driver is used if it was asked for by name, or if it shows a window on a desktop. Left alone,
-// SDL would go on to one that nobody sees, or take over the text console under the dashboard.
+// A driver is used if it was asked for by name, or if the environment names a display for it. Left
+// alone, SDL would go on to one that nobody sees, or take over the text console under the
+// dashboard; and Wayland's library, without a display, writes on the terminal.
 static bool choose_driver(struct error *e) {
-    const char *asked = getenv("SDL_VIDEODRIVER"), *x = getenv("DISPLAY"),
-               *wayland = getenv("WAYLAND_DISPLAY");
+    const char *asked = getenv("SDL_VIDEODRIVER"), *x = getenv("DISPLAY");
+    const char *wayland = getenv("WAYLAND_DISPLAY");
+    bool has_x = x && *x, has_wayland = wayland && *wayland;
     SDL_ResetHint(SDL_HINT_VIDEODRIVER);
     if (asked && *asked) return true;
-    if ((!x || !*x) && (!wayland || !*wayland))
+    if (!has_x && !has_wayland)
         return error_set(e, STATUS_FAILED,
                          "no window: no display (DISPLAY and WAYLAND_DISPLAY are not set); the "
                          "terminal shows the pictures");
-    SDL_SetHintWithPriority(SDL_HINT_VIDEODRIVER, "x11,wayland", SDL_HINT_OVERRIDE);
+    const char *drivers = !has_wayland ? "x11" : !has_x ? "wayland" : "x11,wayland";
+    SDL_SetHintWithPriority(SDL_HINT_VIDEODRIVER, drivers, SDL_HINT_OVERRIDE);
     return true;
 }
 
