@@ -25,12 +25,15 @@ static void do_train_pause(struct view *v) {
     }
     bool pause = !control_is_paused(control(v));
     control_pause(control(v), pause);
-    view_notice(v, false, pause ? "training paused: space resumes, u makes one update" : "training goes on");
+    view_notice(v, false,
+                pause ? "training paused: space resumes, u makes one update" : "training goes on");
 }
 
 static void do_single(struct view *v) {
-    if (ended(v)) view_notice(v, false, "the run is over: no more updates");
-    else if (!control_is_paused(control(v))) view_notice(v, false, "single updates need a paused training: press space first");
+    if (ended(v))
+        view_notice(v, false, "the run is over: no more updates");
+    else if (!control_is_paused(control(v)))
+        view_notice(v, false, "single updates need a paused training: press space first");
     else {
         control_single_update(control(v));
         view_notice(v, false, "one update");
@@ -82,18 +85,23 @@ static void do_maximise(struct view *v) { v->maximised = !v->maximised; }
 
 static void do_log_y(struct view *v) {
     v->log_y[v->panel] = !v->log_y[v->panel];
-    view_notice(v, false, "%s: %s y axis", view_panels[v->panel].title, v->log_y[v->panel] ? "logarithmic" : "linear");
+    view_notice(v, false, "%s: %s y axis", view_panels[v->panel].title,
+                v->log_y[v->panel] ? "logarithmic" : "linear");
 }
 
 static void do_smooth(struct view *v) {
     v->smoothing = (v->smoothing + 1) % CURVES_SMOOTHINGS;
-    if (v->smoothing) view_notice(v, false, "smoothing %g (moving average of all raw values; the band behind is raw)", (double)curves_smoothing[v->smoothing]);
-    else view_notice(v, false, "smoothing off");
+    if (v->smoothing)
+        view_notice(v, false,
+                    "smoothing %g (moving average of all raw values; the band behind is raw)",
+                    (double)curves_smoothing[v->smoothing]);
+    else
+        view_notice(v, false, "smoothing off");
 }
 
 static void do_axis(struct view *v) {
     enum curves_axis next = (enum curves_axis)((v->axis + 1) % AXIS_COUNT);
-    if (v->n_records > 0) {                              // the same records stay visible
+    if (v->n_records > 0) { // the same records stay visible
         int64_t low = curves_find(v->curves, v->axis, v->x_low, v->n_records);
         int64_t high = curves_find(v->curves, v->axis, v->x_high, v->n_records);
         if (low >= v->n_records) low = v->n_records - 1;
@@ -118,7 +126,8 @@ static bool x_limits(const struct view *v, double *first, double *last) {
 static void set_stretch(struct view *v, double low, double high) {
     double first, last;
     if (!x_limits(v, &first, &last)) return;
-    double least = 8 * (last - first) / (double)(v->n_records > 8 ? v->n_records : 8), width = fmax(high - low, least);
+    double least = 8 * (last - first) / (double)(v->n_records > 8 ? v->n_records : 8),
+           width = fmax(high - low, least);
     if (width >= (last - first) * 0.999) {
         v->whole = v->follow = true;
         v->x_low = first, v->x_high = last;
@@ -134,8 +143,10 @@ static void set_stretch(struct view *v, double low, double high) {
 
 static void zoom(struct view *v, double factor) {
     double width = (v->x_high - v->x_low) * factor, middle = (v->x_low + v->x_high) / 2;
-    if (v->crosshair >= 0) middle = curves_x(v->curves, v->axis, v->crosshair);
-    else if (v->follow) middle = v->x_high - width / 2;
+    if (v->crosshair >= 0)
+        middle = curves_x(v->curves, v->axis, v->crosshair);
+    else if (v->follow)
+        middle = v->x_high - width / 2;
     set_stretch(v, middle - width / 2, middle + width / 2);
 }
 static void do_zoom_in(struct view *v) { zoom(v, 0.5); }
@@ -189,57 +200,78 @@ static void scroll_log(struct view *v, int by) {
 }
 
 static void do_left(struct view *v) {
-    if (v->page == PAGE_ROLLOUT) move_frame(v, -1);
-    else move_crosshair(v, -1);
+    if (v->page == PAGE_ROLLOUT)
+        move_frame(v, -1);
+    else
+        move_crosshair(v, -1);
 }
 static void do_right(struct view *v) {
-    if (v->page == PAGE_ROLLOUT) move_frame(v, 1);
-    else move_crosshair(v, 1);
+    if (v->page == PAGE_ROLLOUT)
+        move_frame(v, 1);
+    else
+        move_crosshair(v, 1);
 }
 static void do_up(struct view *v) {
-    if (view_context(v) == KEYS_LOG) scroll_log(v, 1);
-    else move_focus(v, -1);
+    if (view_context(v) == KEYS_LOG)
+        scroll_log(v, 1);
+    else
+        move_focus(v, -1);
 }
 static void do_down(struct view *v) {
-    if (view_context(v) == KEYS_LOG) scroll_log(v, -1);
-    else move_focus(v, 1);
+    if (view_context(v) == KEYS_LOG)
+        scroll_log(v, -1);
+    else
+        move_focus(v, 1);
 }
 static void do_page_up(struct view *v) {
-    if (view_context(v) == KEYS_LOG) scroll_log(v, 10);
-    else pan(v, -1);
+    if (view_context(v) == KEYS_LOG)
+        scroll_log(v, 10);
+    else
+        pan(v, -1);
 }
 static void do_page_down(struct view *v) {
-    if (view_context(v) == KEYS_LOG) scroll_log(v, -10);
-    else pan(v, 1);
+    if (view_context(v) == KEYS_LOG)
+        scroll_log(v, -10);
+    else
+        pan(v, 1);
 }
 
 static void do_home(struct view *v) {
-    if (v->page == PAGE_ROLLOUT) move_frame(v, -FEED_ROLLOUT);
-    else if (view_context(v) == KEYS_LOG) scroll_log(v, LOG_LINES);
+    if (v->page == PAGE_ROLLOUT)
+        move_frame(v, -FEED_ROLLOUT);
+    else if (view_context(v) == KEYS_LOG)
+        scroll_log(v, LOG_LINES);
     else if (v->n_records > 0) {
         double first, last;
-        if (!v->whole && x_limits(v, &first, &last)) set_stretch(v, first, first + v->x_high - v->x_low);
+        if (!v->whole && x_limits(v, &first, &last))
+            set_stretch(v, first, first + v->x_high - v->x_low);
         point_at(v, 0);
     }
 }
 
 static void do_end(struct view *v) {
-    if (v->page == PAGE_ROLLOUT) move_frame(v, FEED_ROLLOUT);
-    else if (view_context(v) == KEYS_LOG) v->log_scroll = 0;
+    if (v->page == PAGE_ROLLOUT)
+        move_frame(v, FEED_ROLLOUT);
+    else if (view_context(v) == KEYS_LOG)
+        v->log_scroll = 0;
     else {
         v->crosshair = -1;
         v->follow = true;
         v->notice[0] = 0;
         double first, last;
-        if (!v->whole && x_limits(v, &first, &last)) set_stretch(v, last - (v->x_high - v->x_low), last);
+        if (!v->whole && x_limits(v, &first, &last))
+            set_stretch(v, last - (v->x_high - v->x_low), last);
     }
 }
 
 static void next_bad(struct view *v, int direction) {
     int64_t from = v->crosshair >= 0 ? v->crosshair : direction > 0 ? -1 : v->n_records;
     int64_t found = curves_next_bad(v->curves, from, direction, v->n_records);
-    if (found < 0) view_notice(v, false, "no %s step with a NaN or infinite value", direction > 0 ? "later" : "earlier");
-    else point_at(v, found);
+    if (found < 0)
+        view_notice(v, false, "no %s step with a NaN or infinite value",
+                    direction > 0 ? "later" : "earlier");
+    else
+        point_at(v, found);
 }
 static void do_next_bad(struct view *v) { next_bad(v, 1); }
 static void do_previous_bad(struct view *v) { next_bad(v, -1); }
@@ -285,19 +317,50 @@ static void do_escape(struct view *v) {
 }
 
 static void (*const handlers[ACTION_COUNT])(struct view *) = {
-    [ACTION_HELP] = do_help, [ACTION_QUIT] = do_quit, [ACTION_TRAIN_PAUSE] = do_train_pause, [ACTION_SINGLE] = do_single,
-    [ACTION_CHECKPOINT] = do_checkpoint, [ACTION_FREEZE] = do_freeze, [ACTION_WINDOW] = do_window,
-    [ACTION_PAGE_RUN] = do_page_run, [ACTION_PAGE_ROLLOUT] = do_page_rollout, [ACTION_PAGE_CURVES] = do_page_curves,
-    [ACTION_PAGE_LOG] = do_page_log, [ACTION_FOCUS_NEXT] = do_focus_next, [ACTION_FOCUS_BACK] = do_focus_back,
-    [ACTION_MAXIMISE] = do_maximise, [ACTION_LOG_Y] = do_log_y, [ACTION_SMOOTH] = do_smooth, [ACTION_AXIS] = do_axis,
-    [ACTION_ZOOM_IN] = do_zoom_in, [ACTION_ZOOM_OUT] = do_zoom_out, [ACTION_LEFT] = do_left, [ACTION_RIGHT] = do_right,
-    [ACTION_PAN_LEFT] = do_pan_left, [ACTION_PAN_RIGHT] = do_pan_right, [ACTION_HOME] = do_home, [ACTION_END] = do_end,
-    [ACTION_NEXT_BAD] = do_next_bad, [ACTION_PREVIOUS_BAD] = do_previous_bad, [ACTION_GLYPHS] = do_glyphs,
-    [ACTION_PICTURE] = do_picture, [ACTION_PALETTE] = do_palette, [ACTION_FRAME_BACK] = do_frame_back,
-    [ACTION_FRAME_ON] = do_frame_on, [ACTION_FRAME_BACK_5] = do_frame_back_5, [ACTION_FRAME_ON_5] = do_frame_on_5,
-    [ACTION_PLAY] = do_play, [ACTION_UP] = do_up, [ACTION_DOWN] = do_down, [ACTION_PAGE_UP] = do_page_up,
-    [ACTION_PAGE_DOWN] = do_page_down, [ACTION_LEVEL] = do_level, [ACTION_FILTER] = do_filter, [ACTION_PROMPT] = do_prompt,
-    [ACTION_REPAINT] = do_repaint, [ACTION_ESCAPE] = do_escape,
+    [ACTION_HELP] = do_help,
+    [ACTION_QUIT] = do_quit,
+    [ACTION_TRAIN_PAUSE] = do_train_pause,
+    [ACTION_SINGLE] = do_single,
+    [ACTION_CHECKPOINT] = do_checkpoint,
+    [ACTION_FREEZE] = do_freeze,
+    [ACTION_WINDOW] = do_window,
+    [ACTION_PAGE_RUN] = do_page_run,
+    [ACTION_PAGE_ROLLOUT] = do_page_rollout,
+    [ACTION_PAGE_CURVES] = do_page_curves,
+    [ACTION_PAGE_LOG] = do_page_log,
+    [ACTION_FOCUS_NEXT] = do_focus_next,
+    [ACTION_FOCUS_BACK] = do_focus_back,
+    [ACTION_MAXIMISE] = do_maximise,
+    [ACTION_LOG_Y] = do_log_y,
+    [ACTION_SMOOTH] = do_smooth,
+    [ACTION_AXIS] = do_axis,
+    [ACTION_ZOOM_IN] = do_zoom_in,
+    [ACTION_ZOOM_OUT] = do_zoom_out,
+    [ACTION_LEFT] = do_left,
+    [ACTION_RIGHT] = do_right,
+    [ACTION_PAN_LEFT] = do_pan_left,
+    [ACTION_PAN_RIGHT] = do_pan_right,
+    [ACTION_HOME] = do_home,
+    [ACTION_END] = do_end,
+    [ACTION_NEXT_BAD] = do_next_bad,
+    [ACTION_PREVIOUS_BAD] = do_previous_bad,
+    [ACTION_GLYPHS] = do_glyphs,
+    [ACTION_PICTURE] = do_picture,
+    [ACTION_PALETTE] = do_palette,
+    [ACTION_FRAME_BACK] = do_frame_back,
+    [ACTION_FRAME_ON] = do_frame_on,
+    [ACTION_FRAME_BACK_5] = do_frame_back_5,
+    [ACTION_FRAME_ON_5] = do_frame_on_5,
+    [ACTION_PLAY] = do_play,
+    [ACTION_UP] = do_up,
+    [ACTION_DOWN] = do_down,
+    [ACTION_PAGE_UP] = do_page_up,
+    [ACTION_PAGE_DOWN] = do_page_down,
+    [ACTION_LEVEL] = do_level,
+    [ACTION_FILTER] = do_filter,
+    [ACTION_PROMPT] = do_prompt,
+    [ACTION_REPAINT] = do_repaint,
+    [ACTION_ESCAPE] = do_escape,
 };
 
 bool actions_have_handler(enum action action) { return handlers[action] != NULL; }
@@ -345,7 +408,8 @@ bool actions_command(struct view *v, const char *line) {
     if (!strcmp(word, "go")) return go_step(v, rest);
     enum action action = keys_command(!strcmp(word, "q") ? "quit" : word);
     if (action == ACTION_NONE || *rest) {
-        view_notice(v, true, "unknown command \"%s\"; ? lists the keys, whose words are commands", line);
+        view_notice(v, true, "unknown command \"%s\"; ? lists the keys, whose words are commands",
+                    line);
         return false;
     }
     actions_do(v, action);
@@ -363,12 +427,13 @@ static void prompt_key(struct view *v, int code) {
         if (kind == PROMPT_COMMAND) actions_command(v, v->prompt_text);
     } else if (code == KEYCODE_BACKSPACE || code == 127 || code == 8) {
         if (n == 0 && v->prompt == PROMPT_COMMAND) v->prompt = PROMPT_NONE;
-        while (n > 0 && (v->prompt_text[n - 1] & 0xC0) == 0x80) n--;   // a whole UTF-8 glyph
+        while (n > 0 && (v->prompt_text[n - 1] & 0xC0) == 0x80) n--; // a whole UTF-8 glyph
         if (n > 0) v->prompt_text[n - 1] = 0;
     } else if (code >= 32 && code < KEYCODE_LEFT && n + 5 < sizeof v->prompt_text) {
         utf8_put((uint32_t)code, v->prompt_text + n);
     }
-    if (v->prompt == PROMPT_FILTER) snprintf(v->log_filter, sizeof v->log_filter, "%.60s", v->prompt_text);
+    if (v->prompt == PROMPT_FILTER)
+        snprintf(v->log_filter, sizeof v->log_filter, "%.60s", v->prompt_text);
 }
 
 void actions_key(struct view *v, int code) {
@@ -379,10 +444,18 @@ void actions_key(struct view *v, int code) {
     } else if (v->prompt) {
         prompt_key(v, code);
     } else if (v->help) {
-        int by = action == ACTION_DOWN ? 1 : action == ACTION_UP ? -1 : action == ACTION_PAGE_DOWN ? 10 : action == ACTION_PAGE_UP ? -10 : 0;
-        if (by == 0) v->help = false;
-        else v->help_scroll = v->help_scroll + by < 0 ? 0 : v->help_scroll + by > 60 ? 60 : v->help_scroll + by;
-        if (action == ACTION_QUIT) v->help = false;      // q leaves the help screen, not the program
+        int by = action == ACTION_DOWN        ? 1
+                 : action == ACTION_UP        ? -1
+                 : action == ACTION_PAGE_DOWN ? 10
+                 : action == ACTION_PAGE_UP   ? -10
+                                              : 0;
+        if (by == 0)
+            v->help = false;
+        else
+            v->help_scroll = v->help_scroll + by < 0    ? 0
+                             : v->help_scroll + by > 60 ? 60
+                                                        : v->help_scroll + by;
+        if (action == ACTION_QUIT) v->help = false; // q leaves the help screen, not the program
     } else if (action == ACTION_NONE) {
         view_notice(v, false, "this key does nothing; ? lists all keys");
     } else {

@@ -37,7 +37,9 @@ void canvas_clear(struct canvas *c) {
     for (int i = 0; i < c->width * c->height; i++) c->cells[i] = blank;
 }
 
-struct style style(enum role fg) { return (struct style){(uint8_t)fg, ROLE_DEFAULT, 0}; }
+struct style style(enum role fg) {
+    return (struct style){(uint8_t)fg, ROLE_DEFAULT, 0};
+}
 struct style style_on(enum role fg, enum role bg, int attrs) {
     return (struct style){(uint8_t)fg, (uint8_t)bg, (uint8_t)attrs};
 }
@@ -49,15 +51,20 @@ const struct cell *canvas_at(const struct canvas *c, int x, int y) {
 
 // What each of our own glyphs becomes where only ASCII can be shown.
 static uint32_t ascii_of(uint32_t glyph) {
-    static const struct { uint32_t from; char to; } table[] = {
-        {0x2500, '-'}, {0x2501, '='}, {0x2502, '|'}, {0x2503, '|'}, {0x2504, '-'}, {0x2506, ':'}, {0x250A, ':'},
-        {0x2524, '+'}, {0x252C, '+'}, {0x2534, '+'}, {0x253C, '+'}, {0x2514, '+'}, {0x2518, '+'}, {0x250C, '+'},
-        {0x2510, '+'}, {0x256D, '+'}, {0x256E, '+'}, {0x256F, '+'}, {0x2570, '+'}, {0x2588, '#'}, {0x2580, '\''},
-        {0x2584, '.'}, {0x2591, '.'}, {0x2592, ':'}, {0x2593, '%'}, {0x258F, '|'}, {0x2595, '|'}, {0x258C, '|'},
-        {0x2590, '|'}, {0x25CF, '*'}, {0x25CB, 'o'}, {0x00B7, '.'}, {0x2022, '*'}, {0x2026, '~'}, {0x00D7, 'x'},
-        {0x2190, '<'}, {0x2192, '>'}, {0x2191, '^'}, {0x2193, 'v'}, {0x25B8, '>'}, {0x25C2, '<'}, {0x25BE, 'v'},
-        {0x25B4, '^'}, {0x2713, 'v'}, {0x2717, 'x'}, {0x2013, '-'}, {0x2014, '-'}, {0x00B1, '~'}, {0x2581, '_'},
-        {0x2582, '_'}, {0x2583, '.'}, {0x2585, ':'}, {0x2586, ':'}, {0x2587, '#'}, {0x25A0, '#'}, {0x2016, '|'},
+    static const struct {
+        uint32_t from;
+        char to;
+    } table[] = {
+        {0x2500, '-'}, {0x2501, '='}, {0x2502, '|'},  {0x2503, '|'}, {0x2504, '-'}, {0x2506, ':'},
+        {0x250A, ':'}, {0x2524, '+'}, {0x252C, '+'},  {0x2534, '+'}, {0x253C, '+'}, {0x2514, '+'},
+        {0x2518, '+'}, {0x250C, '+'}, {0x2510, '+'},  {0x256D, '+'}, {0x256E, '+'}, {0x256F, '+'},
+        {0x2570, '+'}, {0x2588, '#'}, {0x2580, '\''}, {0x2584, '.'}, {0x2591, '.'}, {0x2592, ':'},
+        {0x2593, '%'}, {0x258F, '|'}, {0x2595, '|'},  {0x258C, '|'}, {0x2590, '|'}, {0x25CF, '*'},
+        {0x25CB, 'o'}, {0x00B7, '.'}, {0x2022, '*'},  {0x2026, '~'}, {0x00D7, 'x'}, {0x2190, '<'},
+        {0x2192, '>'}, {0x2191, '^'}, {0x2193, 'v'},  {0x25B8, '>'}, {0x25C2, '<'}, {0x25BE, 'v'},
+        {0x25B4, '^'}, {0x2713, 'v'}, {0x2717, 'x'},  {0x2013, '-'}, {0x2014, '-'}, {0x00B1, '~'},
+        {0x2581, '_'}, {0x2582, '_'}, {0x2583, '.'},  {0x2585, ':'}, {0x2586, ':'}, {0x2587, '#'},
+        {0x25A0, '#'}, {0x2016, '|'},
     };
     if (glyph < 127) return glyph;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -103,7 +110,8 @@ void canvas_fill(struct canvas *c, struct rect r, uint32_t glyph, struct style s
 
 void canvas_tint(struct canvas *c, struct rect r, enum role bg) {
     for (int y = r.y < 0 ? 0 : r.y; y < r.y + r.h && y < c->height; y++)
-        for (int x = r.x < 0 ? 0 : r.x; x < r.x + r.w && x < c->width; x++) c->cells[y * c->width + x].bg = (uint8_t)bg;
+        for (int x = r.x < 0 ? 0 : r.x; x < r.x + r.w && x < c->width; x++)
+            c->cells[y * c->width + x].bg = (uint8_t)bg;
 }
 
 // ---- text
@@ -111,7 +119,11 @@ void canvas_tint(struct canvas *c, struct rect r, enum role bg) {
 uint32_t utf8_next(const char **text) {
     const unsigned char *p = (const unsigned char *)*text;
     if (!*p) return 0;
-    int extra = *p < 0x80 ? 0 : *p >= 0xC2 && *p < 0xE0 ? 1 : *p >= 0xE0 && *p < 0xF0 ? 2 : *p >= 0xF0 && *p < 0xF5 ? 3 : -1;
+    int extra = *p < 0x80                 ? 0
+                : *p >= 0xC2 && *p < 0xE0 ? 1
+                : *p >= 0xE0 && *p < 0xF0 ? 2
+                : *p >= 0xF0 && *p < 0xF5 ? 3
+                                          : -1;
     static const uint8_t mask[4] = {0x7F, 0x1F, 0x0F, 0x07};
     static const uint32_t least[4] = {0, 0x80, 0x800, 0x10000};
     *text += 1;
@@ -121,7 +133,8 @@ uint32_t utf8_next(const char **text) {
         if ((p[i] & 0xC0) != 0x80) return 0xFFFD;
         glyph = glyph << 6 | (p[i] & 0x3F);
     }
-    if (glyph < least[extra] || glyph > 0x10FFFF || (glyph >= 0xD800 && glyph < 0xE000)) return 0xFFFD;
+    if (glyph < least[extra] || glyph > 0x10FFFF || (glyph >= 0xD800 && glyph < 0xE000))
+        return 0xFFFD;
     *text += extra;
     return glyph;
 }
@@ -147,11 +160,13 @@ int utf8_put(uint32_t g, char out[5]) {
     return n;
 }
 
-// Columns of a glyph: 0 for what must not be written (control characters, zero-width marks), else 1 or 2.
+// Columns of a glyph: 0 for what must not be written (control characters, zero-width marks), else 1
+// or 2.
 static int glyph_width(uint32_t glyph) {
     if (glyph < 32 || (glyph >= 127 && glyph < 160)) return 0;
     if (glyph < 127) return 1;
-    // Direction overrides and other invisible format characters would reorder or hide the rest of the row.
+    // Direction overrides and other invisible format characters would reorder or hide the rest of
+    // the row.
     if ((glyph >= 0x200B && glyph <= 0x200F) || (glyph >= 0x2028 && glyph <= 0x202E) ||
         (glyph >= 0x2060 && glyph <= 0x206F) || glyph == 0xFEFF)
         return 0;
@@ -173,8 +188,10 @@ int canvas_text(struct canvas *c, struct rect r, struct style s, const char *utf
         int width = glyph_width(g);
         if (width == 0) continue;
         if (used + width > room) break;
-        if (width == 2 && !c->ascii) put_wide(c, r.x + used, r.y, g, s);
-        else for (int i = 0; i < width; i++) canvas_put(c, r.x + used + i, r.y, g, s);
+        if (width == 2 && !c->ascii)
+            put_wide(c, r.x + used, r.y, g, s);
+        else
+            for (int i = 0; i < width; i++) canvas_put(c, r.x + used + i, r.y, g, s);
         used += width;
     }
     if (cut) canvas_put(c, r.x + used++, r.y, 0x2026, s);
@@ -210,7 +227,8 @@ int canvas_paragraph(struct canvas *c, struct rect r, struct style s, const char
             if (g == ' ') blank = p;
         }
         if (*end && *end != '\n' && *end != ' ' && blank) end = blank;
-        if (end == utf8 && *end != '\n') utf8_next(&end);   // a glyph wider than r: skip it, never stand still
+        if (end == utf8 && *end != '\n')
+            utf8_next(&end); // a glyph wider than r: skip it, never stand still
         char line[512];
         size_t bytes = (size_t)(end - utf8);
         if (bytes >= sizeof line) bytes = sizeof line - 1;
@@ -226,7 +244,10 @@ int canvas_paragraph(struct canvas *c, struct rect r, struct style s, const char
 
 // ---- dumps
 
-struct text { char *bytes; size_t n, room; };
+struct text {
+    char *bytes;
+    size_t n, room;
+};
 
 static void text_add(struct text *t, const char *s, size_t n) {
     if (t->n + n + 1 > t->room) {
@@ -239,7 +260,8 @@ static void text_add(struct text *t, const char *s, size_t n) {
 }
 
 static bool is_blank(const struct cell *cell, bool colour) {
-    return cell->glyph == ' ' && (!colour || (cell->bg == ROLE_DEFAULT && !(cell->attrs & ATTR_REVERSE)));
+    return cell->glyph == ' ' &&
+           (!colour || (cell->bg == ROLE_DEFAULT && !(cell->attrs & ATTR_REVERSE)));
 }
 
 static void add_colours(struct text *t, const struct cell *cell) {
@@ -264,7 +286,8 @@ static char *dump(const struct canvas *c, bool colour) {
         while (end > 0 && is_blank(&row[end - 1], colour)) end--;
         for (int x = 0; x < end; x++) {
             if (row[x].width == 0) continue;
-            if (colour && (!last || last->fg != row[x].fg || last->bg != row[x].bg || last->attrs != row[x].attrs))
+            if (colour && (!last || last->fg != row[x].fg || last->bg != row[x].bg ||
+                           last->attrs != row[x].attrs))
                 add_colours(&t, &row[x]);
             last = &row[x];
             char bytes[5];

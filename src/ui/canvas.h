@@ -1,13 +1,16 @@
-// Canvas: a grid of cells (a glyph, two colour roles, attributes) that all screens draw on. No terminal in it.
+// Canvas: a grid of cells (a glyph, two colour roles, attributes) that all screens draw on. No
+// terminal in it.
 //
 //     struct canvas c;
 //     canvas_init(&c, 80, 24);
-//     canvas_text(&c, (struct rect){2, 0, 20, 1}, (struct style){ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD}, "replay ring");
-//     char *text = canvas_dump(&c);              // golden screens; the terminal module shows the same cells
+//     canvas_text(&c, (struct rect){2, 0, 20, 1}, style(ROLE_TITLE), "replay ring");
+// golden screens; the terminal module shows the same cells
+//     char *text = canvas_dump(&c);
 //
-// Every drawing call clips to the canvas, so drawing code need not. The caller owns the canvas; one thread at a time.
-// Text is UTF-8 from anywhere: control characters and zero-width marks are dropped, wide glyphs take two cells and are
-// never cut in half, broken bytes become U+FFFD. Widths are those of the C library (LC_CTYPE must be UTF-8).
+// Every drawing call clips to the canvas, so drawing code need not. The caller owns the canvas; one
+// thread at a time. Text is UTF-8 from anywhere: control characters and zero-width marks are
+// dropped, wide glyphs take two cells and are never cut in half, broken bytes become U+FFFD. Widths
+// are those of the C library (LC_CTYPE must be UTF-8).
 #ifndef UI_CANVAS_H
 #define UI_CANVAS_H
 
@@ -34,17 +37,21 @@ struct canvas {
 
 void canvas_init(struct canvas *c, int width, int height);    // cleared, UTF-8, 256 colours
 void canvas_deinit(struct canvas *c);
-void canvas_resize(struct canvas *c, int width, int height);  // sizes below 1 become 1; clears; keeps ascii and colours
+// sizes below 1 become 1; clears; keeps ascii and colours
+void canvas_resize(struct canvas *c, int width, int height);
 void canvas_clear(struct canvas *c);
 
 struct style style(enum role fg);                              // on the default background
 struct style style_on(enum role fg, enum role bg, int attrs);
 
-void canvas_put(struct canvas *c, int x, int y, uint32_t glyph, struct style s);   // glyphs of width 1
+// glyphs of width 1
+void canvas_put(struct canvas *c, int x, int y, uint32_t glyph, struct style s);
 void canvas_fill(struct canvas *c, struct rect r, uint32_t glyph, struct style s);
-void canvas_tint(struct canvas *c, struct rect r, enum role bg);   // another background under what is there
+// another background under what is there
+void canvas_tint(struct canvas *c, struct rect r, enum role bg);
 
-// One line of text into the first row of r; what doesn't fit ends in an ellipsis. Returns the columns used.
+// One line of text into the first row of r; what doesn't fit ends in an ellipsis. Returns the
+// columns used.
 int canvas_text(struct canvas *c, struct rect r, struct style s, const char *utf8);
 int canvas_printf(struct canvas *c, struct rect r, struct style s, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -56,10 +63,13 @@ int canvas_paragraph(struct canvas *c, struct rect r, struct style s, const char
 
 const struct cell *canvas_at(const struct canvas *c, int x, int y);   // NULL outside
 
-char *canvas_dump(const struct canvas *c);         // rows ended by '\n', trailing blanks cut; free() it
-char *canvas_dump_colour(const struct canvas *c);  // the same with 256-colour escapes, for `cat` and screenshots
+// rows ended by '\n', trailing blanks cut; free() it
+char *canvas_dump(const struct canvas *c);
+// the same with 256-colour escapes, for `cat` and screenshots
+char *canvas_dump_colour(const struct canvas *c);
 
-uint32_t utf8_next(const char **text);             // next code point, 0 at the end; U+FFFD for broken bytes
+// next code point, 0 at the end; U+FFFD for broken bytes
+uint32_t utf8_next(const char **text);
 int utf8_put(uint32_t glyph, char out[5]);         // bytes written, out ends in 0
 
 #endif

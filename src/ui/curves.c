@@ -6,22 +6,36 @@
 
 #include "base/mem.h"
 
-enum { BRANCH_BITS = 5, BRANCH = 1 << BRANCH_BITS, LEVELS = 6 };   // 32^6 records: more than any feed holds
+enum {
+    BRANCH_BITS = 5,
+    BRANCH = 1 << BRANCH_BITS,
+    LEVELS = 6
+}; // 32^6 records: more than any feed holds
 
 const float curves_smoothing[CURVES_SMOOTHINGS] = {0, 0.6f, 0.9f, 0.99f};
 const char *const curves_axis_names[AXIS_COUNT] = {"step", "env step", "elapsed", "clock"};
 
-struct block { float min, max; uint32_t n_finite, n_bad; };
-struct average { float sum, weight; };                   // value = sum / weight: weight corrects the bias of a start at 0
-struct averages { struct average of[CURVES_SMOOTHINGS]; };   // [0] unused
+struct block {
+    float min, max;
+    uint32_t n_finite, n_bad;
+};
+struct average {
+    float sum, weight;
+}; // value = sum / weight: weight corrects the bias of a start at 0
+struct averages {
+    struct average of[CURVES_SMOOTHINGS];
+}; // [0] unused
 
-struct level { struct block *blocks[METRIC_COUNT]; int64_t n, room; };
+struct level {
+    struct block *blocks[METRIC_COUNT];
+    int64_t n, room;
+};
 
 struct curves {
     struct feed *feed;
     int64_t n;
     struct level levels[LEVELS];
-    struct averages *starts[METRIC_COUNT];               // before the first record of each block of level 0
+    struct averages *starts[METRIC_COUNT]; // before the first record of each block of level 0
     struct averages now[METRIC_COUNT];
 };
 
@@ -47,7 +61,8 @@ static void grow(struct curves *c, int k) {
     level->room = level->room ? level->room * 2 : 64;
     for (int m = 0; m < METRIC_COUNT; m++) {
         level->blocks[m] = mem_resize(level->blocks[m], (size_t)level->room * sizeof(struct block));
-        if (k == 0) c->starts[m] = mem_resize(c->starts[m], (size_t)level->room * sizeof(struct averages));
+        if (k == 0)
+            c->starts[m] = mem_resize(c->starts[m], (size_t)level->room * sizeof(struct averages));
     }
 }
 
@@ -108,7 +123,7 @@ struct span curves_span(const struct curves *c, int metric, int64_t begin, int64
     if (begin < 0) begin = 0;
     if (end > c->n) end = c->n;
     for (int64_t i = begin; i < end;) {
-        int k = -1;                                       // the largest aligned block that fits into [i, end)
+        int k = -1; // the largest aligned block that fits into [i, end)
         while (k + 1 < LEVELS && (i & ((INT64_C(1) << (BRANCH_BITS * (k + 2))) - 1)) == 0 &&
                i + (INT64_C(1) << (BRANCH_BITS * (k + 2))) <= end)
             k++;
@@ -160,8 +175,10 @@ int64_t curves_find(const struct curves *c, enum curves_axis axis, double x, int
     int64_t low = 0, high = n < c->n ? n : c->n;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (curves_x(c, axis, middle) < x) low = middle + 1;
-        else high = middle;
+        if (curves_x(c, axis, middle) < x)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -175,9 +192,10 @@ static bool is_bad(const struct record *r) {
 int64_t curves_next_bad(const struct curves *c, int64_t record, int direction, int64_t n) {
     if (n > c->n) n = c->n;
     for (int64_t i = record + direction; i >= 0 && i < n;) {
-        if ((i & (BRANCH - 1)) == (direction > 0 ? 0 : BRANCH - 1)) {     // skip whole clean blocks
+        if ((i & (BRANCH - 1)) == (direction > 0 ? 0 : BRANCH - 1)) { // skip whole clean blocks
             uint32_t bad = 0;
-            for (int m = 0; m < METRIC_COUNT; m++) bad += c->levels[0].blocks[m][i >> BRANCH_BITS].n_bad;
+            for (int m = 0; m < METRIC_COUNT; m++)
+                bad += c->levels[0].blocks[m][i >> BRANCH_BITS].n_bad;
             if (bad == 0) {
                 i += direction * BRANCH;
                 continue;

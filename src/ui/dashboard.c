@@ -23,9 +23,9 @@ struct dashboard {
     struct canvas canvas;
     struct script script;
     int script_at;
-    double script_until_s;                     // of a running `wait`, 0: none
-    double drawn_s, cost_s;                    // when the screen was last shown, and how long that took
-    int interrupts, terminations;              // signals answered so far
+    double script_until_s;        // of a running `wait`, 0: none
+    double drawn_s, cost_s;       // when the screen was last shown, and how long that took
+    int interrupts, terminations; // signals answered so far
     bool terminated, finished_told;
 };
 
@@ -42,13 +42,15 @@ bool dashboard_save_screen(const struct canvas *c, const char *path, struct erro
     bool ok = f && fputs(text, f) >= 0;
     if (f && fclose(f) != 0) ok = false;
     free(text);
-    return ok || error_set(e, STATUS_FAILED, "cannot write the screen to %s: %s", path, strerror(errno));
+    return ok ||
+           error_set(e, STATUS_FAILED, "cannot write the screen to %s: %s", path, strerror(errno));
 }
 
 static void draw(struct dashboard *d) {
     int width, height;
     term_size(d->term, &width, &height);
-    if (width != d->canvas.width || height != d->canvas.height) canvas_resize(&d->canvas, width, height);
+    if (width != d->canvas.width || height != d->canvas.height)
+        canvas_resize(&d->canvas, width, height);
     if (d->view.repaint) term_repaint(d->term);
     d->view.repaint = false;
     view_draw(&d->view, &d->canvas);
@@ -62,7 +64,8 @@ static void draw(struct dashboard *d) {
 static void save_screen(struct dashboard *d) {
     struct error e = {0};
     draw(d);
-    if (dashboard_save_screen(&d->canvas, d->view.save_path, &e)) view_notice(&d->view, false, "screen saved to %s", d->view.save_path);
+    if (dashboard_save_screen(&d->canvas, d->view.save_path, &e))
+        view_notice(&d->view, false, "screen saved to %s", d->view.save_path);
     else {
         view_notice(&d->view, true, "%s", e.message);
         log_write(LOG_ERROR, "%s", e.message);
@@ -76,13 +79,17 @@ static bool script_step(struct dashboard *d) {
     const struct script_line *line = &d->script.lines[d->script_at];
     struct view *v = &d->view;
     switch (line->verb) {
-    case SCRIPT_KEY: actions_key(v, (int)line->a); break;
+    case SCRIPT_KEY:
+        actions_key(v, (int)line->a);
+        break;
     case SCRIPT_TYPE: {
         const char *text = line->text;
         for (uint32_t g; (g = utf8_next(&text)) != 0;) actions_key(v, (int)g);
         break;
     }
-    case SCRIPT_COMMAND: actions_command(v, line->text); break;
+    case SCRIPT_COMMAND:
+        actions_command(v, line->text);
+        break;
     case SCRIPT_WAIT:
         if (d->script_until_s == 0) d->script_until_s = v->now_s + (double)line->a * 1e-3;
         if (v->now_s < d->script_until_s) return false;
@@ -171,13 +178,15 @@ static void handle_requests(struct dashboard *d) {
     if (v->save_path[0]) save_screen(d);
     if (v->toggle_window) {
         v->toggle_window = false;
-        const char *why = d->opts->toggle_window ? d->opts->toggle_window(d->opts->tick_ctx) : "there is no picture window in this build";
+        const char *why = d->opts->toggle_window ? d->opts->toggle_window(d->opts->tick_ctx)
+                                                 : "there is no picture window in this build";
         if (why) view_notice(v, true, "%s", why);
     }
     if (run_ended(d) && !d->finished_told) {
         d->finished_told = true;
         bool failed = v->status.phase == PHASE_FAILED;
-        log_write(failed ? LOG_ERROR : LOG_INFO, failed ? "the run failed: q leaves" : "the run is done: q leaves");
+        log_write(failed ? LOG_ERROR : LOG_INFO,
+                  failed ? "the run failed: q leaves" : "the run is done: q leaves");
     }
 }
 
@@ -191,7 +200,9 @@ static enum dashboard_end loop(struct dashboard *d) {
         handle_requests(d);
         if (leave(d, &end)) return end;
         // A slow terminal (ssh) is given four times the time it needed for the last screen.
-        double gap = 4 * d->cost_s < TURN_S ? 0 : 4 * d->cost_s > SLOWEST_S ? SLOWEST_S : 4 * d->cost_s;
+        double gap = 4 * d->cost_s < TURN_S      ? 0
+                     : 4 * d->cost_s > SLOWEST_S ? SLOWEST_S
+                                                 : 4 * d->cost_s;
         if ((d->view.dirty && start - d->drawn_s >= gap) || start - d->drawn_s >= IDLE_S) draw(d);
         if (d->opts->tick) d->opts->tick(d->opts->tick_ctx, d->view.pictures, &d->view.status);
         double left = TURN_S - (now_s() - start);

@@ -8,7 +8,8 @@ enum { PLOT_MIN_WIDTH = 36, PLOT_MIN_HEIGHT = 6, LOG_MIN = 3, LOG_MAX = 8 };
 static const struct { int w, h; } sizes[] = {{80, 36}, {60, 27}, {40, 18}, {20, 9}};
 enum { N_SIZES = 4 };
 
-// Picks columns and rows that show most panels, then the roomiest cells; the last row shares its width.
+// Picks columns and rows that show most panels, then the roomiest cells; the last row shares its
+// width.
 static void grid(struct layout *l, struct rect area, int n) {
     if (area.w < 20 || area.h < 3 || n < 1) return;
     int best_columns = 1, best_rows = 1, best_shown = 0, best_area = 0;
@@ -18,7 +19,8 @@ static void grid(struct layout *l, struct rect area, int n) {
     for (int columns = 1; columns <= max_columns && columns <= n; columns++) {
         int rows = (n + columns - 1) / columns;
         if (rows > max_rows) rows = max_rows;
-        int shown = columns * rows < n ? columns * rows : n, cell = (area.w / columns) * (area.h / rows);
+        int shown = columns * rows < n ? columns * rows : n,
+            cell = (area.w / columns) * (area.h / rows);
         if (shown > best_shown || (shown == best_shown && cell > best_area))
             best_columns = columns, best_rows = rows, best_shown = shown, best_area = cell;
     }
@@ -46,7 +48,8 @@ static void cut_log(struct layout *l, struct rect *area) {
     area->h -= log;
 }
 
-// Three pictures in one row at (x, y), spread over `width`, at most `max_gap` columns apart; returns the columns used.
+// Three pictures in one row at (x, y), spread over `width`, at most `max_gap` columns apart;
+// returns the columns used.
 static int three_pictures(struct layout *l, int x, int y, int width, int w, int h, int max_gap) {
     int gap = (width - 3 * w) / 2;
     if (gap > max_gap) gap = max_gap;
@@ -57,10 +60,11 @@ static int three_pictures(struct layout *l, int x, int y, int width, int w, int 
 
 static void layout_run(struct layout *l, int n_plots) {
     struct rect b = l->body;
-    for (int s = 0; s < 3; s++) {                        // three side by side, with room for plots below
+    for (int s = 0; s < 3; s++) { // three side by side, with room for plots below
         if (b.w < 3 * sizes[s].w || b.h < sizes[s].h + 1 + PLOT_MIN_HEIGHT + 2) continue;
         if (s < 2 && b.h < sizes[s].h + 1 + 2 * PLOT_MIN_HEIGHT) continue;
-        int used = three_pictures(l, b.x, b.y, b.w, sizes[s].w, sizes[s].h, 2), top = sizes[s].h + 1;
+        int used = three_pictures(l, b.x, b.y, b.w, sizes[s].w, sizes[s].h, 2),
+            top = sizes[s].h + 1;
         struct rect below = {b.x, b.y + top, b.w, b.h - top};
         cut_log(l, &below);
         struct rect right = {b.x + used + 1, b.y, b.w - used - 1, top};
@@ -74,7 +78,7 @@ static void layout_run(struct layout *l, int n_plots) {
         grid(l, below, n_plots - l->n_plots);
         return;
     }
-    for (int s = 1; s < N_SIZES; s++) {                  // one at a time, plots at its right
+    for (int s = 1; s < N_SIZES; s++) { // one at a time, plots at its right
         if (b.w < sizes[s].w + 1 + PLOT_MIN_WIDTH || b.h < sizes[s].h + 1) continue;
         int w = sizes[s].w, h = sizes[s].h;
         l->n_pictures = 1;
@@ -84,10 +88,11 @@ static void layout_run(struct layout *l, int n_plots) {
         grid(l, right, n_plots);
         return;
     }
-    for (int s = 2; s < N_SIZES; s++) {                  // narrow: above the plots
+    for (int s = 2; s < N_SIZES; s++) { // narrow: above the plots
         if (b.w < sizes[s].w || b.h < sizes[s].h + 1 + PLOT_MIN_HEIGHT) continue;
         l->n_pictures = 1;
-        l->pictures[0] = (struct rect){b.x + (b.w - sizes[s].w) / 2, b.y, sizes[s].w, sizes[s].h + 1};
+        l->pictures[0] =
+            (struct rect){b.x + (b.w - sizes[s].w) / 2, b.y, sizes[s].w, sizes[s].h + 1};
         grid(l, (struct rect){b.x, b.y + sizes[s].h + 1, b.w, b.h - sizes[s].h - 1}, n_plots);
         return;
     }
@@ -100,12 +105,13 @@ static void layout_pictures(struct layout *l) {
         int w = sizes[s].w, h = sizes[s].h;
         if (b.w >= 3 * w && b.h >= h + 1 && s < 3) {
             int used = three_pictures(l, b.x, b.y, b.w, w, h, 4);
-            for (int i = 0; i < 3; i++) l->pictures[i].x += (b.w - used) / 2, l->pictures[i].y += (b.h - h - 1) / 2;
+            for (int i = 0; i < 3; i++)
+                l->pictures[i].x += (b.w - used) / 2, l->pictures[i].y += (b.h - h - 1) / 2;
             return;
         }
         if (b.w < w || b.h < h + 1) continue;
         bool three_smaller = s + 1 < 3 && b.w >= 3 * sizes[s + 1].w && b.h >= sizes[s + 1].h + 1;
-        if (three_smaller) continue;                     // side by side beats one large one
+        if (three_smaller) continue; // side by side beats one large one
         l->n_pictures = 1;
         l->pictures[0] = (struct rect){b.x + (b.w - w) / 2, b.y + (b.h - h - 1) / 2, w, h + 1};
         return;
@@ -135,19 +141,22 @@ static void layout_rollout(struct layout *l) {
             int used = three_pictures(l, b.x, b.y, b.w, w, h, 4);
             for (int i = 0; i < 3; i++) l->pictures[i].x += (b.w - used) / 2;
             top = h + 1;
-        } else if (b.w >= w && b.w < 3 * w && b.h >= h + 1 + 1 && (s == N_SIZES - 1 || b.w < 3 * sizes[s + 1].w || s + 1 == 3)) {
+        } else if (b.w >= w && b.w < 3 * w && b.h >= h + 1 + 1 &&
+                   (s == N_SIZES - 1 || b.w < 3 * sizes[s + 1].w || s + 1 == 3)) {
             // One picture: truth and dream share it left and right where two fit.
             int n = b.w >= 2 * w ? 2 : 1;
             l->n_pictures = n;
-            for (int i = 0; i < n; i++) l->pictures[i] = (struct rect){b.x + (b.w - n * w) / 2 + i * w, b.y, w, h + 1};
+            for (int i = 0; i < n; i++)
+                l->pictures[i] = (struct rect){b.x + (b.w - n * w) / 2 + i * w, b.y, w, h + 1};
             top = h + 1;
         }
     }
     struct rect rest = {b.x, b.y + top, b.w, b.h - top};
-    int strip = (rest.h - 6) / 2;                        // rows of a strip; the bars get the rest, at least 6
+    int strip = (rest.h - 6) / 2; // rows of a strip; the bars get the rest, at least 6
     if (strip < 3) strip = 0;
     if (strip > 9) strip = 9;
-    l->errors = (struct rect){rest.x, rest.y, rest.w, rest.h - 2 * strip < 10 ? rest.h - 2 * strip : 10};
+    l->errors =
+        (struct rect){rest.x, rest.y, rest.w, rest.h - 2 * strip < 10 ? rest.h - 2 * strip : 10};
     thumbs(l, (struct rect){rest.x, rest.y + l->errors.h, rest.w, 2 * strip});
 }
 

@@ -8,7 +8,8 @@
 //     │ log                      │    │ log     │           │    └ footer ────┘
 //     └ footer ──────────────────┘    └ footer ─────────────┘
 //
-// Pictures keep 20:9 cells (half-block pixels are square): 80x36, 60x27, 40x18, 20x9, plus one row of caption.
+// Pictures keep 20:9 cells (half-block pixels are square): 80x36, 60x27, 40x18, 20x9, plus one row
+// of caption.
 #ifndef UI_LAYOUT_H
 #define UI_LAYOUT_H
 

@@ -8,31 +8,35 @@
 
 #include "base/mem.h"
 
-enum { GUTTER = 8 };                                     // seven columns of label and the axis line
+enum { GUTTER = 8 }; // seven columns of label and the axis line
 
 const char *const plot_glyph_names[PLOT_GLYPHS] = {"braille", "blocks", "ascii"};
 static const struct { int across, down; } dots_per_cell[PLOT_GLYPHS] = {{2, 4}, {2, 2}, {1, 2}};
 
 // Per cell: the dots of each curve, of the raw bands, and whose band it is.
-struct dots { uint8_t line[PLOT_SERIES], band, band_owner; };
+struct dots {
+    uint8_t line[PLOT_SERIES], band, band_owner;
+};
 
 struct plotter {
     struct dots *dots;
-    float *low, *high, *mean;                            // per dot column of the series being drawn, NaN: nothing there
-    bool *bad;                                           // per dot column, any series
+    float *low, *high, *mean; // per dot column of the series being drawn, NaN: nothing there
+    bool *bad;                // per dot column, any series
     size_t cell_room, column_room;
 };
 
 // The part of the panel the curves are in, and how values map to it.
 struct frame {
     struct rect area;
-    int columns, rows;                                   // in dots
+    int columns, rows; // in dots
     enum plot_glyphs glyphs;
-    double y_low, y_high;                                // in mapped units: log10 of the value when log_y
+    double y_low, y_high; // in mapped units: log10 of the value when log_y
     bool log_y;
 };
 
-struct plotter *plotter_new(void) { return mem_alloc(sizeof(struct plotter)); }
+struct plotter *plotter_new(void) {
+    return mem_alloc(sizeof(struct plotter));
+}
 
 void plotter_free(struct plotter *p) {
     if (!p) return;
@@ -64,18 +68,30 @@ static void reserve(struct plotter *p, size_t cells, size_t columns) {
 
 void plot_format(double v, char out[32]) {
     double a = fabs(v);
-    if (isnan(v)) snprintf(out, 32, "NaN");
-    else if (isinf(v)) snprintf(out, 32, v > 0 ? "Inf" : "-Inf");
-    else if (a == 0) snprintf(out, 32, "0");
-    else if (a < 0.001) snprintf(out, 32, "%.1e", v);
-    else if (a < 0.1) snprintf(out, 32, "%.4f", v);
-    else if (a < 9.995) snprintf(out, 32, "%.3f", v);
-    else if (a < 99.95) snprintf(out, 32, "%.2f", v);
-    else if (a < 9999.5) snprintf(out, 32, a < 999.95 ? "%.1f" : "%.0f", v);
-    else if (a < 999950) snprintf(out, 32, "%.1fk", v / 1e3);
-    else if (a < 999.95e6) snprintf(out, 32, "%.1fM", v / 1e6);
-    else if (a < 999.95e9) snprintf(out, 32, "%.1fG", v / 1e9);
-    else snprintf(out, 32, "%.0e", v);
+    if (isnan(v))
+        snprintf(out, 32, "NaN");
+    else if (isinf(v))
+        snprintf(out, 32, v > 0 ? "Inf" : "-Inf");
+    else if (a == 0)
+        snprintf(out, 32, "0");
+    else if (a < 0.001)
+        snprintf(out, 32, "%.1e", v);
+    else if (a < 0.1)
+        snprintf(out, 32, "%.4f", v);
+    else if (a < 9.995)
+        snprintf(out, 32, "%.3f", v);
+    else if (a < 99.95)
+        snprintf(out, 32, "%.2f", v);
+    else if (a < 9999.5)
+        snprintf(out, 32, a < 999.95 ? "%.1f" : "%.0f", v);
+    else if (a < 999950)
+        snprintf(out, 32, "%.1fk", v / 1e3);
+    else if (a < 999.95e6)
+        snprintf(out, 32, "%.1fM", v / 1e6);
+    else if (a < 999.95e9)
+        snprintf(out, 32, "%.1fG", v / 1e9);
+    else
+        snprintf(out, 32, "%.0e", v);
 }
 
 // For ticks: as few digits as tell neighbours apart.
@@ -90,9 +106,12 @@ static void format_tick(double v, double step, char out[32]) {
         snprintf(out, 32, "%.2g", v);
         return;
     }
-    if (a >= 1e9) v /= 1e9, step /= 1e9, suffix = "G";
-    else if (a >= 1e6) v /= 1e6, step /= 1e6, suffix = "M";
-    else if (a >= 1e4) v /= 1e3, step /= 1e3, suffix = "k";
+    if (a >= 1e9)
+        v /= 1e9, step /= 1e9, suffix = "G";
+    else if (a >= 1e6)
+        v /= 1e6, step /= 1e6, suffix = "M";
+    else if (a >= 1e4)
+        v /= 1e3, step /= 1e3, suffix = "k";
     int digits = step >= 1 ? 0 : (int)ceil(-log10(step) - 1e-9);
     if (digits > 4) digits = 4;
     snprintf(out, 32, "%.*f%s", digits, v, suffix);
@@ -111,9 +130,12 @@ void plot_format_time(double s, char out[32]) {
     if (!(s >= 0)) s = 0;
     if (s > 1e12) s = 1e12;
     unsigned long long t = (unsigned long long)s;
-    if (t < 3600) snprintf(out, 32, "%llu:%02llu", t / 60, t % 60);
-    else if (t < 86400) snprintf(out, 32, "%llu:%02llu:%02llu", t / 3600, t / 60 % 60, t % 60);
-    else snprintf(out, 32, "%llud %02llu:%02llu", t / 86400, t / 3600 % 24, t / 60 % 60);
+    if (t < 3600)
+        snprintf(out, 32, "%llu:%02llu", t / 60, t % 60);
+    else if (t < 86400)
+        snprintf(out, 32, "%llu:%02llu:%02llu", t / 3600, t / 60 % 60, t % 60);
+    else
+        snprintf(out, 32, "%llud %02llu:%02llu", t / 86400, t / 3600 % 24, t / 60 % 60);
 }
 
 // ---- y axis
@@ -131,7 +153,8 @@ static int dot_row(const struct frame *f, double value) {
     return (int)lrint((1 - t) * (f->rows - 1));
 }
 
-// Range of all series over the visible records; a logarithmic axis needs the smallest positive value.
+// Range of all series over the visible records; a logarithmic axis needs the smallest positive
+// value.
 static void fit_y(struct frame *f, const struct plot_panel *panel, const struct plot_look *look,
                   const struct curves *curves, int64_t begin, int64_t end) {
     double low = INFINITY, high = -INFINITY;
@@ -152,7 +175,7 @@ static void fit_y(struct frame *f, const struct plot_panel *panel, const struct 
         if (low < high * 1e-9) low = high * 1e-9;
         low = log10(low);
         high = log10(high);
-        double least = 0.1;                              // a flat curve still gets an axis with two labels
+        double least = 0.1; // a flat curve still gets an axis with two labels
         if (high - low < least) {
             double middle = (low + high) / 2;
             low = middle - least / 2, high = middle + least / 2;
@@ -174,20 +197,24 @@ static void y_label(struct canvas *c, const struct frame *f, double mapped, cons
     double t = (mapped - f->y_low) / (f->y_high - f->y_low);
     if (t < 0 || t > 1) return;
     int row = (int)lrint((1 - t) * (f->area.h - 1));
-    for (int y = row - 1; y <= row + 1; y++) {           // never in neighbouring rows: earlier calls matter more
-        const struct cell *cell = y >= 0 && y < f->area.h ? canvas_at(c, f->area.x - 1, f->area.y + y) : NULL;
+    for (int y = row - 1; y <= row + 1;
+         y++) { // never in neighbouring rows: earlier calls matter more
+        const struct cell *cell =
+            y >= 0 && y < f->area.h ? canvas_at(c, f->area.x - 1, f->area.y + y) : NULL;
         if (cell && (cell->glyph == 0x2524 || cell->glyph == '+')) return;
     }
-    canvas_text_right(c, (struct rect){f->area.x - GUTTER, f->area.y + row, GUTTER - 1, 1}, style(ROLE_LABEL), text);
+    canvas_text_right(c, (struct rect){f->area.x - GUTTER, f->area.y + row, GUTTER - 1, 1},
+                      style(ROLE_LABEL), text);
     canvas_put(c, f->area.x - 1, f->area.y + row, 0x2524, style(ROLE_FAINT));
 }
 
 static void draw_y_axis(struct canvas *c, const struct frame *f, const struct plot_panel *panel) {
-    for (int y = 0; y < f->area.h; y++) canvas_put(c, f->area.x - 1, f->area.y + y, 0x2502, style(ROLE_FAINT));
+    for (int y = 0; y < f->area.h; y++)
+        canvas_put(c, f->area.x - 1, f->area.y + y, 0x2502, style(ROLE_FAINT));
     char text[32];
-    int n = (f->area.h + 1) / 2;                         // a tick every other row at most
+    int n = (f->area.h + 1) / 2; // a tick every other row at most
     double span = f->y_high - f->y_low;
-    if (f->log_y && span > 0.9) {                        // powers of ten, then 5 and 2 between them where there is room
+    if (f->log_y && span > 0.9) { // powers of ten, then 5 and 2 between them where there is room
         int each = (int)ceil(span / n);
         static const double between[] = {1, 5, 2};
         for (int b = 0; b < (each == 1 ? 3 : 1); b++)
@@ -199,15 +226,18 @@ static void draw_y_axis(struct canvas *c, const struct frame *f, const struct pl
             }
         return;
     }
-    if (panel->band_high > panel->band_low) {            // its edges matter more than round numbers
-        const double marks[] = {panel->band_low, (panel->band_low + panel->band_high) / 2, panel->band_high};
+    if (panel->band_high > panel->band_low) { // its edges matter more than round numbers
+        const double marks[] = {panel->band_low, (panel->band_low + panel->band_high) / 2,
+                                panel->band_high};
         for (int i = 0; i < 3; i++) {
             format_tick(marks[i], 0.1, text);
-            if (i != 1 || f->area.h >= 5) y_label(c, f, f->log_y ? log10(marks[i]) : marks[i], text);
+            if (i != 1 || f->area.h >= 5)
+                y_label(c, f, f->log_y ? log10(marks[i]) : marks[i], text);
         }
         return;
     }
-    double low = f->log_y ? pow(10, f->y_low) : f->y_low, high = f->log_y ? pow(10, f->y_high) : f->y_high;
+    double low = f->log_y ? pow(10, f->y_low) : f->y_low,
+           high = f->log_y ? pow(10, f->y_high) : f->y_high;
     double step = plot_tick(high - low, n);
     for (double v = ceil(low / step) * step; v <= high + step * 1e-6; v += step) {
         format_tick(v, step, text);
@@ -218,42 +248,50 @@ static void draw_y_axis(struct canvas *c, const struct frame *f, const struct pl
 // ---- x axis
 
 static double time_tick(double range, int n) {
-    static const double steps[] = {1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200};
+    static const double steps[] = {1,   2,   5,    10,   15,   30,    60,    120,  300,
+                                   600, 900, 1800, 3600, 7200, 14400, 21600, 43200};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (range / steps[i] <= n) return steps[i];
     return plot_tick(range / 86400, n) * 86400;
 }
 
 static void format_x(const struct plot_look *look, double x, double step, char out[32]) {
-    if (look->axis == AXIS_RELATIVE) plot_format_time(x, out);
+    if (look->axis == AXIS_RELATIVE)
+        plot_format_time(x, out);
     else if (look->axis == AXIS_WALL) {
         long long t = (long long)(x + look->clock_at_0_s) % 86400;
-        if (step < 60) snprintf(out, 32, "%02lld:%02lld:%02lld", t / 3600, t / 60 % 60, t % 60);
-        else snprintf(out, 32, "%02lld:%02lld", t / 3600, t / 60 % 60);
-    } else format_tick(x, step, out);
+        if (step < 60)
+            snprintf(out, 32, "%02lld:%02lld:%02lld", t / 3600, t / 60 % 60, t % 60);
+        else
+            snprintf(out, 32, "%02lld:%02lld", t / 3600, t / 60 % 60);
+    } else
+        format_tick(x, step, out);
 }
 
 static void draw_x_axis(struct canvas *c, const struct frame *f, const struct plot_panel *panel,
                         const struct plot_look *look) {
     int y = f->area.y + f->area.h, x0 = f->area.x, w = f->area.w;
     const char *name = curves_axis_names[look->axis];
-    char unit[32];                                       // of y, under its labels
-    snprintf(unit, sizeof unit, "%s%s%s", f->log_y ? "log" : "", f->log_y && *panel->unit ? " " : "", panel->unit);
+    char unit[32]; // of y, under its labels
+    snprintf(unit, sizeof unit, "%s%s%s", f->log_y ? "log" : "",
+             f->log_y && *panel->unit ? " " : "", panel->unit);
     canvas_text_right(c, (struct rect){x0 - GUTTER, y, GUTTER, 1}, style(ROLE_FAINT), unit);
-    double range = look->x_high - look->x_low, shift = look->axis == AXIS_WALL ? look->clock_at_0_s : 0;
+    double range = look->x_high - look->x_low,
+           shift = look->axis == AXIS_WALL ? look->clock_at_0_s : 0;
     bool times = look->axis == AXIS_RELATIVE || look->axis == AXIS_WALL;
-    int room = w - canvas_text_width(name) - 1;          // the name sits at the right end
+    int room = w - canvas_text_width(name) - 1; // the name sits at the right end
     canvas_text_right(c, (struct rect){x0, y, w, 1}, style(ROLE_FAINT), name);
     if (!(range > 0) || room < 6) return;
     double step = range;
-    for (int n = w / 5; n >= 1; n--) {                   // the finest ticks whose labels keep two columns apart
+    for (int n = w / 5; n >= 1; n--) { // the finest ticks whose labels keep two columns apart
         step = times ? time_tick(range, n) : fmax(1, plot_tick(range, n));
         char last[32];
         format_x(look, floor((look->x_high + shift) / step) * step - shift, step, last);
         if (w * step / range >= canvas_text_width(last) + 2) break;
     }
     int free_from = 0;
-    for (double x = ceil((look->x_low + shift) / step) * step - shift; x <= look->x_high; x += step) {
+    for (double x = ceil((look->x_low + shift) / step) * step - shift; x <= look->x_high;
+         x += step) {
         char text[32];
         format_x(look, x, step, text);
         int width = canvas_text_width(text), at = (int)lrint((x - look->x_low) / range * (w - 1));
@@ -266,9 +304,10 @@ static void draw_x_axis(struct canvas *c, const struct frame *f, const struct pl
 
 // ---- curves
 
-static void set_dot(struct plotter *p, const struct frame *f, int column, int row, int owner, bool line) {
+static void set_dot(struct plotter *p, const struct frame *f, int column, int row, int owner,
+                    bool line) {
     static const uint8_t bits[PLOT_GLYPHS][4][2] = {
-        {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}},       // braille: U+2800 plus these
+        {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}}, // braille: U+2800 plus these
         {{1, 2}, {4, 8}, {0, 0}, {0, 0}},
         {{1, 0}, {2, 0}, {0, 0}, {0, 0}}};
     int across = dots_per_cell[f->glyphs].across, down = dots_per_cell[f->glyphs].down;
@@ -282,12 +321,15 @@ static void set_dot(struct plotter *p, const struct frame *f, int column, int ro
     }
 }
 
-static void set_column(struct plotter *p, const struct frame *f, int column, int top, int bottom, int owner, bool line) {
+static void set_column(struct plotter *p, const struct frame *f, int column, int top, int bottom,
+                       int owner, bool line) {
     for (int row = top; row <= bottom; row++) set_dot(p, f, column, row, owner, line);
 }
 
-// A curve through the (top, bottom) ranges of its columns: neighbours touch, gaps without a bad value are bridged.
-static void draw_line(struct plotter *p, const struct frame *f, const float *low, const float *high, int owner, bool line) {
+// A curve through the (top, bottom) ranges of its columns: neighbours touch, gaps without a bad
+// value are bridged.
+static void draw_line(struct plotter *p, const struct frame *f, const float *low, const float *high,
+                      int owner, bool line) {
     int last = -1, last_top = 0, last_bottom = 0;
     for (int x = 0; x < f->columns; x++) {
         if (isnan(low[x])) {
@@ -298,8 +340,10 @@ static void draw_line(struct plotter *p, const struct frame *f, const float *low
         for (int gap = last + 1; last >= 0 && gap < x; gap++) {
             double t = (double)(gap - last) / (x - last);
             int y = (int)lrint((last_top + last_bottom) / 2.0 * (1 - t) + (top + bottom) / 2.0 * t);
-            int slope = (int)lrint(fabs((top + bottom) / 2.0 - (last_top + last_bottom) / 2.0) / (x - last) / 2);
-            int from = y - slope < 0 ? 0 : y - slope, to = y + slope >= f->rows ? f->rows - 1 : y + slope;
+            int slope = (int)lrint(fabs((top + bottom) / 2.0 - (last_top + last_bottom) / 2.0) /
+                                   (x - last) / 2);
+            int from = y - slope < 0 ? 0 : y - slope,
+                to = y + slope >= f->rows ? f->rows - 1 : y + slope;
             set_column(p, f, gap, from, to, owner, line);
         }
         int join_top = top, join_bottom = bottom;
@@ -312,18 +356,21 @@ static void draw_line(struct plotter *p, const struct frame *f, const float *low
     }
 }
 
-static void draw_series(struct plotter *p, const struct frame *f, const struct plot_panel *panel, int s,
-                        const struct plot_look *look, const struct curves *curves) {
+static void draw_series(struct plotter *p, const struct frame *f, const struct plot_panel *panel,
+                        int s, const struct plot_look *look, const struct curves *curves) {
     int metric = panel->series[s].metric;
     double per_column = (look->x_high - look->x_low) / (f->columns > 1 ? f->columns - 1 : 1);
     int64_t begin = curves_find(curves, look->axis, look->x_low - per_column / 2, look->n_records);
     for (int x = 0; x < f->columns; x++) {
-        int64_t end = curves_find(curves, look->axis, look->x_low + (x + 0.5) * per_column, look->n_records);
+        int64_t end =
+            curves_find(curves, look->axis, look->x_low + (x + 0.5) * per_column, look->n_records);
         struct span span = curves_span(curves, metric, begin, end);
         bool any = span.n_finite > 0;
         p->low[x] = any ? span.min : NAN;
         p->high[x] = any ? span.max : NAN;
-        p->mean[x] = any && look->smoothing ? curves_smoothed(curves, metric, look->smoothing, end - 1) : NAN;
+        p->mean[x] = any && look->smoothing
+                         ? curves_smoothed(curves, metric, look->smoothing, end - 1)
+                         : NAN;
         if (span.n_bad) p->bad[x] = true;
         begin = end;
     }
@@ -332,15 +379,16 @@ static void draw_series(struct plotter *p, const struct frame *f, const struct p
 }
 
 static uint32_t dots_glyph(enum plot_glyphs glyphs, uint8_t dots) {
-    static const uint32_t quadrants[16] = {' ',    0x2598, 0x259D, 0x2580, 0x2596, 0x258C, 0x259E, 0x259B,
-                                           0x2597, 0x259A, 0x2590, 0x259C, 0x2584, 0x2599, 0x259F, 0x2588};
+    static const uint32_t quadrants[16] = {' ',    0x2598, 0x259D, 0x2580, 0x2596, 0x258C,
+                                           0x259E, 0x259B, 0x2597, 0x259A, 0x2590, 0x259C,
+                                           0x2584, 0x2599, 0x259F, 0x2588};
     static const uint32_t ascii[4] = {' ', '\'', '.', ':'};
     if (glyphs == PLOT_BRAILLE) return 0x2800u + dots;
     return glyphs == PLOT_BLOCK ? quadrants[dots & 15] : ascii[dots & 3];
 }
 
-// Whose curve a cell shows: where several run through one cell they take turns from column to column, because a cell has
-// one colour. -1: none.
+// Whose curve a cell shows: where several run through one cell they take turns from column to
+// column, because a cell has one colour. -1: none.
 static int line_owner(const struct dots *d, int x) {
     int owners[PLOT_SERIES], n = 0;
     for (int s = 0; s < PLOT_SERIES; s++)
@@ -367,24 +415,31 @@ static void draw_dots(const struct plotter *p, struct canvas *c, const struct fr
 static void draw_bad_marks(const struct plotter *p, struct canvas *c, const struct frame *f) {
     int across = dots_per_cell[f->glyphs].across;
     for (int x = 0; x < f->columns; x++)
-        if (p->bad[x]) canvas_put(c, f->area.x + x / across, f->area.y, 0x2717, style_on(ROLE_BAD, ROLE_DEFAULT, ATTR_BOLD));
+        if (p->bad[x])
+            canvas_put(c, f->area.x + x / across, f->area.y, 0x2717,
+                       style_on(ROLE_BAD, ROLE_DEFAULT, ATTR_BOLD));
 }
 
 // The wanted range: tinted with 256 colours, else its two edges dotted.
 static void draw_band(struct canvas *c, const struct frame *f, const struct plot_panel *panel) {
     if (!(panel->band_high > panel->band_low)) return;
     double per_row = (double)f->area.h / f->rows;
-    int top = (int)(dot_row(f, panel->band_high) * per_row), bottom = (int)(dot_row(f, panel->band_low) * per_row);
+    int top = (int)(dot_row(f, panel->band_high) * per_row),
+        bottom = (int)(dot_row(f, panel->band_low) * per_row);
     for (int y = top; y <= bottom; y++) {
         bool edge = y == top || y == bottom;
         for (int x = 0; x < f->area.w; x++) {
-            if (c->colours >= 256) canvas_put(c, f->area.x + x, f->area.y + y, edge ? 0x2504 : ' ', style_on(ROLE_FAINT, ROLE_BAND, 0));
-            else if (edge) canvas_put(c, f->area.x + x, f->area.y + y, 0x2504, style(ROLE_DIM));
+            if (c->colours >= 256)
+                canvas_put(c, f->area.x + x, f->area.y + y, edge ? 0x2504 : ' ',
+                           style_on(ROLE_FAINT, ROLE_BAND, 0));
+            else if (edge)
+                canvas_put(c, f->area.x + x, f->area.y + y, 0x2504, style(ROLE_DIM));
         }
     }
 }
 
-static void draw_crosshair(struct canvas *c, const struct frame *f, const struct plot_look *look, const struct curves *curves) {
+static void draw_crosshair(struct canvas *c, const struct frame *f, const struct plot_look *look,
+                           const struct curves *curves) {
     if (look->crosshair < 0 || look->crosshair >= look->n_records) return;
     double x = curves_x(curves, look->axis, look->crosshair);
     if (x < look->x_low || x > look->x_high) return;
@@ -398,37 +453,45 @@ static void draw_crosshair(struct canvas *c, const struct frame *f, const struct
 
 static float title_value(const struct plot_look *look, const struct curves *curves, int metric) {
     if (look->crosshair >= 0) return curves_value(curves, metric, look->crosshair);
-    for (int64_t i = look->n_records - 1, k = 0; i >= 0 && k < 256; i--, k++)   // the newest measured one
+    for (int64_t i = look->n_records - 1, k = 0; i >= 0 && k < 256;
+         i--, k++) // the newest measured one
         if (curves_measured(curves, metric, i)) return curves_value(curves, metric, i);
     return NAN;
 }
 
-// How much the title tells, richest first; the first that fits is taken. Without labels a legend stands in the plot.
+// How much the title tells, richest first; the first that fits is taken. Without labels a legend
+// stands in the plot.
 enum title_form { TITLE_LABELS, TITLE_VALUES, TITLE_BARE };
 
-static void title_entry(const struct plot_panel *panel, const struct plot_look *look, const struct curves *curves, int s,
-                        enum title_form form, char out[64]) {
+static void title_entry(const struct plot_panel *panel, const struct plot_look *look,
+                        const struct curves *curves, int s, enum title_form form, char out[64]) {
     float v = title_value(look, curves, panel->series[s].metric);
     char value[32] = "-";
-    if (!isnan(v) || curves_measured(curves, panel->series[s].metric, look->crosshair)) plot_format(v, value);
+    if (!isnan(v) || curves_measured(curves, panel->series[s].metric, look->crosshair))
+        plot_format(v, value);
     const char *label = panel->n_series > 1 && form == TITLE_LABELS ? panel->series[s].label : "";
     snprintf(out, 64, "%s%s%s ", label, *label ? " " : "", value);
 }
 
 // Returns whether the title names the series.
-static bool draw_title(struct canvas *c, struct rect r, const struct plot_panel *panel, const struct plot_look *look,
-                       const struct curves *curves, int64_t begin, int64_t end) {
+static bool draw_title(struct canvas *c, struct rect r, const struct plot_panel *panel,
+                       const struct plot_look *look, const struct curves *curves, int64_t begin,
+                       int64_t end) {
     struct style name = style_on(look->focused ? ROLE_FOCUS : ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD);
-    canvas_fill(c, (struct rect){r.x, r.y, r.w, 1}, 0x2500, style(look->focused ? ROLE_FOCUS : ROLE_FAINT));
+    canvas_fill(c, (struct rect){r.x, r.y, r.w, 1}, 0x2500,
+                style(look->focused ? ROLE_FOCUS : ROLE_FAINT));
     if (look->focused) canvas_put(c, r.x, r.y, 0x25B8, name);
     char text[96];
     int64_t n_bad = 0;
-    for (int s = 0; s < panel->n_series; s++) n_bad += curves_span(curves, panel->series[s].metric, begin, end).n_bad;
+    for (int s = 0; s < panel->n_series; s++)
+        n_bad += curves_span(curves, panel->series[s].metric, begin, end).n_bad;
     int right = r.x + r.w;
     if (n_bad) {
         snprintf(text, sizeof text, " %lld NaN/Inf ", (long long)n_bad);
         right -= canvas_text_width(text);
-        if (right > r.x) canvas_text(c, (struct rect){right, r.y, r.x + r.w - right, 1}, style_on(ROLE_ON_BADGE, ROLE_BAD_BG, 0), text);
+        if (right > r.x)
+            canvas_text(c, (struct rect){right, r.y, r.x + r.w - right, 1},
+                        style_on(ROLE_ON_BADGE, ROLE_BAD_BG, 0), text);
     }
     snprintf(text, sizeof text, " %s ", panel->title);
     int x = r.x + 1 + canvas_text(c, (struct rect){r.x + 1, r.y, right - r.x - 1, 1}, name, text);
@@ -458,13 +521,14 @@ static bool draw_title(struct canvas *c, struct rect r, const struct plot_panel 
 static void draw_legend(struct canvas *c, const struct frame *f, const struct plot_panel *panel) {
     int w = 0, h = panel->n_series;
     for (int s = 0; s < h; s++) {
-        int width = canvas_text_width(panel->series[s].label) + 2;
+        int width = canvas_text_width(panel->series[s].label) + 3;
         if (width > w) w = width;
     }
     if (w > f->area.w * 2 / 3 || h * 2 > f->area.h + 1) return;
     int best = 0, best_ink = w * h + 1;
     for (int corner = 0; corner < 4; corner++) {
-        int x = f->area.x + (corner & 1 ? 1 : f->area.w - w), y = f->area.y + (corner & 2 ? f->area.h - h : 0), ink = 0;
+        int x = f->area.x + (corner & 1 ? 1 : f->area.w - w),
+            y = f->area.y + (corner & 2 ? f->area.h - h : 0), ink = 0;
         for (int i = 0; i < w * h; i++) {
             const struct cell *cell = canvas_at(c, x + i % w, y + i / w);
             ink += cell && cell->glyph != ' ' && cell->glyph != 0x2504;
@@ -472,9 +536,11 @@ static void draw_legend(struct canvas *c, const struct frame *f, const struct pl
         if (ink < best_ink) best = corner, best_ink = ink;
     }
     if (best_ink > w * h / 3) return;
-    int x = f->area.x + (best & 1 ? 1 : f->area.w - w), y = f->area.y + (best & 2 ? f->area.h - h : 0);
+    int x = f->area.x + (best & 1 ? 1 : f->area.w - w),
+        y = f->area.y + (best & 2 ? f->area.h - h : 0);
     for (int s = 0; s < h; s++)
-        canvas_printf(c, (struct rect){x, y + s, w, 1}, style((enum role)(ROLE_SERIES + s)), "\u25CF %s", panel->series[s].label);
+        canvas_printf(c, (struct rect){x, y + s, w, 1}, style((enum role)(ROLE_SERIES + s)),
+                      "\u25CF %s ", panel->series[s].label);
 }
 
 void plot_draw(struct plotter *p, struct canvas *c, struct rect r, const struct plot_panel *panel,
@@ -484,7 +550,8 @@ void plot_draw(struct plotter *p, struct canvas *c, struct rect r, const struct 
     int64_t begin = curves_find(curves, look->axis, look->x_low, look->n_records);
     int64_t end = curves_find(curves, look->axis, look->x_high + margin + 1e-9, look->n_records);
     bool named = draw_title(c, r, panel, look, curves, begin, end);
-    struct frame f = {.area = {r.x + GUTTER, r.y + 1, r.w - GUTTER - 1, r.h - 2}, .glyphs = look->glyphs};
+    struct frame f = {.area = {r.x + GUTTER, r.y + 1, r.w - GUTTER - 1, r.h - 2},
+                      .glyphs = look->glyphs};
     if (c->ascii) f.glyphs = PLOT_ASCII;
     if (f.area.w < 4 || f.area.h < 1) return;
     f.columns = f.area.w * dots_per_cell[f.glyphs].across;
@@ -494,7 +561,8 @@ void plot_draw(struct plotter *p, struct canvas *c, struct rect r, const struct 
     draw_y_axis(c, &f, panel);
     draw_x_axis(c, &f, panel, look);
     if (begin == end) {
-        canvas_text(c, (struct rect){f.area.x + 1, f.area.y + f.area.h / 2, f.area.w - 1, 1}, style(ROLE_DIM), "no data yet");
+        canvas_text(c, (struct rect){f.area.x + 1, f.area.y + f.area.h / 2, f.area.w - 1, 1},
+                    style(ROLE_DIM), "no data yet");
         return;
     }
     draw_band(c, &f, panel);

@@ -1,12 +1,14 @@
-// Plot: one panel of curves on the canvas: title with the newest or pointed-at values, y axis, curves, x axis.
+// Plot: one panel of curves on the canvas: title with the newest or pointed-at values, y axis,
+// curves, x axis.
 //
 //     struct plotter *p = plotter_new();
 //     plot_draw(p, &canvas, rect, &panel, &look, curves);
 //
-// A dot column shows the smallest and largest raw value of its records: no spike is ever lost. With smoothing the raw band
-// is dim and the average bright. Columns with a NaN or infinite value carry a red mark on the top row, their number stands
-// in the title. Values that a logarithmic axis cannot show (zero, negative) sit on its bottom.
-// The plotter holds scratch memory that grows with the panel and is reused. One thread.
+// A dot column shows the smallest and largest raw value of its records: no spike is ever lost. With
+// smoothing the raw band is dim and the average bright. Columns with a NaN or infinite value carry
+// a red mark on the top row, their number stands in the title. Values that a logarithmic axis
+// cannot show (zero, negative) sit on its bottom. The plotter holds scratch memory that grows with
+// the panel and is reused. One thread.
 #ifndef UI_PLOT_H
 #define UI_PLOT_H
 
@@ -35,7 +37,8 @@ struct plot_look {
     int64_t n_records;                         // draw these first records only (a frozen screen)
     int64_t crosshair;                         // record to point at; -1: none
     int smoothing;                             // index into curves_smoothing
-    double clock_at_0_s;                       // AXIS_WALL: local time of day when the run began, seconds since midnight
+    // AXIS_WALL: local time of day when the run began, seconds since midnight
+    double clock_at_0_s;
 };
 
 struct plotter;

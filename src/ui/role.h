@@ -1,6 +1,8 @@
-// Roles: what a cell means, and the ONE table of the colours each role gets on 256, 16, 8 and 0 colours.
+// Roles: what a cell means, and the ONE table of the colours each role gets on 256, 16, 8 and 0
+// colours.
 //
-// Drawing code names a role, never a colour; the terminal module and the coloured dump look it up here.
+// Drawing code names a role, never a colour; the terminal module and the coloured dump look it up
+// here.
 #ifndef UI_ROLE_H
 #define UI_ROLE_H
 
@@ -28,10 +30,12 @@ enum { ATTR_BOLD = 1, ATTR_DIM = 2, ATTR_REVERSE = 4, ATTR_UNDERLINE = 8 };
 
 struct role_colour {
     int16_t c256, c16, c8;                    // palette index, -1: the terminal's default
-    uint8_t mono_fg, mono_bg;                 // attributes that stand for it without colours, as foreground, background
+    // attributes that stand for it without colours, as foreground, background
+    uint8_t mono_fg, mono_bg;
 };
 
 const struct role_colour *role_colour(enum role role);
-void role_rgb(int xterm_index, uint8_t rgb[3]);   // xterm's 256-colour palette: cube 16..231, greys 232..255
+// xterm's 256-colour palette: cube 16..231, greys 232..255
+void role_rgb(int xterm_index, uint8_t rgb[3]);
 
 #endif

@@ -1,11 +1,11 @@
 // Script: keys and waits from a file, so that a test or a demonstration drives the dashboard.
 //
 //     # comment                          one command per line, blank lines are fine
-//     space                              a key: a character or a name of ui/keys.c (tab, left, pgup, f1, ctrl-l ...)
+//     space                              a key: a character or a name (tab, pgup, f1 ...)
 //     type save me                       the characters of the rest of the line, one by one
 //     :zoom-in                           a command of the `:` prompt
 //     wait 250                           milliseconds
-//     wait-step 100                      until the run has made so many gradient steps, or has ended
+//     wait-step 100                      until that gradient step, or the end of the run
 //     wait-pictures                      until the first pictures are there, or the run has ended
 //     wait-end                           until the run is done or failed
 //     save FILE                          the screen as text; FILE.ansi: with colours
@@ -17,8 +17,10 @@
 
 #include "base/error.h"
 
-enum script_verb { SCRIPT_KEY, SCRIPT_TYPE, SCRIPT_COMMAND, SCRIPT_WAIT, SCRIPT_WAIT_STEP, SCRIPT_WAIT_PICTURES,
-                   SCRIPT_WAIT_END, SCRIPT_SAVE, SCRIPT_SIZE };
+enum script_verb {
+    SCRIPT_KEY, SCRIPT_TYPE, SCRIPT_COMMAND, SCRIPT_WAIT, SCRIPT_WAIT_STEP, SCRIPT_WAIT_PICTURES,
+    SCRIPT_WAIT_END, SCRIPT_SAVE, SCRIPT_SIZE
+};
 
 struct script_line {
     enum script_verb verb;
@@ -29,7 +31,8 @@ struct script_line {
 
 struct script { struct script_line *lines; int n; };
 
-bool script_load(const char *path, struct script *out, struct error *e);   // every line is checked here
+// every line is checked here
+bool script_load(const char *path, struct script *out, struct error *e);
 void script_free(struct script *s);
 
 #endif

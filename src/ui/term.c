@@ -25,9 +25,9 @@ struct terminal {
     int fd_in;
     bool own_in, own_out, ascii, default_colours, gone, repaint, guarded;
     int colours, n_pairs;
-    int16_t pair_of[COLOUR_KEYS * COLOUR_KEYS];          // by (foreground + 1, background + 1); 0: none yet
+    int16_t pair_of[COLOUR_KEYS * COLOUR_KEYS]; // by (foreground + 1, background + 1); 0: none yet
     struct canvas shown;
-    int fruitless_reads;                                 // readable, yet no key: the end of file of a dead terminal
+    int fruitless_reads; // readable, yet no key: the end of file of a dead terminal
 };
 
 // ---- locale
@@ -46,7 +46,8 @@ bool term_locale(void) {
         const char *value = getenv(names[i]);
         if (value && *value) wanted = value;
     }
-    // Nothing said at all (a bare container): terminals are UTF-8 these days, those that aren't have old names.
+    // Nothing said at all (a bare container): terminals are UTF-8 these days, those that aren't
+    // have old names.
     const char *term = getenv("TERM");
     bool old = !term || !strncmp(term, "vt", 2) || !strcmp(term, "ansi") || !strcmp(term, "dumb");
     if ((wanted ? mentions_utf8(wanted) : !old) && setlocale(LC_CTYPE, "C.UTF-8")) return true;
@@ -63,10 +64,14 @@ static SCREEN *open_screen(FILE *out, FILE *in, struct error *e) {
         if (!tries[i]) continue;
         SCREEN *screen = newterm(tries[i], out, in);
         if (!screen) continue;
-        if (i > 0) log_write(LOG_WARN, "terminal type \"%s\" is unknown here: using %s", name ? name : "", tries[i]);
+        if (i > 0)
+            log_write(LOG_WARN, "terminal type \"%s\" is unknown here: using %s", name ? name : "",
+                      tries[i]);
         return screen;
     }
-    error_set(e, STATUS_FAILED, "terminal type \"%s\" is unknown, and so are xterm-256color and vt100: install ncurses-base or use --headless",
+    error_set(e, STATUS_FAILED,
+              "terminal type \"%s\" is unknown, and so are xterm-256color and vt100: install "
+              "ncurses-base or use --headless",
               name ? name : "");
     return NULL;
 }
@@ -76,12 +81,14 @@ static bool open_streams(struct terminal *t, const struct term_opts *opts, struc
     t->in = opts->in, t->out = opts->out;
     if (!t->out) {
         int fd = dup(STDOUT_FILENO);
-        if (fd < 0 || !(t->out = fdopen(fd, "w"))) return error_set(e, STATUS_FAILED, "cannot use standard output: %s", strerror(errno));
+        if (fd < 0 || !(t->out = fdopen(fd, "w")))
+            return error_set(e, STATUS_FAILED, "cannot use standard output: %s", strerror(errno));
         t->own_out = true;
     }
     if (!t->in) {
         t->in = isatty(STDIN_FILENO) ? fdopen(dup(STDIN_FILENO), "r") : fopen("/dev/tty", "r");
-        if (!t->in) return error_set(e, STATUS_FAILED, "no terminal to read keys from: use --headless");
+        if (!t->in)
+            return error_set(e, STATUS_FAILED, "no terminal to read keys from: use --headless");
         t->own_in = true;
     }
     t->fd_in = fileno(t->in);
@@ -145,7 +152,9 @@ void term_close(struct terminal *t) {
 bool term_ascii(const struct terminal *t) { return t->ascii; }
 int term_colours(const struct terminal *t) { return t->colours; }
 void term_repaint(struct terminal *t) { t->repaint = true; }
-struct term_signals term_signals(const struct terminal *t) { return t->guarded ? guard_signals() : (struct term_signals){0}; }
+struct term_signals term_signals(const struct terminal *t) {
+    return t->guarded ? guard_signals() : (struct term_signals){0};
+}
 
 void term_size(const struct terminal *t, int *width, int *height) {
     set_term(t->screen);
@@ -170,7 +179,8 @@ static int pair_for(struct terminal *t, int fg, int bg) {
     int16_t *slot = &t->pair_of[(fg + 1) * COLOUR_KEYS + bg + 1];
     if (*slot) return *slot;
     int limit = COLOR_PAIRS < MAX_PAIRS ? COLOR_PAIRS : MAX_PAIRS;
-    if (t->n_pairs + 1 >= limit || init_pair((short)(t->n_pairs + 1), (short)fg, (short)bg) != OK) return 0;
+    if (t->n_pairs + 1 >= limit || init_pair((short)(t->n_pairs + 1), (short)fg, (short)bg) != OK)
+        return 0;
     return *slot = (int16_t)++t->n_pairs;
 }
 
@@ -178,8 +188,10 @@ static void show_cell(struct terminal *t, int x, int y, const struct cell *cell)
     const struct role_colour *fg = role_colour(cell->fg), *bg = role_colour(cell->bg);
     attr_t attrs = 0;
     int marks = cell->attrs, pair = 0;
-    if (t->colours) pair = pair_for(t, colour_of(t, fg, false), colour_of(t, bg, true));
-    else marks |= fg->mono_fg | bg->mono_bg;
+    if (t->colours)
+        pair = pair_for(t, colour_of(t, fg, false), colour_of(t, bg, true));
+    else
+        marks |= fg->mono_fg | bg->mono_bg;
     if (marks & ATTR_BOLD) attrs |= A_BOLD;
     if (marks & ATTR_DIM) attrs |= A_DIM;
     if (marks & ATTR_REVERSE) attrs |= A_REVERSE;
@@ -187,14 +199,15 @@ static void show_cell(struct terminal *t, int x, int y, const struct cell *cell)
     wchar_t text[2] = {(wchar_t)cell->glyph, 0};
     cchar_t cc;
     setcchar(&cc, text, attrs, (short)pair, NULL);
-    mvadd_wch(y, x, &cc);                                // ERR in the last cell, which is written all the same
+    mvadd_wch(y, x, &cc); // ERR in the last cell, which is written all the same
 }
 
 void term_show(struct terminal *t, const struct canvas *c) {
     set_term(t->screen);
     if (t->repaint || c->width != t->shown.width || c->height != t->shown.height) {
         canvas_resize(&t->shown, c->width, c->height);
-        for (int i = 0; i < c->width * c->height; i++) t->shown.cells[i].glyph = 1;   // unlike anything
+        for (int i = 0; i < c->width * c->height; i++)
+            t->shown.cells[i].glyph = 1; // unlike anything
         erase();
         if (t->repaint) clearok(curscr, TRUE);
         t->repaint = false;
@@ -215,12 +228,25 @@ void term_show(struct terminal *t, const struct canvas *c) {
 // ---- keys
 
 static int from_curses(int key) {
-    static const struct { int curses, code; } table[] = {
-        {KEY_LEFT, KEYCODE_LEFT}, {KEY_RIGHT, KEYCODE_RIGHT}, {KEY_UP, KEYCODE_UP}, {KEY_DOWN, KEYCODE_DOWN},
-        {KEY_HOME, KEYCODE_HOME}, {KEY_END, KEYCODE_END}, {KEY_PPAGE, KEYCODE_PAGE_UP}, {KEY_NPAGE, KEYCODE_PAGE_DOWN},
-        {KEY_BACKSPACE, KEYCODE_BACKSPACE}, {KEY_DC, KEYCODE_DELETE}, {KEY_BTAB, KEYCODE_BACK_TAB},
-        {KEY_SLEFT, KEYCODE_SHIFT_LEFT}, {KEY_SRIGHT, KEYCODE_SHIFT_RIGHT}, {KEY_F(1), KEYCODE_F1},
-        {KEY_RESIZE, KEYCODE_RESIZE}, {KEY_ENTER, KEYCODE_ENTER},
+    static const struct {
+        int curses, code;
+    } table[] = {
+        {KEY_LEFT, KEYCODE_LEFT},
+        {KEY_RIGHT, KEYCODE_RIGHT},
+        {KEY_UP, KEYCODE_UP},
+        {KEY_DOWN, KEYCODE_DOWN},
+        {KEY_HOME, KEYCODE_HOME},
+        {KEY_END, KEYCODE_END},
+        {KEY_PPAGE, KEYCODE_PAGE_UP},
+        {KEY_NPAGE, KEYCODE_PAGE_DOWN},
+        {KEY_BACKSPACE, KEYCODE_BACKSPACE},
+        {KEY_DC, KEYCODE_DELETE},
+        {KEY_BTAB, KEYCODE_BACK_TAB},
+        {KEY_SLEFT, KEYCODE_SHIFT_LEFT},
+        {KEY_SRIGHT, KEYCODE_SHIFT_RIGHT},
+        {KEY_F(1), KEYCODE_F1},
+        {KEY_RESIZE, KEYCODE_RESIZE},
+        {KEY_ENTER, KEYCODE_ENTER},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].curses == key) return table[i].code;
@@ -235,7 +261,7 @@ int term_key(struct terminal *t) {
         if (rc == ERR) return KEYCODE_NONE;
         t->fruitless_reads = 0;
         int code = rc == KEY_CODE_YES ? from_curses((int)key) : (int)key;
-        if (code) return code;                           // keys without meaning to us are skipped
+        if (code) return code; // keys without meaning to us are skipped
     }
 }
 
@@ -248,20 +274,24 @@ bool term_wait(struct terminal *t, int ms) {
         reset_prog_mode();
         t->repaint = true;
     }
-    struct pollfd fds[3] = {{.fd = t->fd_in, .events = POLLIN}, {.fd = -1, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    struct pollfd fds[3] = {{.fd = t->fd_in, .events = POLLIN},
+                            {.fd = -1, .events = POLLIN},
+                            {.fd = -1, .events = POLLIN}};
     if (t->guarded) {
         fds[1].fd = guard_wake_fd();
         fds[2].fd = guard_capture_fd();
     }
     int n = poll(fds, 3, ms);
-    if (n < 0) return !t->gone;                          // EINTR: a signal
+    if (n < 0) return !t->gone; // EINTR: a signal
     if (fds[1].revents & POLLIN) guard_wake_drain();
     if (fds[2].revents & POLLIN) guard_capture_drain();
     if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) t->gone = true;
     struct termios mode;
     if (fds[0].revents & POLLIN) {
-        // Counts up here, falls to 0 with each key read: an end of file stays readable and never gives one.
-        if (++t->fruitless_reads > 3 || (isatty(t->fd_in) && tcgetattr(t->fd_in, &mode) != 0)) t->gone = true;
+        // Counts up here, falls to 0 with each key read: an end of file stays readable and never
+        // gives one.
+        if (++t->fruitless_reads > 3 || (isatty(t->fd_in) && tcgetattr(t->fd_in, &mode) != 0))
+            t->gone = true;
     }
     return !t->gone;
 }

@@ -1,13 +1,18 @@
-// Term: the terminal. Opens it whatever TERM and locale say, shows canvases, gives keys, and always gives it back.
+// Term: the terminal. Opens it whatever TERM and locale say, shows canvases, gives keys, and always
+// gives it back.
 //
 //     struct terminal *t = term_open(&(struct term_opts){0}, &e);
-//     while (term_wait(t, 80)) { while ((code = term_key(t))) ...; term_show(t, &canvas); }     // false: hang-up
+//     while (term_wait(t, 80)) {                       // false: hang-up
+//         while ((code = term_key(t))) ...;
+//         term_show(t, &canvas);
+//     }
 //     term_close(t);
 //
-// While it is open: unknown TERM falls back to xterm-256color, then vt100; a locale that is not installed to C.UTF-8, a
-// locale without UTF-8 to ASCII glyphs; what libraries print on stdout and stderr goes to the log; SIGINT, SIGTERM and
-// SIGHUP are counted instead of killing; Ctrl-Z stops and fg comes back; a crash (SEGV BUS FPE ILL ABRT), a failed CHECK
-// and exit() restore the screen first. One terminal per process, one thread (the signal handlers may run on any).
+// While it is open: unknown TERM falls back to xterm-256color, then vt100; a locale that is not
+// installed to C.UTF-8, a locale without UTF-8 to ASCII glyphs; what libraries print on stdout and
+// stderr goes to the log; SIGINT, SIGTERM and SIGHUP are counted instead of killing; Ctrl-Z stops
+// and fg comes back; a crash (SEGV BUS FPE ILL ABRT), a failed CHECK and exit() restore the screen
+// first. One terminal per process, one thread (the signal handlers may run on any).
 #ifndef UI_TERM_H
 #define UI_TERM_H
 
@@ -33,11 +38,13 @@ void term_force_size(struct terminal *t, int width, int height);
 bool term_ascii(const struct terminal *t);
 int term_colours(const struct terminal *t);                // 256, 16, 8 or 0
 
-void term_show(struct terminal *t, const struct canvas *c);    // writes what changed; blocks while the terminal is blocked
+// writes what changed; blocks while the terminal is blocked
+void term_show(struct terminal *t, const struct canvas *c);
 void term_repaint(struct terminal *t);                     // the next show writes everything
 // Waits for a key, a signal or captured output, at most ms. false: the terminal is gone.
 bool term_wait(struct terminal *t, int ms);
-int term_key(struct terminal *t);                          // enum key_code or a character; KEYCODE_NONE: none waiting
+// enum key_code or a character; KEYCODE_NONE: none waiting
+int term_key(struct terminal *t);
 struct term_signals term_signals(const struct terminal *t);
 
 bool term_locale(void);                                // picks LC_CTYPE as above; true: UTF-8

@@ -22,9 +22,10 @@ static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 static const int quit_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP};
 enum { N_CRASH = 5, N_QUIT = 4 };
 
-// Read by signal handlers: written only while none of them is installed, or of a type a handler may touch.
+// Read by signal handlers: written only while none of them is installed, or of a type a handler may
+// touch.
 static struct {
-    atomic_int on;                                      // whoever takes it from 1 to 0 restores the terminal
+    atomic_int on; // whoever takes it from 1 to 0 restores the terminal
     volatile sig_atomic_t interrupts, terminations, hangups, stop_asked;
     int fd, wake[2], capture[2], saved_out, saved_err;
     char restore[512];
@@ -37,13 +38,14 @@ static struct {
     char *alt_stack;
 } guard = {.fd = -1, .wake = {-1, -1}, .capture = {-1, -1}, .saved_out = -1, .saved_err = -1};
 
-// Async-signal-safe: leaves the alternate screen, shows the cursor, resets colours and modes, uncaptures 1 and 2.
-// Returns false when that was done already, or is being done by another thread.
+// Async-signal-safe: leaves the alternate screen, shows the cursor, resets colours and modes,
+// uncaptures 1 and 2. Returns false when that was done already, or is being done by another thread.
 static bool restore(void) {
     if (!atomic_exchange(&guard.on, 0)) return false;
     int saved_errno = errno;
     if (guard.have_modes) tcsetattr(guard.fd, TCSANOW, &guard.modes);
-    struct pollfd ready = {.fd = guard.fd, .events = POLLOUT};     // never hang in a terminal that takes nothing
+    struct pollfd ready = {.fd = guard.fd,
+                           .events = POLLOUT}; // never hang in a terminal that takes nothing
     if (poll(&ready, 1, 200) == 1 && ready.revents & POLLOUT) {
         ssize_t ignored = write(guard.fd, guard.restore, guard.restore_bytes);
         (void)ignored;
@@ -58,11 +60,13 @@ static void restore_now(void) { restore(); }
 
 static void on_crash(int sig) {
     if (restore()) {
-        static const char text[] = "workbench: crashed; the terminal is restored. Please report what follows, if anything.\n";
+        static const char text[] = "workbench: crashed; the terminal is restored. Please report "
+                                   "what follows, if anything.\n";
         ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
         (void)ignored;
     }
-    for (int i = 0; i < N_CRASH; i++)                   // whoever was there before us (a sanitizer, the kernel) goes on
+    for (int i = 0; i < N_CRASH;
+         i++) // whoever was there before us (a sanitizer, the kernel) goes on
         if (crash_signals[i] == sig) sigaction(sig, &guard.old_crash[i], NULL);
     raise(sig);
 }
@@ -98,7 +102,8 @@ static bool make_pipe(int fds[2]) {
     if (pipe(fds) != 0) return false;
     for (int i = 0; i < 2; i++) {
         fcntl(fds[i], F_SETFD, FD_CLOEXEC);
-        fcntl(fds[i], F_SETFL, O_NONBLOCK);             // a full pipe must not stop a library: its text is lost then
+        fcntl(fds[i], F_SETFL,
+              O_NONBLOCK); // a full pipe must not stop a library: its text is lost then
     }
     return true;
 }
@@ -123,7 +128,8 @@ static void capture_streams(bool on) {
     }
 }
 
-static void install(const int *signals, int n, void (*handler)(int), int flags, struct sigaction *old) {
+static void install(const int *signals, int n, void (*handler)(int), int flags,
+                    struct sigaction *old) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = handler;
@@ -140,15 +146,17 @@ void guard_on(void) {
     registered = true;
     guard.restore_bytes = 0;
     static const char *const capabilities[] = {"sgr0", "op", "rmkx", "cnorm", "rmcup"};
-    for (size_t i = 0; i < sizeof capabilities / sizeof *capabilities; i++) add_restore(capabilities[i]);
+    for (size_t i = 0; i < sizeof capabilities / sizeof *capabilities; i++)
+        add_restore(capabilities[i]);
     guard.interrupts = guard.terminations = guard.hangups = guard.stop_asked = 0;
     guard.line_bytes = 0;
-    log_to_stderr(false);                               // else captured text would be logged for ever
+    log_to_stderr(false); // else captured text would be logged for ever
     if (!make_pipe(guard.wake)) close_pipe(guard.wake);
     guard.saved_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     guard.saved_err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     if (make_pipe(guard.capture)) capture_streams(true);
-    if (!guard.alt_stack) guard.alt_stack = mem_alloc(ALT_STACK_BYTES);   // kept: a handler may still stand on it
+    if (!guard.alt_stack)
+        guard.alt_stack = mem_alloc(ALT_STACK_BYTES); // kept: a handler may still stand on it
     stack_t stack = {.ss_sp = guard.alt_stack, .ss_size = ALT_STACK_BYTES};
     sigaltstack(&stack, NULL);
     guard.on = 1;
@@ -180,10 +188,10 @@ bool guard_stop_asked(void) { return guard.stop_asked; }
 void guard_stop_now(void) {
     static const int stop[] = {SIGTSTP};
     guard.stop_asked = 0;
-    guard.on = 0;                                       // the screen is left already
+    guard.on = 0; // the screen is left already
     capture_streams(false);
     install(stop, 1, SIG_DFL, 0, NULL);
-    kill(getpid(), SIGTSTP);                            // all threads stand still here until SIGCONT
+    kill(getpid(), SIGTSTP); // all threads stand still here until SIGCONT
     install(stop, 1, on_quit, SA_RESTART, NULL);
     capture_streams(true);
     guard.on = 1;

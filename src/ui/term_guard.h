@@ -1,5 +1,5 @@
-// Term guard: what must happen to the terminal when the process is signalled, crashes or stops, and the capture of what
-// libraries print. Only ui/term.c uses it; one per process.
+// Term guard: what must happen to the terminal when the process is signalled, crashes or stops, and
+// the capture of what libraries print. Only ui/term.c uses it; one per process.
 #ifndef UI_TERM_GUARD_H
 #define UI_TERM_GUARD_H
 
@@ -8,11 +8,13 @@
 #include "ui/term.h"
 
 void guard_save_terminal(int fd);      // before newterm: remembers the modes of the terminal at fd
-void guard_on(void);                   // after newterm: handlers, escape sequences of this terminal, capture of 1 and 2
+// after newterm: handlers, escape sequences of this terminal, capture of 1 and 2
+void guard_on(void);
 void guard_off(void);                  // undoes guard_on; what was captured is in the log
 struct term_signals guard_signals(void);
 bool guard_stop_asked(void);           // Ctrl-Z was pressed
-void guard_stop_now(void);             // stops the process; returns after SIGCONT. The screen must be left before.
+// stops the process; returns after SIGCONT. The screen must be left before.
+void guard_stop_now(void);
 int guard_wake_fd(void);               // readable after a signal
 void guard_wake_drain(void);
 int guard_capture_fd(void);            // readable when something was printed

@@ -10,14 +10,56 @@
 #include "base/mem.h"
 
 const struct plot_panel view_panels[VIEW_PANELS] = {
-    {"world-model loss", "nats", 2, {{METRIC_LOSS_MODEL, "total"}, {METRIC_OBS_NLL, "observation"}}, true, 0, 0, false},
+    {"world-model loss",
+     "nats",
+     2,
+     {{METRIC_LOSS_MODEL, "total"}, {METRIC_OBS_NLL, "observation"}},
+     true,
+     0,
+     0,
+     false},
     {"KL", "nats", 2, {{METRIC_KL_DYN, "raw"}, {METRIC_KL_TOTAL, "loss"}}, false, 0, 0, false},
-    {"entropy", "nats", 2, {{METRIC_PRIOR_ENTROPY, "prior"}, {METRIC_POSTERIOR_ENTROPY, "posterior"}}, false, 0, 0, false},
-    {"reward and continue loss", "nats", 2, {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}}, true, 0, 0, false},
-    {"posterior / prior entropy", "", 1, {{METRIC_ENTROPY_RATIO, "ratio"}}, false, 0.7f, 1.3f, false},
+    {"entropy",
+     "nats",
+     2,
+     {{METRIC_PRIOR_ENTROPY, "prior"}, {METRIC_POSTERIOR_ENTROPY, "posterior"}},
+     false,
+     0,
+     0,
+     false},
+    {"reward and continue loss",
+     "nats",
+     2,
+     {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}},
+     true,
+     0,
+     0,
+     false},
+    {"posterior / prior entropy",
+     "",
+     1,
+     {{METRIC_ENTROPY_RATIO, "ratio"}},
+     false,
+     0.7f,
+     1.3f,
+     false},
     {"gradient norm", "", 1, {{METRIC_GRAD_NORM_MODEL, "world model"}}, true, 0, 0, false},
-    {"speed", "1/s", 2, {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}}, true, 0, 0, true},
-    {"one update", "ms", 2, {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}}, true, 0, 0, true},
+    {"speed",
+     "1/s",
+     2,
+     {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}},
+     true,
+     0,
+     0,
+     true},
+    {"one update",
+     "ms",
+     2,
+     {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}},
+     true,
+     0,
+     0,
+     true},
 };
 
 void view_init(struct view *v, struct feed *feed) {
@@ -28,9 +70,9 @@ void view_init(struct view *v, struct feed *feed) {
     v->focus = FOCUS_PLOTS;
     v->whole = v->follow = true;
     v->crosshair = -1;
-    v->smoothing = 2;                            // 0.9; the raw band stays visible behind it
+    v->smoothing = 2; // 0.9; the raw band stays visible behind it
     v->dirty = true;
-    v->frame = FEED_CONTEXT;                     // the first imagined one
+    v->frame = FEED_CONTEXT; // the first imagined one
     for (int i = 0; i < VIEW_PANELS; i++) v->log_y[i] = view_panels[i].log_y;
 }
 
@@ -56,26 +98,32 @@ static bool same_status(const struct feed_status *a, const struct feed_status *b
            a->replay_rows == b->replay_rows && !strcmp(a->message, b->message);
 }
 
-// Five pictures a second at most: a new one changes nearly every cell, and writing those is the dearest part of a screen.
+// Five pictures a second at most: a new one changes nearly every cell, and writing those is the
+// dearest part of a screen.
 static void take_pictures(struct view *v) {
     if (v->pictures && v->now_s - v->pictures_s < 0.2) return;
     const struct feed_pictures *p = feed_pictures(v->feed);
-    if (!p || (v->pictures && v->pictures->opt_steps == p->opt_steps && v->pictures->env_steps == p->env_steps)) return;
+    if (!p || (v->pictures && v->pictures->opt_steps == p->opt_steps &&
+               v->pictures->env_steps == p->env_steps))
+        return;
     if (!v->pictures) v->pictures = mem_alloc(sizeof *v->pictures);
     memcpy(v->pictures, p, sizeof *p);
     v->pictures_s = v->now_s;
     if (v->pictures->n_rollout > FEED_ROLLOUT) v->pictures->n_rollout = FEED_ROLLOUT;
-    if (v->pictures->n_rollout > 0 && v->frame >= v->pictures->n_rollout) v->frame = v->pictures->n_rollout - 1;
+    if (v->pictures->n_rollout > 0 && v->frame >= v->pictures->n_rollout)
+        v->frame = v->pictures->n_rollout - 1;
     v->dirty = true;
 }
 
-// The stretch of x in use: the whole run, or a width that follows the newest step, or where the user left it.
+// The stretch of x in use: the whole run, or a width that follows the newest step, or where the
+// user left it.
 static void update_window(struct view *v) {
     if (v->n_records == 0) {
         v->x_low = 0, v->x_high = 1;
         return;
     }
-    double first = curves_x(v->curves, v->axis, 0), last = curves_x(v->curves, v->axis, v->n_records - 1);
+    double first = curves_x(v->curves, v->axis, 0),
+           last = curves_x(v->curves, v->axis, v->n_records - 1);
     if (last <= first) last = first + 1;
     if (v->whole) {
         v->x_low = first, v->x_high = last;
@@ -91,7 +139,7 @@ void view_refresh(struct view *v, double now_s) {
     const struct feed_status *s = feed_status(v->feed);
     int64_t n_log = log_count();
     if (n_log != v->n_log) v->dirty = true;
-    if (v->log_scroll > 0) v->log_scroll += (int)(n_log - v->n_log);    // a scrolled log stands still
+    if (v->log_scroll > 0) v->log_scroll += (int)(n_log - v->n_log); // a scrolled log stands still
     v->n_log = n_log;
     if (v->notice[0] && now_s >= v->notice_until_s) {
         v->notice[0] = 0;
@@ -102,7 +150,7 @@ void view_refresh(struct view *v, double now_s) {
     bool phase_changed = s->phase != v->status.phase;
     if (v->frozen) {
         if (phase_changed) v->dirty = true;
-        v->status.phase = s->phase;              // never hide that a run failed or stopped
+        v->status.phase = s->phase; // never hide that a run failed or stopped
     } else {
         if (!same_status(s, &v->status)) v->dirty = true;
         v->status = *s;
@@ -117,7 +165,8 @@ void view_refresh(struct view *v, double now_s) {
         while (v->clock_at_0_s < 0) v->clock_at_0_s += 86400;
         update_window(v);
     }
-    if (v->playing && v->page == PAGE_ROLLOUT && v->pictures && v->pictures->n_rollout && now_s - v->played_s >= 0.2) {
+    if (v->playing && v->page == PAGE_ROLLOUT && v->pictures && v->pictures->n_rollout &&
+        now_s - v->played_s >= 0.2) {
         v->frame = (v->frame + 1) % v->pictures->n_rollout;
         v->played_s = now_s;
         v->dirty = true;
@@ -145,12 +194,17 @@ enum key_context view_context(const struct view *v) {
 struct layout view_layout(const struct view *v, int width, int height) {
     enum layout_kind kind = LAYOUT_RUN;
     int panels = VIEW_PANELS;
-    if (v->page == PAGE_ROLLOUT) kind = LAYOUT_ROLLOUT;
-    else if (v->page == PAGE_LOG) kind = LAYOUT_LOG_ONLY;
-    else if (v->page == PAGE_CURVES) kind = LAYOUT_PLOTS_ONLY;
+    if (v->page == PAGE_ROLLOUT)
+        kind = LAYOUT_ROLLOUT;
+    else if (v->page == PAGE_LOG)
+        kind = LAYOUT_LOG_ONLY;
+    else if (v->page == PAGE_CURVES)
+        kind = LAYOUT_PLOTS_ONLY;
     if (v->maximised && (kind == LAYOUT_RUN || kind == LAYOUT_PLOTS_ONLY)) {
         enum view_focus focus = kind == LAYOUT_PLOTS_ONLY ? FOCUS_PLOTS : v->focus;
-        kind = focus == FOCUS_PICTURES ? LAYOUT_PICTURES_ONLY : focus == FOCUS_LOG ? LAYOUT_LOG_ONLY : LAYOUT_PLOTS_ONLY;
+        kind = focus == FOCUS_PICTURES ? LAYOUT_PICTURES_ONLY
+               : focus == FOCUS_LOG    ? LAYOUT_LOG_ONLY
+                                       : LAYOUT_PLOTS_ONLY;
         panels = 1;
     }
     return layout_make(kind, width, height, panels);
@@ -159,9 +213,10 @@ struct layout view_layout(const struct view *v, int width, int height) {
 static void draw_too_small(struct canvas *c) {
     canvas_clear(c);
     char text[96];
-    snprintf(text, sizeof text, "terminal too small: needs %dx%d, is %dx%d", LAYOUT_MIN_WIDTH, LAYOUT_MIN_HEIGHT, c->width,
-             c->height);
-    if (c->width * c->height < 48) snprintf(text, sizeof text, "needs %dx%d", LAYOUT_MIN_WIDTH, LAYOUT_MIN_HEIGHT);
+    snprintf(text, sizeof text, "terminal too small: needs %dx%d, is %dx%d", LAYOUT_MIN_WIDTH,
+             LAYOUT_MIN_HEIGHT, c->width, c->height);
+    if (c->width * c->height < 48)
+        snprintf(text, sizeof text, "needs %dx%d", LAYOUT_MIN_WIDTH, LAYOUT_MIN_HEIGHT);
     canvas_paragraph(c, (struct rect){0, 0, c->width, c->height}, style(ROLE_WARN), text);
 }
 
@@ -169,14 +224,16 @@ static void draw_picture(const struct view *v, struct canvas *c, struct rect r, 
     static const char *const names[3] = {"real", "reconstruction", "error"};
     bool focused = v->focus == FOCUS_PICTURES && v->page == PAGE_RUN;
     struct style name = style_on(focused ? ROLE_FOCUS : ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD);
-    int x = r.x + canvas_printf(c, (struct rect){r.x, r.y, r.w, 1}, name, "%s%s ", focused && which == 0 ? "\u25B8" : " ", names[which]);
+    int x = r.x + canvas_printf(c, (struct rect){r.x, r.y, r.w, 1}, name, "%s%s ",
+                                focused && which == 0 ? "\u25B8" : " ", names[which]);
     struct rect rest = {x, r.y, r.x + r.w - x, 1}, body = {r.x, r.y + 1, r.w, r.h - 1};
     const struct feed_pictures *p = v->pictures;
     if (!p) {
         canvas_fill(c, body, 0x00B7, style(ROLE_FAINT));
         const char *wait = "waiting for the first picture";
         int w = canvas_text_width(wait) + 2 < r.w ? canvas_text_width(wait) + 2 : r.w;
-        canvas_printf(c, (struct rect){r.x + (r.w - w) / 2, r.y + r.h / 2, w, 1}, style(ROLE_DIM), " %s ", wait);
+        canvas_printf(c, (struct rect){r.x + (r.w - w) / 2, r.y + r.h / 2, w, 1}, style(ROLE_DIM),
+                      " %s ", wait);
         return;
     }
     char count[32];
@@ -193,14 +250,20 @@ static void draw_picture(const struct view *v, struct canvas *c, struct rect r, 
 
 static void draw_plots(const struct view *v, struct canvas *c, const struct layout *l) {
     bool plots_focused = v->focus == FOCUS_PLOTS || v->page == PAGE_CURVES;
-    int first = 0;                               // scroll so that the focused panel is there
+    int first = 0; // scroll so that the focused panel is there
     if (plots_focused && v->panel >= l->n_plots) first = v->panel - l->n_plots + 1;
     for (int i = 0; i < l->n_plots; i++) {
         int panel = first + i;
-        struct plot_look look = {
-            .log_y = v->log_y[panel], .focused = plots_focused && panel == v->panel, .glyphs = v->glyphs, .axis = v->axis,
-            .x_low = v->x_low, .x_high = v->x_high, .n_records = v->n_records, .crosshair = v->crosshair,
-            .smoothing = v->smoothing, .clock_at_0_s = v->clock_at_0_s};
+        struct plot_look look = {.log_y = v->log_y[panel],
+                                 .focused = plots_focused && panel == v->panel,
+                                 .glyphs = v->glyphs,
+                                 .axis = v->axis,
+                                 .x_low = v->x_low,
+                                 .x_high = v->x_high,
+                                 .n_records = v->n_records,
+                                 .crosshair = v->crosshair,
+                                 .smoothing = v->smoothing,
+                                 .clock_at_0_s = v->clock_at_0_s};
         plot_draw(v->plotter, c, l->plots[i], &view_panels[panel], &look, v->curves);
     }
 }
@@ -218,8 +281,11 @@ void view_draw(struct view *v, struct canvas *c) {
         return;
     }
     view_draw_stats(v, c, l.stats);
-    if (v->page == PAGE_ROLLOUT) view_draw_rollout(v, c, &l);
-    else for (int i = 0; i < l.n_pictures; i++) draw_picture(v, c, l.pictures[i], l.n_pictures == 1 ? v->picture : i);
+    if (v->page == PAGE_ROLLOUT)
+        view_draw_rollout(v, c, &l);
+    else
+        for (int i = 0; i < l.n_pictures; i++)
+            draw_picture(v, c, l.pictures[i], l.n_pictures == 1 ? v->picture : i);
     draw_plots(v, c, &l);
     if (l.log.h) view_draw_log(v, c, l.log);
     view_draw_footer(v, c, l.footer);

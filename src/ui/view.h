@@ -2,11 +2,13 @@
 //
 //     struct view v;
 //     view_init(&v, feed);
-//     view_refresh(&v, now_s);                 // takes the newest status, records and pictures from the feed
+// takes the newest status, records and pictures from the feed
+//     view_refresh(&v, now_s);
 //     view_draw(&v, &canvas);                  // no terminal, no feed, no clock
 //     actions_key(&v, code);                   // ui/actions.h: what keys do to it
 //
-// The view copies the pictures it shows, so a frozen screen keeps them. One thread, the one that reads the feed.
+// The view copies the pictures it shows, so a frozen screen keeps them. One thread, the one that
+// reads the feed.
 #ifndef UI_VIEW_H
 #define UI_VIEW_H
 
@@ -51,7 +53,8 @@ struct view {
     enum curves_axis axis;
     int smoothing;
     bool log_y[VIEW_PANELS];
-    bool whole, follow;                         // x: whole run; else a stretch, glued to the newest step or not
+    // x: whole run; else a stretch, glued to the newest step or not
+    bool whole, follow;
     double x_low, x_high;                       // the stretch in use, in units of the axis
     int64_t crosshair;                          // record, -1: none
     bool frozen, help;
@@ -73,17 +76,21 @@ struct view {
     // what the loop is asked to do; it clears them
     bool quit_asked, stopping, repaint, toggle_window, bell;
     char save_path[200];                        // "" none
-    bool dirty;                                 // something visible changed since the loop last cleared it
+    // something visible changed since the loop last cleared it
+    bool dirty;
 };
 
 void view_init(struct view *v, struct feed *feed);
 void view_deinit(struct view *v);
 
-// Takes over what is new in the feed (nothing but counters while frozen); sets dirty when something visible changed.
+// Takes over what is new in the feed (nothing but counters while frozen); sets dirty when something
+// visible changed.
 void view_refresh(struct view *v, double now_s);
-void view_draw(struct view *v, struct canvas *c);          // v: only the plotter's scratch and scroll limits change
+// v: only the plotter's scratch and scroll limits change
+void view_draw(struct view *v, struct canvas *c);
 struct layout view_layout(const struct view *v, int width, int height);
-void view_notice(struct view *v, bool bad, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void view_notice(struct view *v, bool bad, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 bool view_log_matches(const struct view *v, const struct log_line *line);
 enum key_context view_context(const struct view *v);
 

@@ -1,8 +1,10 @@
-// Fake run: fills a feed with the records and pictures of an invented training, the same bytes every time.
+// Fake run: fills a feed with the records and pictures of an invented training, the same bytes
+// every time.
 //
 //     struct fake_run run;
 //     fake_run_init(&run, 1000);               // target steps
-//     fake_run_advance(&run, 250);             // 250 gradient steps, one record each, pictures at the end
+// 250 gradient steps, one record each, pictures at the end
+//     fake_run_advance(&run, 250);
 //     ... use run.feed ...
 //     fake_run_deinit(&run);
 #ifndef SUPPORT_FAKE_RUN_H
@@ -18,10 +20,13 @@
 
 struct fake_run {
     struct feed *feed;
-    int64_t steps, target, nan_step;            // nan_step: one gradient norm is NaN there; 0: never
+    // nan_step: one gradient norm is NaN there; 0: never
+    int64_t steps, target, nan_step;
 };
 
-static inline float fake_noise(uint64_t step, uint32_t i) { return 2 * rng_uniform(7, RNG_TEST, step, i) - 1; }
+static inline float fake_noise(uint64_t step, uint32_t i) {
+    return 2 * rng_uniform(7, RNG_TEST, step, i) - 1;
+}
 
 // A hillside with bricks, a pond and a sprite that walks along; four shades.
 static inline void fake_scene(uint8_t *out, int frame) {
@@ -39,13 +44,15 @@ static inline void fake_scene(uint8_t *out, int frame) {
 }
 
 // What a model of the given quality (0..1) makes of it: a blur towards the mean.
-static inline void fake_reconstruct(const uint8_t *truth, double quality, uint8_t *out, uint64_t seed) {
+static inline void fake_reconstruct(const uint8_t *truth, double quality, uint8_t *out,
+                                    uint64_t seed) {
     for (int y = 0; y < FEED_HEIGHT; y++)
         for (int x = 0; x < FEED_WIDTH; x++) {
             int reach = (int)((1 - quality) * 6), n = 0, sum = 0;
             for (int v = y - reach; v <= y + reach; v++)
                 for (int u = x - reach; u <= x + reach; u++)
-                    if (u >= 0 && v >= 0 && u < FEED_WIDTH && v < FEED_HEIGHT) sum += truth[v * FEED_WIDTH + u], n++;
+                    if (u >= 0 && v >= 0 && u < FEED_WIDTH && v < FEED_HEIGHT)
+                        sum += truth[v * FEED_WIDTH + u], n++;
             double value = quality * truth[y * FEED_WIDTH + x] + (1 - quality) * sum / n;
             value += 20 * (1 - quality) * fake_noise(seed, (uint32_t)(y * FEED_WIDTH + x));
             out[y * FEED_WIDTH + x] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
@@ -63,10 +70,18 @@ static inline float fake_difference(const uint8_t *a, const uint8_t *b, uint8_t 
 }
 
 static inline void fake_run_status(struct fake_run *r, enum feed_phase phase, const char *message) {
-    struct feed_status s = {.phase = phase, .opt_steps = r->steps, .env_steps = 256 + r->steps, .target_opt_steps = r->target,
-                            .replay_rows = 256 + r->steps < 10000 ? 256 + r->steps : 10000, .replay_capacity = 10000,
-                            .replay_ratio_target = 1, .elapsed_s = (double)r->steps / 38, .sps = 38.2f, .train_sps = 37.9f,
-                            .n_threads = 2, .n_weights = 1234567};
+    struct feed_status s = {.phase = phase,
+                            .opt_steps = r->steps,
+                            .env_steps = 256 + r->steps,
+                            .target_opt_steps = r->target,
+                            .replay_rows = 256 + r->steps < 10000 ? 256 + r->steps : 10000,
+                            .replay_capacity = 10000,
+                            .replay_ratio_target = 1,
+                            .elapsed_s = (double)r->steps / 38,
+                            .sps = 38.2f,
+                            .train_sps = 37.9f,
+                            .n_threads = 2,
+                            .n_weights = 1234567};
     snprintf(s.algo, sizeof s.algo, "dreamer_v3");
     snprintf(s.task, sizeof s.task, "sprites");
     snprintf(s.mode, sizeof s.mode, "standing_still");
@@ -108,8 +123,10 @@ static inline void fake_run_record(struct fake_run *r) {
     for (int m = 0; m < METRIC_COUNT; m++) rec.value[m] = NAN;
     double obs = (760 * fall + 40 + 900 / (t + 8)) * (1 + 0.12 * fake_noise(k, 1));
     double kl = 1.2 + 9 * t / 60 * exp(-t / 60) + 0.4 * fabs(fake_noise(k, 2));
-    double prior = 40 * exp(-t / 400) + 14 + 0.5 * fake_noise(k, 3), posterior = prior * (1 - 0.35 * exp(-t / 90)) + 0.4 * fake_noise(k, 4);
-    double reward = 5.54 * exp(-t / 40) + 0.002 * (1 + fake_noise(k, 5)), cont = 0.69 * exp(-t / 25) + 0.0004 * (1.2 + fake_noise(k, 6));
+    double prior = 40 * exp(-t / 400) + 14 + 0.5 * fake_noise(k, 3),
+           posterior = prior * (1 - 0.35 * exp(-t / 90)) + 0.4 * fake_noise(k, 4);
+    double reward = 5.54 * exp(-t / 40) + 0.002 * (1 + fake_noise(k, 5)),
+           cont = 0.69 * exp(-t / 25) + 0.0004 * (1.2 + fake_noise(k, 6));
     double kl_loss = 0.6 * (kl > 1 ? kl : 1);
     fake_put(&rec, METRIC_OBS_NLL, obs);
     fake_put(&rec, METRIC_REWARD_NLL, reward);
@@ -120,7 +137,8 @@ static inline void fake_run_record(struct fake_run *r) {
     fake_put(&rec, METRIC_PRIOR_ENTROPY, prior);
     fake_put(&rec, METRIC_POSTERIOR_ENTROPY, posterior);
     fake_put(&rec, METRIC_ENTROPY_RATIO, posterior / prior);
-    fake_put(&rec, METRIC_GRAD_NORM_MODEL, r->steps == r->nan_step ? NAN : (90 * fall + 12) * (1 + 0.3 * fake_noise(k, 7)));
+    fake_put(&rec, METRIC_GRAD_NORM_MODEL,
+             r->steps == r->nan_step ? NAN : (90 * fall + 12) * (1 + 0.3 * fake_noise(k, 7)));
     fake_put(&rec, METRIC_REPLAY_RATIO, t / (t + 3));
     fake_put(&rec, METRIC_SPS, 38 + fake_noise(k, 8));
     fake_put(&rec, METRIC_TRAIN_SPS, 37.5 + fake_noise(k, 9));

@@ -1,11 +1,14 @@
-// Pty screen: a child process on a pseudo terminal, and a virtual terminal (libvterm) that shows what it drew.
+// Pty screen: a child process on a pseudo terminal, and a virtual terminal (libvterm) that shows
+// what it drew.
 //
 //     struct pty_screen s;
-//     pid_t pid = pty_screen_open(&s, 120, 40);          // like fork: 0 in the child, whose terminal it is
+// like fork: 0 in the child, whose terminal it is
+//     pid_t pid = pty_screen_open(&s, 120, 40);
 //     if (pid == 0) { ...; _exit(0); }
 //     assert_true(pty_screen_wait(&s, "training", 5000));
 //     pty_screen_keys(&s, "q");
-//     int status = pty_screen_finish(&s, 5000);          // exit status as of waitpid, -1: it did not end in time
+// exit status as of waitpid, -1: it did not end in time
+//     int status = pty_screen_finish(&s, 5000);
 #ifndef SUPPORT_PTY_SCREEN_H
 #define SUPPORT_PTY_SCREEN_H
 
@@ -28,13 +31,14 @@
 struct pty_screen {
     VTerm *vt;
     VTermScreen *screen;
-    int fd, slave;                         // the slave is kept open, so that what was written can be read after the end
+    // the slave is kept open, so that what was written can be read after the end
+    int fd, slave;
     pid_t pid;
     int width, height;
-    bool alternate, cursor;                // alternate screen in use; cursor visible
-    long bytes;                            // received
-    bool not_ascii, colours;               // a byte above 127 was received; a colour was set
-    int state;                             // of the scanner for colour sequences
+    bool alternate, cursor;  // alternate screen in use; cursor visible
+    long bytes;              // received
+    bool not_ascii, colours; // a byte above 127 was received; a colour was set
+    int state;               // of the scanner for colour sequences
     char sequence[64];
 };
 
@@ -48,8 +52,10 @@ static int pty_screen_property(VTermProp prop, VTermValue *value, void *user) {
 // ESC [ numbers m with a number of 30..37, 38, 40..47, 48, 90.. sets a colour.
 static inline void pty_screen_scan(struct pty_screen *s, unsigned char c) {
     if (c > 127) s->not_ascii = true;
-    if (c == 27) s->state = 1;
-    else if (s->state == 1) s->state = c == '[' ? 2 : 0, s->sequence[0] = 0;
+    if (c == 27)
+        s->state = 1;
+    else if (s->state == 1)
+        s->state = c == '[' ? 2 : 0, s->sequence[0] = 0;
     else if (s->state == 2) {
         size_t n = strlen(s->sequence);
         if (c == 'm') {
@@ -58,8 +64,10 @@ static inline void pty_screen_scan(struct pty_screen *s, unsigned char c) {
                 if ((v >= 30 && v != 39 && v != 49) || v > 49) s->colours = true;
             }
             s->state = 0;
-        } else if (((c >= '0' && c <= '9') || c == ';') && n + 1 < sizeof s->sequence) s->sequence[n] = (char)c, s->sequence[n + 1] = 0;
-        else s->state = 0;
+        } else if (((c >= '0' && c <= '9') || c == ';') && n + 1 < sizeof s->sequence)
+            s->sequence[n] = (char)c, s->sequence[n + 1] = 0;
+        else
+            s->state = 0;
     }
 }
 
@@ -153,8 +161,10 @@ static inline void pty_screen_resize(struct pty_screen *s, int width, int height
 static inline int pty_screen_finish(struct pty_screen *s, int ms) {
     int status = -1;
     for (int64_t until = clock_now_ns() + (int64_t)ms * 1000000; clock_now_ns() < until;) {
-        if (s->fd >= 0) pty_screen_pump(s, 20);
-        else clock_sleep_ns(20000000);
+        if (s->fd >= 0)
+            pty_screen_pump(s, 20);
+        else
+            clock_sleep_ns(20000000);
         if (waitpid(s->pid, &status, WNOHANG) == s->pid) {
             s->pid = 0;
             if (s->fd >= 0) pty_screen_pump(s, 50);
@@ -172,7 +182,7 @@ static inline void pty_screen_close(struct pty_screen *s) {
     if (s->fd >= 0) close(s->fd);
     if (s->slave >= 0) close(s->slave);
     if (s->vt) vterm_free(s->vt);
-    *s = (struct pty_screen){.fd = -1, .slave = -1};       // closing twice is fine
+    *s = (struct pty_screen){.fd = -1, .slave = -1}; // closing twice is fine
 }
 
 #endif

@@ -20,7 +20,9 @@ static void expect_dump(const struct canvas *c, const char *expected) {
 static void control_characters_and_escapes_are_dropped(void **state) {
     (void)state;
     struct canvas c = canvas(20, 1);
-    canvas_text(&c, (struct rect){0, 0, 20, 1}, style(ROLE_TEXT), "a\033[31mb\tc\nd\x7f\xc2\x9b" "e");
+    canvas_text(&c, (struct rect){0, 0, 20, 1}, style(ROLE_TEXT),
+                "a\033[31mb\tc\nd\x7f\xc2\x9b"
+                "e");
     expect_dump(&c, "a[31mbcde\n");
     canvas_deinit(&c);
 }
@@ -28,7 +30,8 @@ static void control_characters_and_escapes_are_dropped(void **state) {
 static void invisible_and_direction_marks_are_dropped(void **state) {
     (void)state;
     struct canvas c = canvas(20, 1);
-    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 20, 1}, style(ROLE_TEXT), "a\u202Eb\u200Bc\uFEFFd"), 4);
+    assert_int_equal(
+        canvas_text(&c, (struct rect){0, 0, 20, 1}, style(ROLE_TEXT), "a\u202Eb\u200Bc\uFEFFd"), 4);
     expect_dump(&c, "abcd\n");
     canvas_deinit(&c);
 }
@@ -41,14 +44,16 @@ static void combining_marks_take_no_cell(void **state) {
 static void broken_bytes_become_replacement_characters(void **state) {
     (void)state;
     struct canvas c = canvas(8, 1);
-    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 8, 1}, style(ROLE_TEXT), "a\xff\xc3(\xe2\x82"), 6);
+    assert_int_equal(
+        canvas_text(&c, (struct rect){0, 0, 8, 1}, style(ROLE_TEXT), "a\xff\xc3(\xe2\x82"), 6);
     expect_dump(&c, "a\uFFFD\uFFFD(\uFFFD\uFFFD\n");
     canvas_deinit(&c);
 }
 
 static void overlong_and_surrogate_sequences_are_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80"};
+    static const char *const bad[] = {"\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const char *p = bad[i];
         assert_int_equal(utf8_next(&p), 0xFFFD);
@@ -59,15 +64,18 @@ static void overlong_and_surrogate_sequences_are_refused(void **state) {
 static void wide_glyphs_take_two_cells_and_are_never_cut(void **state) {
     (void)state;
     struct canvas c = canvas(6, 1);
-    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 6, 1}, style(ROLE_TEXT), "\u6F22\u5B57x"), 5);
+    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 6, 1}, style(ROLE_TEXT), "\u6F22\u5B57x"),
+                     5);
     assert_int_equal(canvas_at(&c, 0, 0)->width, 2);
     assert_int_equal(canvas_at(&c, 1, 0)->width, 0);
     expect_dump(&c, "\u6F22\u5B57x\n");
     canvas_clear(&c);
-    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 4, 1}, style(ROLE_TEXT), "a\u6F22\u5B57"), 4);
+    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 4, 1}, style(ROLE_TEXT), "a\u6F22\u5B57"),
+                     4);
     expect_dump(&c, "a\u6F22\u2026\n");
     canvas_clear(&c);
-    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 3, 1}, style(ROLE_TEXT), "a\u6F22\u5B57"), 2);
+    assert_int_equal(canvas_text(&c, (struct rect){0, 0, 3, 1}, style(ROLE_TEXT), "a\u6F22\u5B57"),
+                     2);
     expect_dump(&c, "a\u2026\n");
     canvas_deinit(&c);
 }
@@ -86,7 +94,8 @@ static void writing_over_half_a_wide_glyph_blanks_the_other_half(void **state) {
 static void text_too_long_ends_in_an_ellipsis(void **state) {
     (void)state;
     struct canvas c = canvas(10, 1);
-    assert_int_equal(canvas_text(&c, (struct rect){2, 0, 5, 1}, style(ROLE_TEXT), "reconstruction"), 5);
+    assert_int_equal(canvas_text(&c, (struct rect){2, 0, 5, 1}, style(ROLE_TEXT), "reconstruction"),
+                     5);
     expect_dump(&c, "  reco\u2026\n");
     canvas_clear(&c);
     c.ascii = true;
@@ -114,10 +123,13 @@ static void nothing_is_ever_written_outside(void **state) {
 static void a_paragraph_wraps_at_blanks_and_survives_one_column(void **state) {
     (void)state;
     struct canvas c = canvas(10, 4);
-    assert_int_equal(canvas_paragraph(&c, (struct rect){0, 0, 10, 4}, style(ROLE_TEXT), "terminal too small: needs"), 3);
+    assert_int_equal(canvas_paragraph(&c, (struct rect){0, 0, 10, 4}, style(ROLE_TEXT),
+                                      "terminal too small: needs"),
+                     3);
     expect_dump(&c, "terminal\ntoo small:\nneeds\n\n");
     canvas_clear(&c);
-    assert_int_equal(canvas_paragraph(&c, (struct rect){0, 0, 1, 4}, style(ROLE_TEXT), "\u6F22\u5B57ab"), 4);
+    assert_int_equal(
+        canvas_paragraph(&c, (struct rect){0, 0, 1, 4}, style(ROLE_TEXT), "\u6F22\u5B57ab"), 4);
     canvas_deinit(&c);
 }
 
@@ -125,7 +137,8 @@ static void ascii_mode_writes_ascii_only(void **state) {
     (void)state;
     struct canvas c = canvas(40, 1);
     c.ascii = true;
-    canvas_text(&c, (struct rect){0, 0, 40, 1}, style(ROLE_TEXT), "\u2500\u2502\u25CF\u2026\u00B7\u6F22 \u2588\u2591\u2717");
+    canvas_text(&c, (struct rect){0, 0, 40, 1}, style(ROLE_TEXT),
+                "\u2500\u2502\u25CF\u2026\u00B7\u6F22 \u2588\u2591\u2717");
     for (int x = 0; x < 40; x++) assert_in_range(canvas_at(&c, x, 0)->glyph, 32, 126);
     canvas_deinit(&c);
 }

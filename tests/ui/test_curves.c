@@ -50,14 +50,21 @@ static void spans_equal_a_plain_loop_for_any_stretch(void **state) {
     (void)state;
     for (int64_t i = 0; i < 40000; i++) {
         uint32_t r = rng_u32(3, RNG_TEST, 1, (uint32_t)i);
-        push(i + 1, r % 7 != 0, r % 501 == 0 ? NAN : r % 503 == 0 ? INFINITY : (float)(r % 10007) - 5000);
-        if (i % 997 == 0) curves_update(curves);         // in bites of any size
+        push(i + 1, r % 7 != 0,
+             r % 501 == 0   ? NAN
+             : r % 503 == 0 ? INFINITY
+                            : (float)(r % 10007) - 5000);
+        if (i % 997 == 0) curves_update(curves); // in bites of any size
     }
     curves_update(curves);
     assert_int_equal(curves_count(curves), 40000);
     for (uint32_t k = 0; k < 600; k++) {
         int64_t a = rng_below(3, RNG_TEST, 2, k, 40001), b = rng_below(3, RNG_TEST, 3, k, 40001);
-        if (a > b) { int64_t t = a; a = b; b = t; }
+        if (a > b) {
+            int64_t t = a;
+            a = b;
+            b = t;
+        }
         struct span s = curves_span(curves, METRIC_KL_DYN, a, b), p = plain_span(a, b);
         assert_int_equal(s.n_finite, p.n_finite);
         assert_int_equal(s.n_bad, p.n_bad);
@@ -80,8 +87,10 @@ static void a_constant_stays_that_constant_under_smoothing(void **state) {
     for (int64_t i = 1; i <= 300; i++) push(i, true, 7.25f);
     curves_update(curves);
     for (int s = 0; s < CURVES_SMOOTHINGS; s++)
-        for (int64_t i = 0; i < 300; i++)              // float sums of 300 terms: relative error below 300 * 2^-24
-            assert_true(fabsf(curves_smoothed(curves, METRIC_KL_DYN, s, i) - 7.25f) < 7.25f * 300 / 16777216);
+        for (int64_t i = 0; i < 300;
+             i++) // float sums of 300 terms: relative error below 300 * 2^-24
+            assert_true(fabsf(curves_smoothed(curves, METRIC_KL_DYN, s, i) - 7.25f) <
+                        7.25f * 300 / 16777216);
 }
 
 static void smoothing_uses_all_raw_values_and_skips_bad_ones(void **state) {
@@ -91,7 +100,8 @@ static void smoothing_uses_all_raw_values_and_skips_bad_ones(void **state) {
     for (int64_t i = 1; i <= 200; i++) {
         float v = i == 77 ? NAN : (float)(i % 13);
         push(i, i % 5 != 0, v);
-        if (i % 5 != 0 && isfinite(v)) sum = keep * sum + (1 - keep) * v, weight = keep * weight + (1 - keep);
+        if (i % 5 != 0 && isfinite(v))
+            sum = keep * sum + (1 - keep) * v, weight = keep * weight + (1 - keep);
     }
     curves_update(curves);
     assert_true(fabs(curves_smoothed(curves, METRIC_KL_DYN, 2, 199) - sum / weight) < 1e-4);
@@ -116,12 +126,13 @@ static void a_step_is_found_on_every_axis(void **state) {
     assert_int_equal(curves_find(curves, AXIS_RELATIVE, 250, 100), 49);
     assert_int_equal(curves_find(curves, AXIS_STEP, 1e9, 100), 100);
     assert_int_equal(curves_find(curves, AXIS_STEP, -1, 100), 0);
-    assert_int_equal(curves_find(curves, AXIS_STEP, 1e9, 30), 30);       // a frozen screen looks at fewer
+    assert_int_equal(curves_find(curves, AXIS_STEP, 1e9, 30), 30); // a frozen screen looks at fewer
 }
 
 static void bad_values_are_found_forwards_and_backwards(void **state) {
     (void)state;
-    for (int64_t i = 0; i < 1000; i++) push(i + 1, true, i == 3 || i == 640 ? NAN : i == 999 ? -INFINITY : 1);
+    for (int64_t i = 0; i < 1000; i++)
+        push(i + 1, true, i == 3 || i == 640 ? NAN : i == 999 ? -INFINITY : 1);
     curves_update(curves);
     assert_int_equal(curves_next_bad(curves, -1, 1, 1000), 3);
     assert_int_equal(curves_next_bad(curves, 3, 1, 1000), 640);
@@ -137,9 +148,12 @@ static void bad_values_are_found_forwards_and_backwards(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(spans_equal_a_plain_loop_for_any_stretch), T(stretches_beyond_the_records_are_clamped),
-        T(a_constant_stays_that_constant_under_smoothing), T(smoothing_uses_all_raw_values_and_skips_bad_ones),
-        T(nothing_measured_gives_no_smoothed_value), T(a_step_is_found_on_every_axis),
+        T(spans_equal_a_plain_loop_for_any_stretch),
+        T(stretches_beyond_the_records_are_clamped),
+        T(a_constant_stays_that_constant_under_smoothing),
+        T(smoothing_uses_all_raw_values_and_skips_bad_ones),
+        T(nothing_measured_gives_no_smoothed_value),
+        T(a_step_is_found_on_every_axis),
         T(bad_values_are_found_forwards_and_backwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

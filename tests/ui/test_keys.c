@@ -18,7 +18,8 @@ static void no_key_and_no_command_is_there_twice(void **state) {
 
 static void every_key_has_a_handler(void **state) {
     (void)state;
-    for (int a = ACTION_NONE + 1; a < ACTION_COUNT; a++) assert_true(actions_have_handler((enum action)a));
+    for (int a = ACTION_NONE + 1; a < ACTION_COUNT; a++)
+        assert_true(actions_have_handler((enum action)a));
 }
 
 static void every_key_with_a_context_has_help_that_fits_its_column(void **state) {
@@ -55,9 +56,13 @@ static void names_of_keys_are_understood(void **state) {
 static void the_footer_starts_with_help_and_quit_and_shows_the_focused_pane(void **state) {
     (void)state;
     enum action out[ACTION_COUNT];
-    static const struct { enum key_context context; enum action must, must_not; } cases[] = {
-        {KEYS_PLOT, ACTION_SMOOTH, ACTION_FRAME_ON}, {KEYS_LOG, ACTION_FILTER, ACTION_SMOOTH},
-        {KEYS_ROLLOUT, ACTION_FRAME_BACK, ACTION_FILTER}, {KEYS_PICTURE, ACTION_PALETTE, ACTION_SMOOTH}};
+    static const struct {
+        enum key_context context;
+        enum action must, must_not;
+    } cases[] = {{KEYS_PLOT, ACTION_SMOOTH, ACTION_FRAME_ON},
+                 {KEYS_LOG, ACTION_FILTER, ACTION_SMOOTH},
+                 {KEYS_ROLLOUT, ACTION_FRAME_BACK, ACTION_FILTER},
+                 {KEYS_PICTURE, ACTION_PALETTE, ACTION_SMOOTH}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t n = keys_footer(cases[i].context, out);
         assert_int_equal(out[0], ACTION_HELP);
@@ -74,8 +79,10 @@ static void the_footer_starts_with_help_and_quit_and_shows_the_focused_pane(void
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_key_and_no_command_is_there_twice), cmocka_unit_test(every_key_has_a_handler),
-        cmocka_unit_test(every_key_with_a_context_has_help_that_fits_its_column), cmocka_unit_test(keys_without_meaning_do_nothing),
+        cmocka_unit_test(no_key_and_no_command_is_there_twice),
+        cmocka_unit_test(every_key_has_a_handler),
+        cmocka_unit_test(every_key_with_a_context_has_help_that_fits_its_column),
+        cmocka_unit_test(keys_without_meaning_do_nothing),
         cmocka_unit_test(names_of_keys_are_understood),
         cmocka_unit_test(the_footer_starts_with_help_and_quit_and_shows_the_focused_pane),
     };

@@ -1,4 +1,5 @@
-// Layout: for every size of a terminal, everything is inside, nothing overlaps, and pictures have the promised sizes.
+// Layout: for every size of a terminal, everything is inside, nothing overlaps, and pictures have
+// the promised sizes.
 #include "support/test.h"
 
 #include "ui/layout.h"
@@ -22,10 +23,12 @@ static void check(const struct layout *l, int w, int h) {
     struct rect r[MAX_RECTS];
     int n = collect(l, r);
     for (int i = 0; i < n; i++) {
-        if (r[i].x < 0 || r[i].y < 0 || r[i].w < 1 || r[i].h < 1 || r[i].x + r[i].w > w || r[i].y + r[i].h > h)
+        if (r[i].x < 0 || r[i].y < 0 || r[i].w < 1 || r[i].h < 1 || r[i].x + r[i].w > w ||
+            r[i].y + r[i].h > h)
             fail_msg("%dx%d: rectangle %d is %d,%d %dx%d", w, h, i, r[i].x, r[i].y, r[i].w, r[i].h);
         for (int j = 0; j < i; j++)
-            if (r[i].x < r[j].x + r[j].w && r[j].x < r[i].x + r[i].w && r[i].y < r[j].y + r[j].h && r[j].y < r[i].y + r[i].h)
+            if (r[i].x < r[j].x + r[j].w && r[j].x < r[i].x + r[i].w && r[i].y < r[j].y + r[j].h &&
+                r[j].y < r[i].y + r[i].h)
                 fail_msg("%dx%d: rectangles %d and %d overlap", w, h, i, j);
     }
 }
@@ -75,7 +78,8 @@ static void curves_are_shown_at_every_size_that_is_large_enough(void **state) {
         for (int h = LAYOUT_MIN_HEIGHT; h <= 100; h++) {
             struct layout l = layout_make(LAYOUT_RUN, w, h, 8);
             assert_true(l.n_plots >= 1);
-            for (int i = 0; i < l.n_plots; i++) assert_true(l.plots[i].w >= 20 && l.plots[i].h >= 5);
+            for (int i = 0; i < l.n_plots; i++)
+                assert_true(l.plots[i].w >= 20 && l.plots[i].h >= 5);
         }
 }
 

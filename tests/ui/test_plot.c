@@ -33,15 +33,18 @@ static void push(float value) {
     feed_push_record(feed, &r, (double)r.opt_steps);
 }
 
-static const struct plot_panel panel = {.title = "KL", .unit = "nats", .n_series = 1, .series = {{METRIC_KL_DYN, "raw"}}};
+static const struct plot_panel panel = {
+    .title = "KL", .unit = "nats", .n_series = 1, .series = {{METRIC_KL_DYN, "raw"}}};
 
 static struct plot_look look(void) {
     curves_update(curves);
     int64_t n = curves_count(curves);
-    return (struct plot_look){.x_low = 1, .x_high = n > 1 ? (double)n : 2, .n_records = n, .crosshair = -1};
+    return (struct plot_look){
+        .x_low = 1, .x_high = n > 1 ? (double)n : 2, .n_records = n, .crosshair = -1};
 }
 
-static char *drawn(int w, int h, const struct plot_panel *p, const struct plot_look *l, bool ascii) {
+static char *drawn(int w, int h, const struct plot_panel *p, const struct plot_look *l,
+                   bool ascii) {
     struct canvas c;
     canvas_init(&c, w, h);
     c.ascii = ascii;
@@ -67,10 +70,12 @@ static void it_never_writes_outside_its_rectangle(void **state) {
                 l.smoothing = variant & 2;
                 l.crosshair = variant == 4 ? 100 : -1;
                 canvas_fill(&c, (struct rect){0, 0, 60, 24}, '@', style(ROLE_TEXT));
-                plot_draw(plotter, &c, (struct rect){3, 2, w, h}, variant == 5 ? &banded : &panel, &l, curves);
+                plot_draw(plotter, &c, (struct rect){3, 2, w, h}, variant == 5 ? &banded : &panel,
+                          &l, curves);
                 for (int y = 0; y < 24; y++)
                     for (int x = 0; x < 60; x++)
-                        if (x < 3 || y < 2 || x >= 3 + w || y >= 2 + h) assert_int_equal(canvas_at(&c, x, y)->glyph, '@');
+                        if (x < 3 || y < 2 || x >= 3 + w || y >= 2 + h)
+                            assert_int_equal(canvas_at(&c, x, y)->glyph, '@');
             }
     canvas_deinit(&c);
 }
@@ -82,7 +87,7 @@ static void no_spike_is_lost_however_long_the_run(void **state) {
     char *text = drawn(50, 12, &panel, &l, true);
     char *second = strchr(text, '\n') + 1, *third = strchr(second, '\n');
     *third = 0;
-    assert_non_null(strpbrk(second + 8, ":.'"));          // the spike reaches the top row
+    assert_non_null(strpbrk(second + 8, ":.'")); // the spike reaches the top row
     free(text);
 }
 
@@ -180,7 +185,8 @@ static void two_points_are_joined_by_a_straight_line(void **state) {
     push(10);
     struct plot_look l = look();
     l.smoothing = 0;
-    char *text = drawn(49, 12, &panel, &l, true);         // 40 columns, 20 rows of dots: a dot pair in each column
+    char *text =
+        drawn(49, 12, &panel, &l, true); // 40 columns, 20 rows of dots: a dot pair in each column
     int columns = 0;
     for (int x = 8; x < 48; x++) {
         char *row = text;
@@ -195,9 +201,13 @@ static void two_points_are_joined_by_a_straight_line(void **state) {
 
 static void numbers_are_short_and_exact_enough(void **state) {
     (void)state;
-    static const struct { double v; const char *text; } cases[] = {
-        {0, "0"}, {0.00012, "1.2e-04"}, {0.0123, "0.0123"}, {1.2345, "1.234"}, {9.996, "10.00"}, {12.345, "12.35"}, {123.45, "123.5"},
-        {1234.5, "1234"}, {12345, "12.3k"}, {1234567, "1.2M"}, {-0.5, "-0.500"}, {NAN, "NaN"}, {-INFINITY, "-Inf"}};
+    static const struct {
+        double v;
+        const char *text;
+    } cases[] = {{0, "0"},           {0.00012, "1.2e-04"}, {0.0123, "0.0123"}, {1.2345, "1.234"},
+                 {9.996, "10.00"},   {12.345, "12.35"},    {123.45, "123.5"},  {1234.5, "1234"},
+                 {12345, "12.3k"},   {1234567, "1.2M"},    {-0.5, "-0.500"},   {NAN, "NaN"},
+                 {-INFINITY, "-Inf"}};
     char out[32];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         plot_format(cases[i].v, out);
@@ -211,8 +221,11 @@ static void numbers_are_short_and_exact_enough(void **state) {
 
 static void times_read_like_clocks(void **state) {
     (void)state;
-    static const struct { double v; const char *text; } cases[] = {
-        {0, "0:00"}, {7, "0:07"}, {751, "12:31"}, {11045, "3:04:05"}, {183840, "2d 03:04"}, {-3, "0:00"}, {NAN, "0:00"}};
+    static const struct {
+        double v;
+        const char *text;
+    } cases[] = {{0, "0:00"},          {7, "0:07"},  {751, "12:31"}, {11045, "3:04:05"},
+                 {183840, "2d 03:04"}, {-3, "0:00"}, {NAN, "0:00"}};
     char out[32];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         plot_format_time(cases[i].v, out);
@@ -224,11 +237,18 @@ int main(void) {
     setlocale(LC_CTYPE, "C.UTF-8");
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(it_never_writes_outside_its_rectangle), T(no_spike_is_lost_however_long_the_run), T(bad_values_are_marked_and_counted),
-        T(only_bad_values_still_give_a_plot), T(no_records_say_so), T(axes_carry_units_and_round_numbers),
-        T(a_logarithmic_axis_has_powers_of_ten), T(zero_on_a_logarithmic_axis_sits_on_the_bottom),
-        T(the_crosshair_shows_the_exact_value), T(two_points_are_joined_by_a_straight_line),
-        T(numbers_are_short_and_exact_enough), T(times_read_like_clocks),
+        T(it_never_writes_outside_its_rectangle),
+        T(no_spike_is_lost_however_long_the_run),
+        T(bad_values_are_marked_and_counted),
+        T(only_bad_values_still_give_a_plot),
+        T(no_records_say_so),
+        T(axes_carry_units_and_round_numbers),
+        T(a_logarithmic_axis_has_powers_of_ten),
+        T(zero_on_a_logarithmic_axis_sits_on_the_bottom),
+        T(the_crosshair_shows_the_exact_value),
+        T(two_points_are_joined_by_a_straight_line),
+        T(numbers_are_short_and_exact_enough),
+        T(times_read_like_clocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-// Term: curses in process on /dev/null: what is shown where, colours by terminal type, the locale trap.
+// Term: curses in process on /dev/null: what is shown where, colours by terminal type, the locale
+// trap.
 #include "support/test.h"
 
 #include <curses.h>
@@ -16,7 +17,8 @@ static struct canvas canvas;
 
 static int setup(void **state) {
     (void)state;
-    static const char *const unset[] = {"NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG", "COLUMNS", "LINES"};
+    static const char *const unset[] = {"NO_COLOR", "LC_ALL",  "LC_CTYPE",
+                                        "LANG",     "COLUMNS", "LINES"};
     for (size_t i = 0; i < sizeof unset / sizeof *unset; i++) unsetenv(unset[i]);
     setenv("LC_ALL", "C.UTF-8", 1);
     setenv("TERM", "xterm-256color", 1);
@@ -36,7 +38,8 @@ static int teardown(void **state) {
 
 static struct terminal *open_it(bool no_color) {
     struct error e = {0};
-    struct terminal *t = term_open(&(struct term_opts){.no_color = no_color, .in = in, .out = out}, &e);
+    struct terminal *t =
+        term_open(&(struct term_opts){.no_color = no_color, .in = in, .out = out}, &e);
     if (!t) fail_msg("%s", e.message);
     term_force_size(t, 80, 24);
     return t;
@@ -45,7 +48,8 @@ static struct terminal *open_it(bool no_color) {
 static void what_is_on_the_canvas_is_on_the_screen(void **state) {
     (void)state;
     struct terminal *t = open_it(false);
-    canvas_text(&canvas, (struct rect){3, 2, 20, 1}, style_on(ROLE_GREY, ROLE_GREY_LAST, ATTR_BOLD), "\u28FFx\u6F22!");
+    canvas_text(&canvas, (struct rect){3, 2, 20, 1}, style_on(ROLE_GREY, ROLE_GREY_LAST, ATTR_BOLD),
+                "\u28FFx\u6F22!");
     term_show(t, &canvas);
     static const wchar_t expected[] = {0x28FF, 'x', 0x6F22, 0, '!'};
     for (int i = 0; i < 5; i++) {
@@ -69,8 +73,10 @@ static void more_than_255_colour_pairs_keep_their_colours(void **state) {
     (void)state;
     struct terminal *t = open_it(false);
     for (int i = 0; i < ROLE_HEATS * ROLE_HEATS + ROLE_GREYS * ROLE_GREYS; i++) {
-        struct style s = i < 144 ? style_on((enum role)(ROLE_HEAT + i % 12), (enum role)(ROLE_HEAT + i / 12), 0)
-                                 : style_on((enum role)(ROLE_GREY + (i - 144) % 13), (enum role)(ROLE_GREY + (i - 144) / 13), 0);
+        struct style s =
+            i < 144 ? style_on((enum role)(ROLE_HEAT + i % 12), (enum role)(ROLE_HEAT + i / 12), 0)
+                    : style_on((enum role)(ROLE_GREY + (i - 144) % 13),
+                               (enum role)(ROLE_GREY + (i - 144) / 13), 0);
         canvas_put(&canvas, i % 80, i / 80, 0x2580, s);
     }
     term_show(t, &canvas);
@@ -91,13 +97,17 @@ static void more_than_255_colour_pairs_keep_their_colours(void **state) {
 
 static void colours_follow_the_terminal_type(void **state) {
     (void)state;
-    static const struct { const char *term; int colours; } cases[] = {{"xterm-256color", 256}, {"screen-256color", 256}, {"linux", 8}, {"vt100", 0}};
+    static const struct {
+        const char *term;
+        int colours;
+    } cases[] = {{"xterm-256color", 256}, {"screen-256color", 256}, {"linux", 8}, {"vt100", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setenv("TERM", cases[i].term, 1);
         struct terminal *t = open_it(false);
         assert_int_equal(term_colours(t), cases[i].colours);
-        for (int k = 0; k < 80 * 24; k++)                 // more pairs than a small terminal has: must not crash
-            canvas_put(&canvas, k % 80, k / 80, 'x', style_on((enum role)(k % ROLE_COUNT), (enum role)(k / ROLE_COUNT), 0));
+        for (int k = 0; k < 80 * 24; k++) // more pairs than a small terminal has: must not crash
+            canvas_put(&canvas, k % 80, k / 80, 'x',
+                       style_on((enum role)(k % ROLE_COUNT), (enum role)(k / ROLE_COUNT), 0));
         term_show(t, &canvas);
         term_close(t);
     }
@@ -112,7 +122,7 @@ static void no_color_is_obeyed(void **state) {
     t = open_it(false);
     assert_int_equal(term_colours(t), 0);
     term_close(t);
-    setenv("NO_COLOR", "", 1);                            // no-color.org: an empty value means nothing
+    setenv("NO_COLOR", "", 1); // no-color.org: an empty value means nothing
     t = open_it(false);
     assert_int_equal(term_colours(t), 256);
     term_close(t);
@@ -160,7 +170,7 @@ static void the_locale_of_numbers_is_never_changed(void **state) {
 
 static void a_terminal_at_its_end_is_noticed(void **state) {
     (void)state;
-    struct terminal *t = open_it(false);                  // /dev/null: always readable, never a key
+    struct terminal *t = open_it(false); // /dev/null: always readable, never a key
     int turns = 0;
     while (term_wait(t, 10) && turns < 100) {
         while (term_key(t)) continue;
@@ -173,10 +183,15 @@ static void a_terminal_at_its_end_is_noticed(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(what_is_on_the_canvas_is_on_the_screen), T(more_than_255_colour_pairs_keep_their_colours),
-        T(colours_follow_the_terminal_type), T(no_color_is_obeyed), T(unknown_terminals_fall_back),
-        T(a_locale_that_is_not_installed_still_gives_utf8), T(a_locale_without_utf8_gives_ascii),
-        T(the_locale_of_numbers_is_never_changed), T(a_terminal_at_its_end_is_noticed),
+        T(what_is_on_the_canvas_is_on_the_screen),
+        T(more_than_255_colour_pairs_keep_their_colours),
+        T(colours_follow_the_terminal_type),
+        T(no_color_is_obeyed),
+        T(unknown_terminals_fall_back),
+        T(a_locale_that_is_not_installed_still_gives_utf8),
+        T(a_locale_without_utf8_gives_ascii),
+        T(the_locale_of_numbers_is_never_changed),
+        T(a_terminal_at_its_end_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

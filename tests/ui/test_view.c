@@ -14,7 +14,8 @@
 #define SANITIZED 1
 #endif
 #endif
-#if !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
+#if !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) &&      \
+    defined(__GLIBC__)
 #define COUNTS_ALLOCATIONS 1
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
@@ -118,7 +119,7 @@ static void nothing_measured_yet_is_drawn_too(void **state) {
     assert_true(shows("no data yet"));
     press("2");
     assert_true(shows("no rollout yet"));
-    press("left right z Z Home End n N y");              // keys on an empty run
+    press("left right z Z Home End n N y"); // keys on an empty run
     press("1 left right z Z H K Home End n N y x s b m Tab up down");
 }
 
@@ -192,7 +193,7 @@ static void new_pictures_are_shown_five_times_a_second_at_most(void **state) {
     fake_run_advance(&run, 1);
     view_refresh(&view, now += 0.1);
     assert_int_equal(view.pictures->opt_steps, 10);
-    assert_int_equal(view.n_records, 11);                 // the curves don't wait
+    assert_int_equal(view.n_records, 11); // the curves don't wait
     view_refresh(&view, now += 0.11);
     assert_int_equal(view.pictures->opt_steps, 11);
 }
@@ -211,7 +212,7 @@ static void space_pauses_the_training_and_u_makes_one_update(void **state) {
     train(10);
     struct control *c = feed_control(run.feed);
     press("u");
-    assert_false(control_take_single_update(c));          // only while paused
+    assert_false(control_take_single_update(c)); // only while paused
     press("space");
     assert_true(control_is_paused(c));
     press("u");
@@ -230,17 +231,17 @@ static void zooming_and_panning_stay_inside_the_run(void **state) {
     assert_true(view.follow && !view.whole);
     assert_true(fabs(view.x_low - 500.5) < 1e-6 && view.x_high == 1000);
     train(100);
-    assert_true(view.x_high == 1100 && fabs(view.x_low - 600.5) < 1e-6);     // follows the newest
+    assert_true(view.x_high == 1100 && fabs(view.x_low - 600.5) < 1e-6); // follows the newest
     press("H");
     assert_false(view.follow);
     train(100);
-    assert_true(view.x_high < 1100);                                          // and stands still when told so
+    assert_true(view.x_high < 1100); // and stands still when told so
     for (int i = 0; i < 30; i++) press("H");
     assert_true(view.x_low == 1);
     for (int i = 0; i < 60; i++) press("K");
     assert_true(fabs(view.x_high - 1200) < 1e-6 && view.follow);
     for (int i = 0; i < 60; i++) press("z");
-    assert_true(view.x_high - view.x_low >= 7);                               // never down to nothing
+    assert_true(view.x_high - view.x_low >= 7); // never down to nothing
     for (int i = 0; i < 20; i++) press("Z");
     assert_true(view.whole);
 }
@@ -324,7 +325,7 @@ static void frames_of_the_rollout_step_within_their_range(void **state) {
     assert_int_equal(view.frame, 0);
     press("> > > > > > .");
     assert_int_equal(view.frame, FEED_ROLLOUT - 1);
-    press("a");                                           // plays: a quarter of a second later one frame on
+    press("a"); // plays: a quarter of a second later one frame on
     assert_int_equal(view.frame, 0);
     refresh();
     assert_int_equal(view.frame, 1);
@@ -381,7 +382,7 @@ static void a_prompt_takes_letters_that_are_keys_elsewhere(void **state) {
     train(100);
     press(": q space z backspace backspace backspace backspace");
     assert_false(view.quit_asked);
-    assert_int_equal(view.prompt, PROMPT_NONE);           // emptied by backspace
+    assert_int_equal(view.prompt, PROMPT_NONE); // emptied by backspace
 }
 
 static void a_long_prompt_stays_inside(void **state) {
@@ -408,7 +409,7 @@ static void q_in_the_help_screen_only_leaves_the_help(void **state) {
 static void drawing_allocates_nothing_once_the_size_is_known(void **state) {
     (void)state;
 #ifndef COUNTS_ALLOCATIONS
-    skip();                                               // a sanitizer owns malloc
+    skip(); // a sanitizer owns malloc
 #endif
     train(500);
     struct canvas c;
@@ -419,8 +420,10 @@ static void drawing_allocates_nothing_once_the_size_is_known(void **state) {
             press(pages[p]);
             long before = n_allocations;
             view_draw(&view, &c);
-            if (round == 1) assert_int_equal(n_allocations, before);
-            else assert_true(n_allocations > 0);          // the counter counts
+            if (round == 1)
+                assert_int_equal(n_allocations, before);
+            else
+                assert_true(n_allocations > 0); // the counter counts
         }
     canvas_deinit(&c);
 }
@@ -452,12 +455,16 @@ static bool load(const char *text, struct error *e) {
 static void good_scripts_load(void **state) {
     (void)state;
     struct error e = {0};
-    assert_true(load("# all of them\n\nspace\n  tab \nwait 250\nwait-step 10\nwait-pictures\nwait-end\nsave x.txt\nsize 80x24\ntype hello\n:go 5\n:\nq\n", &e));
+    assert_true(
+        load("# all of them\n\nspace\n  tab \nwait 250\nwait-step "
+             "10\nwait-pictures\nwait-end\nsave x.txt\nsize 80x24\ntype hello\n:go 5\n:\nq\n",
+             &e));
 }
 
 static void bad_scripts_are_refused_with_their_line(void **state) {
     (void)state;
-    static const char *const bad[] = {"wait", "wait x", "wait -5", "size 80", "size 0x5", "size 80x24x", "save", "jump", "wait-end 5", "type"};
+    static const char *const bad[] = {"wait",        "wait x", "wait -5", "size 80",    "size 0x5",
+                                      "size 80x24x", "save",   "jump",    "wait-end 5", "type"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[64];
         struct error e = {0};
@@ -476,18 +483,31 @@ int main(void) {
     setlocale(LC_CTYPE, "C.UTF-8");
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(screens_equal_their_golden_text),               // first: the log is still empty
-        T(every_size_is_drawn_on_every_page), T(nothing_measured_yet_is_drawn_too), T(a_small_terminal_names_the_size_it_needs),
-        T(freezing_keeps_the_screen_and_counts_the_steps_behind), T(new_pictures_are_shown_five_times_a_second_at_most), T(a_failure_shows_even_while_frozen),
-        T(space_pauses_the_training_and_u_makes_one_update), T(zooming_and_panning_stay_inside_the_run),
-        T(the_crosshair_walks_and_end_drops_it), T(n_jumps_to_the_value_that_is_not_a_number),
-        T(the_visible_records_survive_a_change_of_axis), T(tab_reaches_every_pane_and_m_maximises_it),
-        T(the_focused_plot_is_always_on_screen), T(frames_of_the_rollout_step_within_their_range),
-        T(the_log_filters_by_level_and_text), T(text_from_the_outside_cannot_write_to_the_terminal),
-        T(commands_are_the_words_of_the_key_table), T(a_prompt_takes_letters_that_are_keys_elsewhere),
-        T(a_long_prompt_stays_inside), T(q_in_the_help_screen_only_leaves_the_help),
-        T(drawing_allocates_nothing_once_the_size_is_known), T(an_unchanged_run_is_not_dirty),
-        T(good_scripts_load), T(bad_scripts_are_refused_with_their_line),
+        T(screens_equal_their_golden_text), // first: the log is still empty
+        T(every_size_is_drawn_on_every_page),
+        T(nothing_measured_yet_is_drawn_too),
+        T(a_small_terminal_names_the_size_it_needs),
+        T(freezing_keeps_the_screen_and_counts_the_steps_behind),
+        T(new_pictures_are_shown_five_times_a_second_at_most),
+        T(a_failure_shows_even_while_frozen),
+        T(space_pauses_the_training_and_u_makes_one_update),
+        T(zooming_and_panning_stay_inside_the_run),
+        T(the_crosshair_walks_and_end_drops_it),
+        T(n_jumps_to_the_value_that_is_not_a_number),
+        T(the_visible_records_survive_a_change_of_axis),
+        T(tab_reaches_every_pane_and_m_maximises_it),
+        T(the_focused_plot_is_always_on_screen),
+        T(frames_of_the_rollout_step_within_their_range),
+        T(the_log_filters_by_level_and_text),
+        T(text_from_the_outside_cannot_write_to_the_terminal),
+        T(commands_are_the_words_of_the_key_table),
+        T(a_prompt_takes_letters_that_are_keys_elsewhere),
+        T(a_long_prompt_stays_inside),
+        T(q_in_the_help_screen_only_leaves_the_help),
+        T(drawing_allocates_nothing_once_the_size_is_known),
+        T(an_unchanged_run_is_not_dirty),
+        T(good_scripts_load),
+        T(bad_scripts_are_refused_with_their_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
