@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the golden fixtures of tests/golden/dreamer_v3 with sheeprl's own functions. Run by hand, never by the product.
 
-    bridge.py --sheeprl DIR [--out DIR] [--subset F01,F05,...] [--check]
+    bridge.py --sheeprl DIR [--dreamerv3 DIR] [--out DIR] [--subset F01,F05,...] [--check]
 
 README.md beside this file is the manual of the fixtures.
 """
@@ -41,11 +41,12 @@ from bridge_parts import (
     data,
     layers,
     losses,
+    official,
     rssm,
     schedule,
     steps,
 )  # noqa: E402, F401  (the imports register the fixtures)
-from bridge_parts.container import REGISTRY, Fixture, read_safetensors  # noqa: E402
+from bridge_parts.container import OFFICIAL, REGISTRY, Fixture, read_safetensors  # noqa: E402
 from bridge_parts.reference import COMMIT, REPOSITORY, BridgeError, Reference  # noqa: E402
 
 
@@ -56,7 +57,7 @@ def make(reference, code, name, about, maker):
         fx = Fixture(code, name, about)
         torch.manual_seed(int("".join(c for c in code if c.isdigit())))
         maker(reference, fx)
-        made.append((fx, fx.to_bytes(COMMIT)))
+        made.append((fx, fx.to_bytes(reference.commit)))
     if made[0][1] != made[1][1]:
         raise BridgeError(f"{code}: two runs gave different bytes")
     for key, tensor in made[0][0].tensors.items():
@@ -182,6 +183,11 @@ def main():
         "--sheeprl", type=Path, required=True, help=f"sheeprl's source tree at commit {COMMIT[:7]}"
     )
     parser.add_argument(
+        "--dreamerv3",
+        type=Path,
+        help=f"the official source tree at commit {official.COMMIT[:7]}; without it its fixtures are left as they are",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=HERE / "dreamer_v3",
@@ -194,21 +200,34 @@ def main():
         help="make them again and compare with the files, write nothing",
     )
     args = parser.parse_args()
-    known = {code for code, *_ in REGISTRY}
+    registry = REGISTRY + (OFFICIAL if args.dreamerv3 else [])
+    left = {code for code, *_ in OFFICIAL} if not args.dreamerv3 else set()
+    known = {code for code, *_ in registry}
     wanted = set(args.subset.split(",")) if args.subset else known
     if wanted - known:
         parser.error(
             f"--subset: unknown {', '.join(sorted(wanted - known))}; known: {', '.join(sorted(known))}"
         )
     reference = Reference(args.sheeprl.resolve())
-    manifest = read_manifest(args.out) if args.subset or args.check else {}
+    by_code = {code: reference for code, *_ in REGISTRY}
+    if args.dreamerv3:
+        other = official.Official(args.dreamerv3.resolve())
+        by_code.update({code: other for code, *_ in OFFICIAL})
+    manifest = read_manifest(args.out)
+    if not (args.subset or args.check):
+        manifest = {code: entry for code, entry in manifest.items() if code in left}
     different = 0
-    for code, name, about, maker in sorted(REGISTRY):
+    for code, name, about, maker in sorted(registry, key=lambda row: row[0]):
         if code not in wanted:
             continue
-        fx, data = make(reference, code, name, about, maker)
+        source = by_code[code]
+        fx, data = make(source, code, name, about, maker)
         path = args.out / fx.file
         entry = fx.manifest_entry(data)
+        if source is not reference:
+            tensors = entry.pop("tensors")
+            entry.update(reference=source.repository, reference_commit=source.commit)
+            entry.update(**source.versions, tensors=tensors)
         if args.check:
             old = path.read_bytes() if path.exists() else b""
             same = old == data and manifest.get(code) == entry

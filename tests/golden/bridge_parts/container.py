@@ -19,14 +19,15 @@ DTYPES = {
     np.dtype("uint8"): "U8",
 }
 
-REGISTRY = []
+REGISTRY = []  # made with sheeprl
+OFFICIAL = []  # made with the official code
 
 
-def fixture(code, name, about):
+def fixture(code, name, about, registry=REGISTRY):
     """Registers a maker: it receives (reference, Fixture) and fills the fixture."""
 
     def decorate(make):
-        REGISTRY.append((code, name, about, make))
+        registry.append((code, name, about, make))
         return make
 
     return decorate

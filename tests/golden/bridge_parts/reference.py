@@ -113,9 +113,14 @@ class _StandInModule(types.ModuleType):
         return made
 
 
-class _StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class StandInModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the named modules, and all below them, as empty ones."""
+
+    def __init__(self, names):
+        self.names = names
+
     def find_spec(self, fullname, path=None, target=None):
-        if fullname.split(".")[0] in STAND_INS:
+        if any(fullname == name or fullname.startswith(name + ".") for name in self.names):
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
 
@@ -230,12 +235,14 @@ class Fabric:
 class Reference:
     """sheeprl's modules by short name, and the sampler that all of them draw from."""
 
+    repository, commit = REPOSITORY, COMMIT
+
     def __init__(self, root):
         check_sources(root)
         torch.set_num_threads(1)
         torch.backends.mkldnn.enabled = False
         torch.use_deterministic_algorithms(True)
-        sys.meta_path.insert(0, _StandInFinder())
+        sys.meta_path.insert(0, StandInModules(STAND_INS))
         package = types.ModuleType("sheeprl")  # its own __init__ imports every algorithm
         package.__path__ = [str(root / "sheeprl")]
         sys.modules["sheeprl"] = package
