@@ -95,6 +95,8 @@ struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_we
     struct wm_scan_in in = scan_in(&t.in, t.embedding, length, batch);
     in.steps = steps;
     t.scan = wm_observe(net, &start, &in);
+    graph_keep(g, t.scan.z); // the dream starts there
+    graph_keep(g, t.scan.h);
     graph_scope_push(g, "prior");
     t.prior = wm_prior(net, t.scan.h);
     graph_scope_pop(g);

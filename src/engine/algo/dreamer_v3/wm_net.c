@@ -105,8 +105,13 @@ struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding)
     return nn_linear(&net->nn, REPRESENTATION ".0", &embedding, 1, net->dims.recurrent, NULL);
 }
 
+struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *actions, int n_heads) {
+    return nn_linear(&net->nn, RECURRENT_INPUT ".0", actions, n_heads, latent_width(&net->dims),
+                     NULL);
+}
+
 struct tensor *wm_action_half(const struct wm_net *net, struct tensor *actions) {
-    return nn_linear(&net->nn, RECURRENT_INPUT ".0", &actions, 1, latent_width(&net->dims), NULL);
+    return wm_heads_half(net, &actions, 1);
 }
 
 static struct tensor *latent_or_zero(const struct wm_net *net, struct tensor *z) {

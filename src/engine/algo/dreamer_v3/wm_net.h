@@ -48,6 +48,8 @@ struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h,
                                    struct tensor *embed_half);
 struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding);
 struct tensor *wm_action_half(const struct wm_net *net, struct tensor *actions);
+// the same for actions [N, classes] of several heads
+struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *actions, int n_heads);
 // u [N, S]
 struct tensor *wm_sample(const struct wm_net *net, struct tensor *probs, struct tensor *u);
 

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "base/philox.h"
+#include "engine/algo/dreamer_v3/noise.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
 #include "engine/nn/optim.h"
 
@@ -18,6 +18,7 @@ struct world_model {
     struct optim_opts optim;
     struct pool *pool;
     uint64_t seed;
+    const struct noise_source *noise;
     int64_t opt_steps;
     double grad_norm; // of the last update
     struct graph *train_graph, *view_graph;
@@ -46,6 +47,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     int length = (int)cfg->sequence_length, batch = (int)cfg->batch_size;
     wm->pool = opts->pool;
     wm->seed = (uint64_t)cfg->seed;
+    wm->noise = opts->noise;
     wm->dims = wm_dims_from_config(cfg, opts->n_actions);
     wm->dims.zero_latent = opts->zero_latent;
     wm->optim = (struct optim_opts){
@@ -94,21 +96,16 @@ struct params *wm_params(struct world_model *wm) {
 }
 int64_t wm_opt_steps(const struct world_model *wm) { return wm->opt_steps; }
 void wm_set_opt_steps(struct world_model *wm, int64_t steps) { wm->opt_steps = steps; }
+const struct wm_dims *wm_dims(const struct world_model *wm) { return &wm->dims; }
+struct wm_states wm_states(const struct world_model *wm) {
+    const struct wm_scan *scan = &wm->train.scan;
+    return (struct wm_states){scan->h->shape[0], scan->z->data, scan->h->data};
+}
 size_t wm_slab_bytes(const struct world_model *wm) {
     return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
 }
 const struct wm_batch *wm_batch(struct world_model *wm) { return &wm->train_batch; }
 const struct wm_batch *wm_display_batch(struct world_model *wm) { return &wm->view_batch; }
-
-static void fill_uniform(struct tensor *t, uint64_t seed, enum rng_purpose purpose, int64_t step) {
-    real *u = t->data;
-    for (int64_t i = 0; i < t->n_elements; i += 4) {
-        struct philox block =
-            rng_block(seed, (uint32_t)purpose, (uint64_t)step, (uint32_t)(i >> 2));
-        for (int64_t k = 0; k < 4 && i + k < t->n_elements; k++)
-            u[i + k] = (real)rng_to_uniform(block.v[k]);
-    }
-}
 
 static void force_first(const struct wm_batch *b) {
     for (int i = 0; i < b->batch; i++) b->is_first[i] = 1;
@@ -118,7 +115,7 @@ static double scalar(const struct tensor *t) { return (double)*(const real *)t->
 
 static void run_update(struct world_model *wm) {
     force_first(&wm->train_batch);
-    fill_uniform(wm->train.in.u, wm->seed, RNG_POSTERIOR, wm->opt_steps);
+    noise_fill(wm->noise, wm->train.in.u, wm->seed, RNG_POSTERIOR, wm->opt_steps);
     executor_run(wm->train_executor);
 }
 
@@ -187,8 +184,8 @@ static void levels(const struct tensor *image, uint8_t (*out)[WM_PIXELS]) {
 void wm_display(struct world_model *wm, uint8_t reconstruction[WM_ROLLOUT][WM_PIXELS],
                 uint8_t dream[WM_ROLLOUT][WM_PIXELS]) {
     force_first(&wm->view_batch);
-    fill_uniform(wm->view.in.u, wm->seed, RNG_ROLLOUT_POSTERIOR, wm->opt_steps);
-    fill_uniform(wm->view.in.u_prior, wm->seed, RNG_ROLLOUT_PRIOR, wm->opt_steps);
+    noise_fill(wm->noise, wm->view.in.u, wm->seed, RNG_ROLLOUT_POSTERIOR, wm->opt_steps);
+    noise_fill(wm->noise, wm->view.in.u_prior, wm->seed, RNG_ROLLOUT_PRIOR, wm->opt_steps);
     executor_run(wm->view_executor);
     levels(wm->view.posterior, reconstruction);
     memcpy(dream, reconstruction, (size_t)WM_CONTEXT * WM_PIXELS);

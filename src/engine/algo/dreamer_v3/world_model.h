@@ -35,6 +35,8 @@ enum {
 enum { WM_CONTEXT = 5, WM_IMAGINED = 15, WM_ROLLOUT = WM_CONTEXT + WM_IMAGINED };
 
 struct world_model;
+struct wm_dims; // wm_net.h
+struct noise_source;
 
 struct wm_opts {
     const struct config *config; // read by wm_new only
@@ -42,6 +44,7 @@ struct wm_opts {
     struct pool *pool;
     // test: the stochastic state z is always 0, so reconstruction must fail
     bool zero_latent;
+    const struct noise_source *noise; // NULL: Philox (noise.h)
 };
 
 // Initialises the weights from (config->seed, RNG_INIT) and sets the gradient step to 0.
@@ -54,6 +57,15 @@ struct params *wm_params(struct world_model *wm);
 int64_t wm_opt_steps(const struct world_model *wm);
 // when a checkpoint's parameters were loaded
 void wm_set_opt_steps(struct world_model *wm, int64_t steps);
+// what its networks look like
+const struct wm_dims *wm_dims(const struct world_model *wm);
+// the posterior states of the last update (or forward_backward), row t*B + b: z [T*B, S*D], h [T*B,
+// H]
+struct wm_states {
+    int64_t rows;
+    const real *z, *h;
+};
+struct wm_states wm_states(const struct world_model *wm);
 // memory of the activations, both graphs
 size_t wm_slab_bytes(const struct world_model *wm);
 

@@ -1,0 +1,88 @@
+// Actor and critic: parameters and the graph pieces that the dream, the losses and the player are
+// made of.
+//
+//     struct ac_net net = ac_net_make(g, &dims);
+//     struct policy p = ac_policy(&net, &actor, z, h);
+//     ac_sample(&net, &p, u, actions);                 // one-hot, one tensor per head
+//     struct tensor *value = g_twohot_mean(g, ac_critic(&net, &critic, CRITIC_NAME, z, h), bins);
+//
+// Discrete actions: one categorical per head, each with its own unimix (spec/dreamer_v3.md 2.3,
+// 5.5). Names are sheeprl's with the network's name in front: actor.model._model.0.weight,
+// actor.mlp_heads.0.weight, critic._model.0.weight, target_critic._model.0.weight. Actor, critic
+// and target critic are parameter sets of their own, because each has its own optimiser (the target
+// has none).
+#ifndef ALGO_DREAMER_V3_ACTOR_CRITIC_H
+#define ALGO_DREAMER_V3_ACTOR_CRITIC_H
+
+#include "engine/algo/config.h"
+#include "engine/algo/dreamer_v3/wm_net.h"
+#include "engine/nn/layers.h"
+
+#define CRITIC_NAME "critic"
+#define TARGET_CRITIC_NAME "target_critic"
+enum { AC_MAX_HEADS = 8 };
+
+struct ac_dims {
+    int n_heads;
+    int64_t classes[AC_MAX_HEADS]; // of each head; their sum is the world model's A
+    int64_t state;                 // width L of [z, h]
+    int64_t dense_units, n_layers, bins;
+    real unimix, dense_eps;
+};
+// n_heads 0: one head of all the world model's actions.
+struct ac_dims ac_dims_from_config(const struct config *cfg, const struct wm_dims *world,
+                                   int n_heads, const int64_t *classes);
+// Not allocated. `name`: CRITIC_NAME or TARGET_CRITIC_NAME.
+void ac_register_actor(struct params *p, const struct ac_dims *d);
+void ac_register_critic(struct params *p, const struct ac_dims *d, const char *name);
+// spec 6: uniform actor heads, zero critic output
+void ac_init_actor(struct params *p, uint64_t seed, bool hafner);
+void ac_init_critic(struct params *p, const struct ac_dims *d, const char *name, uint64_t seed,
+                    bool hafner);
+
+struct ac_net {
+    struct nn nn; // its `params` are chosen by each call
+    struct ac_dims dims;
+};
+struct ac_net ac_net_make(struct graph *g, const struct ac_dims *d);
+
+// Per head: logits and probabilities after unimix, [N, classes].
+struct policy {
+    int n_heads;
+    int64_t classes[AC_MAX_HEADS];
+    struct tensor *logits[AC_MAX_HEADS], *probs[AC_MAX_HEADS];
+};
+struct policy ac_policy(const struct ac_net *net, struct params *actor, struct tensor *z,
+                        struct tensor *h);
+// Actions, one-hot [N, classes] per head. u[k] [N]. No gradient flows back to the policy.
+void ac_sample(const struct ac_net *net, const struct policy *p, struct tensor *const *u,
+               struct tensor **actions);
+void ac_mode(const struct ac_net *net, const struct policy *p, struct tensor **actions);
+// Sums over the heads, [N].
+struct tensor *ac_log_prob(const struct ac_net *net, const struct policy *p,
+                           struct tensor *const *actions);
+struct tensor *ac_entropy(const struct ac_net *net, const struct policy *p);
+// logits [N, bins]
+struct tensor *ac_critic(const struct ac_net *net, struct params *critic, const char *name,
+                         struct tensor *z, struct tensor *h);
+
+// ---- losses, [1]; all rows [M] = H*N
+// - mean w (log pi(a|s) advantage + ent_coef entropy); advantage and w carry no gradient (spec 5.5)
+struct actor_loss {
+    struct policy policy;
+    struct tensor *log_prob, *entropy; // [M]
+    struct tensor *loss;               // [1]
+};
+struct actor_loss ac_actor_loss(const struct ac_net *net, struct params *actor, struct tensor *z,
+                                struct tensor *h, struct tensor *const *actions,
+                                struct tensor *advantage, struct tensor *weights, real ent_coef);
+// mean w (nll(returns) + nll(target's mean)); only the logits carry gradient (spec 5.6)
+struct critic_loss {
+    struct tensor *returns_nll, *target_nll; // [M]
+    struct tensor *loss;                     // [1]
+};
+struct critic_loss ac_critic_loss(struct graph *g, struct tensor *logits, struct tensor *returns,
+                                  struct tensor *target_values, struct tensor *weights,
+                                  struct tensor *bins);
+
+#endif

@@ -1,0 +1,196 @@
+// Behaviour learning: the update of actor, critic and target critic, and its metrics.
+#include "engine/algo/dreamer_v3/behaviour.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "engine/algo/dreamer_v3/behaviour_graph.h"
+#include "engine/algo/dreamer_v3/noise.h"
+#include "engine/nn/optim.h"
+
+struct behaviour {
+    struct behaviour_graph_opts opts;
+    struct params actor, critic, target;
+    struct optim_opts actor_optim, critic_optim;
+    real range[2]; // low, high
+    double target_tau;
+    int64_t target_update_freq;
+    uint64_t seed;
+    const struct noise_source *noise;
+    struct pool *pool;
+    struct graph *graph;
+    struct behaviour_graph nodes;
+    struct executor *executor;
+    double norm_actor, norm_critic; // of the last update
+};
+
+static void make_params(struct behaviour *b, const struct config *cfg) {
+    const struct ac_dims *d = &b->opts.nets;
+    params_init(&b->actor);
+    params_init(&b->critic);
+    params_init(&b->target);
+    ac_register_actor(&b->actor, d);
+    ac_register_critic(&b->critic, d, CRITIC_NAME);
+    ac_register_critic(&b->target, d, TARGET_CRITIC_NAME);
+    params_allocate(&b->actor);
+    params_allocate(&b->critic);
+    params_allocate(&b->target);
+    ac_init_actor(&b->actor, b->seed, cfg->hafner_initialization);
+    ac_init_critic(&b->critic, d, CRITIC_NAME, b->seed, cfg->hafner_initialization);
+    optim_track(&b->target, &b->critic, 1, b->pool);
+}
+
+static struct optim_opts adam(double learning_rate, double eps, double max_norm) {
+    return (struct optim_opts){.learning_rate = learning_rate,
+                               .beta1 = 0.9,
+                               .beta2 = 0.999,
+                               .eps = eps,
+                               .max_norm = max_norm};
+}
+
+struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
+    const struct config *cfg = opts->config;
+    struct behaviour *b = mem_alloc(sizeof *b);
+    struct ac_dims nets = ac_dims_from_config(cfg, opts->world, opts->n_heads, opts->classes);
+    b->opts = behaviour_opts_from_config(cfg, opts->world, &nets, opts->n_starts);
+    b->seed = (uint64_t)cfg->seed;
+    b->noise = opts->noise;
+    b->pool = opts->pool;
+    b->target_tau = cfg->critic_tau;
+    b->target_update_freq = cfg->target_update_freq;
+    b->actor_optim = adam(cfg->actor_lr, cfg->actor_eps, cfg->actor_clip);
+    b->critic_optim = adam(cfg->critic_lr, cfg->critic_eps, cfg->critic_clip);
+    make_params(b, cfg);
+
+    b->graph = graph_new();
+    struct behaviour_sets sets = {opts->world_params, &b->actor, &b->critic, &b->target};
+    b->nodes = behaviour_build(b->graph, &sets, &b->opts);
+    graph_gradients(b->graph, b->nodes.loss);
+    graph_plan(b->graph);
+    b->executor = cpu_executor_new(b->graph, b->pool);
+    nn_twohot_bins(b->nodes.in.reward_bins->data, b->opts.world.bins);
+    nn_twohot_bins(b->nodes.in.value_bins->data, b->opts.nets.bins);
+    return b;
+}
+
+void behaviour_free(struct behaviour *b) {
+    if (!b) return;
+    executor_free(b->executor);
+    graph_free(b->graph);
+    params_deinit(&b->actor);
+    params_deinit(&b->critic);
+    params_deinit(&b->target);
+    free(b);
+}
+
+struct params *behaviour_actor(struct behaviour *b) {
+    return &b->actor;
+}
+struct params *behaviour_critic(struct behaviour *b) {
+    return &b->critic;
+}
+struct params *behaviour_target(struct behaviour *b) {
+    return &b->target;
+}
+real *behaviour_range(struct behaviour *b) { return b->range; }
+const struct ac_dims *behaviour_dims(const struct behaviour *b) { return &b->opts.nets; }
+size_t behaviour_slab_bytes(const struct behaviour *b) { return graph_slab_bytes(b->graph); }
+
+// ---- the update
+
+static double scalar(const struct tensor *t) { return (double)*(const real *)t->data; }
+
+static void copy_in(struct tensor *to, const real *from) {
+    memcpy(to->data, from, (size_t)to->n_elements * sizeof *from);
+}
+
+static void run_graph(struct behaviour *b, const struct behaviour_start *s, int64_t step) {
+    const struct behaviour_in *in = &b->nodes.in;
+    copy_in(in->z, s->z);
+    copy_in(in->h, s->h);
+    copy_in(in->continues, s->continues);
+    copy_in(in->range, b->range);
+    noise_fill(b->noise, in->u_action, b->seed, RNG_ACTOR, step);
+    noise_fill(b->noise, in->u_prior, b->seed, RNG_PRIOR, step);
+    executor_run(b->executor);
+}
+
+// Both norms are looked at before either network takes its step.
+static bool all_finite(struct behaviour *b, struct behaviour_result *out) {
+    if (isfinite(out->loss_actor) && isfinite(out->loss_critic) && isfinite(out->norm_actor) &&
+        isfinite(out->norm_critic))
+        return true;
+    const struct tensor *bad = executor_find_nonfinite(b->executor);
+    snprintf(out->bad_node, sizeof out->bad_node, "%s", bad ? bad->name : "gradient norm");
+    return false;
+}
+
+bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
+                      struct behaviour_result *out) {
+    if (step % b->target_update_freq == 0)
+        optim_track(&b->target, &b->critic, step == 0 ? 1 : b->target_tau, b->pool);
+    run_graph(b, s, step);
+    *out = (struct behaviour_result){
+        .loss_actor = scalar(b->nodes.actor.loss),
+        .loss_critic = scalar(b->nodes.critic.loss),
+        .norm_actor = optim_norm(b->actor.grads, b->actor.n_flat, b->pool),
+        .norm_critic = optim_norm(b->critic.grads, b->critic.n_flat, b->pool),
+    };
+    b->norm_actor = out->norm_actor;
+    b->norm_critic = out->norm_critic;
+    if (!all_finite(b, out)) return false;
+    optim_step(&b->actor, b->pool, &b->actor_optim, step + 1);
+    optim_step(&b->critic, b->pool, &b->critic_optim, step + 1);
+    memcpy(b->range, b->nodes.moments.range->data, sizeof b->range);
+    return true;
+}
+
+// ---- metrics
+
+struct spread {
+    double mean, std;
+};
+
+static struct spread spread_of(const struct tensor *t) {
+    const real *x = t->data;
+    double sum = 0, squares = 0, n = (double)t->n_elements;
+    for (int64_t i = 0; i < t->n_elements; i++) sum += (double)x[i];
+    const double mean = sum / n;
+    for (int64_t i = 0; i < t->n_elements; i++)
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    return (struct spread){mean, sqrt(squares / n)};
+}
+
+uint64_t behaviour_metrics(const struct behaviour *b, float out[METRIC_COUNT]) {
+    const struct behaviour_graph *n = &b->nodes;
+    const real *range = n->moments.range->data;
+    const struct spread value = spread_of(n->baseline), advantage = spread_of(n->advantage);
+    const double low = (double)range[0], high = (double)range[1];
+    const struct {
+        enum metric metric;
+        double value;
+    } values[] = {
+        {METRIC_LOSS_ACTOR, scalar(n->actor.loss)},
+        {METRIC_LOSS_CRITIC, scalar(n->critic.loss)},
+        {METRIC_ACTION_ENTROPY, scalar(n->action_entropy)},
+        {METRIC_VALUE_MEAN, value.mean},
+        {METRIC_VALUE_STD, value.std},
+        {METRIC_ADV_MEAN, advantage.mean},
+        {METRIC_ADV_STD, advantage.std},
+        {METRIC_RET_P05, low},
+        {METRIC_RET_P95, high},
+        {METRIC_RET_SCALE, fmax((double)b->opts.min_scale, high - low)},
+        {METRIC_GRAD_NORM_ACTOR, b->norm_actor},
+        {METRIC_GRAD_NORM_CRITIC, b->norm_critic},
+    };
+    uint64_t present = 0;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        out[values[i].metric] = (float)values[i].value;
+        present |= (uint64_t)1 << values[i].metric;
+    }
+    return present;
+}

@@ -1,0 +1,70 @@
+// Behaviour learning: parameters of actor, critic and target critic, and their update from dreams
+// (spec/dreamer_v3.md 5, 7.1).
+//
+//     struct behaviour *b = behaviour_new(&opts);
+//     struct behaviour_start s = {states.z, states.h, batch->continues};  // N rows
+//     struct behaviour_result r;
+//     if (!behaviour_update(b, &s, step, &r)) report(r.bad_node);
+//     uint64_t present = behaviour_metrics(b, record.value);
+//     behaviour_free(b);
+//
+// behaviour_new allocates everything; no function below it allocates. Thread: one thread at a time;
+// the pool and the world model's parameters are borrowed until behaviour_free. Results do not
+// depend on the pool's number of threads.
+#ifndef ALGO_DREAMER_V3_BEHAVIOUR_H
+#define ALGO_DREAMER_V3_BEHAVIOUR_H
+
+#include "base/pool.h"
+#include "engine/algo/config.h"
+#include "engine/algo/dreamer_v3/actor_critic.h"
+#include "engine/algo/dreamer_v3/noise.h"
+#include "engine/data/metrics.h"
+
+struct behaviour;
+
+struct behaviour_opts {
+    const struct config *config; // read by behaviour_new only
+    const struct wm_dims *world; // of the parameters below; read by behaviour_new only
+    struct params *world_params; // never written
+    const int64_t *classes;      // of each action head; NULL: one head of all actions
+    int n_heads;
+    int64_t n_starts; // N: T*B
+    struct pool *pool;
+    const struct noise_source *noise; // NULL: Philox
+};
+
+// Initialises the weights from (config->seed, RNG_INIT); the target critic starts as a copy of the
+// critic, the return range as [0, 0].
+struct behaviour *behaviour_new(const struct behaviour_opts *opts);
+void behaviour_free(struct behaviour *b); // NULL is fine
+
+// Everything an update changes, for checkpoints. Names are sheeprl's: actor.*, critic.*,
+// target_critic.*; range [2]: low and high of the returns. The target has no moments.
+struct params *behaviour_actor(struct behaviour *b);
+struct params *behaviour_critic(struct behaviour *b);
+struct params *behaviour_target(struct behaviour *b);
+real *behaviour_range(struct behaviour *b);
+const struct ac_dims *behaviour_dims(const struct behaviour *b);
+size_t behaviour_slab_bytes(const struct behaviour *b);
+
+// N start states, row-major: z [N, S*D], h [N, H], continues [N] (1 - terminated).
+struct behaviour_start {
+    const real *z, *h, *continues;
+};
+struct behaviour_result {
+    double loss_actor, loss_critic, norm_actor, norm_critic; // norms before clipping
+    char bad_node[TENSOR_NAME_SIZE]; // first node with a non-finite value; "" if all is well
+};
+// Gradient step number `step` (0, 1, ...): target critic (a copy at step 0, then every
+// target_update_freq steps), dream, both losses, clip, Adam. Noise of (seed, RNG_PRIOR or
+// RNG_ACTOR, step, index). False when a loss or a norm is not finite: actor, critic, their moments
+// and the range are then untouched (the target may have taken its step, which depends on nothing
+// new).
+bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
+                      struct behaviour_result *out);
+
+// Values of the last update (spec 9: behaviour part). Sets out[m] for those it knows; returns their
+// bit mask.
+uint64_t behaviour_metrics(const struct behaviour *b, float out[METRIC_COUNT]);
+
+#endif

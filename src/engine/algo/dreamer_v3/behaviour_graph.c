@@ -1,0 +1,168 @@
+// The behaviour graph: dream, returns, losses.
+#include "engine/algo/dreamer_v3/behaviour_graph.h"
+
+#include "base/error.h"
+
+struct behaviour_graph_opts behaviour_opts_from_config(const struct config *cfg,
+                                                       const struct wm_dims *world,
+                                                       const struct ac_dims *nets,
+                                                       int64_t n_starts) {
+    return (struct behaviour_graph_opts){
+        .world = *world,
+        .nets = *nets,
+        .horizon = (int)cfg->horizon,
+        .n_starts = n_starts,
+        .gamma = (real)cfg->gamma,
+        .lambda = (real)cfg->lmbda,
+        .ent_coef = (real)cfg->actor_ent_coef,
+        .min_scale = (real)(1 / cfg->moments_max),
+        .moments = {.decay = (real)cfg->moments_decay,
+                    .low = (real)cfg->percentile_low,
+                    .high = (real)cfg->percentile_high},
+    };
+}
+
+struct builder {
+    struct graph *g;
+    const struct behaviour_sets *sets;
+    const struct behaviour_graph_opts *o;
+    struct wm_net world;
+    struct ac_net nets;
+    struct behaviour_in in;
+};
+
+static struct tensor *input(struct graph *g, const char *name, int64_t rows, int64_t width) {
+    return g_input(g, name, DTYPE_REAL, width ? 2 : 1, (int64_t[]){rows, width});
+}
+
+static struct behaviour_in inputs(struct graph *g, const struct behaviour_graph_opts *o) {
+    int64_t n = o->n_starts, steps = o->horizon, latent = o->world.stochastic * o->world.discrete;
+    return (struct behaviour_in){
+        .z = input(g, "start_z", n, latent),
+        .h = input(g, "start_h", n, o->world.recurrent),
+        .continues = input(g, "start_continues", n, 0),
+        .u_action = input(g, "u_action", o->nets.n_heads * (steps + 1) * n, 0),
+        .u_prior = input(g, "u_prior", steps * n, o->world.stochastic),
+        .reward_bins = input(g, "reward_bins", o->world.bins, 0),
+        .value_bins = input(g, "value_bins", o->nets.bins, 0),
+        .range = input(g, "range", 2, 0),
+    };
+}
+
+// The policy's actions in the states of step tau.
+static void act(struct builder *b, int tau, struct tensor *z, struct tensor *h,
+                struct tensor **actions) {
+    struct tensor *u[AC_MAX_HEADS];
+    int64_t n = b->o->n_starts;
+    for (int k = 0; k < b->o->nets.n_heads; k++)
+        u[k] = g_slice(b->g, b->in.u_action, (k * (b->o->horizon + 1) + tau) * n, n);
+    struct policy p = ac_policy(&b->nets, b->sets->actor, z, h);
+    ac_sample(&b->nets, &p, u, actions);
+}
+
+static void imagine(struct builder *b, struct dream *d) {
+    enum { STATES = BEHAVIOUR_MAX_HORIZON + 1 };
+    struct graph *g = b->g;
+    struct tensor *z[STATES], *h[STATES], *actions[AC_MAX_HEADS][STATES], *now[AC_MAX_HEADS];
+    int n_heads = b->o->nets.n_heads, n_acts = b->o->horizon + b->o->whole;
+    int64_t n = b->o->n_starts;
+    graph_scope_push(g, "dream");
+    for (int tau = 0; tau <= b->o->horizon; tau++) {
+        graph_scope_push(g, "t%02d", tau);
+        if (tau == 0) { // copies, so that they lie in the stacks
+            z[0] = g_affine(g, b->in.z, 1, 0);
+            h[0] = g_affine(g, b->in.h, 1, 0);
+        } else {
+            struct tensor *half = wm_heads_half(&b->world, now, n_heads);
+            h[tau] = wm_recurrent(&b->world, z[tau - 1], half, h[tau - 1]).h;
+            struct wm_categorical prior = wm_prior(&b->world, h[tau]);
+            z[tau] = wm_sample(&b->world, prior.probs, g_slice(g, b->in.u_prior, (tau - 1) * n, n));
+        }
+        if (tau < n_acts) act(b, tau, z[tau], h[tau], now);
+        for (int k = 0; k < n_heads; k++) actions[k][tau] = now[k];
+        graph_scope_pop(g);
+    }
+    d->z = g_stop_gradient(g, g_stack(g, z, b->o->horizon + 1));
+    d->h = g_stop_gradient(g, g_stack(g, h, b->o->horizon + 1));
+    for (int k = 0; k < n_heads; k++) d->actions[k] = g_stack(g, actions[k], n_acts);
+    graph_scope_pop(g);
+}
+
+// What the world model says about the imagined states.
+static void judge(struct builder *b, struct dream *d) {
+    struct graph *g = b->g;
+    int64_t n = b->o->n_starts, first = b->o->whole ? 0 : n, rows = d->z->shape[0] - first;
+    struct tensor *z = g_slice(g, d->z, first, rows), *h = g_slice(g, d->h, first, rows);
+    graph_scope_push(g, "heads");
+    d->rewards = g_twohot_mean(g, wm_reward(&b->world, z, h), b->in.reward_bins);
+    d->continue_logits = wm_continue(&b->world, z, h);
+    int64_t imagined = b->o->horizon * n;
+    d->continues = hard_continues(g, g_slice(g, d->continue_logits, rows - imagined, imagined));
+    graph_scope_pop(g);
+}
+
+static void name_results(struct graph *g, struct behaviour_graph *r) {
+    const struct {
+        struct tensor *tensor;
+        const char *name;
+    } kept[] = {
+        {r->values, "values"},
+        {r->baseline, NULL},
+        {r->returns, NULL},
+        {r->weights, NULL},
+        {r->advantage, NULL},
+        {r->moments.quantiles, NULL},
+        {r->moments.range, NULL},
+        {r->actor.loss, "actor_loss"},
+        {r->critic.loss, "critic_loss"},
+        {r->action_entropy, "action_entropy"},
+        {r->loss, "loss"},
+    };
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        if (kept[i].name) graph_name(g, kept[i].tensor, kept[i].name);
+        graph_keep(g, kept[i].tensor);
+    }
+}
+
+struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_sets *sets,
+                                       const struct behaviour_graph_opts *o) {
+    CHECK(o->horizon >= 1 && o->horizon <= BEHAVIOUR_MAX_HORIZON, "a horizon of %d", o->horizon);
+    graph_scope_push(g, "behaviour");
+    struct behaviour_graph r = {.in = inputs(g, o)};
+    struct builder b = {
+        g, sets, o, wm_net_make(g, sets->world, &o->world), ac_net_make(g, &o->nets), r.in};
+    struct dream *d = &r.dream;
+    int64_t n = o->n_starts, rows = o->horizon * n;
+    imagine(&b, d);
+    judge(&b, d);
+
+    struct tensor *z = g_slice(g, d->z, 0, rows), *h = g_slice(g, d->h, 0, rows);
+    r.critic_logits = ac_critic(&b.nets, sets->critic, CRITIC_NAME, d->z, d->h);
+    r.values = g_twohot_mean(g, g_stop_gradient(g, r.critic_logits), r.in.value_bins);
+    r.target_values = g_twohot_mean(g, ac_critic(&b.nets, sets->target, TARGET_CRITIC_NAME, z, h),
+                                    r.in.value_bins);
+
+    struct tensor *first = g_affine(g, r.in.continues, o->gamma, 0);
+    struct tensor *discount = g_affine(g, d->continues, o->gamma, 0);
+    struct tensor *reward = g_slice(g, d->rewards, o->whole ? n : 0, rows);
+    r.returns =
+        lambda_returns(g, reward, g_slice(g, r.values, n, rows), discount, o->horizon, o->lambda);
+    r.weights = discount_weights(g, first, discount, o->horizon, o->gamma);
+    r.baseline = g_slice(g, r.values, 0, rows);
+    r.moments = moments_update(g, r.returns, r.in.range, &o->moments);
+    r.advantage = normalized_advantage(g, r.returns, r.baseline, r.moments.range, o->min_scale);
+
+    struct tensor *actions[AC_MAX_HEADS];
+    for (int k = 0; k < o->nets.n_heads; k++) actions[k] = g_slice(g, d->actions[k], 0, rows);
+    r.actor =
+        ac_actor_loss(&b.nets, sets->actor, z, h, actions, r.advantage, r.weights, o->ent_coef);
+    r.critic = ac_critic_loss(g, g_slice(g, r.critic_logits, 0, rows), r.returns, r.target_values,
+                              r.weights, r.in.value_bins);
+    r.action_entropy = g_mean(g, r.actor.entropy);
+    r.loss = g_add(g, r.actor.loss, r.critic.loss);
+    name_results(g, &r);
+    graph_scope_pop(g);
+    graph_freeze(g, sets->world);
+    graph_freeze(g, sets->target);
+    return r;
+}

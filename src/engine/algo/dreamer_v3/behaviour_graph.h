@@ -1,0 +1,71 @@
+// The behaviour graph: dream, returns, and the losses of actor and critic with their gradients.
+//
+//     struct behaviour_graph b = behaviour_build(g, &nets, &opts);
+//     graph_gradients(g, b.loss); graph_plan(g);
+//
+// One graph for all of it: the dream carries no gradient (discrete actions need no back-propagation
+// through it), the two losses share nothing but its states, and their sum gives each network its
+// own gradient. The critic's output is computed once and serves the returns, the baseline and the
+// critic's loss. World model and target critic are frozen. Formulas: spec/dreamer_v3.md 5, order:
+// Appendix C 8-12. H imagined steps from N start states; row tau*N + n.
+#ifndef ALGO_DREAMER_V3_BEHAVIOUR_GRAPH_H
+#define ALGO_DREAMER_V3_BEHAVIOUR_GRAPH_H
+
+#include "engine/algo/dreamer_v3/actor_critic.h"
+#include "engine/algo/dreamer_v3/returns.h"
+#include "engine/algo/dreamer_v3/wm_net.h"
+
+enum { BEHAVIOUR_MAX_HORIZON = 128 };
+
+struct behaviour_sets {
+    struct params *world, *actor, *critic, *target;
+};
+
+struct behaviour_graph_opts {
+    struct wm_dims world;
+    struct ac_dims nets;
+    int horizon;      // H
+    int64_t n_starts; // N
+    real gamma, lambda, ent_coef, min_scale;
+    struct moments_opts moments;
+    // Parity checks: also what nothing depends on, the last state's action and the start states'
+    // reward and predicted continue.
+    bool whole;
+};
+struct behaviour_graph_opts behaviour_opts_from_config(const struct config *cfg,
+                                                       const struct wm_dims *world,
+                                                       const struct ac_dims *nets,
+                                                       int64_t n_starts);
+
+// Filled by the caller before a run; u in [0, 1).
+struct behaviour_in {
+    struct tensor *z, *h, *continues;        // start states [N, S*D], [N, H]; [N] 1 - terminated
+    struct tensor *u_action, *u_prior;       // [heads*(H+1)*N]: head, tau, n;  [H*N, S]
+    struct tensor *reward_bins, *value_bins; // [K]
+    struct tensor *range;                    // [2] low, high before this update
+};
+
+// The dream. Rows tau = 0..H unless said otherwise.
+struct dream {
+    struct tensor *z, *h;                 // [(H+1)*N, S*D], [(H+1)*N, H]
+    struct tensor *actions[AC_MAX_HEADS]; // [H*N, classes]; with `whole` [(H+1)*N, classes]
+    struct tensor *rewards;               // mean, [H*N]: tau = 1..H; with `whole` [(H+1)*N]
+    struct tensor *continue_logits;       // [H*N, 1]: tau = 1..H; with `whole` [(H+1)*N, 1]
+    struct tensor *continues;             // [H*N] 0 or 1: tau = 1..H (those of tau = 0 are data)
+};
+
+struct behaviour_graph {
+    struct behaviour_in in;
+    struct dream dream;
+    struct tensor *critic_logits, *values, *target_values;   // [(H+1)*N, K], [(H+1)*N], [H*N]
+    struct tensor *baseline, *returns, *weights, *advantage; // [H*N]
+    struct moments moments;                                  // quantiles and new range [2]
+    struct actor_loss actor;
+    struct critic_loss critic;
+    struct tensor *action_entropy; // [1] mean over the rows
+    struct tensor *loss;           // [1] actor + critic
+};
+struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_sets *sets,
+                                       const struct behaviour_graph_opts *o);
+
+#endif

@@ -1,0 +1,69 @@
+// DreamerV3, whole: world model and behaviour, updated together (spec/dreamer_v3.md Appendix C).
+//
+//     struct dreamer_opts opts = {.config = &cfg, .n_actions = 8, .pool = pool};
+//     struct dreamer *d = dreamer_new(&opts);
+//     fill(wm_batch(dreamer_world(d)));                    // from the replay
+//     struct dreamer_result r;
+//     if (!dreamer_update(d, &r)) report(r.bad_node);
+//     uint64_t present = dreamer_metrics(d, record.value);
+//     dreamer_free(d);
+//
+// One update: the world model's step, then the dream from its posteriors (made with the weights
+// before that step) with the weights after it, then the steps of actor and critic. dreamer_new
+// allocates everything; no function below it allocates. Thread: one thread at a time; the pool is
+// borrowed until dreamer_free. Results do not depend on the pool's number of threads.
+#ifndef ALGO_DREAMER_V3_DREAMER_H
+#define ALGO_DREAMER_V3_DREAMER_H
+
+#include "engine/algo/dreamer_v3/behaviour.h"
+#include "engine/algo/dreamer_v3/world_model.h"
+
+struct dreamer;
+
+struct dreamer_opts {
+    const struct config *config; // read by dreamer_new only
+    int n_actions;               // width A of the one-hot action
+    const int64_t *classes;      // of each action head, sum A; NULL: one head of all actions
+    int n_heads;
+    struct pool *pool;
+    bool zero_latent;                 // test: see wm_opts
+    const struct noise_source *noise; // NULL: Philox
+};
+
+// Initialises all weights from (config->seed, RNG_INIT).
+struct dreamer *dreamer_new(const struct dreamer_opts *opts);
+void dreamer_free(struct dreamer *d); // NULL is fine
+
+// Inputs (wm_batch), pictures (wm_display), gradient steps done (wm_opt_steps).
+struct world_model *dreamer_world(struct dreamer *d);
+struct behaviour *dreamer_behaviour(struct dreamer *d);
+size_t dreamer_slab_bytes(const struct dreamer *d); // memory of the activations
+
+struct dreamer_result {
+    struct wm_result model;
+    struct behaviour_result behaviour; // all 0 when the model's part failed
+    const char *bad_node;              // "" if all is well
+};
+// False when a loss or a gradient norm is not finite; bad_node names the first bad tensor. Nothing
+// has changed when it lies in the world model. When it lies in the behaviour ("behaviour/..."), the
+// world model has made its step, opt_steps counts it, and actor and critic are what they were.
+bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
+// Values of the last update (spec 9). Sets out[m] for those it knows; returns their bit mask.
+uint64_t dreamer_metrics(const struct dreamer *d, float out[METRIC_COUNT]);
+
+// Everything an update changes, for checkpoints: the parameter sets (names are unique over all of
+// them: the world model's as in wm_params, actor.*, critic.*, target_critic.*) and the range of the
+// returns. Gradient steps: wm_opt_steps, wm_set_opt_steps. All three optimisers have made as many.
+enum dreamer_set {
+    DREAMER_WORLD,
+    DREAMER_ACTOR,
+    DREAMER_CRITIC,
+    DREAMER_TARGET, // its moments stay 0
+    DREAMER_N_SETS
+};
+struct params *dreamer_params(struct dreamer *d, enum dreamer_set set);
+real *dreamer_range(struct dreamer *d); // [2]
+// Without the target critic, as people count.
+int64_t dreamer_n_weights(struct dreamer *d);
+
+#endif

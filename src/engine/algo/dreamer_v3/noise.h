@@ -1,0 +1,23 @@
+// Noise: where the uniforms of a run come from.
+//
+//     noise_fill(NULL, u, seed, RNG_ACTOR, opt_steps); // Philox: element i is stream element i
+//
+// Without a source the numbers are those of (seed, purpose, step, index): the same whatever the
+// thread count and the backend (base/philox.h). A source replaces them: parity checks give the
+// recorded ones.
+#ifndef ALGO_DREAMER_V3_NOISE_H
+#define ALGO_DREAMER_V3_NOISE_H
+
+#include "base/philox.h"
+#include "engine/graph/graph.h"
+
+struct noise_source {
+    void (*fill)(void *ctx, struct tensor *u, enum rng_purpose purpose, int64_t step);
+    void *ctx;
+};
+
+// Writes all of t, uniforms in [0, 1).
+void noise_fill(const struct noise_source *source, struct tensor *t, uint64_t seed,
+                enum rng_purpose purpose, int64_t step);
+
+#endif

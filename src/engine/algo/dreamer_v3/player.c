@@ -1,0 +1,91 @@
+// Player: the policy in the environments, with a recurrent state for each of them.
+#include "engine/algo/dreamer_v3/player.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "engine/algo/dreamer_v3/player_graph.h"
+#include "engine/algo/dreamer_v3/world_model.h"
+
+struct player {
+    int n_envs, n_heads;
+    bool begun;
+    uint64_t seed;
+    const struct noise_source *noise;
+    struct graph *graph;
+    struct player_graph nodes;
+    struct executor *executor;
+};
+
+struct player *player_new(const struct player_opts *opts) {
+    struct player *p = mem_alloc(sizeof *p);
+    p->n_envs = opts->n_envs;
+    p->n_heads = opts->nets->n_heads;
+    p->seed = opts->seed;
+    p->noise = opts->noise;
+    p->graph = graph_new();
+    p->nodes = player_build(p->graph, opts->world_params, opts->actor_params, opts->world,
+                            opts->nets, opts->n_envs);
+    graph_plan(p->graph);
+    p->executor = cpu_executor_new(p->graph, opts->pool);
+    return p;
+}
+
+void player_free(struct player *p) {
+    if (!p) return;
+    executor_free(p->executor);
+    graph_free(p->graph);
+    free(p);
+}
+
+static int chosen(const real *one_hot, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (one_hot[i] == 1) return (int)i;
+    CHECK(false, "the policy gives no action: its probabilities are not finite");
+    return 0;
+}
+
+static void carry(struct tensor *to, const struct tensor *from) {
+    memcpy(to->data, from->data, (size_t)to->n_elements * sizeof(real));
+}
+
+void player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
+                 bool greedy, int32_t *actions) {
+    const struct player_in *in = &p->nodes.in;
+    for (int n = 0; n < p->n_envs; n++) {
+        memcpy((uint8_t *)in->packed->data + n * WM_PACKED_BYTES, obs[n], WM_PACKED_BYTES);
+        ((real *)in->reset->data)[n] = !p->begun || reset[n] ? 1 : 0;
+    }
+    noise_fill(p->noise, in->u_posterior, p->seed, RNG_PLAYER_POSTERIOR, step);
+    noise_fill(p->noise, in->u_action, p->seed, RNG_PLAYER_ACTION, step);
+    executor_run(p->executor);
+    p->begun = true;
+    for (int k = 0; k < p->n_heads; k++) {
+        const struct tensor *taken = greedy ? p->nodes.greedy[k] : p->nodes.sampled[k];
+        const int64_t classes = taken->shape[1];
+        for (int n = 0; n < p->n_envs; n++)
+            actions[n * p->n_heads + k] = chosen((const real *)taken->data + n * classes, classes);
+        carry(in->prev[k], taken);
+    }
+    carry(in->h, p->nodes.step.h);
+    carry(in->z, p->nodes.step.z);
+}
+
+int player_states(struct player *p, struct player_state out[PLAYER_MAX_STATES]) {
+    static const char *const names[PLAYER_MAX_STATES] = {
+        "h",       "z",       "action0", "action1", "action2",
+        "action3", "action4", "action5", "action6", "action7",
+    };
+    const struct player_in *in = &p->nodes.in;
+    int count = 2 + p->n_heads;
+    for (int i = 0; i < count; i++) {
+        struct tensor *t = i == 0 ? in->h : i == 1 ? in->z : in->prev[i - 2];
+        out[i] = (struct player_state){names[i], t->data, t->shape[0], t->shape[1]};
+    }
+    return count;
+}
+
+void player_resume(struct player *p) { p->begun = true; }
+const struct player_graph *player_nodes(const struct player *p) { return &p->nodes; }

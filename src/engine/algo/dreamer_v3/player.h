@@ -1,0 +1,58 @@
+// Player: the policy in the environments, with a recurrent state for each of them.
+//
+//     struct player *p = player_new(&opts);
+//     player_step(p, reset, obs, tick, false, actions);   // reset[n]: a new episode begins there
+//     player_free(p);
+//
+// One batched step of all environments: h, z <- observe([z; a_prev], h, frame), action <- policy
+// (spec/dreamer_v3.md 3.4, "Player"). A reset sets state and previous action anew before the step.
+// An environment that waits for its reset may be stepped: what that gives is undone by the reset.
+// Parameters are borrowed and read at each step. Thread: one thread at a time; while it steps, its
+// parameters must not change and nobody else uses the pool. player_step allocates nothing and does
+// not depend on the number of threads.
+#ifndef ALGO_DREAMER_V3_PLAYER_H
+#define ALGO_DREAMER_V3_PLAYER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "engine/algo/dreamer_v3/actor_critic.h"
+#include "engine/algo/dreamer_v3/noise.h"
+
+struct player;
+struct player_graph;
+
+struct player_opts {
+    const struct wm_dims *world; // read by player_new only, like `nets`
+    const struct ac_dims *nets;
+    struct params *world_params, *actor_params;
+    int n_envs;
+    uint64_t seed;
+    struct pool *pool;
+    const struct noise_source *noise; // NULL: Philox
+};
+
+struct player *player_new(const struct player_opts *opts);
+void player_free(struct player *p); // NULL is fine
+
+// reset [n_envs] 0 or 1; obs [n_envs]: packed2 frames of 1440 bytes; actions [n_envs][n_heads] out.
+// Sampled, or greedy: the likeliest action. The posterior is always sampled. Noise of (seed,
+// RNG_PLAYER_POSTERIOR or RNG_PLAYER_ACTION, step, index): give every step another number. The very
+// first step of an environment is a reset whatever the mask says.
+void player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
+                 bool greedy, int32_t *actions);
+
+// The state between two steps, for checkpoints: h [n_envs, H], z [n_envs, S*D], and the previous
+// action of each head [n_envs, classes]. After filling them in, call player_resume.
+enum { PLAYER_MAX_STATES = 2 + AC_MAX_HEADS };
+struct player_state {
+    const char *name; // "h", "z", "action0", ...
+    real *data;
+    int64_t rows, width;
+};
+int player_states(struct player *p, struct player_state out[PLAYER_MAX_STATES]);
+void player_resume(struct player *p);
+const struct player_graph *player_nodes(const struct player *p); // for parity checks
+
+#endif
