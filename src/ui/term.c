@@ -23,7 +23,7 @@ struct terminal {
     SCREEN *screen;
     FILE *in, *out;
     int fd_in;
-    bool own_in, own_out, ascii, default_colours, gone, repaint, guarded;
+    bool own_in, own_out, ascii, default_colours, gone, repaint, saved, guarded;
     int colours, n_pairs;
     int16_t pair_of[COLOUR_KEYS * COLOUR_KEYS]; // by (foreground + 1, background + 1); 0: none yet
     struct canvas shown;
@@ -110,6 +110,7 @@ struct terminal *term_open(const struct term_opts *opts, struct error *e) {
     if (!open_streams(t, opts, e)) goto fail;
     bool real = !opts->in && !opts->out;
     if (real) guard_save_terminal(fileno(t->out));
+    t->saved = real;
     t->screen = open_screen(t->out, t->in, e);
     if (!t->screen) goto fail;
     set_term(t->screen);
@@ -143,6 +144,7 @@ void term_close(struct terminal *t) {
         if (t->guarded) guard_off();
         delscreen(t->screen);
     }
+    if (t->saved) guard_forget_terminal();
     if (t->own_in && t->in) fclose(t->in);
     if (t->own_out && t->out) fclose(t->out);
     canvas_deinit(&t->shown);

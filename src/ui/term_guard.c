@@ -19,8 +19,8 @@
 enum { ALT_STACK_BYTES = 65536 };
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-static const int quit_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP};
-enum { N_CRASH = 5, N_QUIT = 4 };
+static const int quit_signals[] = {SIGINT, SIGTERM, SIGHUP}, stop_signal[] = {SIGTSTP};
+enum { N_CRASH = 5, N_QUIT = 3 };
 
 // Read by signal handlers: written only while none of them is installed, or of a type a handler may
 // touch.
@@ -32,7 +32,7 @@ static struct {
     size_t restore_bytes;
     struct termios modes;
     bool have_modes;
-    struct sigaction old_crash[N_CRASH], old_quit[N_QUIT];
+    struct sigaction old_crash[N_CRASH], old_quit[N_QUIT], old_stop;
     char line[512];
     size_t line_bytes;
     char *alt_stack;
@@ -84,11 +84,6 @@ static void on_quit(int sig) {
     errno = saved_errno;
 }
 
-void guard_save_terminal(int fd) {
-    guard.fd = fd;
-    guard.have_modes = tcgetattr(fd, &guard.modes) == 0;
-}
-
 static void add_restore(const char *capability) {
     const char *s = tigetstr(capability);
     if (!s || s == (char *)-1) return;
@@ -138,6 +133,14 @@ static void install(const int *signals, int n, void (*handler)(int), int flags,
     for (int i = 0; i < n; i++) sigaction(signals[i], &action, old ? &old[i] : NULL);
 }
 
+void guard_save_terminal(int fd) {
+    guard.fd = fd;
+    guard.have_modes = tcgetattr(fd, &guard.modes) == 0;
+    install(stop_signal, 1, on_quit, SA_RESTART, &guard.old_stop);
+}
+
+void guard_forget_terminal(void) { sigaction(SIGTSTP, &guard.old_stop, NULL); }
+
 static void at_exit(void) { restore_now(); }
 
 void guard_on(void) {
@@ -186,13 +189,12 @@ struct term_signals guard_signals(void) {
 bool guard_stop_asked(void) { return guard.stop_asked; }
 
 void guard_stop_now(void) {
-    static const int stop[] = {SIGTSTP};
     guard.stop_asked = 0;
     guard.on = 0; // the screen is left already
     capture_streams(false);
-    install(stop, 1, SIG_DFL, 0, NULL);
+    install(stop_signal, 1, SIG_DFL, 0, NULL);
     kill(getpid(), SIGTSTP); // all threads stand still here until SIGCONT
-    install(stop, 1, on_quit, SA_RESTART, NULL);
+    install(stop_signal, 1, on_quit, SA_RESTART, NULL);
     capture_streams(true);
     guard.on = 1;
 }

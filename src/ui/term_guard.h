@@ -7,7 +7,11 @@
 
 #include "ui/term.h"
 
-void guard_save_terminal(int fd);      // before newterm: remembers the modes of the terminal at fd
+// Before newterm: remembers the modes of the terminal at fd, and takes over Ctrl-Z. Before, because
+// ncurses ignores (and so loses) every SIGTSTP that arrives while it writes, unless the signal has a
+// handler already when it starts.
+void guard_save_terminal(int fd);
+void guard_forget_terminal(void); // after endwin
 // after newterm: handlers, escape sequences of this terminal, capture of 1 and 2
 void guard_on(void);
 void guard_off(void);                  // undoes guard_on; what was captured is in the log
