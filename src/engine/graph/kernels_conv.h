@@ -271,9 +271,12 @@ static void conv_up_one(const struct conv_job *job, int share) {
     real *above = job->scratch + share * layout.share, *below = above + (d.ws + 2) * GEMM_UNIT;
     real *line[2] = {above + layout.line, above + layout.line + 2 * d.ws + 2};
     memset(above, 0, (size_t)(2 * (d.ws + 2) * GEMM_UNIT) * sizeof(real));
+    const int64_t size = d.hs * d.ws * d.n_small;
     for (int64_t n = images.first; n < images.end; n++) {
         conv_taps(job, &d, n, -1, above);
         for (int64_t i = 0; i <= d.hs; i++) {
+            prefetch_part(job->small + (n + 1) * size, job->small + images.end * size, size, i,
+                          d.hs + 1);
             conv_taps(job, &d, n, i, below);
             conv_up_one_rows(&d, above, below, job->bias ? job->bias[0] : 0, line[0], line[1]);
             for (int64_t y = 2 * i - 1; y <= 2 * i; y++)
