@@ -11,11 +11,11 @@ HD void gb_dispatch(struct gb *m)
 {
     struct gb_cpu *cpu = &m->cpu;
     cpu->ime = 0;
-    gb_write(m, --cpu->sp, (uint8_t)(cpu->pc >> 8), m->now + 8);
-    uint8_t enabled = m->irq_enable;
-    gb_write(m, --cpu->sp, (uint8_t)cpu->pc, m->now + 12);
-    gb_catch_up(m, m->now + 12);
-    uint8_t pending = enabled & m->irq_flag & 0x1f;
+    gb_write(m, --cpu->sp, (uint8_t)(cpu->pc >> 8), m->now + 12);
+    gb_catch_up(m, m->now + 16);
+    uint8_t pending = m->irq_enable & m->irq_flag & 0x1f;
+    gb_write(m, --cpu->sp, (uint8_t)cpu->pc, m->now + 16);
+    gb_ppu_sync(m, m->now + 18); // what comes now is acknowledged along with it
     cpu->pc = 0;
     for (int i = 0; i < 5; i++) {
         if (!(pending >> i & 1)) continue;
@@ -26,17 +26,37 @@ HD void gb_dispatch(struct gb *m)
     m->now += 20;
 }
 
-// Halted without a pending interrupt: on to the next event, or the end of the frame.
+// Halted without a pending interrupt: on to the next event, or the end of the frame. A transfer to OAM
+// stands still meanwhile.
 HD void gb_sleep(struct gb *m)
 {
     int32_t next = m->next_t < GB_FRAME_CYCLES ? m->next_t : GB_FRAME_CYCLES;
-    m->now += (next - m->now + 3) & ~3; // the CPU wakes on its own four-cycle grid
+    int32_t slept = (next - m->now + 3) & ~3; // the CPU wakes on its own four-cycle grid
+    m->now += slept;
+    if (gb_dma_idle(m)) return;
+    gb_dma_delay(m, slept);
+    gb_plan(m);
+}
+
+// An interrupt ends HALT; one that came less than two dots ago is noticed an M-cycle later.
+HD void gb_wake(struct gb *m)
+{
+    m->cpu.halt = GB_RUNNING;
+    if (m->now - m->irq_t < 2) m->now += 4;
+    gb_catch_up(m, m->now);
 }
 
 HD void gb_halt_begins(struct gb *m, bool pending, bool after_ei)
 {
     m->cpu.halt = GB_HALTED;
-    if (!pending) return;
+    if (!pending) {
+        gb_catch_up(m, m->now + 4);
+        gb_dma_copy_until(m, m->now + 4);
+        m->now += 8; // never shorter
+        gb_dma_delay(m, 4);
+        gb_plan(m);
+        return;
+    }
     if (after_ei) { // EI, HALT: the interrupt returns to the HALT
         m->cpu.halt = GB_RUNNING;
         m->cpu.pc--;
@@ -74,9 +94,11 @@ HD int gb_boundary(struct gb *m)
             if (cpu->halt == GB_STOPPED) gb_stop_begins(m, pending);
             if (cpu->halt == GB_ASLEEP) return GB_CPU_LEAVE;
             if (cpu->halt == GB_HALT_JUST) gb_halt_begins(m, pending, after_ei);
-            if (cpu->halt == GB_HALTED && pending) cpu->halt = GB_RUNNING;
+            if (cpu->halt == GB_HALTED && pending) gb_wake(m);
             if (cpu->halt) {
-                gb_sleep(m);
+                gb_catch_up(m, m->now);
+                bool still = !(m->irq_flag & m->irq_enable & 0x1f);
+                if ((still || cpu->halt == GB_LOCKED) && m->now < GB_FRAME_CYCLES) gb_sleep(m);
                 continue;
             }
         }

@@ -25,7 +25,7 @@ HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
         gb_draw_to(m, t);
         m->vram[addr & 0x1fff] = value;
     } else if (addr < 0xfea0 && !m->dma.active && !gb_ppu_locks(m, t, true, true)) {
-        gb_draw_to(m, t);
+        gb_dma_hides_oam(m, t);
         m->oam[addr - 0xfe00] = value;
     }
 }
@@ -64,7 +64,10 @@ HD_COLD void gb_write_slow(struct gb *m, uint16_t addr, uint8_t value, int32_t t
     if (m->dma.active || m->dma.pending_t <= t) {
         gb_catch_up(m, t);
         gb_dma_copy_until(m, t);
-        if (m->dma.active && gb_dma_conflict(m, addr)) return;
+        if (m->dma.active && gb_dma_conflict(m, addr)) {
+            gb_dma_conflict_write(m, value);
+            return;
+        }
     }
     if (addr >= 0xfe00) {
         gb_write_video(m, addr, value, t);

@@ -48,11 +48,28 @@ HD int32_t gb_dma_event(const struct gb *m)
     return end < m->dma.pending_t ? end : m->dma.pending_t;
 }
 
+// The scan of OAM for the line being shown sees nothing while a transfer runs: here that changes.
+HD void gb_dma_hides_oam(struct gb *m, int32_t t)
+{
+    gb_draw_to(m, t);
+    int p = t - m->ppu.frame_t, line = p / GB_LINE_CYCLES;
+    if (gb_ppu_on(m) && line == m->ppu.drawn_line)
+        gb_line_keep_scan(m, line, p % GB_LINE_CYCLES, false);
+}
+
+// The CPU is halted, and transfers stand still, for so many cycles.
+HD void gb_dma_delay(struct gb *m, int32_t cycles)
+{
+    if (m->dma.active) m->dma.start_t += cycles;
+    if (m->dma.pending_t != GB_NEVER) m->dma.pending_t += cycles;
+}
+
 // Handles start and end of transfers up to time t.
 HD void gb_dma_sync(struct gb *m, int32_t t)
 {
     struct gb_dma *dma = &m->dma;
     for (int32_t next; (next = gb_dma_event(m)) <= t;) {
+        gb_dma_hides_oam(m, next);
         if (next == dma->pending_t) { // starts, or starts over
             gb_dma_copy_until(m, next - 4);
             dma->active = 1;
@@ -71,10 +88,19 @@ HD void gb_dma_sync(struct gb *m, int32_t t)
 
 HD void gb_dma_write(struct gb *m, uint8_t value, int32_t t)
 {
+    gb_dma_sync(m, t);
     m->dma.reg = value;
     m->dma.pending_source = (uint16_t)((value >= 0xe0 ? value - 0x20 : value) << 8);
+    m->dma.source = m->dma.pending_source; // a running transfer goes on from there
     m->dma.pending_t = t + 8;
     gb_map(m);
+}
+
+// A write of the CPU on the transfer's bus lands in the byte being copied.
+HD void gb_dma_conflict_write(struct gb *m, uint8_t value)
+{
+    uint8_t *byte = &m->oam[m->dma.n_done - 1];
+    *byte = m->dma.source >= 0xc000 ? *byte & value : value;
 }
 
 // Does an access at addr meet the transfer on its bus? VRAM is one bus, ROM, cartridge and WRAM the

@@ -9,46 +9,8 @@
 #ifndef GB_DRAW_H
 #define GB_DRAW_H
 
+#include "gb_line.h"
 #include "gb_obs.h"
-
-enum {
-    GB_LCDC_BG = 0x01,
-    GB_LCDC_SPRITES = 0x02,
-    GB_LCDC_TALL = 0x04,
-    GB_LCDC_BG_MAP = 0x08,
-    GB_LCDC_UNSIGNED = 0x10,
-    GB_LCDC_WINDOW = 0x20,
-    GB_LCDC_WIN_MAP = 0x40,
-    GB_LCDC_ON = 0x80,
-    GB_DOT_FIRST_PIXEL = 96 // dot of a line at which pixel 0 goes out, without fine scroll
-};
-
-// The first ten sprites in OAM order that cover the line. Returns how many.
-HD int gb_draw_find_sprites(const struct gb *m, int line, uint8_t index[10])
-{
-    int n = 0, height = m->ppu.lcdc & GB_LCDC_TALL ? 16 : 8;
-    for (int i = 0; i < 40 && n < 10; i++)
-        if ((unsigned)(line + 16 - m->oam[i * 4]) < (unsigned)height) index[n++] = (uint8_t)i;
-    return n;
-}
-
-// Sorts by X, then by place in OAM: the order of priority.
-HD void gb_draw_sort_sprites(const struct gb *m, uint8_t index[10], int n)
-{
-    for (int i = 1; i < n; i++) {
-        uint8_t moving = index[i];
-        int j = i;
-        for (; j > 0 && m->oam[index[j - 1] * 4 + 1] > m->oam[moving * 4 + 1]; j--)
-            index[j] = index[j - 1];
-        index[j] = moving;
-    }
-}
-
-HD bool gb_draw_window_on(const struct gb *m)
-{
-    unsigned need = GB_LCDC_WINDOW | GB_LCDC_BG;
-    return (m->ppu.lcdc & need) == need && m->ppu.wy_hit && m->ppu.wx <= 166;
-}
 
 // Eight bits to eight bytes of 0 or 1, the leftmost pixel (bit 7) in the lowest byte. The product
 // holds the byte eight times, 9 bits apart, so that bit 7 of byte k is bit 7-k of the source.
@@ -87,7 +49,8 @@ HD void gb_draw_background(const struct gb *m, int ly, uint8_t *line)
         memset(line, 0, GB_LCD_WIDTH);
         return;
     }
-    int n_left = gb_draw_window_on(m) ? ppu->wx - 7 : GB_LCD_WIDTH;
+    bool window = ppu->win_from && (ppu->win_state & GB_WIN_SHOWN);
+    int n_left = window && ppu->win_from < GB_X_END ? ppu->win_from - 8 : GB_LCD_WIDTH;
     if (n_left > 0) {
         int map = ppu->lcdc & GB_LCDC_BG_MAP ? 0x1c00 : 0x1800;
         gb_draw_tiles(m, line - (ppu->scx & 7), (n_left + 7 + 7) >> 3, map,
@@ -100,17 +63,18 @@ HD void gb_draw_background(const struct gb *m, int ly, uint8_t *line)
 }
 
 // One sprite's row onto the shades; colours are the background's numbers, 4 = taken by a sprite.
-HD void gb_draw_sprite(const struct gb *m, int ly, int index, uint8_t *colours, uint8_t *shades)
+HD void gb_draw_sprite(const struct gb *m, int ly, const struct gb_sprites *s, int i,
+                       uint8_t *colours, uint8_t *shades)
 {
-    const uint8_t *sprite = m->oam + index * 4;
+    const uint8_t *sprite = m->oam + s->index[i] * 4;
     int height = m->ppu.lcdc & GB_LCDC_TALL ? 16 : 8;
-    int row = ly + 16 - sprite[0], left = sprite[1] - 8;
+    int row = (ly + 16 - s->y[i]) & (height - 1), left = s->x[i] - 8;
     unsigned tile = height == 16 ? sprite[2] & 0xfeu : sprite[2], attributes = sprite[3];
     if (attributes & 0x40) row = height - 1 - row;
     const uint8_t *data = m->vram + tile * 16 + row * 2;
     unsigned palette = attributes & 0x10 ? m->ppu.obp1 : m->ppu.obp0;
-    for (int i = 0; i < 8; i++) {
-        int x = left + i, bit = attributes & 0x20 ? i : 7 - i;
+    for (int k = 0; k < 8; k++) {
+        int x = left + k, bit = attributes & 0x20 ? k : 7 - k;
         unsigned colour = (data[0] >> bit & 1u) | (data[1] >> bit & 1u) << 1;
         if (x < 0 || x >= GB_LCD_WIDTH || colour == 0 || colours[x] == 4) continue;
         if (!(attributes & 0x80) || colours[x] == 0)
@@ -122,7 +86,7 @@ HD void gb_draw_sprite(const struct gb *m, int ly, int index, uint8_t *colours, 
 // A whole line in shades, with the registers as they are.
 HD void gb_draw_line(const struct gb *m, int ly, uint8_t shades[GB_LCD_WIDTH])
 {
-    uint8_t room[8 + GB_LCD_WIDTH + 16], *colours = room + 8, index[10];
+    uint8_t room[8 + GB_LCD_WIDTH + 16], *colours = room + 8;
     unsigned bgp = m->ppu.bgp;
     gb_draw_background(m, ly, colours);
     const uint8_t map[4] = {(uint8_t)(bgp & 3), (uint8_t)(bgp >> 2 & 3), (uint8_t)(bgp >> 4 & 3),
@@ -130,9 +94,9 @@ HD void gb_draw_line(const struct gb *m, int ly, uint8_t shades[GB_LCD_WIDTH])
     bool bg_on = (m->ppu.lcdc & GB_LCDC_BG) != 0;
     for (int x = 0; x < GB_LCD_WIDTH; x++) shades[x] = bg_on ? map[colours[x]] : 0;
     if (!(m->ppu.lcdc & GB_LCDC_SPRITES)) return;
-    int n = gb_draw_find_sprites(m, ly, index);
-    gb_draw_sort_sprites(m, index, n);
-    for (int i = 0; i < n; i++) gb_draw_sprite(m, ly, index[i], colours, shades);
+    struct gb_sprites s;
+    gb_line_sprites(m, ly, &s);
+    for (int i = 0; i < s.n; i++) gb_draw_sprite(m, ly, &s, i, colours, shades);
 }
 
 // Is the frame being shown one that somebody will look at?
@@ -160,27 +124,52 @@ HD void gb_draw_piece(struct gb *m, int ly, int from_x, int to_x)
                GB_LCD_WIDTH);
 }
 
-// The start of a line in mode 2, where LY = WY is looked at.
-HD void gb_draw_begin_line(struct gb *m)
+// LY = WY is looked at twice on a line, at dots 2 (5 on line 0) and 454.
+HD void gb_draw_check_window(struct gb *m, int dot)
 {
-    if ((m->ppu.lcdc & GB_LCDC_WINDOW) && m->ppu.wy == m->ppu.drawn_line) m->ppu.wy_hit = 1;
+    struct gb_ppu *ppu = &m->ppu;
+    bool equal = (ppu->lcdc & GB_LCDC_WINDOW) && ppu->wy == ppu->drawn_line;
+    if (ppu->line_checks == 0 && dot >= (ppu->drawn_line == 0 ? 5 : 2)) {
+        ppu->wy_hit = equal || (ppu->wy_hit && ppu->drawn_line > 0);
+        ppu->line_checks = 1;
+    }
+    if (ppu->line_checks == 1 && dot >= 454) {
+        ppu->wy_hit |= equal;
+        ppu->line_checks = 2;
+    }
 }
 
-// Also looked at when WY or LCDC is written during the line.
-HD void gb_draw_check_window(struct gb *m, int32_t t)
-{
-    int line = (t - m->ppu.frame_t) / GB_LINE_CYCLES;
-    if ((m->ppu.lcdc & GB_LCDC_WINDOW) && m->ppu.wy == line) m->ppu.wy_hit = 1;
-}
-
-// Advances the picture to pixel x of the line being drawn.
+// Advances the picture to screen pixel x of the line being drawn.
 HD void gb_draw_advance(struct gb *m, int x, bool wanted)
 {
     struct gb_ppu *ppu = &m->ppu;
     if (x <= ppu->drawn_x) return;
     if (wanted) gb_draw_piece(m, ppu->drawn_line, ppu->drawn_x, x);
-    if (gb_draw_window_on(m)) ppu->win_used = 1;
     ppu->drawn_x = (uint8_t)x;
+}
+
+HD void gb_draw_rest_of_line(struct gb *m, bool wanted)
+{
+    gb_line_finish(m, m->ppu.drawn_line);
+    gb_draw_advance(m, GB_LCD_WIDTH, wanted);
+}
+
+// The line being shown up to and including a dot of it, in pieces if it is in the middle of mode 3.
+HD void gb_draw_within_line(struct gb *m, int dot, bool wanted)
+{
+    struct gb_line *l = &m->ppu.line;
+    int line = m->ppu.drawn_line;
+    if (dot < GB_LINE_START_DOT || l->state == GB_LINE_OVER) return;
+    if (l->state == GB_LINE_UNTOUCHED) {
+        int end = dot < GB_LINE_SURELY_DONE ? gb_line_formula(m, line, GB_X_LAST) : dot;
+        if (dot >= end) {
+            l->mode0 = l->end = (int16_t)end; // both are past
+            gb_draw_rest_of_line(m, wanted);
+            return;
+        }
+    }
+    gb_line_follow(m, line, dot + 1);
+    gb_draw_advance(m, l->x > 8 ? l->x - 8 : 0, wanted);
 }
 
 // Draws everything the LCD has shown by time t.
@@ -189,23 +178,20 @@ HD void gb_draw_to(struct gb *m, int32_t t)
     struct gb_ppu *ppu = &m->ppu;
     if (!(ppu->lcdc & GB_LCDC_ON) || ppu->drawn_line >= GB_LCD_HEIGHT) return;
     int p = t - ppu->frame_t, line = p / GB_LINE_CYCLES;
-    int x = p % GB_LINE_CYCLES - GB_DOT_FIRST_PIXEL - (ppu->scx & 7);
     bool wanted = gb_draw_wanted(m);
-    for (;;) {
-        if (!ppu->line_begun) {
-            if (ppu->drawn_line > line) return;
-            gb_draw_begin_line(m);
-            ppu->line_begun = 1;
-        }
-        if (ppu->drawn_line == line) {
-            gb_draw_advance(m, x < GB_LCD_WIDTH ? x : GB_LCD_WIDTH, wanted);
+    for (; ppu->drawn_line < line; ppu->drawn_line++) {
+        gb_draw_check_window(m, 5);
+        gb_draw_rest_of_line(m, wanted);
+        gb_draw_check_window(m, 454);
+        ppu->line_checks = ppu->drawn_x = 0;
+        gb_line_forget(ppu);
+        if (ppu->drawn_line == GB_LCD_HEIGHT - 1) {
+            ppu->drawn_line = GB_LCD_HEIGHT;
             return;
         }
-        gb_draw_advance(m, GB_LCD_WIDTH, wanted);
-        ppu->win_line = (uint8_t)(ppu->win_line + ppu->win_used);
-        ppu->win_used = ppu->drawn_x = ppu->line_begun = 0;
-        if (++ppu->drawn_line == GB_LCD_HEIGHT) return;
     }
+    gb_draw_check_window(m, p % GB_LINE_CYCLES);
+    gb_draw_within_line(m, p % GB_LINE_CYCLES, wanted);
 }
 
 // The frame is complete: it becomes the picture.

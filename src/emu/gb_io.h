@@ -41,10 +41,10 @@ HD uint8_t gb_io_read(struct gb *m, uint8_t reg, int32_t t)
 {
     gb_catch_up(m, t);
     if (reg >= 0x40 && reg < 0x4c) return gb_ppu_read(m, reg, t);
-    if (reg >= 0x10 && reg < 0x40) return gb_apu_read(m, reg);
+    if (reg >= 0x10 && reg < 0x40) return gb_apu_read(m, reg, t);
     switch (reg) {
     case 0x00: return gb_joypad_read(m);
-    case 0x01: return m->sb;
+    case 0x01: return gb_serial_read(m, t);
     case 0x02: return m->sc | 0x7e;
     case 0x04: return (uint8_t)(gb_timer_divider(m, t) >> 8);
     case 0x05: gb_timer_sync(m, t); return m->timer.tima;
@@ -60,16 +60,24 @@ HD void gb_io_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
     gb_catch_up(m, t);
     if (reg == 0x46) gb_dma_write(m, value, t);
     else if (reg >= 0x40 && reg < 0x4c) gb_ppu_write(m, reg, value, t);
-    else if (reg >= 0x10 && reg < 0x40) gb_apu_write(m, reg, value);
+    else if (reg >= 0x10 && reg < 0x40) gb_apu_write(m, reg, value, t);
     else switch (reg) {
     case 0x00: gb_joypad_set(m, m->buttons, value); break;
     case 0x01: m->sb = value; break;
     case 0x02: gb_serial_write_control(m, value, t); break;
-    case 0x04: gb_timer_write_div(m, t); break;
+    case 0x04:
+        gb_apu_write_div(m, t);
+        gb_serial_write_div(m, t);
+        gb_timer_write_div(m, t);
+        break;
     case 0x05: gb_timer_write_tima(m, value, t); break;
     case 0x06: gb_timer_write_tma(m, value, t); break;
     case 0x07: gb_timer_write_tac(m, value, t); break;
-    case 0x0f: m->irq_flag = value & 0x1f; break;
+    case 0x0f:
+        gb_ppu_sync(m, t + 1); // what comes a dot later is overwritten too
+        m->irq_flag = value & 0x1f;
+        m->irq_t = t;
+        break;
     default: break;
     }
     gb_plan(m);

@@ -2,7 +2,7 @@
 #ifndef GB_JOYPAD_H
 #define GB_JOYPAD_H
 
-#include "gb_types.h"
+#include "gb_ppu.h"
 
 // The four input lines, 0 = pressed (P1 bits 3-0).
 HD uint8_t gb_joypad_lines(const struct gb *m)
@@ -24,7 +24,7 @@ HD void gb_joypad_set(struct gb *m, uint8_t buttons, uint8_t select)
     uint8_t before = gb_joypad_lines(m);
     m->buttons = buttons;
     m->p1_select = select & 0x30;
-    if (before & ~gb_joypad_lines(m)) m->irq_flag |= GB_INT_JOYPAD;
+    if (before & ~gb_joypad_lines(m)) gb_raise(m, GB_INT_JOYPAD, m->now);
 }
 
 #endif

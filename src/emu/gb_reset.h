@@ -60,15 +60,18 @@ HD void gb_machine_reset(struct gb *m, const struct gb_rom *rom)
     m->cart.rom_bank = 1;
     m->ppu.lcdc = 0x91;
     m->ppu.bgp = 0xfc;
+    m->ppu.obp0 = m->ppu.obp1 = 0xff;
     m->ppu.frame_t = -GB_BOOT_LCD_POSITION;
     m->ppu.frame_event = m->ppu.frame_t + GB_FRAME_CYCLES;
     m->ppu.vblank_event = m->ppu.stat_event = GB_NEVER;
     m->ppu.drawn_line = GB_LCD_HEIGHT;
+    m->ppu.win_line = 255;
     m->picture_blank = 1;
     m->draw_from = GB_NEVER;
     const uint8_t apu[23] = {0x80, 0xbf, 0xf3, 0xff, 0xbf, 0xff, 0x3f, 0x00, 0xff, 0xbf, 0x7f, 0xff,
                              0x9f, 0xff, 0xbf, 0xff, 0xff, 0x00, 0x00, 0xbf, 0x77, 0xf3, 0x81};
-    memcpy(m->apu, apu, sizeof apu);
+    memcpy(m->apu.regs, apu, sizeof apu);
+    gb_apu_reset(m);
     gb_reset_logo(m);
     gb_map(m);
     gb_plan(m);

@@ -14,9 +14,11 @@ HD void gb_end_frame(struct gb *m)
 {
     gb_timer_sync(m, m->now);
     gb_dma_sync(m, m->now);
+    gb_apu_shift(m);
     gb_cart_rtc_sync(m, m->now);
     m->cart.rtc_cycles += GB_FRAME_CYCLES;
     m->now -= GB_FRAME_CYCLES;
+    m->irq_t -= m->irq_t > -GB_FRAME_CYCLES ? GB_FRAME_CYCLES : 0;
     m->timer.div_base = (uint16_t)(m->timer.div_base - GB_FRAME_CYCLES);
     m->timer.tima_t = m->now;
     m->timer.reloaded_t = -1; // no access can meet it any more

@@ -45,6 +45,13 @@ static void u16(struct cursor *c, uint16_t *field)
     c->at += 2;
 }
 
+static void i16(struct cursor *c, int16_t *field)
+{
+    if (c->out) put(c->out + c->at, (uint16_t)*field, 2);
+    if (c->in) *field = (int16_t)(uint16_t)get(c->in + c->at, 2);
+    c->at += 2;
+}
+
 static void i32(struct cursor *c, int32_t *field)
 {
     if (c->out) put(c->out + c->at, (uint32_t)*field, 4);
@@ -60,7 +67,24 @@ static void walk_cpu(struct cursor *c, struct gb *m)
     u8(c, &cpu->a), u8(c, &cpu->f);
     u8(c, &cpu->ime), u8(c, &cpu->ei_delay), u8(c, &cpu->halt), u8(c, &cpu->halt_bug);
     i32(c, &m->now);
-    u8(c, &m->irq_flag), u8(c, &m->irq_enable);
+    u8(c, &m->irq_flag), u8(c, &m->irq_enable), i32(c, &m->irq_t);
+}
+
+static void walk_line(struct cursor *c, struct gb_line *line)
+{
+    u8(c, &line->state), u8(c, &line->phase), u8(c, &line->step), u8(c, &line->x);
+    u8(c, &line->fetch_x), u8(c, &line->sprite), i16(c, &line->dot), i16(c, &line->mode0), i16(c, &line->end);
+    u8(c, &line->n_scanned), u8(c, &line->scan_kept), u8(c, &line->n_found);
+    block(c, line->found, 10), block(c, line->found_y, 10), block(c, line->found_x, 10);
+}
+
+static void walk_apu(struct cursor *c, struct gb_apu *apu)
+{
+    block(c, apu->regs, sizeof apu->regs);
+    for (int i = 0; i < 4; i++) u16(c, &apu->length[i]);
+    u8(c, &apu->sequencer), u8(c, &apu->sweep_timer), u8(c, &apu->sweep_on);
+    u8(c, &apu->sweep_negated), u8(c, &apu->sweep_due), u16(c, &apu->sweep_frequency);
+    u8(c, &apu->wave_pos), i32(c, &apu->step_t), i32(c, &apu->wave_t), i32(c, &apu->wave_read_t);
 }
 
 static void walk_ports(struct cursor *c, struct gb *m)
@@ -71,16 +95,18 @@ static void walk_ports(struct cursor *c, struct gb *m)
     u16(c, &timer->div_base);
     u8(c, &timer->tima), u8(c, &timer->tma), u8(c, &timer->tac);
     i32(c, &timer->tima_t), i32(c, &timer->reload_t);
-    block(c, m->apu, sizeof m->apu);
+    walk_apu(c, &m->apu);
 }
 
 static void walk_ppu(struct cursor *c, struct gb_ppu *ppu)
 {
     u8(c, &ppu->lcdc), u8(c, &ppu->stat), u8(c, &ppu->scy), u8(c, &ppu->scx), u8(c, &ppu->lyc);
     u8(c, &ppu->bgp), u8(c, &ppu->obp0), u8(c, &ppu->obp1), u8(c, &ppu->wy), u8(c, &ppu->wx);
-    u8(c, &ppu->stat_line), u8(c, &ppu->lyc_flag), u8(c, &ppu->wy_hit), u8(c, &ppu->win_line);
-    u8(c, &ppu->win_used), u8(c, &ppu->first_frame);
-    u8(c, &ppu->drawn_line), u8(c, &ppu->drawn_x), u8(c, &ppu->line_begun);
+    u8(c, &ppu->lyc_compare), u8(c, &ppu->lyc_before), u8(c, &ppu->lyc_flag);
+    u8(c, &ppu->wy_hit), u8(c, &ppu->win_line), u8(c, &ppu->win_state), u8(c, &ppu->win_from);
+    u8(c, &ppu->first_frame), u8(c, &ppu->drawn_line), u8(c, &ppu->drawn_x);
+    u8(c, &ppu->line_checks);
+    walk_line(c, &ppu->line);
     i32(c, &ppu->frame_t), i32(c, &ppu->stat_event);
 }
 
@@ -196,13 +222,40 @@ static bool are_flags(const uint8_t *flags, int n)
     return true;
 }
 
+static bool is_possible_line(const struct gb_line *line)
+{
+    if (line->state > GB_LINE_OVER || line->phase > GB_PHASE_WINDOW || line->step > 80) return false;
+    if (line->x > GB_X_END || line->fetch_x > GB_X_END || line->sprite > 10) return false;
+    if (line->dot < 0 || line->dot > 1000 || line->mode0 < 0 || line->mode0 > 1000) return false;
+    if (line->end < 0 || line->end > 1000) return false;
+    if (line->n_scanned > 40 || line->n_found > 10) return false;
+    for (int i = 0; i < line->n_found; i++)
+        if (line->found[i] >= 40) return false;
+    return true;
+}
+
+static bool is_near(const struct gb *m, int32_t t)
+{
+    return t >= m->now - 3 * GB_FRAME_CYCLES && t <= m->now + 3 * GB_FRAME_CYCLES;
+}
+
+static bool is_possible_apu(const struct gb *m)
+{
+    const struct gb_apu *a = &m->apu;
+    for (int i = 0; i < 4; i++)
+        if (a->length[i] > gb_apu_length_max(i)) return false;
+    if (a->sequencer > 7 || a->sweep_on > 1 || a->sweep_due > 1 || a->wave_pos > 31) return false;
+    if (!is_near(m, a->step_t) || a->step_t > m->now) return false;
+    return a->wave_t == GB_NEVER || (is_near(m, a->wave_t) && is_near(m, a->wave_read_t));
+}
+
 // Values that running code relies on; a file with a right checksum may still have been forged.
 static bool is_possible(const struct gb *m)
 {
     const struct gb_ppu *ppu = &m->ppu;
     const struct gb_dma *dma = &m->dma;
-    const uint8_t flags[] = {m->cpu.ime,      m->cpu.halt_bug,  ppu->stat_line,   ppu->lyc_flag,
-                             ppu->wy_hit,     ppu->win_used,    ppu->first_frame, ppu->line_begun,
+    const uint8_t flags[] = {m->cpu.ime,      m->cpu.halt_bug,  ppu->lyc_flag,
+                             ppu->wy_hit,     ppu->first_frame, ppu->line.scan_kept,
                              dma->active,     m->cart.ram_on,   m->cart.mode};
     if (!are_flags(flags, (int)sizeof flags)) return false;
     if (m->now < 0 || m->now > GB_FRAME_CYCLES + 64) return false;
@@ -215,7 +268,9 @@ static bool is_possible(const struct gb *m)
     if (dma->active && (dma->start_t > m->now || m->now - dma->start_t > GB_DMA_BYTES * 4))
         return false;
     if (ppu->drawn_line > GB_LCD_HEIGHT || ppu->drawn_x > GB_LCD_WIDTH) return false;
-    if (!is_soon(m, ppu->stat_event, GB_FRAME_CYCLES)) return false;
+    if (!is_soon(m, ppu->stat_event, 2 * GB_FRAME_CYCLES)) return false;
+    if (ppu->win_state > 3 || ppu->win_from > GB_X_END || ppu->line_checks > 2) return false;
+    if (!is_possible_line(&ppu->line) || !is_possible_apu(m) || !is_near(m, m->irq_t)) return false;
     if (m->cart.rtc_cycles < -GB_FRAME_CYCLES * 2 || m->cart.rtc_cycles > GB_RTC_SECOND)
         return false;
     int64_t position = (int64_t)m->now - ppu->frame_t;

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-enum { GB_STATE_VERSION = 1 };
+enum { GB_STATE_VERSION = 2 };
 
 // Bytes of a state of a machine with this ROM: 17 KB and the cartridge RAM.
 size_t gb_state_size(const struct gb_rom *rom);

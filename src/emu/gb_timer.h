@@ -7,7 +7,7 @@
 #ifndef GB_TIMER_H
 #define GB_TIMER_H
 
-#include "gb_types.h"
+#include "gb_ppu.h"
 
 // Log2 of T-cycles per TIMA step, by TAC bits 1-0 (1024, 16, 64, 256).
 HD int gb_timer_shift(const struct gb *m)
@@ -56,7 +56,7 @@ HD void gb_timer_sync(struct gb *m, int32_t t)
             timer->tima = timer->tma;
             timer->reloaded_t = timer->reload_t;
             timer->reload_t = GB_NEVER;
-            m->irq_flag |= GB_INT_TIMER;
+            gb_raise(m, GB_INT_TIMER, timer->reloaded_t - 1);
             gb_timer_plan(m);
         }
         if (timer->overflow_t > t) break;

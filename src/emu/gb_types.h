@@ -110,17 +110,37 @@ struct gb_timer {
     int32_t reloaded_t; // the last time that happened
 };
 
+// How far the line being shown has got in mode 3. Followed dot by dot only when a register changes in
+// the middle of it; otherwise a formula knows the end (gb_line.h).
+struct gb_line {
+    uint8_t state; // enum gb_line_state
+    uint8_t phase, step; // what the fetcher is doing, and how far it is with it
+    uint8_t x; // next pixel, counted from 8 left of the screen
+    uint8_t fetch_x; // the pixel at which the next fetch begins
+    uint8_t sprite; // next in the line's sorted list
+    int16_t dot; // when the next step happens
+    int16_t mode0; // dot of the mode 0 interrupt, once known
+    int16_t end; // and of the end of mode 3, a pixel later
+    uint8_t n_scanned; // OAM entries looked at so far, 0-40, when the scan was interrupted
+    uint8_t scan_kept; // this line's sprites are those below, not what OAM says now
+    uint8_t n_found;
+    uint8_t found[10]; // their places in OAM, and coordinates as they were
+    uint8_t found_y[10], found_x[10];
+};
+
 struct gb_ppu {
     uint8_t lcdc, stat, scy, scx, lyc, bgp, obp0, obp1, wy, wx; // stat: only the enable bits 3-6
-    uint8_t stat_line; // level of the interrupt line, all sources ORed
+    uint8_t lyc_compare, lyc_before; // LYC as the LYC interrupt, and as the others, will see it
     uint8_t lyc_flag; // comparison bit while the LCD is off (frozen)
     uint8_t wy_hit; // LY = WY was seen in this frame
-    uint8_t win_line; // next line of the window
-    uint8_t win_used; // the line being drawn shows the window
+    uint8_t win_line; // line of the window shown last; 255 before the first
+    uint8_t win_state; // enum gb_win_state
+    uint8_t win_from; // pixel (from 8 left of the screen) at which the line's window begins, 0: none
     uint8_t first_frame; // since switching on: line 0 has no mode 2, the picture stays blank
     uint8_t drawn_line; // lines below this one are done in this frame
     uint8_t drawn_x; // and so many pixels of that line
-    uint8_t line_begun; // and the start of that line was seen
+    uint8_t line_checks; // looks at LY = WY that this line has had, 0-2
+    struct gb_line line;
     int32_t frame_t; // time of line 0, dot 0 of the frame that is being shown
     int32_t vblank_event, frame_event, stat_event;
 };
@@ -133,6 +153,19 @@ struct gb_dma {
     int32_t start_t; // byte i is copied at start_t + 4 i
     int32_t pending_t; // a transfer starts here (GB_NEVER when none)
     uint16_t pending_source;
+};
+
+// The four channels 0-3: pulse with sweep, pulse, wave, noise.
+struct gb_apu {
+    uint8_t regs[0x30]; // FF10-FF3F as written
+    uint16_t length[4]; // clocks left
+    uint8_t sequencer; // steps done, 0-7
+    uint8_t sweep_timer, sweep_on, sweep_negated, sweep_due;
+    uint16_t sweep_frequency;
+    uint8_t wave_pos; // 0-31
+    int32_t step_t; // the sequencer was brought up to this time
+    int32_t wave_t; // the wave channel reads its next byte here (GB_NEVER when silent)
+    int32_t wave_read_t; // and read its last one there
 };
 
 struct gb_cart {
@@ -148,6 +181,7 @@ struct gb {
     struct gb_cpu cpu;
     int32_t now;
     uint8_t irq_flag, irq_enable; // FF0F (low five bits), FFFF
+    int32_t irq_t; // when the interrupt that ends HALT was raised, to the dot
     uint8_t buttons; // enum gb_button bits, set = pressed
     uint8_t p1_select; // bits 4-5 of P1 as written
     uint8_t sb, sc;
@@ -156,7 +190,7 @@ struct gb {
     struct gb_ppu ppu;
     struct gb_dma dma;
     struct gb_cart cart;
-    uint8_t apu[0x30]; // FF10-FF3F as written
+    struct gb_apu apu;
     uint8_t oam[160];
     uint8_t hram[128]; // FF80-FFFE
     uint8_t wram[8192];

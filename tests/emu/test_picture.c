@@ -178,7 +178,7 @@ static void undrawn_frames_count_window_lines_as_well(void **state)
     m->draw_from = GB_NEVER;
     switch_on(m, BASE | GB_LCDC_WINDOW | GB_LCDC_WIN_MAP);
     at(m, 50, 20, WX, 8);
-    assert_int_equal(m->ppu.win_line, 47);
+    assert_int_equal(m->ppu.win_line, 46);
 }
 
 static void sprites_flip_and_their_colour_0_is_transparent(void **state)
@@ -294,8 +294,8 @@ static void registers_count_line_by_line_and_within_a_line(void **state)
     finish(m);
     assert_int_equal(pixel(0, 71), 1);
     assert_int_equal(pixel(0, 72), 3);
-    assert_int_equal(pixel(79, 100), 3);
-    assert_int_equal(pixel(80, 100), 2);
+    assert_int_equal(pixel(80, 100), 3);
+    assert_int_equal(pixel(81, 100), 2);
     assert_int_equal(pixel(0, 143), 2);
 }
 
@@ -376,7 +376,7 @@ static void ly_stat_and_the_line_interrupts_follow_the_dots(void **state)
     const struct {
         uint8_t source;
         int dot;
-    } sources[] = {{0x40, 10 * 456 + 4}, {0x20, 456 + 4}, {0x08, 256}, {0x10, 144 * 456 + 4}};
+    } sources[] = {{0x40, 10 * 456 + 4}, {0x20, 456}, {0x08, 256}, {0x10, 144 * 456 + 4}};
     for (size_t i = 0; i < 4; i++) {
         m = screen();
         gb_io_write(m, 0x45, 10, 0);
