@@ -96,7 +96,7 @@ static void print_summary(const struct worker *w, enum status status, const stru
     json_add_double(o, "last_obs_nll", s.last_obs_nll);
     json_add_double(o, "obs_nll_fall_percent", fall);
     json_add_double(o, "mean_picture_loss", s.mean_picture_loss);
-    json_add_double(o, "obs_nll_vs_mean_picture", s.mean_picture_loss > 0 ? s.last_obs_nll / s.mean_picture_loss : NAN);
+    json_add_double(o, "obs_nll_vs_mean_picture", s.mean_picture_loss > 1e-3 ? s.last_obs_nll / s.mean_picture_loss : NAN);
     json_add_double(o, "worst_entropy_gap", s.worst_entropy_gap);
     json_add_bool(o, "all_finite", s.all_finite);
     json_add_string(o, "session", s.session);
