@@ -1,6 +1,9 @@
 // Session writer: the folder of one run, written so that a kill loses at most the last record.
 #include "engine/data/session.h"
 
+#include <gnu/libc-version.h>
+#include <png.h>
+#include <zstd.h>
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -81,6 +84,12 @@ static bool write_meta(const struct session *s, const struct session_opts *o, st
     json_add_string(rom, "name", or_empty(o->rom_name));
     json_add_string(rom, "sha256", or_empty(o->rom_sha256));
     json_add_string(root, "config_sha256", s->config_sha256);
+    json_add_string(root, "compiler", __VERSION__);
+    cJSON *libraries = json_add_object(root, "libraries");
+    json_add_string(libraries, "libc", gnu_get_libc_version());
+    json_add_string(libraries, "cjson", cJSON_Version());
+    json_add_string(libraries, "zstd", ZSTD_versionString());
+    json_add_string(libraries, "libpng", png_get_libpng_ver(NULL));
     bool ok = json_write_file(path, root, true, e);
     cJSON_Delete(root);
     return ok;
