@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REAL, MODEL, ERROR, GAP = 4, MAX_VARIANTS = 4 };
+enum { EMULATOR, MODEL, ERROR, GAP = 4, MAX_VARIANTS = 4 };
 
 static const SDL_Color ink = {225, 228, 232, 255}, dim = {140, 146, 155, 255},
                        accent = {255, 196, 84, 255};
@@ -230,10 +230,10 @@ static void rollout_row(SDL_Surface *s, const struct window_layout *l, const str
     char error[64] = "error", number[32] = "error";
     const uint8_t *levels[WINDOW_PANELS] = {NULL, NULL, NULL};
     if (p && p->n_rollout > v->frame) {
-        levels[REAL] = p->truth[v->frame];
+        levels[EMULATOR] = p->truth[v->frame];
         levels[MODEL] = p->dream[v->frame];
         for (int i = 0; i < FEED_PIXELS; i++)
-            heat[i] = (uint8_t)abs(levels[REAL][i] - levels[MODEL][i]);
+            heat[i] = (uint8_t)abs(levels[EMULATOR][i] - levels[MODEL][i]);
         levels[ERROR] = heat;
         snprintf(truth, sizeof truth, "open loop: frame %d of %d", v->frame + 1, p->n_rollout);
         snprintf(frame, sizeof frame, "frame %d of %d", v->frame + 1, p->n_rollout);
