@@ -87,6 +87,7 @@ struct policy ac_policy(const struct ac_net *net, struct params *actor, struct t
     graph_scope_push(g, "actor");
     struct tensor *x =
         nn_mlp(&nn, ACTOR_MODEL, (struct tensor *[]){z, h}, 2, (int)net->dims.n_layers, false);
+    p.hidden = x;
     for (int k = 0; k < p.n_heads; k++) {
         p.classes[k] = net->dims.classes[k];
         p.logits[k] = nn_linear(&nn, head_name(name, k), &x, 1, 0, NULL);

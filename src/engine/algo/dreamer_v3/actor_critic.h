@@ -50,6 +50,7 @@ struct ac_net ac_net_make(struct graph *g, const struct ac_dims *d);
 struct policy {
     int n_heads;
     int64_t classes[AC_MAX_HEADS];
+    struct tensor *hidden; // last hidden layer
     struct tensor *logits[AC_MAX_HEADS], *probs[AC_MAX_HEADS];
 };
 struct policy ac_policy(const struct ac_net *net, struct params *actor, struct tensor *z,

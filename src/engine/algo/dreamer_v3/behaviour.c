@@ -129,10 +129,14 @@ static bool all_finite(struct behaviour *b, struct behaviour_result *out) {
     return false;
 }
 
+double behaviour_target_step(int64_t step, int64_t update_freq, double tau) {
+    return step == 0 ? 1 : step % update_freq == 0 ? tau : 0;
+}
+
 bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
                       struct behaviour_result *out) {
-    if (step % b->target_update_freq == 0)
-        optim_track(&b->target, &b->critic, step == 0 ? 1 : b->target_tau, b->pool);
+    double tau = behaviour_target_step(step, b->target_update_freq, b->target_tau);
+    if (tau > 0) optim_track(&b->target, &b->critic, tau, b->pool);
     run_graph(b, s, step);
     *out = (struct behaviour_result){
         .loss_actor = scalar(b->nodes.actor.loss),

@@ -63,6 +63,9 @@ struct behaviour_result {
 bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
                       struct behaviour_result *out);
 
+// The target critic's step before gradient step `step`: 0 when none is due, 1 (a copy) at step 0.
+double behaviour_target_step(int64_t step, int64_t update_freq, double tau);
+
 // Values of the last update (spec 9: behaviour part). Sets out[m] for those it knows; returns their
 // bit mask.
 uint64_t behaviour_metrics(const struct behaviour *b, float out[METRIC_COUNT]);

@@ -50,36 +50,48 @@ static struct behaviour_in inputs(struct graph *g, const struct behaviour_graph_
 }
 
 // The policy's actions in the states of step tau.
-static void act(struct builder *b, int tau, struct tensor *z, struct tensor *h,
-                struct tensor **actions) {
+static struct policy act(struct builder *b, int tau, struct tensor *z, struct tensor *h,
+                         struct tensor **actions) {
     struct tensor *u[AC_MAX_HEADS];
     int64_t n = b->o->n_starts;
     for (int k = 0; k < b->o->nets.n_heads; k++)
         u[k] = g_slice(b->g, b->in.u_action, (k * (b->o->horizon + 1) + tau) * n, n);
     struct policy p = ac_policy(&b->nets, b->sets->actor, z, h);
     ac_sample(&b->nets, &p, u, actions);
+    return p;
+}
+
+// The state that follows from (z, h) and the actions.
+static struct dream_step follow(struct builder *b, int tau, struct tensor **z, struct tensor **h,
+                                struct tensor *const *actions) {
+    struct graph *g = b->g;
+    int64_t n = b->o->n_starts;
+    struct dream_step s = {0};
+    if (tau == 0) { // copies, so that they lie in the stacks
+        z[0] = g_affine(g, b->in.z, 1, 0);
+        h[0] = g_affine(g, b->in.h, 1, 0);
+        return s;
+    }
+    struct tensor *half = wm_heads_half(&b->world, actions, b->o->nets.n_heads);
+    s.recurrent = wm_recurrent(&b->world, z[tau - 1], half, h[tau - 1]);
+    h[tau] = s.recurrent.h;
+    s.prior = wm_prior(&b->world, h[tau]);
+    z[tau] = wm_sample(&b->world, s.prior.probs, g_slice(g, b->in.u_prior, (tau - 1) * n, n));
+    return s;
 }
 
 static void imagine(struct builder *b, struct dream *d) {
     enum { STATES = BEHAVIOUR_MAX_HORIZON + 1 };
     struct graph *g = b->g;
-    struct tensor *z[STATES], *h[STATES], *actions[AC_MAX_HEADS][STATES], *now[AC_MAX_HEADS];
+    struct tensor *z[STATES], *h[STATES], *actions[AC_MAX_HEADS][STATES], *now[AC_MAX_HEADS] = {0};
     int n_heads = b->o->nets.n_heads, n_acts = b->o->horizon + b->o->whole;
-    int64_t n = b->o->n_starts;
     graph_scope_push(g, "dream");
     for (int tau = 0; tau <= b->o->horizon; tau++) {
         graph_scope_push(g, "t%02d", tau);
-        if (tau == 0) { // copies, so that they lie in the stacks
-            z[0] = g_affine(g, b->in.z, 1, 0);
-            h[0] = g_affine(g, b->in.h, 1, 0);
-        } else {
-            struct tensor *half = wm_heads_half(&b->world, now, n_heads);
-            h[tau] = wm_recurrent(&b->world, z[tau - 1], half, h[tau - 1]).h;
-            struct wm_categorical prior = wm_prior(&b->world, h[tau]);
-            z[tau] = wm_sample(&b->world, prior.probs, g_slice(g, b->in.u_prior, (tau - 1) * n, n));
-        }
-        if (tau < n_acts) act(b, tau, z[tau], h[tau], now);
+        struct dream_step s = follow(b, tau, z, h, now);
+        if (tau < n_acts) s.policy = act(b, tau, z[tau], h[tau], now);
         for (int k = 0; k < n_heads; k++) actions[k][tau] = now[k];
+        if (b->o->steps) b->o->steps[tau] = s;
         graph_scope_pop(g);
     }
     d->z = g_stop_gradient(g, g_stack(g, z, b->o->horizon + 1));
@@ -131,6 +143,8 @@ struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_s
     struct behaviour_graph r = {.in = inputs(g, o)};
     struct builder b = {
         g, sets, o, wm_net_make(g, sets->world, &o->world), ac_net_make(g, &o->nets), r.in};
+    b.world.nn.probe = b.nets.nn.probe = o->probe;
+    b.world.nn.probe_ctx = b.nets.nn.probe_ctx = o->probe_ctx;
     struct dream *d = &r.dream;
     int64_t n = o->n_starts, rows = o->horizon * n;
     imagine(&b, d);

@@ -29,8 +29,16 @@ struct behaviour_graph_opts {
     real gamma, lambda, ent_coef, min_scale;
     struct moments_opts moments;
     // Parity checks: also what nothing depends on, the last state's action and the start states'
-    // reward and predicted continue.
+    // reward and predicted continue; where the steps of the dream go, [H+1]; who sees the layers.
     bool whole;
+    struct dream_step *steps;
+    void (*probe)(void *ctx, const char *submodule, struct tensor *output);
+    void *probe_ctx;
+};
+struct dream_step {
+    struct wm_recurrent recurrent; // empty at tau = 0, like the prior
+    struct wm_categorical prior;
+    struct policy policy; // empty where no action is taken
 };
 struct behaviour_graph_opts behaviour_opts_from_config(const struct config *cfg,
                                                        const struct wm_dims *world,

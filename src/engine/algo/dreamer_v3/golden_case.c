@@ -1,6 +1,7 @@
 // One parity check in the making: graph, inputs, comparisons.
 #include "engine/algo/dreamer_v3/golden_case.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,6 +229,57 @@ void case_match(struct golden_case *c, const char *name, const real *x, int64_t 
     for (int64_t i = 0; i < n; i++) wide[i] = (double)x[i];
     case_match_f64(c, name, wide, n);
     free(wide);
+}
+
+// Weights after one Adam step, where the gradient is not rounding noise (spec 10.2, G37).
+static void match_after(struct golden_case *c, const struct params *p) {
+    for (int i = 0; i < p->n && !c->failed; i++) {
+        const struct param *q = &p->list[i];
+        const real *w = params_weights(p, q), *g = params_grads(p, q);
+        char name[ST_NAME_SIZE];
+        snprintf(name, sizeof name, "after.%s", q->name);
+        const real *reference = case_reals(c, name, q->n_elements);
+        if (!reference) return;
+        double squares = 0;
+        for (int64_t j = 0; j < q->n_elements; j++) squares += (double)g[j] * (double)g[j];
+        double noise = 1e-6 * sqrt(squares / (double)q->n_elements);
+        real *mine = mem_alloc((size_t)q->n_elements * sizeof *mine);
+        for (int64_t j = 0; j < q->n_elements; j++)
+            mine[j] = fabs((double)g[j]) >= noise ? w[j] : reference[j];
+        case_match(c, name, mine, q->n_elements);
+        free(mine);
+    }
+}
+
+void case_gradients(struct golden_case *c, const struct params *p, const char *prefix) {
+    for (int i = 0; i < p->n && !c->failed; i++) {
+        char name[ST_NAME_SIZE];
+        snprintf(name, sizeof name, "%s%s", prefix, p->list[i].name);
+        case_match(c, name, params_grads(p, &p->list[i]), p->list[i].n_elements);
+    }
+}
+
+void case_update(struct golden_case *c, struct params *p, const struct optim_opts *adam,
+                 const char *norm_name) {
+    case_gradients(c, p, "grad.");
+    double norm = optim_step(p, c->pool, adam, 1), clip = optim_clip(norm, adam->max_norm);
+    case_match(c, norm_name, &(real){(real)norm}, 1);
+    case_match(c, "clip_coefficient", &(real){(real)clip}, 1);
+    match_after(c, p);
+}
+
+int case_load_set(struct golden_case *c, struct params *p, const char *prefix, bool all) {
+    char name[ST_NAME_SIZE];
+    int n = 0;
+    for (int i = 0; i < p->n && !c->failed; i++) {
+        const struct param *q = &p->list[i];
+        snprintf(name, sizeof name, "%s%s", prefix, q->name);
+        if (!all && !golden_find(c->fixture, name)) continue;
+        const real *x = case_reals(c, name, q->n_elements);
+        if (x) memcpy(params_weights(p, q), x, (size_t)q->n_elements * sizeof *x);
+        n++;
+    }
+    return n;
 }
 
 static int64_t append_values(real *out, const struct tensor *t) {

@@ -21,6 +21,7 @@
 
 #include "engine/algo/dreamer_v3/wm_net.h"
 #include "engine/data/golden.h"
+#include "engine/nn/optim.h"
 
 enum { CASE_MAX_FILLS = 64, CASE_MAX_CHECKS = 512 };
 
@@ -113,6 +114,15 @@ void case_run(struct golden_case *c);
 // a value made outside the graph
 void case_match(struct golden_case *c, const char *name, const real *x, int64_t n);
 void case_match_f64(struct golden_case *c, const char *name, const double *x, int64_t n);
+// ---- parameter sets of the check's own (names are the fixture's behind the prefix)
+// Values of those that the fixture has; with `all` a missing one is a failure. Returns how many.
+int case_load_set(struct golden_case *c, struct params *p, const char *prefix, bool all);
+void case_gradients(struct golden_case *c, const struct params *p, const char *prefix);
+// After a run: "grad.X", the norm and clip_coefficient; then Adam's first step and "after.X" where
+// the gradient is not rounding noise (spec 10.2, G37).
+void case_update(struct golden_case *c, struct params *p, const struct optim_opts *adam,
+                 const char *norm_name);
+
 // frees graph and parameters
 void case_end(struct golden_case *c);
 

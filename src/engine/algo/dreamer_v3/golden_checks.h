@@ -60,7 +60,16 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
     X(F29, wm_grads, "world-model gradients, norm, clipping, one Adam step")                           \
     X(F30, adam, "Adam and clipping")                                                                  \
     X(F31, entropies, "entropies")                                                                     \
-    X(F48, init_stats, "statistics of the initialisers")
+    X(F32, imagination, "the dream: states, actions, values, rewards, continues")                      \
+    X(F33, lambda_returns, "lambda returns and gradients")                                             \
+    X(F34, continue_discount, "hard continues and discount weights")                                   \
+    X(F35, horizon_shapes, "lengths of every array of the dream")                                      \
+    X(F36, moments, "running percentiles of the returns")                                              \
+    X(F37, actor_discrete, "the actor's loss, gradients, one Adam step")                               \
+    X(F39, critic_loss, "the critic's loss, gradients, one Adam step")                                 \
+    X(F40, target_ema, "updates of the target critic")                                                 \
+    X(F48, init_stats, "statistics of the initialisers")                                               \
+    X(F49, zero_heads, "what a fresh reward head and critic say")
 
 // clang-format on
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/algo/dreamer_v3/actor_critic.h"
 #include "engine/algo/dreamer_v3/golden_case.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
@@ -260,26 +261,6 @@ void golden_wm_loss(struct golden_case *c) {
     free(k);
 }
 
-// Weights after one Adam step, where the gradient is not rounding noise (spec 10.2, G37).
-static void match_after(struct golden_case *c) {
-    for (int i = 0; i < c->params.n && !c->failed; i++) {
-        const struct param *q = &c->params.list[i];
-        const real *w = params_weights(&c->params, q), *g = params_grads(&c->params, q);
-        char name[ST_NAME_SIZE];
-        snprintf(name, sizeof name, "after.%s", q->name);
-        const real *reference = case_reals(c, name, q->n_elements);
-        if (!reference) return;
-        double squares = 0;
-        for (int64_t j = 0; j < q->n_elements; j++) squares += (double)g[j] * (double)g[j];
-        double noise = 1e-6 * sqrt(squares / (double)q->n_elements);
-        real *mine = mem_alloc((size_t)q->n_elements * sizeof *mine);
-        for (int64_t j = 0; j < q->n_elements; j++)
-            mine[j] = fabs((double)g[j]) >= noise ? w[j] : reference[j];
-        case_match(c, name, mine, q->n_elements);
-        free(mine);
-    }
-}
-
 // Inputs and parameters are F28's; F29 holds what comes after the loss.
 void golden_wm_grads(struct golden_case *c) {
     struct golden_fixture *f29 = c->fixture, *f28 = golden_load(c->golden, "F28", &c->error);
@@ -294,12 +275,6 @@ void golden_wm_grads(struct golden_case *c) {
         step_fill(c, k);
         case_execute(c);
         c->fixture = f29;
-        for (int i = 0; i < c->params.n; i++) {
-            const struct param *q = &c->params.list[i];
-            char name[ST_NAME_SIZE];
-            snprintf(name, sizeof name, "grad.%s", q->name);
-            case_match(c, name, params_grads(&c->params, q), q->n_elements);
-        }
         const struct optim_opts adam = {
             .learning_rate = 1e-4,
             .beta1 = 0.9,
@@ -307,11 +282,7 @@ void golden_wm_grads(struct golden_case *c) {
             .eps = 1e-8,
             .max_norm = 1000,
         };
-        double norm = optim_step(&c->params, c->pool, &adam, 1),
-               clip = optim_clip(norm, adam.max_norm);
-        case_match(c, "Grads/world_model", &(real){(real)norm}, 1);
-        case_match(c, "clip_coefficient", &(real){(real)clip}, 1);
-        match_after(c);
+        case_update(c, &c->params, &adam, "Grads/world_model");
     }
     c->fixture = f29;
     golden_fixture_free(f28);
@@ -420,6 +391,34 @@ static void match_rule(struct golden_case *c, const char *rule, int n_dims, cons
     case_end(c);
 }
 
+static void match_fresh(struct golden_case *c, const char *prefix, const struct params *p) {
+    for (int i = 0; i < p->n && !c->failed; i++) {
+        const struct param *q = &p->list[i];
+        char name[ST_NAME_SIZE];
+        snprintf(name, sizeof name, "%s%s", prefix, q->name);
+        const struct golden_tensor *t = case_tensor(c, name);
+        struct statistics s = statistics(params_weights(p, q), q->n_elements);
+        // Constants are given as [std, min, max] and are exact; random ones by their std.
+        if (t) case_match(c, name, (real[]){s.std, s.min, s.max}, t->t->n_elements);
+    }
+}
+
+static void match_fresh_actor_critic(struct golden_case *c, const struct config *cfg,
+                                     const struct wm_dims *world) {
+    struct ac_dims nets = ac_dims_from_config(cfg, world, 2, (int64_t[]){5, 3});
+    struct params p[2];
+    for (int i = 0; i < 2; i++) params_init(&p[i]);
+    ac_register_actor(&p[0], &nets);
+    ac_register_critic(&p[1], &nets, CRITIC_NAME);
+    for (int i = 0; i < 2; i++) params_allocate(&p[i]);
+    ac_init_actor(&p[0], 1, true);
+    ac_init_critic(&p[1], &nets, CRITIC_NAME, 1, true);
+    for (int i = 0; i < 2; i++) {
+        match_fresh(c, "fresh.", &p[i]);
+        params_deinit(&p[i]);
+    }
+}
+
 void golden_init_stats(struct golden_case *c) {
     static const int64_t linear[] = {2000, 500}, conv[] = {500, 125, 4, 4};
     match_rule(c, "linear", 2, linear, INIT_BY_SHAPE);
@@ -434,13 +433,6 @@ void golden_init_stats(struct golden_case *c) {
     wm_register(&c->params, &dims);
     params_allocate(&c->params);
     wm_init_weights(&c->params, &dims, 1, true);
-    for (int i = 0; i < c->params.n && !c->failed; i++) {
-        const struct param *q = &c->params.list[i];
-        char name[ST_NAME_SIZE];
-        snprintf(name, sizeof name, "fresh.world_model.%s", q->name);
-        const struct golden_tensor *t = case_tensor(c, name);
-        struct statistics s = statistics(params_weights(&c->params, q), q->n_elements);
-        // Constants are given as [std, min, max] and are exact; random ones by their std.
-        if (t) case_match(c, name, (real[]){s.std, s.min, s.max}, t->t->n_elements);
-    }
+    match_fresh(c, "fresh.world_model.", &c->params);
+    match_fresh_actor_critic(c, &cfg, &dims);
 }
