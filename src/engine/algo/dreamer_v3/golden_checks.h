@@ -68,6 +68,9 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
     X(F37, actor_discrete, "the actor's loss, gradients, one Adam step")                               \
     X(F39, critic_loss, "the critic's loss, gradients, one Adam step")                                 \
     X(F40, target_ema, "updates of the target critic")                                                 \
+    X(F41, train_steps, "three whole training steps")                                                  \
+    X(F42, player_episode, "the player: two environments, a reset, sampled and greedy")                \
+    X(F44, ratio, "the ratio scheduler, and what the main loop makes of it")                           \
     X(F48, init_stats, "statistics of the initialisers")                                               \
     X(F49, zero_heads, "what a fresh reward head and critic say")
 

@@ -19,6 +19,17 @@ struct player {
     struct executor *executor;
 };
 
+static void keep_all(struct player *p) {
+    const struct player_graph *n = &p->nodes;
+    graph_keep(p->graph, n->embedding);
+    graph_keep(p->graph, n->step.h_bar);
+    graph_keep(p->graph, n->step.z_bar);
+    for (int k = 0; k < p->n_heads; k++) {
+        graph_keep(p->graph, n->masked[k]);
+        graph_keep(p->graph, n->policy.logits[k]);
+    }
+}
+
 struct player *player_new(const struct player_opts *opts) {
     struct player *p = mem_alloc(sizeof *p);
     p->n_envs = opts->n_envs;
@@ -28,6 +39,7 @@ struct player *player_new(const struct player_opts *opts) {
     p->graph = graph_new();
     p->nodes = player_build(p->graph, opts->world_params, opts->actor_params, opts->world,
                             opts->nets, opts->n_envs);
+    if (opts->keep_all) keep_all(p);
     graph_plan(p->graph);
     p->executor = cpu_executor_new(p->graph, opts->pool);
     return p;

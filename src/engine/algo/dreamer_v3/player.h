@@ -31,6 +31,7 @@ struct player_opts {
     uint64_t seed;
     struct pool *pool;
     const struct noise_source *noise; // NULL: Philox
+    bool keep_all;                    // parity checks: every tensor of player_nodes can be read
 };
 
 struct player *player_new(const struct player_opts *opts);
