@@ -42,7 +42,10 @@ HD void gb_sleep(struct gb *m)
 HD void gb_wake(struct gb *m)
 {
     m->cpu.halt = GB_RUNNING;
-    if (m->now - m->irq_t < 2) m->now += 4;
+    if (m->now - m->irq_t < 2) {
+        m->now += 4;
+        gb_dma_delay(m, 4);
+    }
     gb_catch_up(m, m->now);
 }
 
@@ -57,13 +60,9 @@ HD void gb_halt_begins(struct gb *m, bool pending, bool after_ei)
         gb_plan(m);
         return;
     }
-    if (after_ei) { // EI, HALT: the interrupt returns to the HALT
-        m->cpu.halt = GB_RUNNING;
-        m->cpu.pc--;
-    } else if (!m->cpu.ime) {
-        m->cpu.halt = GB_RUNNING;
-        m->cpu.halt_bug = 1;
-    }
+    m->cpu.halt = GB_RUNNING;
+    if (after_ei) m->cpu.pc--; // EI, HALT: the interrupt returns to the HALT
+    else if (!m->cpu.ime) m->cpu.halt_bug = 1;
 }
 
 HD void gb_stop_begins(struct gb *m, bool pending)

@@ -22,7 +22,7 @@ HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
     gb_catch_up(m, t);
     if (addr < 0xa000) {
         if (gb_ppu_locks(m, t, false, true)) return;
-        gb_draw_to(m, t);
+        gb_draw_shown(m, t);
         m->vram[addr & 0x1fff] = value;
     } else if (addr < 0xfea0 && !m->dma.active && !gb_ppu_locks(m, t, true, true)) {
         gb_dma_hides_oam(m, t);

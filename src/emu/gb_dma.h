@@ -37,7 +37,7 @@ HD void gb_dma_copy_until(struct gb *m, int32_t t)
     struct gb_dma *dma = &m->dma;
     if (!dma->active || dma->start_t > t) return;
     int32_t due = (t - dma->start_t) / 4 + 1;
-    gb_draw_to(m, t);
+    gb_draw_shown(m, t);
     for (; dma->n_done < GB_DMA_BYTES && dma->n_done < due; dma->n_done++)
         m->oam[dma->n_done] = gb_dma_source_byte(m, (uint16_t)(dma->source + dma->n_done));
 }
@@ -51,7 +51,8 @@ HD int32_t gb_dma_event(const struct gb *m)
 // The scan of OAM for the line being shown sees nothing while a transfer runs: here that changes.
 HD void gb_dma_hides_oam(struct gb *m, int32_t t)
 {
-    gb_draw_to(m, t);
+    gb_draw_shown(m, t);
+    gb_draw_pass(m, t);
     int p = t - m->ppu.frame_t, line = p / GB_LINE_CYCLES;
     if (gb_ppu_on(m) && line == m->ppu.drawn_line)
         gb_line_keep_scan(m, line, p % GB_LINE_CYCLES, false);

@@ -172,26 +172,51 @@ HD void gb_draw_within_line(struct gb *m, int dot, bool wanted)
     gb_draw_advance(m, l->x > 8 ? l->x - 8 : 0, wanted);
 }
 
-// Draws everything the LCD has shown by time t.
-HD void gb_draw_to(struct gb *m, int32_t t)
+// The lines before `line` are over.
+HD void gb_draw_lines(struct gb *m, int line, bool wanted)
 {
     struct gb_ppu *ppu = &m->ppu;
-    if (!(ppu->lcdc & GB_LCDC_ON) || ppu->drawn_line >= GB_LCD_HEIGHT) return;
-    int p = t - ppu->frame_t, line = p / GB_LINE_CYCLES;
-    bool wanted = gb_draw_wanted(m);
-    for (; ppu->drawn_line < line; ppu->drawn_line++) {
+    while (ppu->drawn_line < line && ppu->drawn_line < GB_LCD_HEIGHT) {
         gb_draw_check_window(m, 5);
         gb_draw_rest_of_line(m, wanted);
         gb_draw_check_window(m, 454);
         ppu->line_checks = ppu->drawn_x = 0;
         gb_line_forget(ppu);
-        if (ppu->drawn_line == GB_LCD_HEIGHT - 1) {
-            ppu->drawn_line = GB_LCD_HEIGHT;
-            return;
-        }
+        ppu->drawn_line++;
     }
-    gb_draw_check_window(m, p % GB_LINE_CYCLES);
-    gb_draw_within_line(m, p % GB_LINE_CYCLES, wanted);
+}
+
+// Lines that are over by time t, and the looks at LY = WY.
+HD void gb_draw_pass(struct gb *m, int32_t t)
+{
+    struct gb_ppu *ppu = &m->ppu;
+    if (!(ppu->lcdc & GB_LCDC_ON) || ppu->drawn_line >= GB_LCD_HEIGHT) return;
+    int p = t - ppu->frame_t;
+    gb_draw_lines(m, p / GB_LINE_CYCLES, gb_draw_wanted(m));
+    if (ppu->drawn_line < GB_LCD_HEIGHT) gb_draw_check_window(m, p % GB_LINE_CYCLES);
+}
+
+// Before a change of what decides about the timing: draws everything shown by time t, and follows
+// the line from here on.
+HD void gb_draw_to(struct gb *m, int32_t t)
+{
+    gb_draw_pass(m, t);
+    if (!(m->ppu.lcdc & GB_LCDC_ON) || m->ppu.drawn_line >= GB_LCD_HEIGHT) return;
+    gb_draw_within_line(m, (t - m->ppu.frame_t) % GB_LINE_CYCLES, gb_draw_wanted(m));
+}
+
+// Before a change that only the eye can see: draws everything shown by time t, if anybody looks. Of
+// the machine's state nothing changes but how much is drawn, so it does not depend on who looks.
+HD void gb_draw_shown(struct gb *m, int32_t t)
+{
+    struct gb_ppu *ppu = &m->ppu;
+    if (!(ppu->lcdc & GB_LCDC_ON) || ppu->drawn_line >= GB_LCD_HEIGHT || !gb_draw_wanted(m)) return;
+    gb_draw_pass(m, t);
+    if (ppu->drawn_line >= GB_LCD_HEIGHT) return;
+    struct gb_ppu before = *ppu;
+    gb_draw_within_line(m, (t - ppu->frame_t) % GB_LINE_CYCLES, true);
+    before.drawn_x = ppu->drawn_x;
+    *ppu = before;
 }
 
 // The frame is complete: it becomes the picture.

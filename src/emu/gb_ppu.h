@@ -57,7 +57,7 @@ HD bool gb_ppu_on(const struct gb *m)
 // Dot of visible line `line`, shown at time t, at which pixel `target` goes out.
 HD int gb_ppu_dot_of(struct gb *m, int line, int target, int32_t t)
 {
-    if (m->ppu.lcdc & GB_LCDC_WINDOW) gb_draw_to(m, t); // was LY = WY?
+    if (m->ppu.lcdc & GB_LCDC_WINDOW) gb_draw_pass(m, t); // was LY = WY?
     if (m->ppu.drawn_line != line) return gb_line_formula(m, line, target);
     return gb_line_dot_of(m, line, target);
 }
@@ -333,7 +333,7 @@ HD bool gb_ppu_vram_is_free(const struct gb *m)
 
 HD void gb_ppu_vblank(struct gb *m, int32_t t)
 {
-    gb_draw_to(m, t);
+    gb_draw_pass(m, t);
     if (gb_draw_wanted(m)) gb_draw_show(m, m->ppu.first_frame);
     bool high = gb_ppu_enabled(m, GB_STAT_OAM | GB_STAT_HBLANK);
     gb_raise(m, GB_INT_VBLANK, t);
@@ -434,56 +434,68 @@ HD void gb_ppu_write_lcdc(struct gb *m, uint8_t value, int32_t t)
     }
 }
 
-// Writes FF40-FF4B except DMA. What was due before the write is drawn first.
-HD void gb_ppu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
+// SCX, WX, WY and LCDC decide how long mode 3 takes.
+HD void gb_ppu_write_timing(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
-    if (reg == 0x41) {
-        gb_ppu_write_stat(m, value, t);
-        return;
-    }
-    if (reg == 0x45) {
-        gb_ppu_write_lyc(m, value, t);
-        return;
-    }
-    const int late = reg == 0x4b || reg == 0x4a ? 1 : 0; // dots until it takes effect
-    gb_draw_to(m, t + late);
+    gb_draw_to(m, t + (reg >= 0x4a ? 1 : 0)); // WY and WX take effect a dot later
     switch (reg) {
     case 0x40: gb_ppu_write_lcdc(m, value, t); break;
-    case 0x42: ppu->scy = value; break;
     case 0x43: ppu->scx = value; break;
-    case 0x47: ppu->bgp = value; break;
-    case 0x48: ppu->obp0 = value; break;
-    case 0x49: ppu->obp1 = value; break;
     case 0x4a: // the pixels of one more dot still see the old one
         if (gb_ppu_on(m) && ppu->line.state == GB_LINE_FOLLOWED)
             gb_line_follow(m, ppu->drawn_line, (t - ppu->frame_t) % GB_LINE_CYCLES + 3);
         ppu->wy = value;
         break;
-    case 0x4b: ppu->wx = value; break;
-    default: return;
+    default: ppu->wx = value; break;
     }
     if (ppu->stat) gb_ppu_plan_stat(m, t);
     else ppu->stat_event = GB_NEVER;
 }
 
-HD uint8_t gb_ppu_read(struct gb *m, uint8_t reg, int32_t t)
+HD uint8_t *gb_ppu_register(struct gb_ppu *ppu, uint8_t reg)
 {
     switch (reg) {
-    case 0x40: return m->ppu.lcdc;
-    case 0x41: return gb_ppu_read_stat(m, t);
-    case 0x42: return m->ppu.scy;
-    case 0x43: return m->ppu.scx;
-    case 0x44: return gb_ppu_ly(m, t);
-    case 0x45: return m->ppu.lyc;
-    case 0x46: return m->dma.reg;
-    case 0x47: return m->ppu.bgp;
-    case 0x48: return m->ppu.obp0;
-    case 0x49: return m->ppu.obp1;
-    case 0x4a: return m->ppu.wy;
-    case 0x4b: return m->ppu.wx;
-    default: return 0xff;
+    case 0x40: return &ppu->lcdc;
+    case 0x42: return &ppu->scy;
+    case 0x43: return &ppu->scx;
+    case 0x45: return &ppu->lyc;
+    case 0x47: return &ppu->bgp;
+    case 0x48: return &ppu->obp0;
+    case 0x49: return &ppu->obp1;
+    case 0x4a: return &ppu->wy;
+    case 0x4b: return &ppu->wx;
+    default: return 0;
     }
+}
+
+// Writes FF40-FF4B except DMA. What was due before the write is drawn first.
+HD void gb_ppu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
+{
+    if (reg == 0x41) {
+        gb_ppu_write_stat(m, value, t);
+        return;
+    }
+    uint8_t *at = gb_ppu_register(&m->ppu, reg);
+    if (!at || *at == value) return;
+    const uint8_t timed = GB_LCDC_ON | GB_LCDC_WINDOW | GB_LCDC_SPRITES | GB_LCDC_TALL;
+    if (reg == 0x45) {
+        gb_ppu_write_lyc(m, value, t);
+    } else if (reg == 0x43 || reg >= 0x4a || (reg == 0x40 && ((*at ^ value) & timed))) {
+        gb_ppu_write_timing(m, reg, value, t);
+    } else {
+        gb_draw_shown(m, t);
+        *at = value;
+    }
+}
+
+HD uint8_t gb_ppu_read(struct gb *m, uint8_t reg, int32_t t)
+{
+    if (reg == 0x41) return gb_ppu_read_stat(m, t);
+    if (reg == 0x44) return gb_ppu_ly(m, t);
+    if (reg == 0x46) return m->dma.reg;
+    const uint8_t *at = gb_ppu_register(&m->ppu, reg);
+    return at ? *at : 0xff;
 }
 
 #endif

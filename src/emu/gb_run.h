@@ -15,6 +15,7 @@ HD void gb_end_frame(struct gb *m)
     gb_timer_sync(m, m->now);
     gb_dma_sync(m, m->now);
     gb_apu_shift(m);
+    gb_draw_pass(m, m->now);
     gb_cart_rtc_sync(m, m->now);
     m->cart.rtc_cycles += GB_FRAME_CYCLES;
     m->now -= GB_FRAME_CYCLES;

@@ -104,7 +104,7 @@ static void walk_ppu(struct cursor *c, struct gb_ppu *ppu)
     u8(c, &ppu->bgp), u8(c, &ppu->obp0), u8(c, &ppu->obp1), u8(c, &ppu->wy), u8(c, &ppu->wx);
     u8(c, &ppu->lyc_compare), u8(c, &ppu->lyc_before), u8(c, &ppu->lyc_flag);
     u8(c, &ppu->wy_hit), u8(c, &ppu->win_line), u8(c, &ppu->win_state), u8(c, &ppu->win_from);
-    u8(c, &ppu->first_frame), u8(c, &ppu->drawn_line), u8(c, &ppu->drawn_x);
+    u8(c, &ppu->first_frame), u8(c, &ppu->drawn_line);
     u8(c, &ppu->line_checks);
     walk_line(c, &ppu->line);
     i32(c, &ppu->frame_t), i32(c, &ppu->stat_event);

