@@ -165,6 +165,82 @@ static void pause_single_update_checkpoint_and_stop_are_obeyed(void **state) {
     feed_free(feed);
 }
 
+static struct worker *start_paused(struct feed *feed, const char *const settings[2]) {
+    struct error e = {0};
+    struct run_opts o = options("static", 0);
+    o.no_session = true;
+    o.settings = settings;
+    o.n_settings = 2;
+    struct worker *w = worker_new(&o, feed, &e);
+    if (!w) fail_msg("%s", e.message);
+    control_pause(feed_control(feed), true);
+    worker_start(w);
+    int64_t before = await_phase(feed, PHASE_PAUSED)->env_steps;
+    clock_sleep_ns(300000000);
+    assert_int_equal(feed_status(feed)->env_steps, before);
+    return w;
+}
+
+static void stop_and_free(struct worker *w, struct feed *feed) {
+    struct error e = {0};
+    control_stop(feed_control(feed));
+    assert_int_equal(worker_join(w, &e), STATUS_OK);
+    worker_free(w);
+    feed_free(feed);
+}
+
+static void a_pause_holds_where_no_update_is_ever_due(void **state) {
+    (void)state;
+    static const char *const none[] = {"algo.learning_starts=40", "algo.replay_ratio=0"};
+    struct feed *feed = feed_new(0);
+    struct worker *w = start_paused(feed, none);
+    control_single_update(feed_control(feed));  // cannot be done: must not let the run go
+    int64_t before = feed_status(feed)->env_steps;
+    clock_sleep_ns(300000000);
+    assert_int_equal(feed_status(feed)->env_steps, before);
+    stop_and_free(w, feed);
+}
+
+// One update in 20 policy steps: a single update takes the steps it needs, then the pause holds again.
+static void a_single_update_runs_to_the_next_one_that_is_due(void **state) {
+    (void)state;
+    static const char *const rare[] = {"algo.learning_starts=40", "algo.replay_ratio=0.05"};
+    struct feed *feed = feed_new(0);
+    struct worker *w = start_paused(feed, rare);
+    control_single_update(feed_control(feed));
+    int64_t deadline = clock_now_ns() + 20000000000;
+    while (feed_n_records(feed) < 1 && clock_now_ns() < deadline) clock_sleep_ns(2000000);
+    clock_sleep_ns(300000000);
+    assert_int_equal(feed_n_records(feed), 1);
+    assert_int_equal(await_phase(feed, PHASE_PAUSED)->opt_steps, 1);
+    stop_and_free(w, feed);
+}
+
+// The prefill runs hundreds of steps a second: none of it may show as the speed of training.
+static void the_first_rates_are_those_of_training_not_of_the_prefill(void **state) {
+    (void)state;
+    static const char *const long_prefill[] = {"algo.learning_starts=1000"};
+    struct error e = {0};
+    struct feed *feed = feed_new(0);
+    struct run_opts o = options("static", 30);
+    o.no_session = true;
+    o.settings = long_prefill;
+    struct worker *w = worker_new(&o, feed, &e);
+    assert_non_null(w);
+    assert_int_equal(worker_run(w, &e), STATUS_OK);
+    int n_known = 0;
+    for (int64_t i = 0; i < feed_n_records(feed); i++) {
+        const struct record *r = feed_record(feed, i);
+        if (!(r->present >> METRIC_SPS & 1)) continue;
+        n_known++;
+        // replay_ratio 1: one policy step an update, and at most one more of either at the window's ends
+        assert_true((double)r->value[METRIC_SPS] <= 2.01 * (double)r->value[METRIC_TRAIN_SPS]);
+    }
+    assert_true(n_known > 0);
+    worker_free(w);
+    feed_free(feed);
+}
+
 static void pictures_show_the_emulators_frame_and_a_rollout(void **state) {
     (void)state;
     struct error e = {0};
@@ -220,6 +296,7 @@ static void bad_options_are_refused_in_one_line(void **state) {
     char folder[PATH_SIZE], empty[PATH_SIZE + 16], cut[PATH_SIZE + 16], file_as_folder[PATH_SIZE + 32];
     struct error e = {0};
     static const char *const unknown[] = {"algo.horizn=3"}, *const range[] = {"env.num_envs=0"};
+    static const char *const no_updates[] = {"algo.replay_ratio=0"};
     snprintf(folder, sizeof folder, "%s", test_folder());
     snprintf(empty, sizeof empty, "%s/empty.gb", folder);
     snprintf(cut, sizeof cut, "%s/cut.gb", folder);
@@ -240,6 +317,7 @@ static void bad_options_are_refused_in_one_line(void **state) {
         {{.seed = "-3"}, STATUS_USAGE, "seed"},
         {{.settings = unknown, .n_settings = 1}, STATUS_USAGE, "algo.horizn"},
         {{.settings = range, .n_settings = 1}, STATUS_USAGE, "env.num_envs"},
+        {{.updates = 3, .settings = no_updates, .n_settings = 1}, STATUS_USAGE, "algo.replay_ratio=0"},
         {{.task = "static", .sessions_dir = file_as_folder}, STATUS_USAGE, "empty.gb"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -285,6 +363,9 @@ int main(void) {
         cmocka_unit_test(one_update_per_policy_step_after_the_prefill),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_run_with_a_failure_folder),
         cmocka_unit_test(pause_single_update_checkpoint_and_stop_are_obeyed),
+        cmocka_unit_test(a_pause_holds_where_no_update_is_ever_due),
+        cmocka_unit_test(a_single_update_runs_to_the_next_one_that_is_due),
+        cmocka_unit_test(the_first_rates_are_those_of_training_not_of_the_prefill),
         cmocka_unit_test(pictures_show_the_emulators_frame_and_a_rollout),
         cmocka_unit_test(a_model_without_its_latent_cannot_beat_the_mean_picture),
         cmocka_unit_test(bad_options_are_refused_in_one_line),

@@ -150,10 +150,12 @@ static bool serve_screens(struct worker *w, enum feed_phase phase, struct error 
     return true;
 }
 
-// Returns when training may go on for one update.
+// Returns when the run may go on, or must stop. A single update may need several policy steps before it is due.
 static bool wait_while_paused(struct worker *w, struct error *e) {
     struct control *c = feed_control(w->feed);
-    while (control_is_paused(c) && !control_stop_requested(c) && !control_take_single_update(c)) {
+    while (control_is_paused(c) && !w->single_update && !control_stop_requested(c)) {
+        w->single_update = control_take_single_update(c) && w->config.replay_ratio > 0;
+        if (w->single_update) break;
         if (!serve_screens(w, PHASE_PAUSED, e)) return false;
         clock_sleep_ns(idle_ns);
     }
@@ -162,17 +164,20 @@ static bool wait_while_paused(struct worker *w, struct error *e) {
 
 static bool loop(struct worker *w, struct error *e) {
     int64_t starts = w->config.learning_starts / w->env->n_envs, prefill = (starts - (starts > 0)) * w->env->n_envs;
+    bool learning = w->policy_steps >= w->config.learning_starts;
     while (!target_reached(w)) {
-        bool learning = w->policy_steps >= w->config.learning_starts;
+        if (!wait_while_paused(w, e)) return false;
+        if (control_stop_requested(feed_control(w->feed))) break;
         if (w->backlog == 0 || !replay_can_sample(w->replay, (int)w->config.sequence_length)) {
             act(w);
+            bool before = learning;
             learning = w->policy_steps >= w->config.learning_starts;
+            if (learning && !before) worker_restart_rates(w);
             if (learning) w->backlog += ratio_due(&w->ratio, w->policy_steps - prefill);
         } else {
-            if (!wait_while_paused(w, e)) return false;
-            if (control_stop_requested(feed_control(w->feed))) break;
             if (!learn(w, e)) return false;
             w->backlog--;
+            w->single_update = false;
         }
         if (!serve_screens(w, learning ? PHASE_TRAINING : PHASE_PREFILL, e)) return false;
     }

@@ -55,6 +55,7 @@ struct worker {
     struct ratio ratio;
     int constant_action;
     int64_t policy_steps, env_ticks, backlog;
+    bool single_update;                             // one update was asked for while paused and is not done yet
     // per environment
     uint8_t *needs_reset, *mask;
     int32_t *actions;
@@ -72,6 +73,7 @@ struct worker {
     // clocks
     int64_t start_ns, pictures_ns, status_ns;
     int64_t rate_ns, rate_opt_steps, rate_policy_steps;
+    bool rates_known;                               // false until the first window of this phase is full
     float sps, train_sps, last_update_ms, last_env_ms, last_sample_ms;
     double wall_s;                                  // when it ended
     int n_threads;
@@ -89,6 +91,7 @@ bool worker_open_session(struct worker *w, struct error *e);
 
 // worker_report.c
 void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message);
+void worker_restart_rates(struct worker *w);                     // when training begins
 bool worker_record(struct worker *w, struct error *e);           // after an update
 bool worker_checkpoint(struct worker *w, struct error *e);
 void worker_write_failure(struct worker *w, const struct wm_result *result);

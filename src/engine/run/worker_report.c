@@ -17,12 +17,22 @@ static double seconds_since(int64_t ns) { return (double)(clock_now_ns() - ns) *
 
 // ---- status
 
+// The prefill is hundreds of times faster than training: rates of the one must not enter the other's.
+void worker_restart_rates(struct worker *w) {
+    w->rate_ns = clock_now_ns();
+    w->rate_opt_steps = wm_opt_steps(w->wm);
+    w->rate_policy_steps = w->policy_steps;
+    w->sps = w->train_sps = 0;
+    w->rates_known = false;
+}
+
 // Rates over the last second or so, so that the numbers are steady but current.
 static void update_rates(struct worker *w) {
     double seconds = seconds_since(w->rate_ns);
     if (seconds < 1 && w->train_sps > 0) return;
     if (seconds < 0.2) return;
     int64_t updates = wm_opt_steps(w->wm);
+    w->rates_known = true;
     w->sps = (float)((double)(w->policy_steps - w->rate_policy_steps) / seconds);
     w->train_sps = (float)((double)(updates - w->rate_opt_steps) / seconds);
     w->rate_ns = clock_now_ns();
@@ -77,8 +87,10 @@ static void put_episodes(struct worker *w, struct record *r) {
 
 static void put_timing(struct worker *w, struct record *r) {
     update_rates(w);
-    put(r, METRIC_SPS, (double)w->sps);
-    put(r, METRIC_TRAIN_SPS, (double)w->train_sps);
+    if (w->rates_known) {
+        put(r, METRIC_SPS, (double)w->sps);
+        put(r, METRIC_TRAIN_SPS, (double)w->train_sps);
+    }
     put(r, METRIC_UPDATE_MS, (double)w->last_update_ms);
     put(r, METRIC_ENV_MS, (double)w->last_env_ms);
     put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);

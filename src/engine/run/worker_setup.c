@@ -78,8 +78,16 @@ static bool load_rom(struct worker *w, struct error *e) {
     return true;
 }
 
+// A bound that can never be reached would mean a run without end.
+static bool check_bounds(const struct worker *w, struct error *e) {
+    const struct run_opts *o = &w->opts;
+    if (o->updates == 0 || o->env_steps > 0 || o->minutes > 0 || w->config.replay_ratio > 0) return true;
+    return error_set(e, STATUS_USAGE, "algo.replay_ratio=0 makes no gradient step, so %lld updates are never reached; "
+                     "bound the run by --env-steps or --minutes", (long long)o->updates);
+}
+
 bool worker_configure(struct worker *w, struct error *e) {
-    if (!check_options(&w->opts, e) || !load_config(w, e) || !load_rom(w, e)) return false;
+    if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e)) return false;
     w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : usable_cpus();
     w->snapshot_every = 1;
     w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
