@@ -1,4 +1,5 @@
-// Dreamer, whole: parameter counts, first losses, determinism, refusal of bad numbers.
+// Dreamer, whole: parameter counts, first losses, determinism, refusal of bad numbers,
+// and an actor that learns what its dreams reward.
 #include "support/test.h"
 
 #include <math.h>
@@ -272,6 +273,53 @@ static void several_action_heads_are_trained_together(void **state) {
     pool_free(pool);
 }
 
+// Buttons 0 to 3 pay 1, the others nothing: a policy that knows it earns 1 a step, worth 2 at gamma
+// 0.5 (random play: 1).
+static void the_actor_learns_what_its_dreams_reward(void **state) {
+    (void)state;
+    static const char *const settings[] = {
+        "algo.per_rank_batch_size=16",
+        "algo.per_rank_sequence_length=4",
+        "algo.dense_units=32",
+        "algo.world_model.recurrent_model.recurrent_state_size=32",
+        "algo.world_model.transition_model.hidden_size=32",
+        "algo.world_model.representation_model.hidden_size=32",
+        "algo.horizon=5",
+        "algo.gamma=0.5",
+        "algo.world_model.optimizer.lr=0.005",
+        "algo.actor.optimizer.lr=0.005",
+        "algo.critic.optimizer.lr=0.01",
+        "algo.actor.moments.decay=0.9",
+        NULL,
+    };
+    enum { UPDATES = 300 };
+    struct config c = config_of("micro", settings);
+    struct pool *pool = pool_new(2);
+    struct dreamer *d = dreamer(&c, pool);
+    struct dreamer_result r;
+    float m[METRIC_COUNT];
+    double value = 0, entropy = 0;
+    for (int i = 0; i < UPDATES; i++) {
+        const struct wm_batch *b = wm_batch(dreamer_world(d));
+        fill(b, (uint64_t)i);
+        for (int row = b->batch; row < b->length * b->batch; row++) {
+            const real *action = b->prev_actions + row * ACTIONS;
+            b->rewards[row] = action[0] + action[1] + action[2] + action[3];
+        }
+        if (!dreamer_update(d, &r)) fail_msg("update %d: %s is not finite", i, r.bad_node);
+        dreamer_metrics(d, m);
+        if (i >= UPDATES - 10) {
+            value += (double)m[METRIC_VALUE_MEAN] / 10;
+            entropy += (double)m[METRIC_ACTION_ENTROPY] / 10;
+        }
+    }
+    printf("value %.3f (best 2, random 1), entropy %.3f of %.3f\n", value, entropy, log(ACTIONS));
+    assert_true(value > 1.3 && value < 2.3);
+    assert_true(entropy < log(ACTIONS / 2) + 0.1);
+    dreamer_free(d);
+    pool_free(pool);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameter_counts_are_those_of_the_specification),
@@ -283,6 +331,7 @@ int main(void) {
         cmocka_unit_test(a_number_that_is_not_finite_in_the_dream_stops_actor_and_critic),
         cmocka_unit_test(updates_allocate_nothing),
         cmocka_unit_test(several_action_heads_are_trained_together),
+        cmocka_unit_test(the_actor_learns_what_its_dreams_reward),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

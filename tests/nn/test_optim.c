@@ -122,6 +122,25 @@ static void the_norm_survives_huge_gradients(void **state) {
     pool_free(pool);
 }
 
+static void a_target_moves_by_its_share_and_one_copies(void **state) {
+    (void)state;
+    enum { N = 100003 };
+    for (int threads = 1; threads <= 3; threads += 2) {
+        struct pool *pool = pool_new(threads);
+        struct params source = params_of(N), target = params_of(N);
+        for (int64_t i = 0; i < target.n_flat; i++) target.weights[i] = source.weights[i] + 1;
+        real moment = target.moment1[5];
+        optim_track(&target, &source, 0.25, pool);
+        for (int64_t i = 0; i < N; i++)
+            assert_true(fabs((double)(target.weights[i] - source.weights[i]) - 0.75) < 1e-6);
+        assert_true(target.moment1[5] == moment);
+        optim_track(&target, &source, 1, pool);
+        assert_memory_equal(target.weights, source.weights, (size_t)N * sizeof(real));
+        params_deinit(&source), params_deinit(&target);
+        pool_free(pool);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clip_is_the_one_of_the_specification),
@@ -129,6 +148,7 @@ int main(void) {
         cmocka_unit_test(bits_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(a_non_finite_gradient_changes_nothing),
         cmocka_unit_test(the_norm_survives_huge_gradients),
+        cmocka_unit_test(a_target_moves_by_its_share_and_one_copies),
     };
     return cmocka_run_group_tests(tests, pool_setup, pool_teardown);
 }

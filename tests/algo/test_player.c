@@ -1,0 +1,155 @@
+// Player: what a reset undoes, what environments owe to each other (nothing), determinism, states.
+#include "support/test.h"
+
+#include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/algo/dreamer_v3/player.h"
+
+enum { ACTIONS = 8, ENVS = 3, STEPS = 12 };
+
+struct stage {
+    struct pool *pool;
+    struct dreamer *dreamer;
+    struct player *player;
+};
+
+static struct stage stage_new(int n_envs, int threads) {
+    struct config c;
+    struct error e = {0};
+    struct stage s = {.pool = pool_new(threads)};
+    if (!config_init(&c, "micro", &e)) fail_msg("%s", e.message);
+    s.dreamer =
+        dreamer_new(&(struct dreamer_opts){.config = &c, .n_actions = ACTIONS, .pool = s.pool});
+    s.player = player_new(&(struct player_opts){
+        .world = wm_dims(dreamer_world(s.dreamer)),
+        .nets = behaviour_dims(dreamer_behaviour(s.dreamer)),
+        .world_params = dreamer_params(s.dreamer, DREAMER_WORLD),
+        .actor_params = dreamer_params(s.dreamer, DREAMER_ACTOR),
+        .n_envs = n_envs,
+        .seed = 9,
+        .pool = s.pool,
+    });
+    return s;
+}
+
+static void stage_free(struct stage *s) {
+    player_free(s->player);
+    dreamer_free(s->dreamer);
+    pool_free(s->pool);
+}
+
+// Every environment sees another picture that changes at every step.
+static void picture(uint8_t *obs, int env, int step) {
+    for (int i = 0; i < WM_PACKED_BYTES; i++) obs[i] = (uint8_t)((i + 7 * step) * (env + 3));
+}
+
+static void play(struct stage *s, int n_envs, int step, const uint8_t *reset, bool greedy,
+                 int32_t *actions) {
+    static uint8_t frames[ENVS][WM_PACKED_BYTES];
+    uint8_t *obs[ENVS];
+    for (int n = 0; n < n_envs; n++) {
+        picture(frames[n], n, step);
+        obs[n] = frames[n];
+    }
+    player_step(s->player, reset, obs, step, greedy, actions);
+}
+
+static void the_number_of_threads_changes_no_action_and_no_state(void **state) {
+    (void)state;
+    static const uint8_t never[ENVS] = {0};
+    struct stage a = stage_new(ENVS, 1), b = stage_new(ENVS, 3);
+    int32_t x[ENVS], y[ENVS], seen[ACTIONS] = {0};
+    for (int t = 0; t < STEPS; t++) {
+        play(&a, ENVS, t, never, false, x);
+        play(&b, ENVS, t, never, false, y);
+        assert_memory_equal(x, y, sizeof x);
+        for (int n = 0; n < ENVS; n++) {
+            assert_in_range(x[n], 0, ACTIONS - 1);
+            seen[x[n]]++;
+        }
+    }
+    int kinds = 0;
+    for (int i = 0; i < ACTIONS; i++) kinds += seen[i] > 0;
+    assert_true(kinds >= 3); // a fresh policy explores
+    stage_free(&a);
+    stage_free(&b);
+}
+
+// h of environment `env`.
+static const real *h_of(struct stage *s, int env) {
+    struct player_state states[PLAYER_MAX_STATES];
+    assert_int_equal(player_states(s->player, states), 3);
+    assert_string_equal(states[0].name, "h");
+    return states[0].data + env * states[0].width;
+}
+
+// After a reset the state is that of a player who has seen nothing else.
+static void a_reset_forgets_state_and_previous_action_of_its_environment_only(void **state) {
+    (void)state;
+    struct stage a = stage_new(ENVS, 1), fresh = stage_new(ENVS, 1);
+    int32_t actions[ENVS];
+    uint8_t reset[ENVS] = {0};
+    for (int t = 0; t < 5; t++) play(&a, ENVS, t, reset, false, actions);
+    reset[1] = 1;
+    play(&a, ENVS, 5, reset, false, actions);
+    play(&fresh, ENVS, 5, reset, false, actions); // its first step resets everybody
+    struct player_state states[PLAYER_MAX_STATES];
+    player_states(a.player, states);
+    size_t bytes = (size_t)states[0].width * sizeof(real);
+    assert_memory_equal(h_of(&a, 1), h_of(&fresh, 1), bytes);
+    assert_memory_not_equal(h_of(&a, 0), h_of(&fresh, 0), bytes);
+    assert_memory_not_equal(h_of(&a, 2), h_of(&fresh, 2), bytes);
+    stage_free(&a);
+    stage_free(&fresh);
+}
+
+static void greedy_takes_the_likeliest_action_every_time(void **state) {
+    (void)state;
+    static const uint8_t always[ENVS] = {1, 1, 1};
+    struct stage a = stage_new(ENVS, 1);
+    int32_t first[ENVS], actions[ENVS];
+    // nothing but the policy's bias decides: button 5
+    struct params *actor = dreamer_params(a.dreamer, DREAMER_ACTOR);
+    params_weights(actor, params_find(actor, "actor.mlp_heads.0.bias"))[5] = 50;
+    play(&a, ENVS, 0, always, true, first);
+    for (int n = 0; n < ENVS; n++) assert_int_equal(first[n], 5);
+    params_weights(actor, params_find(actor, "actor.mlp_heads.0.bias"))[5] = -50;
+    for (int t = 1; t < 6; t++) {
+        play(&a, ENVS, t, always, true, actions);
+        for (int n = 0; n < ENVS; n++) assert_int_not_equal(actions[n], 5);
+    }
+    stage_free(&a);
+}
+
+// A checkpoint's states, put back into another player, lead to the same actions.
+static void states_can_be_carried_over(void **state) {
+    (void)state;
+    static const uint8_t never[ENVS] = {0};
+    struct stage a = stage_new(ENVS, 1), b = stage_new(ENVS, 1);
+    int32_t x[ENVS], y[ENVS];
+    for (int t = 0; t < 6; t++) play(&a, ENVS, t, never, false, x);
+    struct player_state from[PLAYER_MAX_STATES], to[PLAYER_MAX_STATES];
+    int n = player_states(a.player, from);
+    assert_int_equal(player_states(b.player, to), n);
+    for (int i = 0; i < n; i++)
+        memcpy(to[i].data, from[i].data, (size_t)(from[i].rows * from[i].width) * sizeof(real));
+    player_resume(b.player);
+    for (int t = 6; t < STEPS; t++) {
+        play(&a, ENVS, t, never, false, x);
+        play(&b, ENVS, t, never, false, y);
+        assert_memory_equal(x, y, sizeof x);
+    }
+    for (int e = 0; e < ENVS; e++)
+        assert_memory_equal(h_of(&a, e), h_of(&b, e), (size_t)from[0].width * sizeof(real));
+    stage_free(&a);
+    stage_free(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_number_of_threads_changes_no_action_and_no_state),
+        cmocka_unit_test(a_reset_forgets_state_and_previous_action_of_its_environment_only),
+        cmocka_unit_test(greedy_takes_the_likeliest_action_every_time),
+        cmocka_unit_test(states_can_be_carried_over),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
