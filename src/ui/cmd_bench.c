@@ -15,8 +15,8 @@ static void print_json(cJSON *o) {
 }
 
 static int bench_train_command(const struct cli *cli) {
-    struct bench_train_opts opts = {.preset = cli->preset, .n_threads = (int)cli->threads,
-                                    .updates = (int)(cli->steps ? cli->steps : cli->updates),
+    struct bench_train_opts opts = {.preset = cli->preset, .n_threads = cli->threads,
+                                    .updates = cli->steps ? cli->steps : cli->updates,
                                     .settings = cli->settings, .n_settings = cli->n_settings};
     struct bench_train_result r;
     struct error e = {0};
@@ -46,8 +46,8 @@ static int bench_train_command(const struct cli *cli) {
 }
 
 static int bench_emu_command(const struct cli *cli) {
-    struct bench_emu_opts opts = {.rom_path = cli->rom, .task = cli->task, .n_envs = (int)cli->envs,
-                                  .n_threads = (int)cli->threads, .steps = cli->steps, .draw = cli->draw};
+    struct bench_emu_opts opts = {.rom_path = cli->rom, .task = cli->task, .n_envs = cli->envs,
+                                  .n_threads = cli->threads, .steps = cli->steps, .draw = cli->draw};
     struct bench_emu_result r;
     struct error e = {0};
     if (!bench_emu(&opts, &r, &e)) return cli_fail(&e);
@@ -71,6 +71,6 @@ int cmd_bench(const struct cli *cli) {
     const char *what = cli->n_words == 1 ? cli->words[0] : "";
     if (strcmp(what, "train") == 0) return bench_train_command(cli);
     if (strcmp(what, "emu") == 0) return bench_emu_command(cli);
-    fprintf(stderr, "workbench: bench %s: say what to measure: workbench bench train|emu\n", what);
+    fprintf(stderr, "workbench: bench%s%s: say what to measure: workbench bench train|emu\n", what[0] ? " " : "", what);
     return STATUS_USAGE;
 }

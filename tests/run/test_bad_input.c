@@ -57,7 +57,13 @@ static const struct bad table[] = {
     {"train --headless --resume x", 2, "--resume"},
     {"--gate tpu", 2, "tpu"},
     {"--gate gpu", 3, "skipped: no CUDA device"},
+    {"--gate cpu --out $T/nowhere/gate.json", 2, "nowhere/gate.json"},
+    {"--gate gpu --json | tr -d '\\n\\t'; echo", 0, "\"verdict\":\"skipped\""},
     {"bench", 2, "train|emu"},
+    {"bench emu --threads 1000", 2, "--threads 1000: at most 64"},
+    {"bench emu --envs 2000000000", 2, "--envs"},
+    {"bench train --threads 1000", 2, "--threads 1000: at most 64"},
+    {"bench train --updates 3000000000", 2, "--updates"},
     {"bench emu --draw some", 2, "--draw some"},
     {"bench train --preset nano", 2, "nano"},
     {"sessions", 2, "list"},
@@ -111,6 +117,24 @@ static void without_a_terminal_it_runs_headless_and_says_so(void **state) {
     assert_non_null(strstr(out, "done: 1 updates"));
 }
 
+// The places of closed streams must not go to the session's files, into which messages would then be written.
+static void closed_streams_leave_the_session_whole(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    assert_int_equal(shell(out, "\"$W/workbench\" train --headless --task static --updates 2 --sessions \"$T/closed\" "
+                                "algo.learning_starts=20 <&- >&- 2>&- %s", ""), 0);
+    assert_int_equal(shell(out, "! grep -v '^{.*}$' \"$T\"/closed/*/metrics.jsonl \"$T\"/closed/*/timing.jsonl 2>&1 %s", ""), 0);
+    assert_int_equal(shell(out, "! grep -rlaE 'world model|done:|session ' \"$T/closed\" 2>&1 %s", ""), 0);
+}
+
+static void output_that_does_not_arrive_is_a_failure(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    assert_int_equal(shell(out, "\"$W/workbench\" %s 2>&1 >/dev/full", "doctor --json"), 1);
+    assert_non_null(strstr(out, "cannot write to stdout"));
+    assert_int_equal(shell(out, "\"$W/workbench\" %s 2>&1 >/dev/full", "--help"), 1);
+}
+
 static void write_rom(const char *name, const uint8_t *data, size_t n) {
     char path[PATH_SIZE];
     struct error e = {0};
@@ -143,6 +167,8 @@ int main(void) {
         cmocka_unit_test(every_bad_input_gets_one_clear_line_and_its_exit_code),
         cmocka_unit_test(nothing_is_left_behind_by_a_refused_run),
         cmocka_unit_test(help_version_and_doctor_work_everywhere),
+        cmocka_unit_test(closed_streams_leave_the_session_whole),
+        cmocka_unit_test(output_that_does_not_arrive_is_a_failure),
         cmocka_unit_test(without_a_terminal_it_runs_headless_and_says_so),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

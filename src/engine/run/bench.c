@@ -17,11 +17,16 @@
 #include "engine/algo/dreamer_v3/world_model.h"
 #include "engine/env/builtin.h"
 
-enum { WARM_UP = 3, EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20 };
+enum { WARM_UP = 3, EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20, MAX_UPDATES = 1000000, MAX_ENVS = 65536 };
 
 static int all_cpus(void) {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+static bool check_limit(const char *option, int64_t given, int64_t limit, struct error *e) {
+    if (given <= limit) return true;
+    return error_set(e, STATUS_USAGE, "%s %lld: at most %lld", option, (long long)given, (long long)limit);
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -49,12 +54,13 @@ static void fill_batch(const struct wm_batch *b) {
 
 bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r, struct error *e) {
     struct config config;
+    if (!check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) || !check_limit("--updates", o->updates, MAX_UPDATES, e)) return false;
     if (!config_init(&config, o->preset ? o->preset : "tiny", e)) return false;
     for (int i = 0; i < o->n_settings; i++)
         if (!config_set(&config, o->settings[i], e)) return false;
     if (!config_check(&config, e)) return false;
-    *r = (struct bench_train_result){.updates = o->updates > 0 ? o->updates : 40,
-                                     .n_threads = o->n_threads > 0 ? o->n_threads : all_cpus()};
+    *r = (struct bench_train_result){.updates = o->updates > 0 ? (int)o->updates : 40,
+                                     .n_threads = o->n_threads > 0 ? (int)o->n_threads : all_cpus()};
     struct pool *pool = pool_new(r->n_threads);
     int64_t t0 = clock_now_ns();
     struct world_model *wm = wm_new(&(struct wm_opts){.config = &config, .n_actions = 8, .pool = pool});
@@ -126,6 +132,7 @@ static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t
 
 bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struct error *e) {
     static const char *const draws[] = {"none", "last", "all"};
+    if (!check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) || !check_limit("--envs", o->n_envs, MAX_ENVS, e)) return false;
     struct emu_batch b = {.draw = 1, .codec = gb_action_codec_find("pokemonred_puffer_v0")};
     if (o->draw) {
         b.draw = -1;
@@ -139,7 +146,8 @@ bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struc
         free(owned);
         return false;
     }
-    *r = (struct bench_emu_result){.n_envs = o->n_envs > 0 ? o->n_envs : 1, .n_threads = o->n_threads > 0 ? o->n_threads : 1};
+    *r = (struct bench_emu_result){.n_envs = o->n_envs > 0 ? (int)o->n_envs : 1,
+                                   .n_threads = o->n_threads > 0 ? (int)o->n_threads : 1};
     size_t bytes = (size_t)r->n_envs * sizeof *b.machines;
     b.machines = mem_slab_alloc(bytes);
     b.obs = mem_alloc((size_t)r->n_envs * sizeof *b.obs);

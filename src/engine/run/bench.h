@@ -7,10 +7,12 @@
 
 #include "base/error.h"
 
+enum { BENCH_MAX_THREADS = 64 };
+
 struct bench_train_opts {
     const char *preset;                 // NULL: tiny
-    int n_threads;                      // 0: all
-    int updates;                        // 0: 40
+    int64_t n_threads;                  // 0: all
+    int64_t updates;                    // 0: 40
     const char *const *settings;
     int n_settings;
 };
@@ -23,7 +25,7 @@ bool bench_train(const struct bench_train_opts *opts, struct bench_train_result 
 
 struct bench_emu_opts {
     const char *rom_path, *task;        // both NULL: task sprites
-    int n_envs, n_threads;              // 0: 1
+    int64_t n_envs, n_threads;          // 0: 1
     int64_t steps;                      // per machine; 0: 250
     const char *draw;                   // "all", "last", "none"; NULL: last
 };
