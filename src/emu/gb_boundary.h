@@ -49,7 +49,7 @@ HD void gb_wake(struct gb *m)
     gb_catch_up(m, m->now);
 }
 
-HD void gb_halt_begins(struct gb *m, bool pending, bool after_ei)
+HD void gb_halt_begins(struct gb *m, bool pending)
 {
     m->cpu.halt = GB_HALTED;
     if (!pending) {
@@ -61,8 +61,8 @@ HD void gb_halt_begins(struct gb *m, bool pending, bool after_ei)
         return;
     }
     m->cpu.halt = GB_RUNNING;
-    if (after_ei) m->cpu.pc--; // EI, HALT: the interrupt returns to the HALT
-    else if (!m->cpu.ime) m->cpu.halt_bug = 1;
+    if (m->cpu.ime) m->cpu.pc--; // the interrupt returns to the HALT
+    else m->cpu.halt_bug = 1;
 }
 
 HD void gb_stop_begins(struct gb *m, bool pending)
@@ -92,7 +92,7 @@ HD int gb_boundary(struct gb *m)
         if (cpu->halt) {
             if (cpu->halt == GB_STOPPED) gb_stop_begins(m, pending);
             if (cpu->halt == GB_ASLEEP) return GB_CPU_LEAVE;
-            if (cpu->halt == GB_HALT_JUST) gb_halt_begins(m, pending, after_ei);
+            if (cpu->halt == GB_HALT_JUST) gb_halt_begins(m, pending);
             if (cpu->halt == GB_HALTED && pending) gb_wake(m);
             if (cpu->halt) {
                 gb_catch_up(m, m->now);

@@ -57,8 +57,8 @@ HD bool gb_ppu_on(const struct gb *m)
 // Dot of visible line `line`, shown at time t, at which pixel `target` goes out.
 HD int gb_ppu_dot_of(struct gb *m, int line, int target, int32_t t)
 {
-    if (m->ppu.lcdc & GB_LCDC_WINDOW) gb_draw_pass(m, t); // was LY = WY?
-    if (m->ppu.drawn_line != line) return gb_line_formula(m, line, target);
+    if (m->ppu.drawn_line != line || (m->ppu.lcdc & GB_LCDC_WINDOW))
+        gb_draw_pass(m, t); // lines before are over; was LY = WY?
     return gb_line_dot_of(m, line, target);
 }
 

@@ -1,6 +1,6 @@
 // conformance.c - runs the public test ROMs found under a folder and prints what they say.
 //
-// A ROM is known by its path (suites.c). ROMs with equal bytes count once. Exit code 0 when every
+// A ROM is known by its path (suites.c). ROMs with equal bytes count once in a suite. Exit code 0 when every
 // ROM of the suites that must pass did, 1 otherwise, 2 for wrong usage, 3 when no ROM was found.
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -91,8 +91,11 @@ static void run_rom(struct row *row, struct gb *m, uint8_t *bytes)
     memcpy(row->detail, trial.detail, sizeof row->detail);
 }
 
+// Two folders often hold the same ROM. The gambatte suite itself has two pairs of equal ones, and
+// its authors count each.
 static bool was_seen(int i)
 {
+    if (strcmp(rows[i].suite->name, "gambatte hex") == 0) return false;
     for (int k = 0; k < i; k++)
         if (rows[k].suite == rows[i].suite && strcmp(rows[k].sha256, rows[i].sha256) == 0 &&
             rows[k].verdict == rows[i].verdict)
