@@ -16,10 +16,12 @@ EMBED(builtin_rom_sprites, "assets/roms/sprites.gb");
 
 enum { BUILTIN_ROM_BYTES = 32768 };  // of every committed file: tests/env/test_builtin.c
 
+#define SCENE(name, what) {#name, what, builtin_rom_##name, BUILTIN_ROM_BYTES, NULL, {NULL, NULL}}
+
 const struct builtin_task builtin_tasks[] = {
-    {"static", "a rich still picture", builtin_rom_static, BUILTIN_ROM_BYTES},
-    {"scroll", "a landscape that scrolls by", builtin_rom_scroll, BUILTIN_ROM_BYTES},
-    {"sprites", "a scene with things that move by their own clock", builtin_rom_sprites, BUILTIN_ROM_BYTES},
+    SCENE(static, "a rich still picture"),
+    SCENE(scroll, "a landscape that scrolls by"),
+    SCENE(sprites, "a scene with things that move by their own clock"),
 };
 const int n_builtin_tasks = sizeof builtin_tasks / sizeof *builtin_tasks;
 

@@ -20,7 +20,8 @@ enum { ENV_OBS_HEIGHT = 72, ENV_OBS_WIDTH = 80, ENV_OBS_BYTES = 72 * 80 / 4 };
 
 struct env_step_result {
     float reward;
-    bool terminated, truncated;      // true end; time limit
+    bool terminated, truncated;      // true end (goal tasks: success); time limit; both may be true
+    float distance;                  // to the goal, 0..1; 0 in tasks without one
 };
 
 struct env;

@@ -8,8 +8,9 @@
 #include "base/mem.h"
 #include "emu/gb.h"
 #include "emu/gb_action.h"
+#include "emu/gb_import.h"
 
-enum { DEFAULT_WARM_UP_FRAMES = 120 };
+enum { DEFAULT_WARM_UP_FRAMES = 120, SETTLE_FRAMES = 2 };
 
 struct machine {
     struct gb gb;
@@ -23,6 +24,12 @@ struct gameboy {
     const struct gb_action_codec *codec;
     struct gb start; // the cached start state that a reset copies
     uint8_t start_obs[ENV_OBS_BYTES];
+    bool has_goal;
+    struct goal goal;
+    struct goal_rules rules;
+    float start_distance;
+    struct goal_progress *progress; // [n_envs]; NULL without a goal
+    uint8_t (*previous)[ENV_OBS_BYTES]; // their frames, for a goal of several; else NULL
     int max_episode_steps;
     struct pool *pool;
     struct machine *machines; // [n_envs]
@@ -42,6 +49,7 @@ static void gameboy_reset(struct env *env, const uint8_t *mask, uint8_t *const *
         m->episode_step = 0;
         m->ended = false;
         memcpy(obs[i], g->start_obs, ENV_OBS_BYTES);
+        if (g->has_goal) goal_begin(&g->progress[i], &g->goal, g->start_obs);
     }
 }
 
@@ -54,9 +62,13 @@ static void step_one(void *ctx, int i) {
     gb_step(&m->gb, g->codec->buttons[g->actions[i]], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER,
             g->obs[i]);
     m->episode_step++;
-    bool truncated = g->max_episode_steps > 0 && m->episode_step >= g->max_episode_steps;
-    g->out[i] = (struct env_step_result){.reward = 0, .terminated = false, .truncated = truncated};
-    m->ended = truncated;
+    if (g->has_goal) {
+        goal_step(&g->progress[i], &g->goal, &g->rules, g->obs[i], &g->out[i]);
+    } else {
+        bool truncated = g->max_episode_steps > 0 && m->episode_step >= g->max_episode_steps;
+        g->out[i] = (struct env_step_result){.truncated = truncated};
+    }
+    m->ended = g->out[i].terminated || g->out[i].truncated;
 }
 
 static void gameboy_step(struct env *env, const uint8_t *mask, const int32_t *actions,
@@ -76,6 +88,8 @@ static void gameboy_step(struct env *env, const uint8_t *mask, const int32_t *ac
 static void gameboy_free(struct env *env) {
     struct gameboy *g = (struct gameboy *)env;
     mem_slab_free(g->machines, (size_t)env->n_envs * sizeof *g->machines);
+    free(g->progress);
+    free(g->previous);
     free(g);
 }
 
@@ -92,14 +106,50 @@ static const struct gb_action_codec *find_codec(const char *id, struct error *e)
     return NULL;
 }
 
+static bool parse_rom(struct gameboy *g, const struct env_gameboy_opts *o, struct error *e) {
+    char message[300];
+    if (gb_rom_parse(&g->rom, o->rom, o->rom_bytes, message, sizeof message)) return true;
+    return error_set(e, STATUS_FAILED, "ROM %s: %s", o->rom_name ? o->rom_name : "(no name)", message);
+}
+
+// The start machine and its picture: a state's, or the ROM's after some seconds of its own.
+static bool make_start(struct gameboy *g, const struct env_gameboy_opts *o, struct error *e) {
+    gb_reset(&g->start, &g->rom);
+    if (!o->state) {
+        int frames = o->warm_up_frames > 0 ? o->warm_up_frames : DEFAULT_WARM_UP_FRAMES;
+        gb_step(&g->start, 0, frames, 0, g->start_obs);
+        return true;
+    }
+    char message[300];
+    if (!gb_import(&g->start, &g->rom, o->state, o->state_bytes, message, sizeof message))
+        return error_set(e, STATUS_FAILED, "state %s: %s", o->state_name ? o->state_name : "(no name)", message);
+    struct gb *ahead = mem_alloc(sizeof *ahead);
+    gb_copy(ahead, &g->start);
+    for (int i = 0; i < SETTLE_FRAMES; i++) gb_run_frame(ahead, true);
+    gb_observe(ahead, g->start_obs);
+    free(ahead);
+    return true;
+}
+
+static void set_goal(struct gameboy *g, const struct env_gameboy_opts *o) {
+    if (!o->goal) return;
+    g->has_goal = true;
+    g->goal = *o->goal;
+    g->rules = o->rules ? *o->rules : goal_default_rules;
+    size_t n = (size_t)g->env.n_envs, n_previous = (size_t)g->goal.n_frames - 1;
+    g->progress = mem_alloc(n * sizeof *g->progress);
+    if (n_previous) g->previous = mem_alloc(n * n_previous * sizeof *g->previous);
+    for (size_t i = 0; i < n && n_previous; i++) g->progress[i].previous = g->previous + i * n_previous;
+    goal_begin(&g->progress[0], &g->goal, g->start_obs);
+    g->start_distance = g->progress[0].distance;
+}
+
 struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
     const struct gb_action_codec *codec =
         find_codec(o->action_codec ? o->action_codec : "pokemonred_puffer_v1", e);
     if (!codec) return NULL;
     struct gameboy *g = mem_alloc(sizeof *g);
-    char message[300];
-    if (!gb_rom_parse(&g->rom, o->rom, o->rom_bytes, message, sizeof message)) {
-        error_set(e, STATUS_FAILED, "ROM %s: %s", o->rom_name ? o->rom_name : "(no name)", message);
+    if (!parse_rom(g, o, e) || !make_start(g, o, e)) {
         free(g);
         return NULL;
     }
@@ -108,10 +158,22 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
     g->codec = codec;
     g->max_episode_steps = o->max_episode_steps;
     g->pool = o->pool;
-    g->machines = mem_slab_alloc((size_t)g->env.n_envs * sizeof *g->machines);
-    gb_reset(&g->start, &g->rom);
-    int warm_up_frames = o->warm_up_frames > 0 ? o->warm_up_frames : DEFAULT_WARM_UP_FRAMES;
-    gb_step(&g->start, 0, warm_up_frames, 0, g->start_obs);
-    for (int i = 0; i < g->env.n_envs; i++) g->machines[i].ended = true; // a reset comes first
+    set_goal(g, o);
+    g->machines = mem_slab_alloc((size_t)n_envs * sizeof *g->machines);
+    for (int i = 0; i < n_envs; i++) g->machines[i].ended = true; // a reset comes first
     return &g->env;
+}
+
+float env_gameboy_start_distance(const struct env *env) {
+    return ((const struct gameboy *)env)->start_distance;
+}
+
+size_t env_gameboy_state_bytes(const struct env *env) {
+    return gb_state_size(&((const struct gameboy *)env)->rom);
+}
+
+void env_gameboy_save(const struct env *env, int i, uint8_t *out) {
+    const struct gameboy *g = (const struct gameboy *)env;
+    CHECK(i >= 0 && i < env->n_envs, "environment %d", i);
+    gb_state_save(&g->machines[i].gb, out);
 }
