@@ -12,7 +12,7 @@ enum { CLI_MAX_WORDS = 256 };
 struct cli {                                  // everything an option can set; zero or NULL: not given
     const char *command;                      // "train" if none was named
     const char *algo, *task, *mode, *rom, *preset, *device, *seed, *output_tag, *sessions, *gate, *out,
-        *golden, *script, *draw;
+        *golden, *script, *draw, *state, *actions;
     int64_t threads, updates, env_steps, envs, steps;
     double minutes;
     bool headless, json, no_color, ascii, window, keep_running, no_session, help, version, zero_latent;
@@ -36,5 +36,7 @@ int cmd_train(const struct cli *cli);
 int cmd_bench(const struct cli *cli);
 int cmd_doctor(const struct cli *cli);
 int cmd_sessions(const struct cli *cli);
+int cmd_rom(const struct cli *cli);
+int cmd_state(const struct cli *cli);
 
 #endif

@@ -13,33 +13,28 @@ static struct gb loaded;
 
 static uint32_t random_state;
 
-static uint32_t random_below(uint32_t n)
-{
+static uint32_t random_below(uint32_t n) {
     random_state = random_state * 1664525u + 1013904223u;
     return (random_state >> 8) % n;
 }
 
-static bool load_bess(const uint8_t *bytes, size_t n)
-{
+static bool load_bess(const uint8_t *bytes, size_t n) {
     why[0] = 0;
     bool fine = gb_bess_load(&loaded, &fixture.rom, bytes, n, why, sizeof why);
     assert_true(fine || (why[0] && !strchr(why, '\n')));
     return fine;
 }
 
-static void put32(uint8_t *to, size_t value)
-{
+static void put32(uint8_t *to, size_t value) {
     for (int i = 0; i < 4; i++) to[i] = (uint8_t)(value >> (8 * i));
 }
 
-static size_t get32(const uint8_t *from)
-{
+static size_t get32(const uint8_t *from) {
     return (size_t)from[0] | (size_t)from[1] << 8 | (size_t)from[2] << 16 | (size_t)from[3] << 24;
 }
 
 // One of our scenes, run for a while.
-static struct gb *scene(const char *name, int n_frames)
-{
+static struct gb *scene(const char *name, int n_frames) {
     char path[64];
     size_t n;
     snprintf(path, sizeof path, "assets/roms/%s.gb", name);
@@ -52,9 +47,9 @@ static struct gb *scene(const char *name, int n_frames)
 }
 
 // A cartridge of that type with everything about it set; saved to `file`.
-static struct gb *cartridge(uint8_t type)
-{
-    struct gb *m = fixture_start(fixture_rom(type, type ? 3 : 0, type == 0x06 || type == 0 ? 0 : 3));
+static struct gb *cartridge(uint8_t type) {
+    struct gb *m =
+        fixture_start(fixture_rom(type, type ? 3 : 0, type == 0x06 || type == 0 ? 0 : 3));
     for (size_t i = 0; i < fixture.rom.ram_bytes; i++) m->cart_ram[i] = (uint8_t)(i * 7 + 1);
     if (type == 0x06)
         for (size_t i = 0; i < fixture.rom.ram_bytes; i++) m->cart_ram[i] &= 0x0f;
@@ -70,8 +65,7 @@ static struct gb *cartridge(uint8_t type)
     return m;
 }
 
-static void our_files_are_read_back_exactly(void **state)
-{
+static void our_files_are_read_back_exactly(void **state) {
     (void)state;
     static uint8_t a[FILE_MAX], b[FILE_MAX];
     cartridge(0x13);
@@ -86,8 +80,7 @@ static void our_files_are_read_back_exactly(void **state)
     assert_int_equal(info.cart_ram_bytes, 32768);
 }
 
-static void memories_and_registers_pass_through_the_blocks(void **state)
-{
+static void memories_and_registers_pass_through_the_blocks(void **state) {
     (void)state;
     static const uint8_t types[] = {0x00, 0x03, 0x06, 0x10, 0x13, 0x1b};
     for (size_t i = 0; i < sizeof types; i++) {
@@ -115,8 +108,7 @@ static void memories_and_registers_pass_through_the_blocks(void **state)
     }
 }
 
-static void the_scenes_go_on_with_the_same_pictures(void **state)
-{
+static void the_scenes_go_on_with_the_same_pictures(void **state) {
     (void)state;
     static const char *const names[] = {"static", "scroll", "sprites"};
     for (int s = 0; s < 3; s++) {
@@ -132,14 +124,15 @@ static void the_scenes_go_on_with_the_same_pictures(void **state)
             const uint8_t *a = gb_lcd(m), *b = gb_lcd(&loaded);
             n_equal += a && b && memcmp(a, b, 160 * 144) == 0;
         }
-        if (n_equal < 58) fail_msg("%s: %d of 60 pictures are equal", names[s], n_equal); // the first has no start
+        if (n_equal < 58)
+            fail_msg("%s: %d of 60 pictures are equal", names[s],
+                     n_equal); // the first has no start
     }
 }
 
 // A file as another emulator may lay it out: an unknown native part, unknown blocks, memories of
 // other sizes, no INFO, a longer CORE, a newer minor version.
-static void a_foreign_file_is_read(void **state)
-{
+static void a_foreign_file_is_read(void **state) {
     (void)state;
     cartridge(0x13);
     size_t core = 0, first = get32(file + n_file - 8), n = 0;
@@ -153,8 +146,8 @@ static void a_foreign_file_is_read(void **state)
     put32(at + 15, 0xd4);
     at[21] = 9; // minor version
     uint8_t *pairs = at + 11 + 8 + 0x98;
-    put32(pairs, 32768), put32(pairs + 4, 2000); // RAM: too large
-    put32(pairs + 8, 100), put32(pairs + 12, 2000); // VRAM: too small
+    put32(pairs, 32768), put32(pairs + 4, 2000);         // RAM: too large
+    put32(pairs + 8, 100), put32(pairs + 12, 2000);      // VRAM: too small
     put32(pairs + 16, 0), put32(pairs + 20, 0xffffffff); // no cartridge RAM
     put32(pairs + 24, 160), put32(pairs + 28, 2000);
     put32(pairs + 32, 127), put32(pairs + 36, 2000);
@@ -178,24 +171,21 @@ static void a_foreign_file_is_read(void **state)
 }
 
 // Position of a block in `file`.
-static size_t block_at(const char *id)
-{
+static size_t block_at(const char *id) {
     for (size_t i = get32(file + n_file - 8); i < n_file - 8; i++)
         if (memcmp(file + i, id, 4) == 0) return i;
     fail_msg("no block %s", id);
     return 0;
 }
 
-static void refused(size_t at, uint8_t value, const char *says)
-{
+static void refused(size_t at, uint8_t value, const char *says) {
     memcpy(altered, file, n_file);
     altered[at] = value;
     if (load_bess(altered, n_file)) fail_msg("byte %zu as %02x was accepted (%s)", at, value, says);
     if (!strstr(why, says)) fail_msg("\"%s\" is missing in: %s", says, why);
 }
 
-static void broken_structures_are_told_in_one_line(void **state)
-{
+static void broken_structures_are_told_in_one_line(void **state) {
     (void)state;
     cartridge(0x10);
     size_t core = block_at("CORE"), mbc = block_at("MBC "), end = block_at("END ");
@@ -216,8 +206,7 @@ static void broken_structures_are_told_in_one_line(void **state)
     refused(n_file - 1, 'T', "footer");
 }
 
-static void a_state_of_another_rom_is_refused_with_both_named(void **state)
-{
+static void a_state_of_another_rom_is_refused_with_both_named(void **state) {
     (void)state;
     cartridge(0x13);
     scene("scroll", 1);
@@ -225,8 +214,7 @@ static void a_state_of_another_rom_is_refused_with_both_named(void **state)
     if (!strstr(why, "FIXTURE") || !strstr(why, fixture.rom.title)) fail_msg("%s", why);
 }
 
-static void a_cut_file_is_refused_at_every_byte(void **state)
-{
+static void a_cut_file_is_refused_at_every_byte(void **state) {
     (void)state;
     cartridge(0x00);
     for (size_t cut = 0; cut < n_file; cut++) {
@@ -243,8 +231,7 @@ static void a_cut_file_is_refused_at_every_byte(void **state)
     }
 }
 
-static void altered_files_never_break_the_machine(void **state)
-{
+static void altered_files_never_break_the_machine(void **state) {
     (void)state;
     static uint8_t saved[FILE_MAX];
     static struct gb again;
@@ -263,7 +250,8 @@ static void altered_files_never_break_the_machine(void **state)
             n_loaded++;
             gb_run_frame(&loaded, true);
             size_t size = gb_state_save(&loaded, saved);
-            if (!gb_state_load(&again, &fixture.rom, saved, size, why, sizeof why)) fail_msg("%s", why);
+            if (!gb_state_load(&again, &fixture.rom, saved, size, why, sizeof why))
+                fail_msg("%s", why);
         } else {
             n_refused++;
         }
@@ -272,8 +260,7 @@ static void altered_files_never_break_the_machine(void **state)
     assert_true(n_loaded > 300 && n_refused > 300);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(our_files_are_read_back_exactly),
         cmocka_unit_test(memories_and_registers_pass_through_the_blocks),

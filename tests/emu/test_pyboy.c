@@ -12,35 +12,28 @@ static struct gb loaded;
 
 static uint32_t random_state;
 
-static uint32_t random_below(uint32_t n)
-{
+static uint32_t random_below(uint32_t n) {
     random_state = random_state * 1664525u + 1013904223u;
     return (random_state >> 8) % n;
 }
 
 // ---- a writer in the order of PyBoy's own functions
 
-static void w(uint64_t value, int n_bytes)
-{
+static void w(uint64_t value, int n_bytes) {
     for (int i = 0; i < n_bytes; i++) file[n_file++] = (uint8_t)(i < 8 ? value >> (8 * i) : 0);
 }
 
-static void many(size_t n, uint8_t value)
-{
+static void many(size_t n, uint8_t value) {
     memset(file + n_file, value, n);
     n_file += n;
 }
 
 // A memory whose byte i is known: base + i, folded.
-static void ramp(size_t n, uint8_t base)
-{
+static void ramp(size_t n, uint8_t base) {
     for (size_t i = 0; i < n; i++) file[n_file++] = (uint8_t)(base + i + (i >> 8));
 }
 
-static uint8_t ramp_at(size_t i, uint8_t base)
-{
-    return (uint8_t)(base + i + (i >> 8));
-}
+static uint8_t ramp_at(size_t i, uint8_t base) { return (uint8_t)(base + i + (i >> 8)); }
 
 struct maker {
     int version, n_ram_banks;
@@ -48,24 +41,22 @@ struct maker {
     bool cgb, boot_rom, halted, lcd_off;
 };
 
-static void write_cpu(const struct maker *k)
-{
+static void write_cpu(const struct maker *k) {
     w(0x12, 1), w(0xb0, 1), w(0x34, 1), w(0x56, 1), w(0x78, 1), w(0x9a, 1); // A F B C D E
-    w(0xc123, 2), w(0xdff0, 2), w(0x0150, 2); // HL SP PC
-    w(0, 1); // IME
+    w(0xc123, 2), w(0xdff0, 2), w(0x0150, 2);                               // HL SP PC
+    w(0, 1);                                                                // IME
     if (k->version >= 19) w(0, 1);
     w(k->halted, 1), w(0, 1), w(0x0d, 1), w(0, 1), w(0x04, 1); // halted stopped IE queued IF
     if (k->version >= 12) w(1000000, 8);
     if (k->version >= 19) many(4, 0), w(0, 8);
 }
 
-static void write_lcd(const struct maker *k)
-{
+static void write_lcd(const struct maker *k) {
     ramp(8192, 1);
     ramp(160, 2);
     w(k->lcd_off ? 0x11 : 0x91, 1), w(0xe4, 1), w(0xd0, 1), w(0xe0, 1); // LCDC BGP OBP0 OBP1
-    w(0x82, 1), w(0, 1), w(77, 1); // STAT (mode 2), LY, LYC
-    w(5, 1), w(6, 1), w(70, 1), w(80, 1); // SCY SCX WY WX
+    w(0x82, 1), w(0, 1), w(77, 1);                                      // STAT (mode 2), LY, LYC
+    w(5, 1), w(6, 1), w(70, 1), w(80, 1);                               // SCY SCX WY WX
     if (k->version >= 16) w(0, 1);
     if (k->version >= 11) many(720, 0x11);
     w(k->cgb, 1);
@@ -77,15 +68,14 @@ static void write_lcd(const struct maker *k)
     if (k->version >= 29) w(0, 1);
 }
 
-static void write_tone(const struct maker *k, int duty, int period)
-{
-    w((uint64_t)duty, 1), w(10, 1), w(15, 1), w(1, 1), w(3, 1), w((uint64_t)period, 2), w(1, 1), w(0, 1);
+static void write_tone(const struct maker *k, int duty, int period) {
+    w((uint64_t)duty, 1), w(10, 1), w(15, 1), w(1, 1), w(3, 1), w((uint64_t)period, 2), w(1, 1),
+        w(0, 1);
     many(48, 0);
     if (k->version >= 29) many(3, 0);
 }
 
-static void write_sound(const struct maker *k)
-{
+static void write_sound(const struct maker *k) {
     if (k->version < 14) return;
     w(0, 8), w(800, 8), w(0, 8);
     many(1602, 0x33);
@@ -112,8 +102,7 @@ static void write_sound(const struct maker *k)
     if (k->version >= 29) many(25, 0);
 }
 
-static void write_memory(const struct maker *k)
-{
+static void write_memory(const struct maker *k) {
     if (k->version < 11) many(720, 0x11);
     many((k->version == 9 ? 4 : 5) * 160 * 144, 0x99);
     if (k->version >= 18) w(0, 1);
@@ -123,24 +112,25 @@ static void write_memory(const struct maker *k)
     file[n_file - 76] = 0xdf; // P1: buttons selected
     file[n_file - 75] = 0x5a; // SB
     ramp(127, 4);
-    if (k->version <= 15) many(52, 0);
-    else w(0, 1);
+    if (k->version <= 15)
+        many(52, 0);
+    else
+        w(0, 1);
 }
 
-static void write_cartridge(const struct maker *k)
-{
+static void write_cartridge(const struct maker *k) {
     w(5, 1), w(2, 1), w(1, 1), w(0, 1); // ROM bank, RAM bank, RAM on, mode
     for (int bank = 0; bank < k->n_ram_banks; bank++) ramp(8192, (uint8_t)(0x50 + bank));
     if (fixture.rom.has_rtc) {
         w(0, k->version <= 12 ? 4 : 8), w(0, 1), w(1, 1);
-        if (k->version >= 21) w(11, 1), w(22, 1), w(3, 1), w(44, 1), w(1, 1), w(0, 1), w(1, 1), w(0, 16);
+        if (k->version >= 21)
+            w(11, 1), w(22, 1), w(3, 1), w(44, 1), w(1, 1), w(0, 1), w(1, 1), w(0, 16);
     }
     if (fixture.rom.mapper == GB_MAPPER_MBC1) w(0x0b, 1), w(1, 1);
     if (fixture.rom.mapper == GB_MAPPER_MBC5 && k->version >= 22) w(0, 1);
 }
 
-static void make(const struct maker *k)
-{
+static void make(const struct maker *k) {
     n_file = 0;
     w((uint64_t)k->version, 1), w(k->boot_rom, 1);
     if (k->version >= 16) w(0, 1);
@@ -159,16 +149,14 @@ static void make(const struct maker *k)
     if (k->version >= 23) many(11 + 0x2080 + 0x800, 0);
 }
 
-static bool load(const uint8_t *bytes, size_t n)
-{
+static bool load(const uint8_t *bytes, size_t n) {
     why[0] = 0;
     bool fine = gb_import(&loaded, &fixture.rom, bytes, n, why, sizeof why);
     assert_true(fine || (why[0] && !strchr(why, '\n')));
     return fine;
 }
 
-static void start(uint8_t type, uint8_t rom_code, uint8_t ram_code)
-{
+static void start(uint8_t type, uint8_t rom_code, uint8_t ram_code) {
     fixture_start(fixture_rom(type, rom_code, ram_code));
 }
 
@@ -178,8 +166,7 @@ enum { N_VERSIONS = sizeof versions / sizeof *versions };
 // Lengths of files that the releases themselves wrote, for a cartridge without RAM (2.8.1 has 804
 // samples a frame, four more, so 153,524); the others: by
 // 2.7.0, and with 32 KiB as in the files that come with gbxcule.
-static void lengths_are_those_of_real_files(void **state)
-{
+static void lengths_are_those_of_real_files(void **state) {
     (void)state;
     static const size_t lengths[N_VERSIONS] = {118034, 141074, 141074, 141098, 143064,
                                                143100, 143053, 143079, 153516};
@@ -201,8 +188,7 @@ static void lengths_are_those_of_real_files(void **state)
     assert_true(load(file, n_file));
 }
 
-static void assert_memory(void)
-{
+static void assert_memory(void) {
     for (size_t i = 0; i < 8192; i++) {
         assert_int_equal(gb_peek(&loaded, (uint16_t)(0x8000 + i)), ramp_at(i, 1));
         assert_int_equal(gb_peek(&loaded, (uint16_t)(0xc000 + i)), ramp_at(i, 3));
@@ -215,13 +201,9 @@ static void assert_memory(void)
     assert_int_equal(gb_peek(&loaded, 0x4000), 5); // the fixture's banks begin with their number
 }
 
-static uint8_t io(uint8_t reg)
-{
-    return gb_io_read(&loaded, reg, loaded.now);
-}
+static uint8_t io(uint8_t reg) { return gb_io_read(&loaded, reg, loaded.now); }
 
-static void assert_registers(int version)
-{
+static void assert_registers(int version) {
     const struct gb_cpu *cpu = &loaded.cpu;
     assert_int_equal(cpu->a << 8 | cpu->f, 0x12b0);
     assert_int_equal(cpu->bc, 0x3456);
@@ -256,8 +238,7 @@ static void assert_registers(int version)
     assert_int_equal(io(0x35), 0x45);
 }
 
-static void every_version_gives_the_same_machine(void **state)
-{
+static void every_version_gives_the_same_machine(void **state) {
     (void)state;
     start(0x13, 3, 3);
     for (int i = 0; i < N_VERSIONS; i++) {
@@ -269,8 +250,7 @@ static void every_version_gives_the_same_machine(void **state)
     }
 }
 
-static void a_halted_machine_goes_on_behind_its_halt(void **state)
-{
+static void a_halted_machine_goes_on_behind_its_halt(void **state) {
     (void)state;
     start(0x13, 3, 3);
     make(&(struct maker){.version = 15, .n_ram_banks = 4, .halted = true});
@@ -279,8 +259,7 @@ static void a_halted_machine_goes_on_behind_its_halt(void **state)
     assert_int_equal(loaded.cpu.halt, GB_HALTED);
 }
 
-static void every_mapper_finds_its_banks(void **state)
-{
+static void every_mapper_finds_its_banks(void **state) {
     (void)state;
     static const struct {
         uint8_t type;
@@ -290,7 +269,8 @@ static void every_mapper_finds_its_banks(void **state)
         for (int i = 0; i < N_VERSIONS; i++) {
             start(carts[c].type, carts[c].type ? 3 : 0, 0);
             make(&(struct maker){.version = versions[i], .n_ram_banks = 1});
-            if (!load(file, n_file)) fail_msg("type %02x version %d: %s", carts[c].type, versions[i], why);
+            if (!load(file, n_file))
+                fail_msg("type %02x version %d: %s", carts[c].type, versions[i], why);
             if (carts[c].type) assert_int_equal(gb_peek(&loaded, 0x4000), carts[c].bank);
             if (fixture.rom.has_rtc && versions[i] >= 21) {
                 static const uint8_t clock[5] = {11, 22, 3, 44, 0x81};
@@ -299,8 +279,7 @@ static void every_mapper_finds_its_banks(void **state)
         }
 }
 
-static void an_imported_machine_saves_exactly(void **state)
-{
+static void an_imported_machine_saves_exactly(void **state) {
     (void)state;
     static uint8_t saved[1 << 17];
     static struct gb again;
@@ -310,12 +289,12 @@ static void an_imported_machine_saves_exactly(void **state)
             make(&(struct maker){.version = versions[i], .n_ram_banks = 4, .lcd_off = off});
             assert_true(load(file, n_file));
             size_t n = gb_state_save(&loaded, saved);
-            if (!gb_state_load(&again, &fixture.rom, saved, n, why, sizeof why)) fail_msg("%s", why);
+            if (!gb_state_load(&again, &fixture.rom, saved, n, why, sizeof why))
+                fail_msg("%s", why);
         }
 }
 
-static void other_versions_are_refused_with_the_known_ones_named(void **state)
-{
+static void other_versions_are_refused_with_the_known_ones_named(void **state) {
     (void)state;
     start(0x13, 3, 3);
     make(&(struct maker){.version = 15, .n_ram_banks = 4});
@@ -327,12 +306,12 @@ static void other_versions_are_refused_with_the_known_ones_named(void **state)
         snprintf(says, sizeof says, "version %d,", v);
         file[0] = (uint8_t)v;
         assert_false(load(file, n_file));
-        if (!strstr(why, says) || !strstr(why, "9, 10, 11, 12, 14, 15, 17, 21, 29")) fail_msg("%s", why);
+        if (!strstr(why, says) || !strstr(why, "9, 10, 11, 12, 14, 15, 17, 21, 29"))
+            fail_msg("%s", why);
     }
 }
 
-static void another_cartridge_a_colour_machine_and_the_boot_rom_are_refused(void **state)
-{
+static void another_cartridge_a_colour_machine_and_the_boot_rom_are_refused(void **state) {
     (void)state;
     start(0x13, 3, 3);
     make(&(struct maker){.version = 15, .n_ram_banks = 4, .cgb = true});
@@ -346,8 +325,7 @@ static void another_cartridge_a_colour_machine_and_the_boot_rom_are_refused(void
     if (!strstr(why, "another ROM") || !strstr(why, "32768")) fail_msg("%s", why);
 }
 
-static void a_cut_file_is_refused_at_every_byte(void **state)
-{
+static void a_cut_file_is_refused_at_every_byte(void **state) {
     (void)state;
     start(0x13, 3, 3);
     for (int i = 0; i < N_VERSIONS; i++) {
@@ -366,8 +344,7 @@ static void a_cut_file_is_refused_at_every_byte(void **state)
 }
 
 // Anything may stand in the bytes: refused, or a machine that runs and saves.
-static void altered_files_never_break_the_machine(void **state)
-{
+static void altered_files_never_break_the_machine(void **state) {
     (void)state;
     static uint8_t saved[1 << 17];
     static struct gb again;
@@ -397,8 +374,7 @@ static void altered_files_never_break_the_machine(void **state)
     assert_true(n_loaded > 300);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lengths_are_those_of_real_files),
         cmocka_unit_test(every_version_gives_the_same_machine),

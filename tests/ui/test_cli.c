@@ -20,6 +20,8 @@ static const struct {
     OPTION("--algo", TEXT, algo),
     OPTION("--task", TEXT, task),
     OPTION("--rom", TEXT, rom),
+    OPTION("--state", TEXT, state),
+    OPTION("--actions", TEXT, actions),
     OPTION("--mode", TEXT, mode),
     OPTION("--preset", TEXT, preset),
     OPTION("--device", TEXT, device),
