@@ -1,7 +1,7 @@
 # The built-in Game Boy scenes: rebuilds them from source, checks the committed binaries.
 
 ROMS_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
-ROM_NAMES := static scroll sprites
+ROM_NAMES := static scroll sprites lab
 ROMS_BUILD := $(abspath $(or $(BUILD),build))/roms
 ROM_TOOLS := sdasgb sdldgb makebin
 
