@@ -181,7 +181,11 @@ static enum status run_dashboard(const struct cli *cli, struct run_opts *opts, s
     }
     worker_start(w);
     struct error screen_error = {0};
+    // These answer once the dashboard has given its own handlers up: a second SIGHUP must not end a run that is writing
+    // its checkpoint or goes on without a screen.
+    catch_stop_signals(feed_control(feed), cli->keep_running);
     enum dashboard_end end = dashboard_run(&screen, &screen_error);
+    if (end != DASHBOARD_HANGUP) signal(SIGINT, SIG_DFL); // Ctrl-C while the checkpoint is written leaves at once
     window_close(host.window);
     if (end == DASHBOARD_HANGUP && cli->keep_running) {
         log_to_stderr(false);
