@@ -91,8 +91,15 @@ static void copy_title(char title[17], const uint8_t *bytes)
     title[n] = 0;
 }
 
-// What can be said from the size alone, and the header checksum (bytes 0134-014C).
-static bool check_bytes(const uint8_t *bytes, size_t n, char *message, size_t size)
+static uint8_t header_checksum(const uint8_t *bytes)
+{
+    uint8_t sum = 0;
+    for (int i = 0x134; i <= 0x14c; i++) sum = (uint8_t)(sum - bytes[i] - 1);
+    return sum;
+}
+
+// What can be said from the size alone.
+static bool check_size(size_t n, char *message, size_t size)
 {
     if (n == 0) {
         snprintf(message, size, "the ROM is empty");
@@ -107,15 +114,6 @@ static bool check_bytes(const uint8_t *bytes, size_t n, char *message, size_t si
         snprintf(message, size, "the ROM has %zu bytes, a cartridge holds 8 MiB at most", n);
         return false;
     }
-    uint8_t sum = 0;
-    for (int i = 0x134; i <= 0x14c; i++) sum = (uint8_t)(sum - bytes[i] - 1);
-    if (sum != bytes[0x14d]) {
-        snprintf(message, size,
-                 "the ROM's header checksum is %02X but should be %02X: not a Game Boy ROM, or a"
-                 " damaged one",
-                 bytes[0x14d], sum);
-        return false;
-    }
     return true;
 }
 
@@ -124,7 +122,7 @@ bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char
 {
     static const uint32_t ram_sizes[6] = {0, 2048, 8192, 32768, 131072, 65536};
     memset(rom, 0, sizeof *rom);
-    if (!check_bytes(bytes, n_bytes, message, message_size)) return false;
+    if (!check_size(n_bytes, message, message_size)) return false;
     uint8_t type = bytes[0x147], rom_code = bytes[0x148], ram_code = bytes[0x149];
     const struct cart_type *found = find_type(type);
     if (!found || found->mapper == UNSUPPORTED) {
@@ -159,6 +157,7 @@ bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char
     rom->hash = fnv1a(bytes, said);
     rom->global_checksum = (uint16_t)(bytes[0x14e] << 8 | bytes[0x14f]);
     rom->global_checksum_ok = global_checksum(bytes, said) == rom->global_checksum;
+    rom->header_checksum_ok = header_checksum(bytes) == bytes[0x14d];
     rom->type = type;
     rom->mapper = found->mapper;
     rom->has_rtc = found->has_rtc;

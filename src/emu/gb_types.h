@@ -82,7 +82,8 @@ struct gb_rom {
     uint32_t ram_bytes; // 0 to 32,768
     uint64_t hash; // FNV-1a over the bytes: says whether a state belongs to this ROM
     uint16_t global_checksum; // as written in the header (not verified by hardware)
-    uint8_t global_checksum_ok;
+    uint8_t global_checksum_ok; // wrong checksums run: the caller may warn
+    uint8_t header_checksum_ok;
     uint8_t type; // header byte 0147
     uint8_t mapper; // enum gb_mapper
     uint8_t has_rtc;

@@ -13,3 +13,10 @@ $(BUILD)/tests/conformance/conformance: $(CONFORMANCE_OBJ) $(libs)
 
 .PHONY: conformance
 conformance: $(BUILD)/tests/conformance/conformance ## build the runner of public test ROMs (tests/conformance/run)
+
+$(BUILD)/tests/emu/fuzz_frames: tests/emu/fuzz_frames.c $(BUILD)/lib/libwb_emu.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests -MMD -MP -o $@ $< $(LDFLAGS) $(BUILD)/lib/libwb_emu.a
+
+.PHONY: fuzz-frames
+fuzz-frames: $(BUILD)/tests/emu/fuzz_frames ## build the long fuzzer of the emulator (tests/emu/fuzz_frames.c)
