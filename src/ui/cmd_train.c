@@ -26,6 +26,7 @@ static void fill_options(struct run_opts *o, const struct cli *cli) {
     *o = (struct run_opts){.algo = cli->algo,
                            .task = cli->task,
                            .rom_path = cli->rom,
+                           .state_path = cli->state,
                            .mode = cli->mode,
                            .preset = cli->preset,
                            .device = cli->device,

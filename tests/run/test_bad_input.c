@@ -43,6 +43,8 @@ static const struct bad table[] = {
     {"train --headless --rom $T/short.gb", 1, "short.gb"},
     {"train --headless --rom $T/cut.gb", 1, "cut.gb"},
     {"train --headless --rom $T/mapper.gb", 1, "MBC7"},
+    {"train --headless --state $T/missing.state", 2, "missing.state"},
+    {"train --headless --state $T/empty.gb", 1, "no saved state"},
     {"train --headless --task tetris", 2, "tetris"},
     {"train --headless --preset gigantic", 2, "gigantic"},
     {"train --headless --mode full", 2, "--mode full"},

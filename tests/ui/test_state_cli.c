@@ -17,7 +17,7 @@ static char folder[4096], out[OUTPUT_SIZE];
 static int workbench(const char *arguments) {
     char command[8192];
     const char *build = getenv("WORKBENCH_BUILD");
-    snprintf(command, sizeof command, "\"%s/workbench\" %s 2>&1 </dev/null",
+    snprintf(command, sizeof command, "{ \"%s/workbench\" %s; } 2>&1 </dev/null",
              build ? build : "build", arguments);
     FILE *p = popen(command, "r");
     assert_non_null(p);
@@ -159,6 +159,29 @@ static void rom_run_does_recorded_actions(void **state) {
     refused(1, "rom run $T/scroll.gb --actions $T/three.actions", "another start");
 }
 
+static void training_starts_from_a_state_and_meta_names_it(void **state) {
+    (void)state;
+    char path[5000], hash[65];
+    struct error e;
+    cJSON *o =
+        json("train --headless --json --preset micro --rom $T/scroll.gb --state $T/foreign.bess"
+             " --updates 1 algo.learning_starts=64 --sessions $T/sessions 2>/dev/null");
+    snprintf(path, sizeof path, "%s/meta.json", text_of(o, "session"));
+    cJSON_Delete(o);
+    size_t n;
+    char *text = get_file(path, &n);
+    cJSON *meta = cJSON_Parse(text), *start = cJSON_GetObjectItem(meta, "start_state");
+    snprintf(path, sizeof path, "%s/foreign.bess", folder);
+    assert_true(sha256_file_hex(path, hash, &e));
+    assert_string_equal(text_of(start, "name"), "foreign.bess");
+    assert_string_equal(text_of(start, "sha256"), hash);
+    cJSON_Delete(meta);
+    free(text);
+    refused(1,
+            "train --headless --rom $T/static.gb --state $T/scroll.state --no-session --updates 1",
+            "another ROM");
+}
+
 // ---- files
 
 static void put(const char *name, const void *data, size_t n) {
@@ -235,6 +258,7 @@ int main(void) {
         cmocka_unit_test(rom_info_tells_a_cartridge),
         cmocka_unit_test(rom_run_prints_hashes_and_writes_the_picture),
         cmocka_unit_test(rom_run_does_recorded_actions),
+        cmocka_unit_test(training_starts_from_a_state_and_meta_names_it),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -83,6 +83,11 @@ static bool write_meta(const struct session *s, const struct session_opts *o, st
     cJSON *rom = json_add_object(root, "rom");
     json_add_string(rom, "name", or_empty(o->rom_name));
     json_add_string(rom, "sha256", or_empty(o->rom_sha256));
+    if (o->state_name) {
+        cJSON *state = json_add_object(root, "start_state");
+        json_add_string(state, "name", o->state_name);
+        json_add_string(state, "sha256", or_empty(o->state_sha256));
+    }
     json_add_string(root, "config_sha256", s->config_sha256);
     json_add_string(root, "compiler", __VERSION__);
     cJSON *libraries = json_add_object(root, "libraries");

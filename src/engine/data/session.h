@@ -41,6 +41,7 @@ struct session_opts { // texts are copied into the files; NULL: ""
     const char *tag;  // last part of the name (NULL: "run")
     const char *algo, *task, *mode, *preset, *device, *kernel; // kernel: instruction set, "avx2"
     const char *rom_name, *rom_sha256;
+    const char *state_name, *state_sha256; // start state; NULL: none, and none in meta
     uint64_t seed;
     int64_t n_weights;
     const char *config_json; // content of config.json; its SHA-256 is meta's config_sha256

@@ -22,6 +22,7 @@ struct run_opts {                      // NULL or 0: the default in parentheses
     const char *algo;                  // (dreamer_v3)
     const char *task;                  // built-in task (sprites)
     const char *rom_path;              // a ROM file instead of a built-in task
+    const char *state_path;            // episodes start there: a state of emu/gb_import.h (as switched on, warmed up)
     const char *mode;                  // (standing_still)
     const char *preset;                // (tiny)
     const char *device;                // auto, cpu, cuda (auto)

@@ -46,7 +46,7 @@ struct worker {
     uint8_t *rom;                                   // owned when it came from a file
     size_t rom_bytes;
     const uint8_t *rom_data;
-    char rom_name[64], rom_sha256[65];
+    char rom_name[64], rom_sha256[65], state_sha256[65];  // state: "" without one
     struct env *env;
     struct replay *replay;
     struct world_model *wm;

@@ -14,7 +14,7 @@
 #include "engine/env/gameboy.h"
 #include "engine/run/worker_internal.h"
 
-enum { MAX_ROM_BYTES = 8 << 20, MAX_THREADS = 64 };
+enum { MAX_ROM_BYTES = 8 << 20, MAX_STATE_BYTES = 4 << 20, MAX_THREADS = 64 };
 
 static int usable_cpus(void) {
     cpu_set_t set;
@@ -105,7 +105,15 @@ static bool make_environments(struct worker *w, struct error *e) {
         .rom = w->rom_data, .rom_bytes = w->rom_bytes, .rom_name = w->opts.rom_path ? w->opts.rom_path : w->rom_name,
         .action_codec = codec, .n_envs = (int)w->config.num_envs,
         .max_episode_steps = (int)w->config.max_episode_steps, .pool = w->pool};
+    uint8_t *state = NULL;
+    if (w->opts.state_path) {
+        if (!file_read(w->opts.state_path, MAX_STATE_BYTES, &state, &opts.state_bytes, e)) return false;
+        opts.state = state;
+        opts.state_name = w->opts.state_path;
+        sha256_hex(state, opts.state_bytes, w->state_sha256);
+    }
     w->env = env_gameboy_new(&opts, e);
+    free(state);
     if (!w->env) return false;
     for (int a = 0; a < w->env->n_actions; a++)
         if (strcmp(w->env->action_names[a], w->config.constant_action) == 0) {
@@ -151,6 +159,8 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .kernel = cpu_kernels_name(),
                                 .rom_name = w->rom_name,
                                 .rom_sha256 = w->rom_sha256,
+                                .state_name = o->state_path ? path_base(o->state_path) : NULL,
+                                .state_sha256 = w->state_sha256,
                                 .seed = (uint64_t)w->config.seed,
                                 .n_weights = wm_params(w->wm)->n_weights,
                                 .config_json = json};
