@@ -68,6 +68,40 @@ static void a_checkpoint_brings_back_weights_moments_and_counters(void **state) 
     params_deinit(&q);
 }
 
+static void make_actor(struct params *p, real value) {
+    params_init(p);
+    params_add(p, "actor.weight", 1, (int64_t[]){5});
+    params_allocate(p);
+    for (int i = 0; i < 5; i++) p->weights[i] = value + (real)i, p->moment2[i] = value;
+}
+
+// Two sets in one file; a reader that knows only one of them refuses it.
+static void several_parameter_sets_travel_in_one_checkpoint(void **state) {
+    (void)state;
+    char path[PATH_SIZE];
+    struct error e = {0};
+    struct params p, actor, again;
+    struct steps s = {.opt = 3, .env = 4};
+    path_join(path, test_folder(), "two.safetensors", &e);
+    make_params(&p, 4);
+    make_actor(&actor, 7);
+    make_actor(&again, 0);
+    struct checkpoint c = describe(&p, &s, "cafe");
+    c.more_params = (struct params *[]){&actor};
+    c.n_more_params = 1;
+    if (!checkpoint_save(path, &c, &e)) fail_msg("%s", e.message);
+    c.more_params = (struct params *[]){&again};
+    if (!checkpoint_load(path, &c, NULL, &e)) fail_msg("%s", e.message);
+    assert_memory_equal(actor.weights, again.weights, 5 * sizeof(real));
+    assert_memory_equal(actor.moment2, again.moment2, 5 * sizeof(real));
+    c.n_more_params = 0;
+    assert_false(checkpoint_load(path, &c, NULL, &e));
+    assert_non_null(strstr(e.message, "actor.weight"));
+    params_deinit(&p);
+    params_deinit(&actor);
+    params_deinit(&again);
+}
+
 static void equal_runs_write_equal_checkpoints(void **state) {
     (void)state;
     char path[2][PATH_SIZE];
@@ -219,6 +253,7 @@ a_checkpoint_cut_anywhere_or_with_flipped_header_bits_never_loads_wrongly(void *
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_checkpoint_brings_back_weights_moments_and_counters),
+        cmocka_unit_test(several_parameter_sets_travel_in_one_checkpoint),
         cmocka_unit_test(equal_runs_write_equal_checkpoints),
         cmocka_unit_test(extra_tensors_travel_along),
         cmocka_unit_test(foreign_and_wrong_version_files_are_refused_in_one_line),

@@ -310,7 +310,7 @@ static void bad_options_are_refused_in_one_line(void **state) {
         {{.rom_path = cut}, STATUS_FAILED, "cut.gb"},
         {{.preset = "huge"}, STATUS_USAGE, "tiny"},
         {{.algo = "sac"}, STATUS_USAGE, "dreamer_v3"},
-        {{.mode = "full"}, STATUS_USAGE, "standing_still"},
+        {{.mode = "fully"}, STATUS_USAGE, "standing_still, full"},
         {{.device = "cuda"}, STATUS_FAILED, "cuda"},
         {{.device = "abacus"}, STATUS_USAGE, "abacus"},
         {{.n_threads = 1000}, STATUS_USAGE, "--threads"},

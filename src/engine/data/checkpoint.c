@@ -23,13 +23,27 @@ static void make_name(char out[ST_NAME_SIZE], const char *prefix, const char *na
     CHECK(n < ST_NAME_SIZE, "the name %s%s is too long", prefix, name);
 }
 
+// All sets, the first one first.
+static int n_sets(const struct checkpoint *c) { return 1 + c->n_more_params; }
+static struct params *set_at(const struct checkpoint *c, int i) {
+    return i == 0 ? c->params : c->more_params[i - 1];
+}
+static int n_params(const struct checkpoint *c) {
+    int n = 0;
+    for (int i = 0; i < n_sets(c); i++) n += set_at(c, i)->n;
+    return n;
+}
+static bool is_param(const struct checkpoint *c, const char *name) {
+    for (int i = 0; i < n_sets(c); i++)
+        if (params_find(set_at(c, i), name)) return true;
+    return false;
+}
+
 // ---- saving
 
-bool checkpoint_save(const char *path, const struct checkpoint *c, struct error *e) {
-    const struct params *p = c->params;
-    int n_own = p->n * N_PARTS + c->n_scalars, n = 0;
-    char(*names)[ST_NAME_SIZE] = mem_alloc((size_t)n_own * sizeof *names);
-    struct st_source *list = mem_alloc((size_t)(n_own + c->n_extra) * sizeof *list);
+// Returns how many sources were made.
+static int add_params(const struct params *p, struct st_source *list, char (*names)[ST_NAME_SIZE]) {
+    int n = 0;
     for (int i = 0; i < p->n; i++)
         for (int k = 0; k < N_PARTS; k++, n++) {
             const struct param *q = &p->list[i];
@@ -40,6 +54,14 @@ bool checkpoint_save(const char *path, const struct checkpoint *c, struct error 
                                          .data = part(p, k) + q->offset};
             memcpy(list[n].shape, q->shape, (size_t)q->n_dims * sizeof q->shape[0]);
         }
+    return n;
+}
+
+bool checkpoint_save(const char *path, const struct checkpoint *c, struct error *e) {
+    int n_own = n_params(c) * N_PARTS + c->n_scalars, n = 0;
+    char(*names)[ST_NAME_SIZE] = mem_alloc((size_t)n_own * sizeof *names);
+    struct st_source *list = mem_alloc((size_t)(n_own + c->n_extra) * sizeof *list);
+    for (int i = 0; i < n_sets(c); i++) n += add_params(set_at(c, i), list + n, names + n);
     for (int i = 0; i < c->n_scalars; i++, n++) {
         make_name(names[n], "state/", c->scalars[i].name);
         list[n] =
@@ -102,7 +124,7 @@ static bool starts_with(const char *s, const char *prefix) {
 // A checkpoint of a larger model must not load into a smaller one.
 static bool check_nothing_unknown(const struct safetensors *s, const struct checkpoint *c,
                                   struct error *e) {
-    int n_own = 0, n_expected = c->params->n * N_PARTS + c->n_scalars;
+    int n_own = 0, n_expected = n_params(c) * N_PARTS + c->n_scalars;
     const char *unknown = NULL;
     for (int i = 0; i < safetensors_count(s); i++) {
         const char *name = safetensors_at(s, i)->name;
@@ -110,7 +132,7 @@ static bool check_nothing_unknown(const struct safetensors *s, const struct chec
             if (!starts_with(name, own_prefixes[k])) continue;
             n_own++;
             const char *rest = name + strlen(own_prefixes[k]);
-            bool known = k < N_PARTS && params_find(c->params, rest);
+            bool known = k < N_PARTS && is_param(c, rest);
             for (int j = 0; k == N_PARTS && j < c->n_scalars; j++)
                 known |= strcmp(rest, c->scalars[j].name) == 0;
             if (!known && !unknown) unknown = name;
@@ -122,7 +144,9 @@ static bool check_nothing_unknown(const struct safetensors *s, const struct chec
 }
 
 static bool verify(const struct safetensors *s, const struct checkpoint *c, struct error *e) {
-    if (!check_texts(s, c, e) || !check_params(s, c->params, e)) return false;
+    if (!check_texts(s, c, e)) return false;
+    for (int i = 0; i < n_sets(c); i++)
+        if (!check_params(s, set_at(c, i), e)) return false;
     for (int i = 0; i < c->n_scalars; i++) {
         char name[ST_NAME_SIZE];
         make_name(name, "state/", c->scalars[i].name);
@@ -131,15 +155,19 @@ static bool verify(const struct safetensors *s, const struct checkpoint *c, stru
     return check_nothing_unknown(s, c, e);
 }
 
+static void apply_params(const struct safetensors *s, const struct params *p) {
+    char name[ST_NAME_SIZE];
+    for (int i = 0; i < p->n; i++)
+        for (int k = 0; k < N_PARTS; k++) {
+            make_name(name, part_prefixes[k], p->list[i].name);
+            const struct st_tensor *t = safetensors_find(s, name);
+            if (t->n_bytes) memcpy(part(p, k) + p->list[i].offset, t->data, t->n_bytes);
+        }
+}
+
 static void apply(const struct safetensors *s, const struct checkpoint *c) {
     char name[ST_NAME_SIZE];
-    for (int i = 0; i < c->params->n; i++)
-        for (int k = 0; k < N_PARTS; k++) {
-            make_name(name, part_prefixes[k], c->params->list[i].name);
-            const struct st_tensor *t = safetensors_find(s, name);
-            if (t->n_bytes)
-                memcpy(part(c->params, k) + c->params->list[i].offset, t->data, t->n_bytes);
-        }
+    for (int i = 0; i < n_sets(c); i++) apply_params(s, set_at(c, i));
     for (int i = 0; i < c->n_scalars; i++) {
         make_name(name, "state/", c->scalars[i].name);
         *c->scalars[i].value = *(const int64_t *)safetensors_find(s, name)->data;

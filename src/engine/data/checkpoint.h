@@ -26,6 +26,8 @@ struct checkpoint_scalar {
 
 struct checkpoint {
     struct params *params;
+    struct params *const *more_params; // further sets, saved and loaded alike; names are unique
+    int n_more_params;
     const char *config_sha256; // NULL at loading: any config; else it must be the same
     const struct checkpoint_scalar *scalars;
     int n_scalars;

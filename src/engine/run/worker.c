@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "engine/run/worker_internal.h"
 
+enum { MAX_BATCH = 4096 };           // of algo.per_rank_batch_size
 static const int64_t status_every_ns = 100000000, pictures_every_ns = 250000000, idle_ns = 5000000;
 
 struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct error *e) {
@@ -23,8 +24,9 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
         worker_free(w);
         return NULL;
     }
-    log_write(LOG_INFO, "%s: world model %s, %lld parameters, %d threads, kernels %s", w->rom_name, w->config.preset,
-              (long long)wm_params(w->wm)->n_weights, w->n_threads, cpu_kernels_name());
+    log_write(LOG_INFO, "%s: %s %s, %lld parameters, %d threads, kernels %s", w->rom_name,
+              w->full ? "agent" : "world model", w->config.preset,
+              (long long)worker_n_weights(w), w->n_threads, cpu_kernels_name());
     if (w->session) log_write(LOG_INFO, "session %s", session_path(w->session));
     return w;
 }
@@ -32,7 +34,7 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
 void worker_free(struct worker *w) {
     if (!w) return;
     session_close(w->session);
-    wm_free(w->wm);
+    worker_free_model(w);
     replay_free(w->replay);
     frames_close(w->frames, NULL);
     env_free(w->env);
@@ -88,14 +90,33 @@ static void produce_rows(struct worker *w) {
 static void act(struct worker *w) {
     int64_t t0 = clock_now_ns();
     produce_rows(w);
+    worker_choose_actions(w);
     for (int n = 0; n < w->env->n_envs; n++) {
-        w->actions[n] = w->constant_action;
-        replay_write_action(w->replay, n, w->needs_reset[n] ? REPLAY_NO_ACTION : w->constant_action);
+        replay_write_action(w->replay, n, w->needs_reset[n] ? REPLAY_NO_ACTION : w->actions[n]);
         w->policy_steps += !w->needs_reset[n];
     }
     replay_commit(w->replay);
     w->env_ticks++;
     w->last_env_ms = (float)(clock_now_ns() - t0) * 1e-6f;
+}
+
+// One tick, and the updates that it makes due. With a policy, rollout k plays with the weights after batch k-1 and batch k
+// samples only rows from before rollout k, so that a rollout and its batch may run side by side with the same results.
+static void act_and_schedule(struct worker *w, int64_t prefill) {
+    struct replay_window before = replay_window(w->replay);
+    act(w);
+    bool learning = w->policy_steps >= w->config.learning_starts;
+    int64_t due = learning ? ratio_due(&w->ratio, w->policy_steps - prefill) : 0;
+    w->backlog += w->full ? w->due_next : due;
+    w->due_next = w->full ? due : 0;
+    w->window = w->full ? before : replay_window(w->replay);
+}
+
+// The policy steps that were asked for are played: their last batch needs no further rollout.
+static void schedule_last_batch(struct worker *w) {
+    w->backlog = w->due_next;
+    w->due_next = 0;
+    w->window = replay_window(w->replay);
 }
 
 // ---- learning
@@ -114,11 +135,14 @@ static bool learn(struct worker *w, struct error *e) {
     const struct wm_batch *b = wm_batch(w->wm);
     struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first,
                                .rewards = b->rewards, .continues = b->continues};
-    if (!replay_sample(w->replay, (uint64_t)w->config.seed, (uint64_t)wm_opt_steps(w->wm), b->length, b->batch, &out, e))
+    struct replay_start starts[MAX_BATCH];
+    if (!replay_draw(w->replay, w->window, (uint64_t)w->config.seed, (uint64_t)wm_opt_steps(w->wm), b->length, b->batch,
+                     starts, e))
         return false;
+    replay_gather(w->replay, starts, b->length, b->batch, &out);
     int64_t t1 = clock_now_ns();
     struct wm_result result;
-    bool fine = wm_update(w->wm, &result);
+    bool fine = worker_update_model(w, &result);
     int64_t t2 = clock_now_ns();
     w->last_sample_ms = (float)(t1 - t0) * 1e-6f;
     w->last_update_ms = (float)(t2 - t1) * 1e-6f;
@@ -127,11 +151,15 @@ static bool learn(struct worker *w, struct error *e) {
 
 // ---- the loop
 
+static bool steps_played(const struct worker *w) {
+    return w->opts.env_steps > 0 && w->policy_steps >= w->opts.env_steps && w->backlog == 0;
+}
+
 static bool target_reached(const struct worker *w) {
     double minutes = (double)(clock_now_ns() - w->start_ns) / 60e9;
     return control_stop_requested(feed_control(w->feed)) ||
            (w->opts.updates > 0 && wm_opt_steps(w->wm) >= w->opts.updates) ||
-           (w->opts.env_steps > 0 && w->policy_steps >= w->opts.env_steps && w->backlog == 0) ||
+           (steps_played(w) && w->due_next == 0) ||
            (w->opts.minutes > 0 && minutes >= w->opts.minutes);
 }
 
@@ -168,12 +196,12 @@ static bool loop(struct worker *w, struct error *e) {
     while (!target_reached(w)) {
         if (!wait_while_paused(w, e)) return false;
         if (control_stop_requested(feed_control(w->feed))) break;
-        if (w->backlog == 0 || !replay_can_sample(w->replay, (int)w->config.sequence_length)) {
-            act(w);
+        if (steps_played(w)) schedule_last_batch(w);
+        if (w->backlog == 0 || w->window.end - w->window.first < w->config.sequence_length) {
+            act_and_schedule(w, prefill);
             bool before = learning;
             learning = w->policy_steps >= w->config.learning_starts;
             if (learning && !before) worker_restart_rates(w);
-            if (learning) w->backlog += ratio_due(&w->ratio, w->policy_steps - prefill);
         } else {
             if (!learn(w, e)) return false;
             w->backlog--;

@@ -6,8 +6,10 @@
 
 #include "base/pool.h"
 #include "engine/algo/config.h"
-#include "engine/algo/dreamer_v3/world_model.h"
+#include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/algo/dreamer_v3/player.h"
 #include "engine/algo/ratio.h"
+#include "engine/data/checkpoint.h"
 #include "engine/data/frames.h"
 #include "engine/data/replay.h"
 #include "engine/data/session.h"
@@ -49,15 +51,20 @@ struct worker {
     char rom_name[64], rom_sha256[65], state_sha256[65];  // state: "" without one
     struct env *env;
     struct replay *replay;
-    struct world_model *wm;
+    bool full;                                      // mode full: a policy acts and learns
+    struct world_model *wm;                         // the agent's, where there is one
+    struct dreamer *dreamer;                        // mode full: the whole agent ...
+    struct player *player;                          // ... and its policy in the environments
     struct session *session;                        // NULL: no files
     struct frames_writer *frames;                   // the session's pictures over time; NULL: none
     struct ratio ratio;
     int constant_action;
     int64_t policy_steps, env_ticks, backlog;
+    int64_t due_next;                               // mode full: updates of the batch after the next rollout
+    struct replay_window window;                    // rows that the updates of `backlog` may sample
     bool single_update;                             // one update was asked for while paused and is not done yet
     // per environment
-    uint8_t *needs_reset, *mask;
+    uint8_t *needs_reset, *mask, *reset_now;
     int32_t *actions;
     uint8_t **obs;
     struct env_step_result *results;
@@ -88,6 +95,19 @@ struct worker {
 bool worker_configure(struct worker *w, struct error *e);        // options -> config, ROM, sizes
 bool worker_build(struct worker *w, struct error *e);            // environments, replay, model
 bool worker_open_session(struct worker *w, struct error *e);
+
+// worker_model.c
+#define WORKER_RANGE_NAME "behaviour/range"
+const char *worker_mode(const struct worker *w);
+void worker_build_model(struct worker *w);                       // after the environments
+void worker_free_model(struct worker *w);
+int64_t worker_n_weights(const struct worker *w);
+void worker_choose_actions(struct worker *w);                    // into `actions`, for the frames in `obs`
+bool worker_update_model(struct worker *w, struct wm_result *out);
+uint64_t worker_model_metrics(const struct worker *w, float out[METRIC_COUNT]);
+// *c holds hash and scalars; the model's part is filled in. Reading back: into a second model, then compared.
+bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, struct error *e);
+bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c, struct error *e);
 
 // worker_report.c
 void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message);

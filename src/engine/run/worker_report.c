@@ -54,10 +54,10 @@ void worker_publish_status(struct worker *w, enum feed_phase phase, const char *
                             .sps = w->sps,
                             .train_sps = w->train_sps,
                             .n_threads = w->n_threads,
-                            .n_weights = wm_params(w->wm)->n_weights};
+                            .n_weights = worker_n_weights(w)};
     snprintf(s.algo, sizeof s.algo, "dreamer_v3");
     snprintf(s.task, sizeof s.task, "%.47s", w->rom_name);
-    snprintf(s.mode, sizeof s.mode, "standing_still");
+    snprintf(s.mode, sizeof s.mode, "%s", worker_mode(w));
     snprintf(s.preset, sizeof s.preset, "%.11s", w->config.preset);
     snprintf(s.device, sizeof s.device, "cpu");
     snprintf(s.session, sizeof s.session, "%.199s", w->session ? session_path(w->session) : "");
@@ -113,7 +113,7 @@ static void add_statistics(struct worker *w, const struct record *r) {
 bool worker_record(struct worker *w, struct error *e) {
     int64_t updates = wm_opt_steps(w->wm);
     struct record r = {.opt_steps = updates, .env_steps = w->policy_steps};
-    r.present = wm_metrics(w->wm, r.value);
+    r.present = worker_model_metrics(w, r.value);
     put(&r, METRIC_REPLAY_SIZE, (double)replay_size(w->replay));
     put(&r, METRIC_READY_STEPS, (double)replay_ready(w->replay));
     put(&r, METRIC_REPLAY_RATIO, (double)updates / (double)w->policy_steps);
@@ -180,8 +180,8 @@ static bool save_checkpoint(struct worker *w, const char *path, struct error *e)
     char hash[CONFIG_HASH_SIZE];
     config_hash(&w->config, hash);
     struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
-    struct checkpoint c = {.params = wm_params(w->wm), .config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
-    return checkpoint_save(path, &c, e);
+    struct checkpoint c = {.config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
+    return worker_save_model(w, path, &c, e);
 }
 
 bool worker_checkpoint(struct worker *w, struct error *e) {
@@ -200,15 +200,10 @@ bool worker_verify_checkpoint(struct worker *w, struct error *e) {
         return w->session ? false : error_set(e, STATUS_FAILED, "this run wrote no session");
     config_hash(&w->config, hash);
     struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
-    struct world_model *again = wm_new(&(struct wm_opts){.config = &w->config, .n_actions = w->env->n_actions, .pool = w->pool});
-    struct params *mine = wm_params(w->wm), *theirs = wm_params(again);
-    struct checkpoint c = {.params = theirs, .config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
-    bool fine = checkpoint_load(path, &c, NULL, e);
-    size_t bytes = (size_t)mine->n_flat * sizeof(real);
-    if (fine && (updates != wm_opt_steps(w->wm) || policy_steps != w->policy_steps || memcmp(mine->weights, theirs->weights, bytes) ||
-                 memcmp(mine->moment1, theirs->moment1, bytes) || memcmp(mine->moment2, theirs->moment2, bytes)))
+    struct checkpoint c = {.config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
+    bool fine = worker_model_reads_back(w, path, &c, e);
+    if (fine && (updates != wm_opt_steps(w->wm) || policy_steps != w->policy_steps))
         fine = error_set(e, STATUS_FAILED, "%s: does not hold what was saved", path);
-    wm_free(again);
     return fine;
 }
 

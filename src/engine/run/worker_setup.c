@@ -30,7 +30,8 @@ static bool only(const char *option, const char *given, const char *allowed, con
 
 static bool check_options(const struct run_opts *o, struct error *e) {
     if (!only("--algo", o->algo, "dreamer_v3", "no such algorithm in this version", e)) return false;
-    if (!only("--mode", o->mode, "standing_still", "this version trains the world model without an actor", e)) return false;
+    if (o->mode && strcmp(o->mode, "full") != 0 && strcmp(o->mode, "standing_still") != 0)
+        return error_set(e, STATUS_USAGE, "--mode %s: no such mode; known: standing_still, full", o->mode);
     if (o->device && strcmp(o->device, "cuda") == 0)
         return error_set(e, STATUS_FAILED, "--device cuda: this version has no CUDA backend; use --device cpu");
     if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0)
@@ -88,6 +89,7 @@ static bool check_bounds(const struct worker *w, struct error *e) {
 
 bool worker_configure(struct worker *w, struct error *e) {
     if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e)) return false;
+    w->full = w->opts.mode && strcmp(w->opts.mode, "full") == 0;
     w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : usable_cpus();
     w->snapshot_every = 1;
     w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
@@ -129,11 +131,11 @@ bool worker_build(struct worker *w, struct error *e) {
     if (!make_environments(w, e)) return false;
     size_t n = (size_t)w->env->n_envs;
     struct replay_opts replay = {.rows = w->config.buffer_size / w->env->n_envs, .n_envs = w->env->n_envs,
-                                 .n_actions = w->env->n_actions};
+                                 .n_actions = w->env->n_actions,
+                                 .guard = w->full ? 1 : 0}; // the row that a rollout writes beside its batch
     w->replay = replay_new(&replay, e);
     if (!w->replay) return false;
-    w->wm = wm_new(&(struct wm_opts){.config = &w->config, .n_actions = w->env->n_actions, .pool = w->pool,
-                                     .zero_latent = w->opts.zero_latent});
+    worker_build_model(w);
     w->needs_reset = mem_alloc(n);
     memset(w->needs_reset, 1, n);
     w->mask = mem_alloc(n);
@@ -153,7 +155,7 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .tag = o->tag,
                                 .algo = "dreamer_v3",
                                 .task = w->rom_name,
-                                .mode = "standing_still",
+                                .mode = worker_mode(w),
                                 .preset = w->config.preset,
                                 .device = "cpu",
                                 .kernel = cpu_kernels_name(),
@@ -162,7 +164,7 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .state_name = o->state_path ? path_base(o->state_path) : NULL,
                                 .state_sha256 = w->state_sha256,
                                 .seed = (uint64_t)w->config.seed,
-                                .n_weights = wm_params(w->wm)->n_weights,
+                                .n_weights = worker_n_weights(w),
                                 .config_json = json};
     w->session = session_create(&opts, e);
     free(json);

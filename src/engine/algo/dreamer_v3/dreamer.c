@@ -57,6 +57,7 @@ bool dreamer_update(struct dreamer *d, struct dreamer_result *out) {
     struct behaviour_start start = {states.z, states.h, wm_batch(d->world)->continues};
     fine = behaviour_update(d->behaviour, &start, step, &out->behaviour);
     out->bad_node = out->behaviour.bad_node;
+    if (!fine) wm_set_opt_steps(d->world, step);
     return fine;
 }
 

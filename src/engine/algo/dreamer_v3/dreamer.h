@@ -46,7 +46,8 @@ struct dreamer_result {
 };
 // False when a loss or a gradient norm is not finite; bad_node names the first bad tensor. Nothing
 // has changed when it lies in the world model. When it lies in the behaviour ("behaviour/..."), the
-// world model has made its step, opt_steps counts it, and actor and critic are what they were.
+// world model has made its step, but opt_steps does not count it; actor and critic are what they
+// were.
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
 // Values of the last update (spec 9). Sets out[m] for those it knows; returns their bit mask.
 uint64_t dreamer_metrics(const struct dreamer *d, float out[METRIC_COUNT]);
