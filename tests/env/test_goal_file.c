@@ -1,0 +1,274 @@
+// Tests of goal templates: round trips, every disagreement refused with both values, damaged files.
+#include "goal_fixture.h"
+
+#include "base/json.h"
+#include "engine/data/npy.h"
+
+static char npy_path[PATH_SIZE + 40], meta_path[PATH_SIZE + 40];
+
+static const char *written(const struct goal_template *t) {
+    const char *folder = test_folder();
+    struct error e = {0};
+    snprintf(npy_path, sizeof npy_path, "%s/goal_template.npy", folder);
+    snprintf(meta_path, sizeof meta_path, "%s/goal_template.meta.json", folder);
+    if (!goal_write(folder, t, false, &e)) fail_msg("%s", e.message);
+    return folder;
+}
+
+static void assert_refused(const char *folder, const struct goal_expect *expect, const char *const words[4]) {
+    struct goal_template *t = malloc(sizeof *t);
+    struct error e = {0};
+    memset(t, 0x5a, sizeof *t);
+    assert_false(goal_load(folder, expect, t, &e));
+    assert_null(strchr(e.message, '\n'));
+    for (int i = 0; i < 4 && words[i]; i++)
+        if (!strstr(e.message, words[i])) fail_msg("\"%s\" is missing in: %s", words[i], e.message);
+    for (size_t i = 0; i < sizeof *t; i++) assert_int_equal(((uint8_t *)t)[i], 0x5a); // untouched
+    assert_false(goal_load(folder, expect, t, NULL));
+    free(t);
+}
+
+// Replaces the first `from` in the meta file.
+static void alter_meta(const char *from, const char *to) {
+    uint8_t *text;
+    size_t n;
+    assert_true(file_read(meta_path, 1 << 16, &text, &n, NULL));
+    char *at = strstr((char *)text, from), out[8000];
+    if (!at) fail_msg("no %s in the meta file", from);
+    *at = 0;
+    int size = snprintf(out, sizeof out, "%s%s%s", (char *)text, to, at + strlen(from));
+    free(text);
+    put_file(meta_path, out, (size_t)size);
+}
+
+static void what_is_written_loads_back_the_same(void **state) {
+    (void)state;
+    for (int n_frames = 1; n_frames <= GOAL_MAX_STACK; n_frames += 3) {
+        struct goal_template *t = fixture_template(n_frames), *back = calloc(1, sizeof *back);
+        struct error e = {0};
+        const char *folder = written(t);
+        struct goal_expect all = {.action_codec_id = "pokemonred_puffer_v1", .rom_sha256 = fixture_rom_sha,
+                                  .state_sha256 = fixture_state_sha};
+        if (!goal_load(folder, &all, back, &e)) fail_msg("%s", e.message);
+        assert_memory_equal(&back->meta, &t->meta, sizeof t->meta);
+        assert_memory_equal(&back->goal, &t->goal, sizeof t->goal);
+        size_t n;
+        void *npy = get_file(npy_path, &n);
+        char hex[SHA256_HEX_SIZE];
+        sha256_hex(npy, n, hex);
+        assert_string_equal(back->sha256, hex);
+        assert_int_equal(n, 128 + 5760 * n_frames);
+        free(npy);
+        free(t);
+        free(back);
+    }
+}
+
+static void the_meta_file_holds_the_nineteen_fields_in_order(void **state) {
+    (void)state;
+    static const char *const keys[] = {"action_codec_id", "actions_path", "actions_sha256", "created_at", "dist_metric",
+                                       "downsample_h", "downsample_w", "frames_per_step", "k_consecutive",
+                                       "pipeline_version", "release_after_frames", "rom_path", "rom_sha256",
+                                       "schema_version", "shade_levels", "stack_k", "state_path", "state_sha256", "tau"};
+    struct goal_template *t = fixture_template(1);
+    struct error e = {0};
+    written(t);
+    cJSON *root = json_read_file(meta_path, 1 << 16, &e);
+    if (!root) fail_msg("%s", e.message);
+    assert_int_equal(cJSON_GetArraySize(root), 19);
+    int i = 0;
+    for (const cJSON *m = root->child; m; m = m->next) assert_string_equal(m->string, keys[i++]);
+    assert_true(cJSON_GetObjectItem(root, "tau")->valuedouble == 0.05);
+    cJSON_Delete(root);
+    free(t);
+    size_t n;
+    char *text = get_file(meta_path, &n);
+    assert_memory_equal(text, "{\n  \"action_codec_id\": \"pokemonred_puffer_v1\",\n", 47);
+    free(text);
+}
+
+static void a_file_of_pixels_says_row_by_row_what_the_screen_shows(void **state) {
+    (void)state;
+    struct goal_template *t = fixture_template(1);
+    memset(t->goal.packed, 0, sizeof t->goal.packed);
+    t->goal.packed[0][0] = 0xe4;        // 0 1 2 3 at the top left
+    t->goal.packed[0][20] = 0x03;       // 3 at the left of the second row
+    t->goal.packed[0][1439] = 0x80;     // 2 at the bottom right
+    written(t);
+    size_t n;
+    uint8_t *npy = get_file(npy_path, &n), *pixels = npy + 128;
+    for (int i = 0; i < 5760; i++)
+        assert_int_equal(pixels[i], i < 4 ? i : i == 80 ? 3 : i == 5759 ? 2 : 0);
+    free(npy);
+    free(t);
+}
+
+static void a_template_is_not_replaced_unless_forced(void **state) {
+    (void)state;
+    struct goal_template *t = fixture_template(1), *back = calloc(1, sizeof *back);
+    struct error e = {0};
+    const char *folder = written(t);
+    fixture_frame(t->goal.packed[0], 9);
+    assert_false(goal_write(folder, t, false, &e));
+    assert_non_null(strstr(e.message, folder));
+    assert_true(goal_write(folder, t, true, &e));
+    assert_true(goal_load(folder, &(struct goal_expect){0}, back, &e));
+    assert_memory_equal(&back->goal, &t->goal, sizeof t->goal);
+    free(t);
+    free(back);
+}
+
+static void a_template_made_now_says_when(void **state) {
+    (void)state;
+    struct goal_template *t = fixture_template(1), *back = calloc(1, sizeof *back);
+    t->meta.created_at[0] = 0;
+    const char *folder = written(t);
+    assert_true(goal_load(folder, &(struct goal_expect){0}, back, NULL));
+    assert_int_equal(strlen(back->meta.created_at), 20);
+    assert_memory_equal(back->meta.created_at, "20", 2);
+    free(t);
+    free(back);
+}
+
+static void a_disagreement_is_refused_with_both_values(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to, *words[4];
+    } cases[] = {
+        {"_v1\"", "_v0\"", {"action_codec_id", "pokemonred_puffer_v0", "pokemonred_puffer_v1"}},
+        {"pokemonred_puffer_v1", "my_codec", {"action_codec_id", "my_codec", "pokemonred_puffer_v1", "legacy_v0"}},
+        {"\"frames_per_step\": 24", "\"frames_per_step\": 16", {"frames_per_step", "16", "24"}},
+        {"\"release_after_frames\": 8", "\"release_after_frames\": 4", {"release_after_frames", "4", "8"}},
+        {"\"downsample_h\": 72", "\"downsample_h\": 144", {"downsample_h", "144", "72"}},
+        {"\"downsample_w\": 80", "\"downsample_w\": 160", {"downsample_w", "160", "80"}},
+        {"\"shade_levels\": 4", "\"shade_levels\": 2", {"shade_levels", "2", "4"}},
+        {"\"schema_version\": 1", "\"schema_version\": 2", {"schema_version", "2", "1"}},
+        {"l1_mean_norm", "l2", {"dist_metric", "l2", "l1_mean_norm"}},
+        {"\"pipeline_version\": 2", "\"pipeline_version\": 1", {"pipeline_version", "1", "2", "--accept-pipeline 1"}},
+        {"\"pipeline_version\": 2", "\"pipeline_version\": 3", {"pipeline_version", "3", "2"}},
+        {"\"rom_sha256\": \"0011", "\"rom_sha256\": \"1011", {"rom_sha256", "10112233", "00112233"}},
+        {"\"state_sha256\": \"ff", "\"state_sha256\": \"00", {"state_sha256", "00eeddcc", "ffeeddcc"}},
+        {"\"state_sha256\": \"ff", "\"state_sha256\": \"FF", {"state_sha256", "64 hex"}},
+        {"\"tau\": 0.05", "\"tau\": 0", {"tau", "0"}},
+        {"\"tau\": 0.05", "\"tau\": 1.5", {"tau", "1.5"}},
+        {"\"tau\": 0.05", "\"tau\": \"NaN\"", {"tau"}},
+        {"\"tau\": 0.05", "\"tau\": null", {"tau"}},
+        {"\"k_consecutive\": 2", "\"k_consecutive\": 0", {"k_consecutive", "0"}},
+        {"\"k_consecutive\": 2", "\"k_consecutive\": 2.5", {"k_consecutive"}},
+        {"\"stack_k\": 1", "\"stack_k\": 9", {"stack_k", "9", "8"}},
+        {"\"created_at\"", "\"created\"", {"created_at", "missing"}},
+    };
+    struct goal_expect all = {.action_codec_id = "pokemonred_puffer_v1", .rom_sha256 = fixture_rom_sha,
+                              .state_sha256 = fixture_state_sha};
+    struct goal_template *t = fixture_template(1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *folder = written(t);
+        alter_meta(cases[i].from, cases[i].to);
+        assert_refused(folder, &all, cases[i].words);
+    }
+    free(t);
+}
+
+static void what_is_not_asked_for_is_not_compared(void **state) {
+    (void)state;
+    struct goal_template *t = fixture_template(1), *back = calloc(1, sizeof *back);
+    const char *folder = written(t);
+    struct goal_expect none = {0};
+    assert_true(goal_load(folder, &none, back, NULL));
+    alter_meta("\"pipeline_version\": 2", "\"pipeline_version\": 1");
+    none.accept_pipeline = 1;
+    assert_true(goal_load(folder, &none, back, NULL));
+    assert_int_equal(back->meta.pipeline_version, 1);
+    // A picture of a state alone: that state is the goal's, not the start.
+    alter_meta("actions.txt", "state_only");
+    alter_meta(fixture_actions_sha, "");
+    struct goal_expect other_state = {.state_sha256 = fixture_rom_sha, .accept_pipeline = 1};
+    struct error e = {0};
+    if (!goal_load(folder, &other_state, back, &e)) fail_msg("%s", e.message);
+    free(t);
+    free(back);
+}
+
+static void a_picture_of_another_size_or_shade_is_refused(void **state) {
+    (void)state;
+    struct goal_template *t = fixture_template(1);
+    const char *folder = written(t);
+    static uint8_t bytes[128 + 4 * 5760];
+    static const struct {
+        size_t shape[4];
+        int n_dims;
+        const char *words[4];
+    } cases[] = {{{80, 72}, 2, {"80x72", "72x80"}},
+                 {{144, 160}, 2, {"144x160", "72x80"}},
+                 {{5760}, 1, {"5760", "72x80"}},
+                 {{4, 72, 80}, 3, {"4 frames", "stack_k", "1"}},
+                 {{1, 1, 72, 80}, 4, {"1x1x72x80", "72x80"}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = 1;
+        for (int d = 0; d < cases[i].n_dims; d++) n *= cases[i].shape[d];
+        memset(bytes, 0, sizeof bytes);
+        assert_true(npy_header(cases[i].shape, cases[i].n_dims, bytes));
+        put_file(npy_path, bytes, 128 + n);
+        assert_refused(folder, &(struct goal_expect){0}, cases[i].words);
+    }
+    assert_true(npy_header((const size_t[2]){72, 80}, 2, bytes));
+    bytes[128 + 4321] = 4;
+    put_file(npy_path, bytes, 128 + 5760);
+    assert_refused(folder, &(struct goal_expect){0}, (const char *const[4]){"pixel 4321 is 4", "0 to 3"});
+    unlink(npy_path);
+    assert_refused(folder, &(struct goal_expect){0}, (const char *const[4]){"goal_template.npy"});
+    free(t);
+}
+
+static void every_cut_is_refused_and_every_flip_survived(void **state) {
+    (void)state;
+    struct goal_template *t = fixture_template(1), *back = calloc(1, sizeof *back);
+    const char *folder = written(t);
+    size_t n_npy, n_meta;
+    uint8_t *npy = get_file(npy_path, &n_npy);
+    char *meta = get_file(meta_path, &n_meta);
+    struct goal_expect none = {0};
+    assert_true(goal_parse(npy, n_npy, meta, n_meta, folder, &none, back, NULL));
+    for (size_t cut = 0; cut < n_npy; cut++)
+        assert_false(goal_parse(npy, cut, meta, n_meta, folder, &none, back, NULL));
+    for (size_t cut = 0; cut + 1 < n_meta; cut++) { // without its last newline it is whole
+        char *exact = malloc(cut + 1);
+        memcpy(exact, meta, cut);
+        exact[cut] = 0;
+        assert_false(goal_parse(npy, n_npy, exact, cut, folder, &none, back, NULL));
+        free(exact);
+    }
+    for (size_t bit = 0; bit < 8 * n_meta; bit++) {
+        meta[bit / 8] = (char)(meta[bit / 8] ^ 1 << bit % 8);
+        struct error e = {0};
+        bool fine = goal_parse(npy, n_npy, meta, n_meta, folder, &none, back, &e);
+        if (!fine) assert_true(e.message[0] && !strchr(e.message, '\n'));
+        meta[bit / 8] = (char)(meta[bit / 8] ^ 1 << bit % 8);
+    }
+    int n_refused = 0;
+    for (size_t bit = 0; bit < 8 * n_npy; bit++) {
+        npy[bit / 8] = (uint8_t)(npy[bit / 8] ^ 1u << bit % 8);
+        if (bit % 8 > 1 || bit / 8 < 128) n_refused += !goal_parse(npy, n_npy, meta, n_meta, folder, &none, back, NULL);
+        npy[bit / 8] = (uint8_t)(npy[bit / 8] ^ 1u << bit % 8);
+    }
+    assert_in_range(n_refused, 6 * 5760, 8 * 128 + 6 * 5760); // a shade has two bits, the six above must be 0
+    free(npy);
+    free(meta);
+    free(t);
+    free(back);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_loads_back_the_same),
+        cmocka_unit_test(the_meta_file_holds_the_nineteen_fields_in_order),
+        cmocka_unit_test(a_file_of_pixels_says_row_by_row_what_the_screen_shows),
+        cmocka_unit_test(a_template_is_not_replaced_unless_forced),
+        cmocka_unit_test(a_template_made_now_says_when),
+        cmocka_unit_test(a_disagreement_is_refused_with_both_values),
+        cmocka_unit_test(what_is_not_asked_for_is_not_compared),
+        cmocka_unit_test(a_picture_of_another_size_or_shade_is_refused),
+        cmocka_unit_test(every_cut_is_refused_and_every_flip_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
