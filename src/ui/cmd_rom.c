@@ -55,6 +55,7 @@ static void print_info_json(const char *path, const struct rom_file *r) {
     json_add_count(o, "rom_bytes", r->rom.n_bytes);
     json_add_count(o, "ram_bytes", r->rom.ram_bytes);
     json_add_count(o, "header_checksum", r->bytes[0x14d]);
+    json_add_bool(o, "header_checksum_ok", r->rom.header_checksum_ok);
     json_add_count(o, "global_checksum", r->rom.global_checksum);
     json_add_bool(o, "global_checksum_ok", r->rom.global_checksum_ok);
     json_add_string(o, "sha256", r->sha256);
@@ -71,7 +72,10 @@ static void print_info_text(const char *path, const struct rom_file *r) {
     printf("ROM        %u bytes, %u banks%s\n", r->rom.n_bytes, r->rom.n_banks,
            r->n_bytes > r->rom.n_bytes ? " (the file is longer than its header says)" : "");
     printf("RAM        %u bytes\n", r->rom.ram_bytes);
-    printf("checksums  header %02X ok, global %04X %s\n", r->bytes[0x14d], r->rom.global_checksum,
+    printf("checksums  header %02X %s, global %04X %s\n", r->bytes[0x14d],
+           r->rom.header_checksum_ok ? "ok"
+                                     : "wrong (a real machine would not start it; it runs here)",
+           r->rom.global_checksum,
            r->rom.global_checksum_ok ? "ok" : "wrong (hardware ignores it: it runs)");
     printf("sha256     %s\n", r->sha256);
     printf("made for   %s\n", colour_text(r));
