@@ -164,7 +164,7 @@ static void fill_actions(struct golden_case *c, const char *name, struct tensor 
 
 static void match_policy(struct golden_case *c, const struct policy *p) {
     for (int k = 0; k < p->n_heads; k++) {
-        char name[2][16];
+        char name[2][32];
         snprintf(name[0], sizeof name[0], "logits%d", k);
         snprintf(name[1], sizeof name[1], "lambda%d", k);
         case_value(c, name[0], p->logits[k]);
