@@ -356,9 +356,14 @@ shades_in:
 
 ; ---- the grid -------------------------------------------------------------------------------
 
-; a = the cell at x d, y e. Keeps de.
+; a = the cell at x d, y e; beyond the screen there is wall. Keeps de.
 cell:
+    ld a, d
+    cp a, #10
+    jr nc, 1$
     ld a, e
+    cp a, #9
+    jr nc, 1$
     add a, a
     ld c, a
     add a, a
@@ -373,6 +378,8 @@ cell:
     ld h, a
     add hl, bc
     ld a, (hl)
+    ret
+1$: ld a, #WALL
     ret
 
 ; d, e = the cell in front of the figure at hl. Keeps hl.
@@ -798,7 +805,7 @@ goals:
 ; Where an exit leads; the cells of a room name the entry.
 exits:
     .db YARD,4,4,DOWN
-    .db LAB,2,7,UP
+    .db LAB,4,7,UP
     .db VILLAGE,1,6,RIGHT
     .db YARD,8,6,LEFT
     .db HOUSE,4,7,UP
@@ -815,7 +822,7 @@ rooms:
     .dw tiles_title, tiles_title_end - tiles_title, map_title, cells_title
     .db 0, 0,0,0,0,0,0,0
     .dw tiles_lab, tiles_lab_end - tiles_lab, map_lab, cells_lab
-    .db 1, 5,4,DOWN,0,0,SCHOLAR_TILE,0x10
+    .db 1, 6,4,DOWN,0,0,SCHOLAR_TILE,0x10
     .dw tiles_out, tiles_out_end - tiles_out, map_yard, cells_yard
     .db 0, 0,0,0,0,0,0,0
     .dw tiles_out, tiles_out_end - tiles_out, map_village, cells_village

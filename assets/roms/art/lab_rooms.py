@@ -11,13 +11,13 @@ LAYOUTS = {
     'lab': (
         '##########',
         '##########',
-        '..........',
-        '..###...##',
-        '..###.....',
-        '.......###',
         '###.......',
-        ',,,,.....#',
-        '##0#######',
+        '#####...##',
+        '#####.....',
+        '####...###',
+        '####....##',
+        '####,..###',
+        '####0#####',
     ),
     'yard': (
         '##########',
@@ -180,6 +180,44 @@ def machine(c, x, y):
     c.rect(x + 28, y + 24, 16, 2, 3)
 
 
+def crate(c, x, y):
+    c.rect(x, y, 16, 16, 3)
+    c.rect(x + 2, y + 2, 12, 4, 0)
+    c.rect(x + 2, y + 8, 12, 6, 1)
+    c.rect(x + 6, y + 2, 4, 4, 2)
+    c.rect(x + 4, y + 10, 8, 2, 2)
+
+
+def terrarium(c, x, y, w, h):
+    """A glass case with plants and something small that looks out."""
+    c.rect(x, y, w, h, 3)
+    c.rect(x + 2, y + 2, w - 4, 2, 0)
+    c.rect(x + 2, y + 6, w - 4, h - 16, 1)
+    for k in range(0, w - 8, 2):  # the ground
+        top = 4 + 2 * int(noise(k, 17) * 2)
+        c.rect(x + 4 + k, y + h - 10 - top, 2, top, 2)
+    for i, height in ((8, 18), (12, 12), (44, 14), (50, 20), (54, 10)):
+        for j in range(0, height, 2):
+            c.rect(x + i + (j // 2 % 2) * 2, y + h - 14 - j, 2, 2, 3)
+            if j % 4 == 0:
+                c.rect(x + i - 2, y + h - 14 - j, 2, 2, 2)
+                c.rect(x + i + 4, y + h - 16 - j, 2, 2, 2)
+    c.ellipse(x + 31, y + h - 17, 9, 8, 3)
+    c.ellipse(x + 31, y + h - 17, 7, 6, 0)
+    c.rect(x + 24, y + h - 28, 4, 6, 3)
+    c.rect(x + 34, y + h - 28, 4, 6, 3)
+    c.rect(x + 26, y + h - 20, 2, 4, 3)
+    c.rect(x + 34, y + h - 20, 2, 4, 3)
+    c.rect(x + 30, y + h - 16, 2, 2, 2)
+    for k in range(6):  # light on the glass
+        c.rect(x + 14 - 2 * k, y + 8 + 2 * k, 2, 2, 0)
+        c.rect(x + 20 - 2 * k, y + 8 + 2 * k, 2, 2, 0)
+    c.rect(x, y + h - 10, w, 10, 3)
+    c.rect(x + 2, y + h - 8, w - 4, 4, 2)
+    for i in range(x + 6, x + w - 6, 12):
+        c.rect(i, y + h - 8, 6, 2, 0)
+
+
 def lab():
     c = Canvas(160, 144)
     inner_wall(c, 1, 0, 4)
@@ -196,25 +234,39 @@ def lab():
     c.rect(154, 14, 2, 16, 1)
     c.rect(153, 8, 4, 4, 3)
 
-    table(c, 32, 48, 48, 32)
-    flask(c, 36, 46, 4)
-    flask(c, 46, 48, 6, False)
-    flask(c, 54, 46, 2)
-    c.rect(66, 52, 10, 12, 3)  # an open book
-    c.rect(66, 54, 4, 8, 0)
-    c.rect(72, 54, 4, 8, 0)
-    c.rect(66, 56, 4, 2, 1)
-    c.rect(72, 58, 4, 2, 1)
-    c.rect(38, 62, 14, 2, 2)
+    for x in (0, 16, 32):
+        crate(c, x, 32)
+    table(c, 0, 50, 80, 30)  # the workbench: glass, a book, a computer
+    flask(c, 4, 46, 4)
+    flask(c, 14, 48, 6, False)
+    flask(c, 22, 46, 2)
+    c.rect(34, 54, 14, 12, 3)
+    c.rect(34, 56, 6, 8, 0)
+    c.rect(42, 56, 6, 8, 0)
+    c.rect(36, 58, 4, 2, 1)
+    c.rect(42, 60, 4, 2, 1)
+    c.rect(54, 42, 22, 18, 3)
+    c.rect(56, 44, 18, 12, 2)
+    for j, w in ((46, 10), (50, 6)):
+        c.rect(58, j, w, 2, 0)
+    c.rect(54, 62, 22, 4, 3)
+    c.rect(56, 62, 18, 2, 1)
+    terrarium(c, 0, 82, 64, 46)
 
     table(c, 128, 48, 32, 16, 6)
     bookcase(c, 112, 78, 48, 18, 31)
-    bookcase(c, 0, 94, 48, 18, 52)
-    c.rect(148, 106, 12, 22, 3)  # a plant in the corner
-    props.bush(c, 152, 118, 14, 18, 3, 2)
-    c.rect(146, 118, 12, 10, 3)
-    c.rect(148, 120, 8, 6, 1)
-    near_wall(c, 2)
+    for x in (128, 144):
+        c.rect(x + 2, 104, 12, 8, 3)
+        c.rect(x + 4, 104, 8, 6, 1)
+        props.bush(c, x + 8, 106, 16, 20, 3, 2)
+    c.rect(112, 110, 48, 18, 3)  # a row of cabinets with lamps
+    for x in (112, 128, 144):
+        c.rect(x + 2, 112, 12, 14, 1)
+        c.rect(x + 2, 112, 12, 2, 0)
+        c.rect(x + 4, 116, 8, 2, 3)
+        c.rect(x + 4, 120, 2, 2, 3)
+        c.rect(x + 8, 120, 4, 2, 0 if x == 128 else 3)
+    near_wall(c, 4)
     return c
 
 
