@@ -83,16 +83,27 @@ HD void gb_draw_sprite(const struct gb *m, int ly, const struct gb_sprites *s, i
     }
 }
 
+// Eight colour numbers to eight shades: each byte is 0-3, so nothing carries.
+HD uint64_t gb_draw_palette8(uint64_t colours, unsigned palette)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t low = colours & ones, high = colours >> 1 & ones, both = low & high;
+    return (ones ^ (low | high)) * (palette & 3) + (low ^ both) * (palette >> 2 & 3) +
+           (high ^ both) * (palette >> 4 & 3) + both * (palette >> 6 & 3);
+}
+
 // A whole line in shades, with the registers as they are.
 HD void gb_draw_line(const struct gb *m, int ly, uint8_t shades[GB_LCD_WIDTH])
 {
     uint8_t room[8 + GB_LCD_WIDTH + 16], *colours = room + 8;
-    unsigned bgp = m->ppu.bgp;
     gb_draw_background(m, ly, colours);
-    const uint8_t map[4] = {(uint8_t)(bgp & 3), (uint8_t)(bgp >> 2 & 3), (uint8_t)(bgp >> 4 & 3),
-                            (uint8_t)(bgp >> 6)};
-    bool bg_on = (m->ppu.lcdc & GB_LCDC_BG) != 0;
-    for (int x = 0; x < GB_LCD_WIDTH; x++) shades[x] = bg_on ? map[colours[x]] : 0;
+    unsigned palette = m->ppu.lcdc & GB_LCDC_BG ? m->ppu.bgp : 0;
+    for (int x = 0; x < GB_LCD_WIDTH; x += 8) {
+        uint64_t eight;
+        memcpy(&eight, colours + x, 8);
+        eight = gb_draw_palette8(eight, palette);
+        memcpy(shades + x, &eight, 8);
+    }
     if (!(m->ppu.lcdc & GB_LCDC_SPRITES)) return;
     struct gb_sprites s;
     gb_line_sprites(m, ly, &s);

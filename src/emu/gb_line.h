@@ -87,9 +87,16 @@ HD void gb_line_sprites(const struct gb *m, int line, struct gb_sprites *s)
             gb_sprites_add(s, rest.found[i], rest.found_y[i], rest.found_x[i]);
     } else if (!m->dma.active && !(m->ppu.first_frame && line == 0)) {
         unsigned height = m->ppu.lcdc & GB_LCDC_TALL ? 16 : 8;
-        for (int i = 0; i < 40 && s->n < 10; i++)
-            if ((unsigned)(line + 16 - m->oam[i * 4]) < height)
-                gb_sprites_add(s, i, m->oam[i * 4], m->oam[i * 4 + 1]);
+        for (int i = 0; i < 40; i += 4) { // most groups of four have none
+            const uint8_t *e = m->oam + i * 4;
+            unsigned y = (unsigned)line + 16;
+            if (!((y - e[0] < height) | (y - e[4] < height) | (y - e[8] < height) |
+                  (y - e[12] < height)))
+                continue;
+            for (int k = i; k < i + 4 && s->n < 10; k++)
+                if (y - m->oam[k * 4] < height)
+                    gb_sprites_add(s, k, m->oam[k * 4], m->oam[k * 4 + 1]);
+        }
     }
     s->x[s->n] = 255;
 }

@@ -10,12 +10,23 @@
 
 #include "gb_types.h"
 
+// Eight bytes as a number, the first one lowest.
+HD uint64_t gb_load8(const uint8_t *from)
+{
+    uint64_t value;
+    memcpy(&value, from, 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    return value;
+}
+
 // 160 shades to one row of 20 bytes.
 HD void gb_obs_pack_row(const uint8_t shades[GB_LCD_WIDTH], uint8_t row[20])
 {
     for (int i = 0; i < 20; i++) {
-        const uint8_t *s = shades + i * 8;
-        row[i] = (uint8_t)(s[0] | s[2] << 2 | s[4] << 4 | s[6] << 6);
+        uint64_t s = gb_load8(shades + i * 8) & 0x0003000300030003u;
+        row[i] = (uint8_t)(s | s >> 14 | s >> 28 | s >> 42);
     }
 }
 
