@@ -67,7 +67,7 @@ obj_isa := $(foreach i,$(ISAS),$(BUILD)/obj/engine/graph/kernels_isa.$(i).o)
 obj_graph += $(obj_isa)
 endif
 # Vectorised sums and fused multiply-adds, but NaN and infinity keep their meaning.
-ISA_CFLAGS := -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd -Wno-psabi
+ISA_CFLAGS := $(if $(SAN),-O1,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd -Wno-psabi
 
 libs := $(foreach f,$(FLOORS),$(BUILD)/lib/libwb_$(f).a)
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))

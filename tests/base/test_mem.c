@@ -7,16 +7,6 @@
 
 #include "base/mem.h"
 
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 static void blocks_and_slabs_are_zeroed(void **state) {
     (void)state;
     const size_t sizes[] = {0, 1, 63, 4096, (1 << 20) - 1, 1 << 20, (2 << 20) + 17, 5 << 20};

@@ -38,6 +38,7 @@ static void assert_check(const struct outcome *o, const char *verdict, const cha
 
 static void the_gate_passes_and_writes_its_summary(void **state) {
     (void)state;
+    if (SANITIZED) skip();  // 600 updates
     char path[PATH_SIZE + 16];
     const char *verdict;
     struct error e = {0};
@@ -56,6 +57,7 @@ static void the_gate_passes_and_writes_its_summary(void **state) {
 
 static void a_model_that_does_not_learn_fails_standing_still(void **state) {
     (void)state;
+    if (SANITIZED) skip();  // 600 updates
     const char *const slow[] = {"algo.world_model.optimizer.lr=1e-9"};
     struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .n_threads = 2, .settings = slow, .n_settings = 1});
     assert_int_equal(o.status, STATUS_FAILED);

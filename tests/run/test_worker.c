@@ -269,6 +269,7 @@ static void pictures_show_the_emulators_frame_and_a_rollout(void **state) {
 // without it cannot beat the mean picture. A larger learning rate than the default keeps the test short.
 static void a_model_without_its_latent_cannot_beat_the_mean_picture(void **state) {
     (void)state;
+    if (SANITIZED) skip();  // 600 updates
     const char *const fast[] = {"algo.world_model.optimizer.lr=1e-3"};
     struct worker_summary with = {0}, without = {0};
     struct error e = {0};

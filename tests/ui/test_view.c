@@ -9,13 +9,7 @@
 #include "ui/script.h"
 #include "ui/view.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) &&      \
-    defined(__GLIBC__)
+#if !SANITIZED && defined(__GLIBC__)
 #define COUNTS_ALLOCATIONS 1
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
