@@ -797,7 +797,7 @@ draw_four:
 ; Per stage: where it starts (room, x, y, direction), and the room that is its goal.
 starts:
     .db LAB,8,2,UP
-    .db VILLAGE,9,7,RIGHT
+    .db VILLAGE,8,6,RIGHT
     .db HOUSE,7,4,UP
 goals:
     .db YARD,HOUSE,THANKS

@@ -8,15 +8,21 @@ errand|512|Fetch the parcel and deliver it
 endef
 
 TASK_ROM := assets/roms/lab.gb
-TASK_LIBS := $(foreach f,base emu graph nn data env,$(BUILD)/lib/libwb_$(f).a)
 MAKE_TASK := $(BUILD)/tests/env/make_task
+# Without the tasks that the program embeds: those are what it makes.
+MAKE_TASK_LIBS := $(filter-out %/builtin.o %/task_builtin.o,$(obj_env)) \
+  $(foreach f,data nn graph emu base,$(BUILD)/lib/libwb_$(f).a)
 
 $(BUILD)/tests/env/make_task.o: tests/env/make_task.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests -MMD -MP -c -o $@ $<
 
-$(MAKE_TASK): $(BUILD)/tests/env/make_task.o $(TASK_LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< $(call reverse,$(TASK_LIBS)) $(LDLIBS)
+$(MAKE_TASK): $(BUILD)/tests/env/make_task.o $(MAKE_TASK_LIBS)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The tasks are embedded by the assembler, which tells make nothing.
+$(BUILD)/obj/engine/env/builtin.o: $(wildcard assets/tasks/*/*.state assets/tasks/*/*.json assets/tasks/*/*.txt \
+  assets/tasks/*/goal_*/*)
 
 export TASK_LIST
 .PHONY: tasks make-task
