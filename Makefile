@@ -30,6 +30,9 @@ DEFS := -D_POSIX_C_SOURCE=200809L -DWORKBENCH_VERSION='"$(VERSION)"'
 ifdef REAL
 DEFS += -DREAL=$(REAL)
 endif
+ifdef SAN
+DEFS += -DKERNELS_NO_AVX2   # see src/engine/graph/kernels.c
+endif
 ifeq ($(HEADLESS),1)
 DEFS += -DWORKBENCH_HEADLESS=1
 endif
@@ -58,7 +61,7 @@ ifneq ($(wildcard $(ISA_SRC)),)
 obj_graph := $(filter-out $(BUILD)/obj/engine/graph/kernels_isa.o,$(obj_graph))
 ISAS := generic
 ifeq ($(shell uname -m),x86_64)
-ISAS += avx2 avx512
+ISAS += avx512 $(if $(SAN),,avx2)
 endif
 isa_flags_generic :=
 isa_flags_avx2 := -mavx2 -mfma

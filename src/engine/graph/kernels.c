@@ -10,7 +10,10 @@
 
 extern const struct kernels kernels_generic;
 #if defined(__x86_64__)
-extern const struct kernels kernels_avx2, kernels_avx512;
+extern const struct kernels kernels_avx512;
+#ifndef KERNELS_NO_AVX2  // sanitizer builds leave this table out: it is the same source, and minutes of compiling
+extern const struct kernels kernels_avx2;
+#endif
 #endif
 
 // ---- choice
@@ -34,7 +37,9 @@ static const struct { // best first
 } tables[] = {
 #if defined(__x86_64__)
     {&kernels_avx512, has_avx512},
+#ifndef KERNELS_NO_AVX2
     {&kernels_avx2, has_avx2},
+#endif
 #endif
     {&kernels_generic, always},
 };
