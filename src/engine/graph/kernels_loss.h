@@ -77,19 +77,20 @@ static void rows_twohot_nll_dx(int64_t rows, int64_t n, const real *logits, cons
     }
 }
 
-// sum_i softmax_i bins_i; *max and *scale give softmax_i = scale exp(logit_i - max)
+// sum_i softmax_i bins_i; *max and *scale give softmax_i = scale exp(logit_i - max). In double: terms of up to 20 cancel
+// where the mean is near 0, and a float sum would depend on its order in the sixth digit.
 static real twohot_expectation(int64_t n, const real *restrict logits, const real *restrict bins, real *max, real *scale) {
     *max = row_max(n, logits);
     const real top = *max;
-    real sum = 0, weighted = 0;
+    double sum = 0, weighted = 0;
 #pragma omp simd reduction(+ : sum, weighted)
     for (int64_t i = 0; i < n; i++) {
         const real e = fast_exp(logits[i] - top);
-        sum += e;
-        weighted += e * bins[i];
+        sum += (double)e;
+        weighted += (double)e * (double)bins[i];
     }
-    *scale = 1 / sum;
-    return weighted / sum;
+    *scale = (real)(1 / sum);
+    return (real)(weighted / sum);
 }
 
 static void rows_twohot_mean(int64_t rows, int64_t n, const real *logits, const real *bins, real *y) {
