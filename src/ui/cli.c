@@ -35,6 +35,8 @@ static const struct option {
     {"--task", TEXT, AT(task), "NAME", "built-in scene: static, scroll, sprites (default sprites)"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},
     {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)"},
+    {"--goal-dir", TEXT, AT(goal_dir), "DIR", "with --rom and --state: train towards this goal template"},
+    {"--accept-pipeline", COUNT, AT(accept_pipeline), "1", "take a goal template drawn by that older pipeline"},
     {"--actions", TEXT, AT(actions), "FILE", "rom run: actions recorded in rom play"},
     {"--mode", TEXT, AT(mode), "MODE", "standing_still: constant action, the world model only"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, xs, s, m, l, xl (default tiny)"},

@@ -11,9 +11,9 @@ enum { CLI_MAX_WORDS = 256 };
 
 struct cli {                                  // everything an option can set; zero or NULL: not given
     const char *command;                      // "train" if none was named
-    const char *algo, *task, *mode, *rom, *preset, *device, *seed, *output_tag, *sessions, *gate, *out,
+    const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag, *sessions, *gate, *out,
         *golden, *script, *draw, *state, *actions;
-    int64_t threads, updates, env_steps, envs, steps;
+    int64_t accept_pipeline, threads, updates, env_steps, envs, steps;
     double minutes;
     bool headless, json, no_color, ascii, window, keep_running, no_session, help, version, zero_latent;
     const char *settings[CLI_MAX_WORDS];      // key=value words

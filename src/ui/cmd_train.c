@@ -27,6 +27,8 @@ static void fill_options(struct run_opts *o, const struct cli *cli) {
                            .task = cli->task,
                            .rom_path = cli->rom,
                            .state_path = cli->state,
+                           .goal_dir = cli->goal_dir,
+                           .accept_pipeline = (int)(cli->accept_pipeline > 1000 ? 1000 : cli->accept_pipeline),
                            .mode = cli->mode,
                            .preset = cli->preset,
                            .device = cli->device,

@@ -21,6 +21,8 @@ static const struct {
     OPTION("--task", TEXT, task),
     OPTION("--rom", TEXT, rom),
     OPTION("--state", TEXT, state),
+    OPTION("--goal-dir", TEXT, goal_dir),
+    OPTION("--accept-pipeline", COUNT, accept_pipeline),
     OPTION("--actions", TEXT, actions),
     OPTION("--mode", TEXT, mode),
     OPTION("--preset", TEXT, preset),

@@ -88,6 +88,12 @@ static bool write_meta(const struct session *s, const struct session_opts *o, st
         json_add_string(state, "name", o->state_name);
         json_add_string(state, "sha256", or_empty(o->state_sha256));
     }
+    if (o->goal) {
+        cJSON *goal = json_add_object(root, "goal");
+        json_add_string(goal, "name", o->goal);
+        json_add_string(goal, "sha256", or_empty(o->goal_sha256));
+        json_add_count(goal, "pipeline_version", o->goal_pipeline);
+    }
     json_add_string(root, "config_sha256", s->config_sha256);
     json_add_string(root, "compiler", __VERSION__);
     cJSON *libraries = json_add_object(root, "libraries");

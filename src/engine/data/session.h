@@ -42,6 +42,8 @@ struct session_opts { // texts are copied into the files; NULL: ""
     const char *algo, *task, *mode, *preset, *device, *kernel; // kernel: instruction set, "avx2"
     const char *rom_name, *rom_sha256;
     const char *state_name, *state_sha256; // start state; NULL: none, and none in meta
+    const char *goal, *goal_sha256; // goal template and the hash of its picture; NULL: none, and none in meta
+    int goal_pipeline;              // its pipeline_version
     uint64_t seed;
     int64_t n_weights;
     const char *config_json; // content of config.json; its SHA-256 is meta's config_sha256

@@ -11,7 +11,6 @@
 #ifndef ENV_TASK_H
 #define ENV_TASK_H
 
-#include "engine/env/builtin.h"
 #include "engine/env/gameboy.h"
 #include "engine/env/goal_file.h"
 
@@ -65,5 +64,8 @@ bool task_open_files(const struct task_files *files, struct task *out, struct er
 // Fills ROM, state, goal, rules and codec of *opts, borrowed from the task until task_close.
 void task_env_opts(const struct task *task, struct env_gameboy_opts *opts);
 void task_close(struct task *task);
+
+// For the ways to open one: the hashes of ROM and state.
+void task_hash_parts(struct task *task);
 
 #endif

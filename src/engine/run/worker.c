@@ -38,6 +38,8 @@ void worker_free(struct worker *w) {
     replay_free(w->replay);
     frames_close(w->frames, NULL);
     env_free(w->env);
+    task_close(w->goal_task);
+    free(w->goal_task);
     pool_free(w->pool);
     free(w->rom);
     free(w->needs_reset);

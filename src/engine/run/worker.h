@@ -23,7 +23,9 @@ struct run_opts {                      // NULL or 0: the default in parentheses
     const char *task;                  // built-in task (sprites)
     const char *rom_path;              // a ROM file instead of a built-in task
     const char *state_path;            // episodes start there: a state of emu/gb_import.h (as switched on, warmed up)
-    const char *mode;                  // (standing_still)
+    const char *goal_dir;              // with ROM and state: a goal template's folder (no goal)
+    int accept_pipeline;               // ... of that pipeline_version too (engine/env/goal_file.h)
+    const char *mode;                  // (full with a goal, else standing_still)
     const char *preset;                // (tiny)
     const char *device;                // auto, cpu, cuda (auto)
     int n_threads;                     // (all that this process may use)

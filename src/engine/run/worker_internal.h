@@ -14,6 +14,7 @@
 #include "engine/data/replay.h"
 #include "engine/data/session.h"
 #include "engine/env/env.h"
+#include "engine/env/task.h"
 #include "engine/run/worker.h"
 
 enum { MEDIA_MAX_SNAPSHOTS = 64, OBS_WINDOW = 20, WARM_UP_UPDATES = 150, UPDATE_MS_CAPACITY = 1 << 14 };
@@ -49,6 +50,7 @@ struct worker {
     size_t rom_bytes;
     const uint8_t *rom_data;
     char rom_name[64], rom_sha256[65], state_sha256[65];  // state: "" without one
+    struct task *goal_task;                         // NULL: no goal; ROM, state and goal that the environments borrow
     struct env *env;
     struct replay *replay;
     bool full;                                      // mode full: a policy acts and learns

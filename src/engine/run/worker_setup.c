@@ -37,6 +37,10 @@ static bool check_options(const struct run_opts *o, struct error *e) {
     if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0)
         return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu", o->device);
     if (o->task && o->rom_path) return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
+    if (o->goal_dir && !(o->rom_path && o->state_path))
+        return error_set(e, STATUS_USAGE, "--goal-dir %s: a goal needs its game too: --rom FILE --state FILE", o->goal_dir);
+    if (o->accept_pipeline && !o->goal_dir)
+        return error_set(e, STATUS_USAGE, "--accept-pipeline %d: there is no --goal-dir", o->accept_pipeline);
     if (o->n_threads > MAX_THREADS) return error_set(e, STATUS_USAGE, "--threads %d: at most %d", o->n_threads, MAX_THREADS);
     return true;
 }
@@ -60,7 +64,42 @@ static void name_rom(struct worker *w, const char *path) {
     if (dot && dot != w->rom_name) *dot = 0;
 }
 
+static void codec_id(const struct worker *w, char out[64]) {
+    snprintf(out, 64, "pokemonred_puffer_%s", w->config.action_codec);
+}
+
+static bool is_set(const struct run_opts *o, const char *key) {
+    size_t n = strlen(key);
+    for (int i = 0; i < o->n_settings; i++)
+        if (strncmp(o->settings[i], key, n) == 0 && o->settings[i][n] == '=') return true;
+    return false;
+}
+
+// A task with a goal has its own time limit, which a setting overrides; the config says which one holds.
+static bool load_goal_task(struct worker *w, const char *name, struct error *e) {
+    const struct run_opts *o = &w->opts;
+    char codec[64];
+    codec_id(w, codec);
+    if (!o->goal_dir && o->state_path)
+        return error_set(e, STATUS_USAGE, "--task %s has a start of its own; --state goes with --rom", name);
+    struct task_files files = {.rom = o->rom_path, .state = o->state_path, .goal_dir = o->goal_dir,
+                               .action_codec_id = codec, .accept_pipeline = o->accept_pipeline};
+    struct task *task = w->goal_task = mem_alloc(sizeof *task);
+    if (!(o->goal_dir ? task_open_files(&files, task, e) : task_open_builtin(name, codec, task, e))) return false;
+    w->rom_data = task->rom;
+    w->rom_bytes = task->rom_bytes;
+    memcpy(w->rom_sha256, task->rom_sha256, sizeof w->rom_sha256);
+    memcpy(w->state_sha256, task->state_sha256, sizeof w->state_sha256);
+    if (is_set(o, "env.max_episode_steps")) task->rules.max_steps = (int)w->config.max_episode_steps;
+    w->config.max_episode_steps = task->rules.max_steps;
+    return true;
+}
+
 static bool load_rom(struct worker *w, struct error *e) {
+    if (w->opts.goal_dir) {
+        name_rom(w, w->opts.rom_path);
+        return load_goal_task(w, NULL, e);
+    }
     if (w->opts.rom_path) {
         if (!file_read(w->opts.rom_path, MAX_ROM_BYTES, &w->rom, &w->rom_bytes, e)) return false;
         w->rom_data = w->rom;
@@ -71,9 +110,10 @@ static bool load_rom(struct worker *w, struct error *e) {
         char known[200];
         builtin_task_names(known, sizeof known);
         if (!task) return error_set(e, STATUS_USAGE, "--task %s: no such task; known: %s (or --rom FILE)", name, known);
+        snprintf(w->rom_name, sizeof w->rom_name, "%s", task->name);
+        if (task->goals) return load_goal_task(w, name, e);
         w->rom_data = task->rom;
         w->rom_bytes = task->rom_bytes;
-        snprintf(w->rom_name, sizeof w->rom_name, "%s", task->name);
     }
     sha256_hex(w->rom_data, w->rom_bytes, w->rom_sha256);
     return true;
@@ -89,7 +129,7 @@ static bool check_bounds(const struct worker *w, struct error *e) {
 
 bool worker_configure(struct worker *w, struct error *e) {
     if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e)) return false;
-    w->full = w->opts.mode && strcmp(w->opts.mode, "full") == 0;
+    w->full = w->opts.mode ? strcmp(w->opts.mode, "full") == 0 : w->goal_task != NULL;
     w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : usable_cpus();
     w->snapshot_every = 1;
     w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
@@ -102,13 +142,15 @@ bool worker_configure(struct worker *w, struct error *e) {
 
 static bool make_environments(struct worker *w, struct error *e) {
     char codec[64];
-    snprintf(codec, sizeof codec, "pokemonred_puffer_%s", w->config.action_codec);
+    codec_id(w, codec);
     struct env_gameboy_opts opts = {
         .rom = w->rom_data, .rom_bytes = w->rom_bytes, .rom_name = w->opts.rom_path ? w->opts.rom_path : w->rom_name,
         .action_codec = codec, .n_envs = (int)w->config.num_envs,
         .max_episode_steps = (int)w->config.max_episode_steps, .pool = w->pool};
     uint8_t *state = NULL;
-    if (w->opts.state_path) {
+    if (w->goal_task) {
+        task_env_opts(w->goal_task, &opts);
+    } else if (w->opts.state_path) {
         if (!file_read(w->opts.state_path, MAX_STATE_BYTES, &state, &opts.state_bytes, e)) return false;
         opts.state = state;
         opts.state_name = w->opts.state_path;
@@ -147,6 +189,10 @@ bool worker_build(struct worker *w, struct error *e) {
     return true;
 }
 
+static const char *goal_name(const struct worker *w) {
+    return w->opts.goal_dir ? path_base(w->opts.goal_dir) : w->rom_name;
+}
+
 bool worker_open_session(struct worker *w, struct error *e) {
     const struct run_opts *o = &w->opts;
     if (o->no_session) return true;
@@ -161,8 +207,12 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .kernel = cpu_kernels_name(),
                                 .rom_name = w->rom_name,
                                 .rom_sha256 = w->rom_sha256,
-                                .state_name = o->state_path ? path_base(o->state_path) : NULL,
+                                .state_name = o->state_path ? path_base(o->state_path)
+                                              : w->goal_task ? "start.state" : NULL,
                                 .state_sha256 = w->state_sha256,
+                                .goal = w->goal_task ? goal_name(w) : NULL,
+                                .goal_sha256 = w->goal_task ? w->goal_task->goal.sha256 : NULL,
+                                .goal_pipeline = w->goal_task ? w->goal_task->goal.meta.pipeline_version : 0,
                                 .seed = (uint64_t)w->config.seed,
                                 .n_weights = worker_n_weights(w),
                                 .config_json = json};
