@@ -20,3 +20,10 @@ $(BUILD)/tests/emu/fuzz_frames: tests/emu/fuzz_frames.c $(BUILD)/lib/libwb_emu.a
 
 .PHONY: fuzz-frames
 fuzz-frames: $(BUILD)/tests/emu/fuzz_frames ## build the long fuzzer of the emulator (tests/emu/fuzz_frames.c)
+
+$(BUILD)/tests/emu/screens: tests/emu/screens.c $(BUILD)/lib/libwb_emu.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests -MMD -MP -o $@ $< $(LDFLAGS) $(BUILD)/lib/libwb_emu.a $(LDLIBS)
+
+.PHONY: screens
+screens: $(BUILD)/tests/emu/screens ## build the picture half of tests/bench/emu_peers.py --screens
