@@ -1,6 +1,7 @@
 // ROM and state files of the command line.
 #include "ui/cli_rom.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +19,15 @@ bool rom_file_open(struct rom_file *r, const char *path, struct error *e) {
     if (gb_rom_parse(&r->rom, r->bytes, r->n_bytes, why, sizeof why)) return true;
     rom_file_close(r);
     return error_set(e, STATUS_FAILED, "%s: %s", path, why);
+}
+
+void rom_file_warn(const struct rom_file *r, const char *path) {
+    if (!r->rom.header_checksum_ok)
+        fprintf(stderr, "workbench: warning: %s: wrong header checksum %02X; it runs all the same\n",
+                path_base(path), r->bytes[0x14d]);
+    if (!r->rom.global_checksum_ok)
+        fprintf(stderr, "workbench: warning: %s: wrong global checksum %04X; it runs all the same\n",
+                path_base(path), r->rom.global_checksum);
 }
 
 void rom_file_close(struct rom_file *r) {

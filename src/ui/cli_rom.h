@@ -22,6 +22,8 @@ struct rom_file {
 
 // Messages begin with the file's name.
 bool rom_file_open(struct rom_file *r, const char *path, struct error *e);
+// One line on stderr for each checksum that is wrong: the ROM runs all the same.
+void rom_file_warn(const struct rom_file *r, const char *path);
 void rom_file_close(struct rom_file *r); // zeroed or opened
 // Makes *m the machine of a state file in any format (emu/gb_import.h), or one just switched on.
 bool rom_file_start(const struct rom_file *r, struct gb *m, const char *state_path,

@@ -166,6 +166,7 @@ static void run_steps(struct run *r, const struct cli *cli, cJSON *lines) {
 static bool prepare(struct run *r, const struct cli *cli, const char *path, struct error *e) {
     if (!rom_file_open(&r->rom, path, e) || !rom_file_start(&r->rom, &r->machine, cli->state, e))
         return false;
+    rom_file_warn(&r->rom, path);
     gb_set_lcd(&r->machine, r->lcd);
     r->steps = cli->steps ? cli->steps : DEFAULT_STEPS;
     if (!cli->actions) return true;

@@ -325,6 +325,7 @@ struct play *play_open(const struct play_opts *opts, struct error *e) {
     if (!rom_file_open(&p->rom, opts->rom_path, e) ||
         !rom_file_start(&p->rom, &p->machine, opts->state_path, e))
         goto fail;
+    rom_file_warn(&p->rom, opts->rom_path);
     p->screen = play_screen_open(opts->zoom, e);
     if (!p->screen) goto fail;
     p->rewind = rewind_new(&p->rom.rom);
