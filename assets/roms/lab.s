@@ -8,7 +8,7 @@
 
 buffer .equ 0xC000                  ; 160 bytes, copied to OAM
 tick   .equ 0xC0A0                  ; set by every vertical blank
-keys   .equ 0xC0A1                  ; down now: right 0, left 1, up 2, down 3, A 4, B, SELECT, START 7
+keys   .equ 0xC0A1                  ; down now: right 0, left, up, down 3, A 4, B, SELECT, START 7
 edges  .equ 0xC0A2                  ; went down in this frame
 room   .equ 0xC0A3
 stage  .equ 0xC0A4                  ; 0 exit, 1 house, 2 errand
@@ -18,7 +18,7 @@ cargo  .equ 0xC0A7                  ; 1: the parcel has been fetched
 timer  .equ 0xC0A8                  ; frames until the wandering person decides
 chance .equ 0xC0A9                  ; 2 bytes, shift register
 cells  .equ 0xC0AB                  ; 2 bytes, address of the room's cells
-player .equ 0xC0B0                  ; figures: x, y, direction, frames of walk left, foot, tile, attribute
+player .equ 0xC0B0                  ; figures: x, y, direction, walk left, foot, tile, attribute
 person .equ 0xC0B8
 kind   .equ 0xC0BF                  ; of the person: 0 nobody, 1 wanders, 2 stands
 fig_walk .equ 0xC0C0                ; the figure being drawn
@@ -54,7 +54,7 @@ VILLAGE .equ 3
 HOUSE   .equ 4
 THANKS  .equ 5
 
-FREE    .equ 0                      ; cells; from EXIT on they lead to entry (cell - EXIT) of `exits`
+FREE    .equ 0                      ; cells; from EXIT on they lead to an entry of `exits`
 WALL    .equ 1
 EXIT    .equ 2
 QUIET   .equ 0x80                   ; free, but the person does not go there
@@ -709,7 +709,8 @@ place_figure:
     ld c, a
     ret
 
-; The figure at hl into the buffer at de. Poses: down, up, left, two each (stands, steps) of four tiles.
+; The figure at hl into the buffer at de. Poses: down, up, left; two each (stands, steps) of four
+; tiles.
 draw_figure:
     push hl
     call place_figure
@@ -817,7 +818,7 @@ ending:
 parcel:
     .db 9,3,DOWN,0
 
-; Per room: tiles, their bytes, map, cells; person: kind, x, y, direction, walk, foot, tile, attribute.
+; Per room: tiles, their bytes, map, cells; the person: kind, then a figure.
 rooms:
     .dw tiles_title, tiles_title_end - tiles_title, map_title, cells_title
     .db 0, 0,0,0,0,0,0,0

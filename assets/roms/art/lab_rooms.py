@@ -357,26 +357,6 @@ def path(c, cells):
                 c.rect(16 * x + rect[0], 16 * y + rect[1], rect[2], rect[3], 2)
 
 
-TREE = (
-    '..333333..',
-    '.33222233.',
-    '3322122223',
-    '3221222233',
-    '3212222323',
-    '3222232223',
-    '3223222233',
-    '3322223333',
-    '.33333333.',
-    '...3223...',
-    '..333333..',
-)
-
-
-def tree(c, x, y):
-    """A round tree on the cell at x, y: 20x22, it reaches over the cells around."""
-    c.stamp(TREE, 16 * x - 2, 16 * y - 6, scale=2)
-
-
 def small_tree(c, x, y):
     """A tree of exactly one cell, for rows of them."""
     rows = (
@@ -422,15 +402,6 @@ def pond(c, x, y, w, h):
             c.rect(i + 2, j + 2, 6, 2, 3)
     c.rect(x + w - 14, y + 6, 8, 6, 1)  # a lily
     c.rect(x + w - 12, y + 6, 2, 2, 0)
-
-
-def sign(c, x, y):
-    x, y = 16 * x, 16 * y
-    c.rect(x + 6, y + 8, 4, 8, 3)
-    c.rect(x, y, 16, 10, 3)
-    c.rect(x + 2, y + 2, 12, 6, 0)
-    c.rect(x + 4, y + 4, 4, 2, 3)
-    c.rect(x + 10, y + 4, 2, 2, 3)
 
 
 def yard():
