@@ -1,6 +1,7 @@
 // workbench sessions: list saved runs, show one; as text or JSON.
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -60,6 +61,10 @@ static int list(const struct cli *cli) {
     const char *root = cli->sessions ? cli->sessions : "sessions";
     struct dirent **names = NULL;
     int n = scandir(root, &names, visible, by_name);
+    if (n < 0 && errno != ENOENT) {
+        fprintf(stderr, "workbench: cannot list %s: %s; check --sessions\n", root, strerror(errno));
+        return STATUS_USAGE;
+    }
     if (n < 0) {
         if (cli->json) puts("[]");
         else printf("no sessions in %s\n", root);

@@ -85,6 +85,7 @@ static const struct bad table[] = {
     {"state import $T/empty.gb", 2, "--rom"},
     {"sessions", 2, "list"},
     {"sessions show $T/nowhere", 2, "nowhere"},
+    {"sessions list --sessions $T/empty.gb", 2, "empty.gb"},
 };
 
 static void every_bad_input_gets_one_clear_line_and_its_exit_code(void **state) {
@@ -152,6 +153,19 @@ static void output_that_does_not_arrive_is_a_failure(void **state) {
     assert_int_equal(shell(out, "\"$W/workbench\" %s 2>&1 >/dev/full", "--help"), 1);
 }
 
+// From another folder, through a link: relative paths are the caller's.
+static void the_run_script_leaves_paths_to_its_caller(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    const char *build = getenv("WORKBENCH_BUILD");
+    if (build && strcmp(build, "build") != 0) skip(); // the script runs the default build only
+    assert_int_equal(shell(out, "mkdir -p \"$T/away\" && cp assets/roms/static.gb \"$T/away/own.gb\" && ln -sf \"$PWD/run\" "
+                                "\"$T/away/link\" %s", ""), 0);
+    assert_int_equal(shell(out, "cd \"$T/away\" && ./link train --headless --no-session --rom own.gb --updates 1 "
+                                "algo.learning_starts=20 2>&1 %s", ""), 0);
+    assert_non_null(strstr(out, "done: 1 updates"));
+}
+
 static void write_rom(const char *name, const uint8_t *data, size_t n) {
     char path[PATH_SIZE];
     struct error e = {0};
@@ -184,6 +198,7 @@ int main(void) {
         cmocka_unit_test(every_bad_input_gets_one_clear_line_and_its_exit_code),
         cmocka_unit_test(nothing_is_left_behind_by_a_refused_run),
         cmocka_unit_test(help_version_and_doctor_work_everywhere),
+        cmocka_unit_test(the_run_script_leaves_paths_to_its_caller),
         cmocka_unit_test(closed_streams_leave_the_session_whole),
         cmocka_unit_test(output_that_does_not_arrive_is_a_failure),
         cmocka_unit_test(without_a_terminal_it_runs_headless_and_says_so),
