@@ -32,13 +32,13 @@ static const struct option {
     {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code"},
     {"--out", TEXT, AT(out), "FILE", "where to: gate's JSON summary, a state, a picture"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3"},
-    {"--task", TEXT, AT(task), "NAME", "built-in scene: static, scroll, sprites (default sprites)"},
+    {"--task", TEXT, AT(task), "NAME", "built-in scene or goal, see below (default sprites)"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},
     {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)"},
     {"--goal-dir", TEXT, AT(goal_dir), "DIR", "with --rom and --state: train towards this goal template"},
     {"--accept-pipeline", COUNT, AT(accept_pipeline), "1", "take a goal template drawn by that older pipeline"},
     {"--actions", TEXT, AT(actions), "FILE", "rom run: actions recorded in rom play"},
-    {"--mode", TEXT, AT(mode), "MODE", "standing_still: constant action, the world model only"},
+    {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, xs, s, m, l, xl (default tiny)"},
     {"--device", TEXT, AT(device), "NAME", "auto, cpu (default auto)"},
     {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)"},
@@ -158,7 +158,7 @@ void cli_print_help(void) {
                  options[i].argument ? options[i].argument : "");
         printf("  %-20s %s\n", left, options[i].what);
     }
-    printf("\nbuilt-in scenes\n");
+    printf("\nbuilt-in scenes and goals\n");
     for (int i = 0; i < n_builtin_tasks; i++) printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
     printf("\nAny config key can be set by its name: algo.replay_ratio=2\n"
            "Exit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n");
