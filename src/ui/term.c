@@ -64,6 +64,16 @@ static SCREEN *open_screen(FILE *out, FILE *in, struct error *e) {
         if (!tries[i]) continue;
         SCREEN *screen = newterm(tries[i], out, in);
         if (!screen) continue;
+        const char *move = tigetstr("cup");
+        if (!move || move == (char *)-1) { // "dumb": everything would land in one line
+            endwin();
+            delscreen(screen);
+            error_set(e, STATUS_FAILED,
+                      "terminal type \"%s\" cannot place its cursor: use another terminal or "
+                      "--headless",
+                      tries[i]);
+            return NULL;
+        }
         if (i > 0)
             log_write(LOG_WARN, "terminal type \"%s\" is unknown here: using %s", name ? name : "",
                       tries[i]);

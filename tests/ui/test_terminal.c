@@ -216,6 +216,14 @@ static void an_unknown_terminal_type_is_used_as_xterm(void **state) {
     expect_restored();
 }
 
+static void a_terminal_that_cannot_place_its_cursor_is_refused(void **state) {
+    (void)state;
+    start((struct setting){.worker.start = 100, .term = "dumb"}, 120, 40);
+    expect("terminal type \"dumb\" cannot place its cursor");
+    expect_end(DASHBOARD_ERROR);
+    expect_restored();
+}
+
 static void a_locale_without_utf8_gets_ascii_only(void **state) {
     (void)state;
     start((struct setting){.worker.start = 300, .locale = "C"}, 120, 40);
@@ -521,6 +529,7 @@ int main(void) {
         T(resizing_redraws_at_the_new_size),
         T(a_terminal_of_20x5_gets_the_notice_and_q_still_works),
         T(an_unknown_terminal_type_is_used_as_xterm),
+        T(a_terminal_that_cannot_place_its_cursor_is_refused),
         T(a_locale_without_utf8_gets_ascii_only),
         T(a_locale_that_is_not_installed_keeps_braille),
         T(no_color_sends_no_colours),
