@@ -139,7 +139,7 @@ static void switches_and_choices_take_their_words_only(void **state) {
     } words[] = {
         {"algo.hafner_initialization", "false", "False", "true|false"},
         {"algo.world_model.learnable_initial_recurrent_state", "false", "0", "true|false"},
-        {"algo.world_model.decoupled_rssm", "false", "true", "it must be false"},
+        {"algo.world_model.decoupled_rssm", "true", "yes", "true|false"},
         {"env.action_codec", "v0", "v2", "v0|v1"},
         {"env.constant_action", "START", "SELECT", "NOOP|A|B|START"},
         {"precision.model_dtype", "float32", "bfloat16", "it must be float32"},

@@ -278,6 +278,22 @@ static void updates_allocate_nothing(void **state) {
     pool_free(pool);
 }
 
+static void a_decoupled_model_is_trained_like_any_other(void **state) {
+    (void)state;
+    static const char *const settings[] = {"algo.per_rank_batch_size=4",
+                                           "algo.per_rank_sequence_length=8", "algo.horizon=5",
+                                           "algo.world_model.decoupled_rssm=true", NULL};
+    struct config c = config_of("micro", settings), coupled = config_of("micro", SMALL);
+    struct pool *pool = pool_new(1);
+    struct dreamer *d = run(&c, pool, 3), *other = run(&coupled, pool, 1);
+    // the representation model has no columns for h
+    assert_int_equal(dreamer_n_weights(other) - dreamer_n_weights(d),
+                     coupled.recurrent_size * coupled.representation_hidden);
+    dreamer_free(d);
+    dreamer_free(other);
+    pool_free(pool);
+}
+
 // Two heads: the dream, the losses and the update run with several action components.
 static void several_action_heads_are_trained_together(void **state) {
     (void)state;
@@ -361,6 +377,7 @@ int main(void) {
         cmocka_unit_test(the_target_critic_enters_the_critics_loss_and_nothing_else),
         cmocka_unit_test(a_number_that_is_not_finite_in_the_dream_stops_actor_and_critic),
         cmocka_unit_test(updates_allocate_nothing),
+        cmocka_unit_test(a_decoupled_model_is_trained_like_any_other),
         cmocka_unit_test(several_action_heads_are_trained_together),
         cmocka_unit_test(the_actor_learns_what_its_dreams_reward),
     };

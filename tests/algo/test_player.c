@@ -12,11 +12,12 @@ struct stage {
     struct player *player;
 };
 
-static struct stage stage_new(int n_envs, int threads) {
+static struct stage stage_of(int n_envs, int threads, const char *setting) {
     struct config c;
     struct error e = {0};
     struct stage s = {.pool = pool_new(threads)};
-    if (!config_init(&c, "micro", &e)) fail_msg("%s", e.message);
+    if (!config_init(&c, "micro", &e) || (setting && !config_set(&c, setting, &e)))
+        fail_msg("%s", e.message);
     s.dreamer =
         dreamer_new(&(struct dreamer_opts){.config = &c, .n_actions = ACTIONS, .pool = s.pool});
     s.player = player_new(&(struct player_opts){
@@ -30,6 +31,8 @@ static struct stage stage_new(int n_envs, int threads) {
     });
     return s;
 }
+
+static struct stage stage_new(int n_envs, int threads) { return stage_of(n_envs, threads, NULL); }
 
 static void stage_free(struct stage *s) {
     player_free(s->player);
@@ -144,12 +147,49 @@ static void states_can_be_carried_over(void **state) {
     stage_free(&b);
 }
 
+// A decoupled posterior sees the picture alone: the same picture gives the same z whatever came
+// before.
+static void a_decoupled_player_forgets_nothing_but_reads_the_picture_alone(void **state) {
+    (void)state;
+    static const uint8_t never[ENVS] = {0};
+    static const char *const settings[] = {"algo.world_model.decoupled_rssm=true",
+                                           "algo.world_model.decoupled_rssm=false"};
+    for (int i = 0; i < 2; i++) {
+        struct stage a = stage_of(ENVS, 1, settings[i]), b = stage_of(ENVS, 1, settings[i]);
+        int32_t actions[ENVS];
+        struct player_state x[PLAYER_MAX_STATES], y[PLAYER_MAX_STATES];
+        // where the posterior sees h, it sees little else
+        for (int k = 0; k < 2 && i == 1; k++) {
+            struct params *p = dreamer_params(k ? b.dreamer : a.dreamer, DREAMER_WORLD);
+            const struct param *q = params_find(p, "rssm.representation_model._model.0.weight");
+            for (int64_t row = 0; row < q->shape[0]; row++)
+                for (int64_t column = 0; column < 8; column++)
+                    params_weights(p, q)[row * q->shape[1] + column] *= 1000;
+        }
+        for (int t = 0; t < 7; t++) play(&a, ENVS, t, never, false, actions);
+        play(&a, ENVS, 7, never, false, actions);
+        play(&b, ENVS, 7, never, false, actions); // its first step
+        player_states(a.player, x);
+        player_states(b.player, y);
+        size_t h_bytes = (size_t)(x[0].rows * x[0].width) * sizeof(real),
+               z_bytes = (size_t)(x[1].rows * x[1].width) * sizeof(real);
+        assert_memory_not_equal(x[0].data, y[0].data, h_bytes);
+        if (i == 0)
+            assert_memory_equal(x[1].data, y[1].data, z_bytes);
+        else
+            assert_memory_not_equal(x[1].data, y[1].data, z_bytes);
+        stage_free(&a);
+        stage_free(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_number_of_threads_changes_no_action_and_no_state),
         cmocka_unit_test(a_reset_forgets_state_and_previous_action_of_its_environment_only),
         cmocka_unit_test(greedy_takes_the_likeliest_action_every_time),
         cmocka_unit_test(states_can_be_carried_over),
+        cmocka_unit_test(a_decoupled_player_forgets_nothing_but_reads_the_picture_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

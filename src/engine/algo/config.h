@@ -47,8 +47,8 @@
     DECIMAL(kl_regularizer, "algo.world_model.kl_regularizer", 1, "[0, inf)", "factor of the whole KL loss")           \
     DECIMAL(continue_scale, "algo.world_model.continue_scale_factor", 1, "[0, inf)", "factor of the continue loss")    \
     DECIMAL(clip_gradients, "algo.world_model.clip_gradients", 1000, "(0, inf)", "largest global gradient norm")       \
-    SWITCH(decoupled_rssm, "algo.world_model.decoupled_rssm", false, "false",                                          \
-           "posterior from the embedding alone (not implemented)")                                                     \
+    SWITCH(decoupled_rssm, "algo.world_model.decoupled_rssm", false, "true|false",                                     \
+           "posterior from the embedding alone")                                                                       \
     SWITCH(learnable_initial, "algo.world_model.learnable_initial_recurrent_state", true, "true|false",                \
            "learn the recurrent state after a reset; else it is zero")                                                 \
     INTEGER(cnn_multiplier, "algo.world_model.encoder.cnn_channels_multiplier", 32, "[1, 512]",                        \

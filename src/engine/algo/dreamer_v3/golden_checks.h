@@ -54,6 +54,7 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
     X(F22, dynamic_step, "one step of the observed rollout with a reset")                              \
     X(F23, rssm_scan, "observed rollout with resets inside the window")                                \
     X(F24, rssm_scan_grad, "its gradients through time")                                               \
+    X(F25, decoupled_scan, "the decoupled rollout and its gradients")                                  \
     X(F26, kl_free_nats, "KL, free nats, balanced gradients")                                          \
     X(F27, recon_terms, "observation and continue loss")                                               \
     X(F28, wm_loss, "world-model loss: all intermediates and logged values")                           \

@@ -1,4 +1,4 @@
-// Parity checks of the recurrent state space model: F17-F24.
+// Parity checks of the recurrent state space model: F17-F25.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +207,7 @@ void golden_dynamic_step(struct golden_case *c) {
 // ---- the scan
 
 struct scan_check {
+    bool decoupled;
     int length, batch;
     int64_t s, d, h_size;
     struct wm_step steps[MAX_STEPS];
@@ -225,6 +226,7 @@ static void scan_build(struct golden_case *c, struct scan_check *k) {
     case_begin(c);
     if (c->failed) return;
     struct wm_net net = net_of(c, k->s, k->d, k->h_size);
+    net.dims.decoupled = k->decoupled;
     k->prev_actions = g_input(c->graph, "prev_actions", DTYPE_REAL, 2, (int64_t[]){rows, n_a});
     k->is_first = case_input(c, "is_first", 1, &rows);
     k->e = case_input(c, "e", 2, (int64_t[]){rows, case_dim(c, "e", 2)});
@@ -284,8 +286,8 @@ void golden_rssm_scan(struct golden_case *c) {
     case_compare(c);
 }
 
-void golden_rssm_scan_grad(struct golden_case *c) {
-    struct scan_check k = {0};
+static void match_scan_gradients(struct golden_case *c, bool decoupled) {
+    struct scan_check k = {.decoupled = decoupled};
     scan_build(c, &k);
     if (c->failed) return;
     case_upstream(c, k.scan.h, "dh");
@@ -302,3 +304,6 @@ void golden_rssm_scan_grad(struct golden_case *c) {
     case_execute(c);
     case_compare(c);
 }
+
+void golden_rssm_scan_grad(struct golden_case *c) { match_scan_gradients(c, false); }
+void golden_decoupled_scan(struct golden_case *c) { match_scan_gradients(c, true); }

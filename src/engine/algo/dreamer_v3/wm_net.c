@@ -40,7 +40,13 @@ struct wm_dims wm_dims_from_config(const struct config *cfg, int n_actions) {
         .dense_eps = (real)cfg->mlp_eps,
         .conv_eps = (real)cfg->cnn_eps,
         .learnable_initial = cfg->learnable_initial,
+        .decoupled = cfg->decoupled_rssm,
     };
+}
+
+// Columns of the representation model that belong to h; the embedding's come behind them.
+static int64_t posterior_h_width(const struct wm_dims *d) {
+    return d->decoupled ? 0 : d->recurrent;
 }
 
 static int64_t latent_width(const struct wm_dims *d) { return d->stochastic * d->discrete; }
@@ -52,7 +58,8 @@ void wm_register(struct params *p, const struct wm_dims *d) {
     nn_add_mlp(p, RECURRENT_INPUT, latent + d->n_actions, d->recurrent_units, 1, 0);
     nn_add_linear(p, RECURRENT_LINEAR, h + d->recurrent_units, 3 * h, false);
     nn_add_norm(p, RECURRENT_NORM, 3 * h);
-    nn_add_mlp(p, REPRESENTATION, h + d->embed, d->representation_hidden, 1, latent);
+    nn_add_mlp(p, REPRESENTATION, posterior_h_width(d) + d->embed, d->representation_hidden, 1,
+               latent);
     nn_add_mlp(p, TRANSITION, h, d->transition_hidden, 1, latent);
     nn_add_linear(p, DECODER_LINEAR, state, d->embed, true);
     nn_add_conv_decoder(p, DECODER, d->multiplier, IMAGE_CHANNELS);
@@ -97,12 +104,14 @@ struct wm_categorical wm_prior(const struct wm_net *net, struct tensor *h) {
 
 struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h,
                                    struct tensor *embed_half) {
+    int n_parts = net->dims.decoupled ? 0 : 1;
     return categorical(net, REPRESENTATION,
-                       nn_hidden(&net->nn, REPRESENTATION, 0, &h, 1, 0, embed_half));
+                       nn_hidden(&net->nn, REPRESENTATION, 0, &h, n_parts, 0, embed_half));
 }
 
 struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding) {
-    return nn_linear(&net->nn, REPRESENTATION ".0", &embedding, 1, net->dims.recurrent, NULL);
+    return nn_linear(&net->nn, REPRESENTATION ".0", &embedding, 1, posterior_h_width(&net->dims),
+                     NULL);
 }
 
 struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *actions, int n_heads) {
@@ -179,36 +188,61 @@ struct wm_step wm_imagine_step(const struct wm_net *net, const struct wm_initial
     return s;
 }
 
+// Everything that the steps of the observed rollout share.
+struct scan {
+    struct tensor *action_half, *embed_half;
+    struct wm_categorical posterior; // decoupled: of all rows, drawn before the loop
+    struct tensor *z;                // decoupled: their samples
+};
+
+static struct wm_step scan_step(const struct wm_net *net, const struct wm_initial *start,
+                                const struct wm_scan_in *in, const struct scan *k, int t,
+                                const struct wm_step *before) {
+    struct graph *g = net->nn.graph;
+    int64_t b = in->batch, row = t * b;
+    struct wm_step_in step = {
+        .is_first = g_slice(g, in->is_first, row, b),
+        .h = t ? before->h : in->zero_h,
+        .z = t ? before->z : in->zero_z,
+        .action_half = g_slice(g, k->action_half, row, b),
+    };
+    if (net->dims.decoupled) {
+        struct wm_step s = step_to_h(net, start, &step);
+        s.z = g_slice(g, k->z, row, b);
+        return s;
+    }
+    step.embed_half = g_slice(g, k->embed_half, row, b);
+    step.u = g_slice(g, in->u, row, b);
+    return wm_observe_step(net, start, &step);
+}
+
 struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *start,
                           const struct wm_scan_in *in) {
     struct graph *g = net->nn.graph;
-    int64_t b = in->batch;
     CHECK(in->length >= 1, "sequence of %d rows", in->length);
     struct tensor **h = mem_alloc(3 * (size_t)in->length * sizeof *h), **z = h + in->length,
                   **m = z + in->length;
     graph_scope_push(g, "rssm");
     struct tensor *actions = g_blend(g, in->is_first, in->prev_actions, NULL);
-    struct tensor *action_half = wm_action_half(net, actions),
-                  *embed_half = wm_embed_half(net, in->embedding);
+    struct scan k = {.action_half = wm_action_half(net, actions),
+                     .embed_half = wm_embed_half(net, in->embedding)};
+    if (net->dims.decoupled) {
+        k.posterior = wm_posterior(net, NULL, k.embed_half);
+        k.z = wm_sample(net, k.posterior.probs, in->u);
+    }
+    struct wm_step s = {0};
     for (int t = 0; t < in->length; t++) {
         graph_scope_push(g, "t%02d", t);
-        struct wm_step s = wm_observe_step(net, start,
-                                           &(struct wm_step_in){
-                                               .is_first = g_slice(g, in->is_first, t * b, b),
-                                               .h = t ? h[t - 1] : in->zero_h,
-                                               .z = t ? z[t - 1] : in->zero_z,
-                                               .action_half = g_slice(g, action_half, t * b, b),
-                                               .embed_half = g_slice(g, embed_half, t * b, b),
-                                               .u = g_slice(g, in->u, t * b, b),
-                                           });
+        s = scan_step(net, start, in, &k, t, &s);
         h[t] = s.h, z[t] = s.z, m[t] = s.posterior.probs;
         if (in->steps) in->steps[t] = s;
         graph_scope_pop(g);
     }
-    struct wm_scan scan = {g_stack(g, h, in->length), g_stack(g, z, in->length),
-                           g_stack(g, m, in->length), actions};
-    free(h);
+    struct wm_scan scan = {.h = g_stack(g, h, in->length), .actions = actions};
+    scan.z = k.z ? k.z : g_stack(g, z, in->length);
+    scan.posterior = k.z ? k.posterior.probs : g_stack(g, m, in->length);
     graph_scope_pop(g);
+    free(h);
     return scan;
 }
 

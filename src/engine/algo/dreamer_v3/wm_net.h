@@ -23,6 +23,7 @@ struct wm_dims {
     int64_t dense_units, n_layers, multiplier, bins; // U, n, m, K
     real unimix, dense_eps, conv_eps;
     bool learnable_initial;
+    bool decoupled;   // the posterior sees the embedding alone (spec 3.4)
     bool zero_latent; // test: z is always 0
 };
 
@@ -43,7 +44,7 @@ struct wm_categorical {
     struct tensor *hidden, *logits, *probs;
 };
 struct wm_categorical wm_prior(const struct wm_net *net, struct tensor *h);
-// embed_half [N, hidden]: wm_embed_half's rows.
+// embed_half [N, hidden]: wm_embed_half's rows. h may be NULL where the model is decoupled.
 struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h,
                                    struct tensor *embed_half);
 struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding);
