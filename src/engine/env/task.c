@@ -18,13 +18,41 @@ static int find_action(const struct gb_action_codec *codec, const char *name) {
     return -1;
 }
 
-// One word without the blanks around it; false when it is longer than any action's name.
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+// The line without the blanks around it; false when no action's name can look like that.
 static bool line_word(const char *line, size_t n, char word[MAX_NAME]) {
-    while (n && strchr(" \t\r", *line)) line++, n--;
-    while (n && strchr(" \t\r", line[n - 1])) n--;
-    if (n >= MAX_NAME) return false;
+    while (n && is_blank(*line)) line++, n--;
+    while (n && is_blank(line[n - 1])) n--;
+    if (n && *line == '#') n = 0; // a comment, of any length
+    word[0] = 0;
+    if (n >= MAX_NAME || memchr(line, 0, n)) return false;
     memcpy(word, line, n);
     word[n] = 0;
+    return true;
+}
+
+struct actions {
+    int32_t *data;
+    int n, capacity;
+};
+
+static bool add_line(struct actions *a, const char *line, size_t n, const struct gb_action_codec *codec, const char *where,
+                     int number, struct error *e) {
+    char word[MAX_NAME];
+    bool is_word = line_word(line, n, word);
+    if (is_word && !word[0]) return true;
+    int action = is_word ? find_action(codec, word) : -1;
+    if (action < 0)
+        return error_set(e, STATUS_FAILED, "%s: line %d: \"%s\" is no action of %s", where, number, word, codec->id);
+    if (a->n == TASK_MAX_ACTIONS) return error_set(e, STATUS_FAILED, "%s: more than %d actions", where, TASK_MAX_ACTIONS);
+    if (a->n == a->capacity) {
+        a->capacity = a->capacity ? 2 * a->capacity : 64;
+        a->data = mem_resize(a->data, (size_t)a->capacity * sizeof *a->data);
+    }
+    a->data[a->n++] = action;
     return true;
 }
 
@@ -32,34 +60,19 @@ int32_t *task_parse_actions(const char *text, size_t n, const char *where, const
                             struct error *e) {
     const struct gb_action_codec *codec = gb_action_codec_find(action_codec_id);
     CHECK(codec, "codec %s", action_codec_id);
-    int32_t *actions = NULL;
-    int count = 0, capacity = 0, number = 1;
-    for (const char *line = text, *end = text + n, *next; line < end; line = next, number++) {
-        const char *stop = memchr(line, '\n', (size_t)(end - line));
-        next = stop ? stop + 1 : end;
-        char word[MAX_NAME];
-        bool is_short = line_word(line, (size_t)((stop ? stop : end) - line), word);
-        if (is_short && (word[0] == 0 || word[0] == '#')) continue;
-        int action = is_short ? find_action(codec, word) : -1;
-        if (!is_short && strchr(line, '#') == line) continue;
-        if (action < 0 || count == TASK_MAX_ACTIONS) {
-            if (action < 0)
-                error_set(e, STATUS_FAILED, "%s: line %d: \"%s\" is no action of %s", where, number,
-                          is_short ? word : "(a long line)", codec->id);
-            else
-                error_set(e, STATUS_FAILED, "%s: more than %d actions", where, TASK_MAX_ACTIONS);
-            free(actions);
-            return NULL;
-        }
-        if (count == capacity) {
-            capacity = capacity ? 2 * capacity : 64;
-            actions = mem_resize(actions, (size_t)capacity * sizeof *actions);
-        }
-        actions[count++] = action;
+    struct actions a = {0};
+    const char *end = text + n, *stop;
+    bool fine = true;
+    for (int number = 1; text < end && fine; text = stop + 1, number++) {
+        stop = memchr(text, '\n', (size_t)(end - text));
+        if (!stop) stop = end;
+        fine = add_line(&a, text, (size_t)(stop - text), codec, where, number, e);
+        if (stop == end) break;
     }
-    if (!actions) error_set(e, STATUS_FAILED, "%s: no action in it", where);
-    *n_actions = count;
-    return actions;
+    if (fine && a.n == 0) fine = error_set(e, STATUS_FAILED, "%s: no action in it", where);
+    if (!fine) free(a.data);
+    *n_actions = fine ? a.n : 0;
+    return fine ? a.data : NULL;
 }
 
 // ---- tasks
