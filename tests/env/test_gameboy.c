@@ -402,8 +402,10 @@ static void a_bad_rom_is_refused_by_name_and_reason(void **state) {
         assert_refused(&opts, STATUS_FAILED, (const char *const[4]){"games/bad.gb", "truncated"});
     }
     opts.rom_bytes = sizeof rom;
-    rom[0x134] ^= 1;
-    assert_refused(&opts, STATUS_FAILED, (const char *const[4]){"games/bad.gb", "checksum"});
+    rom[0x134] ^= 1; // a wrong header checksum runs, as homebrew needs it
+    struct env *env = env_gameboy_new(&opts, NULL);
+    assert_non_null(env);
+    env_free(env);
     rom[0x134] ^= 1;
     rom[0x147] = 0x22;
     rom[0x14d] = (uint8_t)(rom[0x14d] - 0x22);
