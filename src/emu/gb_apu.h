@@ -2,9 +2,9 @@
 //
 // Registers are kept as written and read through the masks of Pan Docs, "Audio registers". What a
 // program can see of the four channels besides is their status in NR52: a trigger sets it, the DAC
-// switch, the length counter or the sweep clears it; and the wave channel's grip on its RAM. The frame
-// sequencer counts falling edges of divider bit 12; every second edge clocks the lengths, every fourth
-// the sweep. Nothing ticks: gb_apu_sync catches up with the time.
+// switch, the length counter or the sweep clears it; and the wave channel's grip on its RAM. The
+// frame sequencer counts falling edges of divider bit 12; every second edge clocks the lengths,
+// every fourth the sweep. Nothing ticks: gb_apu_sync catches up with the time.
 // Details as blargg's dmg_sound and the gambatte suite demand them of a DMG.
 #ifndef GB_APU_H
 #define GB_APU_H
@@ -226,7 +226,8 @@ HD void gb_apu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
     int c = (int)i / 5;
     bool on = (a->regs[GB_NR52] & 0x80) != 0, length = i < GB_NR50 && i % 5 == 1;
     if (i > GB_NR52 || (!on && !length)) return;
-    if (length) a->length[c] = (uint16_t)(gb_apu_length_max(c) - (value & (gb_apu_length_max(c) - 1)));
+    int max = gb_apu_length_max(c);
+    if (length) a->length[c] = (uint16_t)(max - (value & (max - 1)));
     if (!on) return; // only the length itself takes a write then
     if (i < GB_NR50 && i % 5 == 4) {
         gb_apu_write_control(m, c, value, t);

@@ -26,8 +26,8 @@ HD void gb_dispatch(struct gb *m)
     m->now += 20;
 }
 
-// Halted without a pending interrupt: on to the next event, or the end of the frame. A transfer to OAM
-// stands still meanwhile.
+// Halted without a pending interrupt: on to the next event, or the end of the frame. A transfer to
+// OAM stands still meanwhile.
 HD void gb_sleep(struct gb *m)
 {
     int32_t next = m->next_t < GB_FRAME_CYCLES ? m->next_t : GB_FRAME_CYCLES;

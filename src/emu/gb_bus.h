@@ -12,7 +12,7 @@
 HD uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
 {
     gb_catch_up(m, t);
-    if (addr < 0xa000) return gb_ppu_locks(m, t, false, false) ? 0xff : m->vram[addr & 0x1fff];
+    if (addr < 0xa000) return gb_ppu_locks(m, t, false, false) ? 0xff : *gb_vram(m, addr & 0x1fff);
     if (m->dma.active || gb_ppu_locks(m, t, true, false)) return 0xff;
     return addr < 0xfea0 ? m->oam[addr - 0xfe00] : 0x00;
 }
@@ -23,7 +23,7 @@ HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
     if (addr < 0xa000) {
         if (gb_ppu_locks(m, t, false, true)) return;
         gb_draw_shown(m, t);
-        m->vram[addr & 0x1fff] = value;
+        *gb_vram(m, addr & 0x1fff) = value;
     } else if (addr < 0xfea0 && !m->dma.active && !gb_ppu_locks(m, t, true, true)) {
         gb_dma_hides_oam(m, t);
         m->oam[addr - 0xfe00] = value;
@@ -40,7 +40,7 @@ HD_COLD uint8_t gb_read_slow(struct gb *m, uint16_t addr, int32_t t)
         if (m->dma.active && gb_dma_conflict(m, addr)) return m->oam[m->dma.n_done - 1];
     }
     if (addr >= 0xfe00) return gb_read_video(m, addr, t);
-    if (addr >= 0xc000) return m->wram[addr & 0x1fff];
+    if (addr >= 0xc000) return *gb_wram(m, addr & 0x1fff);
     if (addr >= 0xa000) return gb_cart_ram_read(m, addr);
     if (addr >= 0x8000) return gb_read_video(m, addr, t);
     return gb_cart_rom_read(m, addr);
@@ -72,7 +72,7 @@ HD_COLD void gb_write_slow(struct gb *m, uint16_t addr, uint8_t value, int32_t t
     if (addr >= 0xfe00) {
         gb_write_video(m, addr, value, t);
     } else if (addr >= 0xc000) {
-        m->wram[addr & 0x1fff] = value;
+        *gb_wram(m, addr & 0x1fff) = value;
     } else if (addr >= 0xa000) {
         gb_cart_ram_write(m, addr, value);
     } else if (addr >= 0x8000) {
@@ -85,16 +85,23 @@ HD_COLD void gb_write_slow(struct gb *m, uint16_t addr, uint8_t value, int32_t t
 
 HD uint8_t gb_read(struct gb *m, uint16_t addr, int32_t t)
 {
+#ifndef GB_INTERLEAVED
     const uint8_t *page = m->read_page[addr >> 12];
     if (GB_LIKELY(page != 0)) return page[addr & 0xfff];
+#endif
     return gb_read_slow(m, addr, t);
 }
 
 HD void gb_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
 {
+#ifndef GB_INTERLEAVED
     uint8_t *page = m->write_page[addr >> 12];
-    if (GB_LIKELY(page != 0)) page[addr & 0xfff] = value;
-    else gb_write_slow(m, addr, value, t);
+    if (GB_LIKELY(page != 0)) {
+        page[addr & 0xfff] = value;
+        return;
+    }
+#endif
+    gb_write_slow(m, addr, value, t);
 }
 
 #endif

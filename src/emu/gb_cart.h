@@ -59,13 +59,13 @@ HD uint8_t gb_cart_rom_read(const struct gb *m, uint16_t addr)
 HD uint8_t gb_cart_ram_read(const struct gb *m, uint16_t addr)
 {
     if (!m->cart.ram_on) return 0xff;
-    if (m->rom->mapper == GB_MAPPER_MBC2) return m->cart_ram[addr & 0x1ff] | 0xf0;
+    if (m->rom->mapper == GB_MAPPER_MBC2) return *gb_cart_byte(m, addr & 0x1ff) | 0xf0;
     if (m->rom->mapper == GB_MAPPER_MBC3 && m->cart.ram_bank >= 8) {
         unsigned reg = m->cart.ram_bank - 8u;
         return m->rom->has_rtc && reg < 5 ? m->cart.rtc_latched[reg] : 0xff;
     }
     if (m->rom->ram_bytes == 0) return 0xff;
-    return m->cart_ram[gb_cart_ram_offset(m) + (addr & 0x1fff & (m->rom->ram_bytes - 1))];
+    return *gb_cart_byte(m, gb_cart_ram_offset(m) + (addr & 0x1fff & (m->rom->ram_bytes - 1)));
 }
 
 HD void gb_cart_rtc_write(struct gb *m, unsigned reg, uint8_t value)
@@ -80,11 +80,11 @@ HD void gb_cart_ram_write(struct gb *m, uint16_t addr, uint8_t value)
 {
     if (!m->cart.ram_on) return;
     if (m->rom->mapper == GB_MAPPER_MBC2) {
-        m->cart_ram[addr & 0x1ff] = value & 0x0f;
+        *gb_cart_byte(m, addr & 0x1ff) = value & 0x0f;
     } else if (m->rom->mapper == GB_MAPPER_MBC3 && m->cart.ram_bank >= 8) {
         gb_cart_rtc_write(m, m->cart.ram_bank - 8u, value);
     } else if (m->rom->ram_bytes) {
-        m->cart_ram[gb_cart_ram_offset(m) + (addr & 0x1fff & (m->rom->ram_bytes - 1))] = value;
+        *gb_cart_byte(m, gb_cart_ram_offset(m) + (addr & 0x1fff & (m->rom->ram_bytes - 1))) = value;
     }
 }
 
@@ -163,6 +163,9 @@ HD void gb_cart_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
 // Page pointers of the cartridge from the bank registers.
 HD void gb_cart_map(struct gb *m)
 {
+#ifdef GB_INTERLEAVED
+    (void)m; // every access asks the bank registers
+#else
     const uint8_t *low = m->rom->bytes + gb_cart_rom_offset(m, 0);
     const uint8_t *high = m->rom->bytes + gb_cart_rom_offset(m, 1);
     for (int i = 0; i < 4; i++) {
@@ -174,6 +177,7 @@ HD void gb_cart_map(struct gb *m)
         m->read_page[10 + i] = ram ? ram + i * 0x1000 : 0;
         m->write_page[10 + i] = ram ? ram + i * 0x1000 : 0;
     }
+#endif
 }
 
 #endif

@@ -14,6 +14,9 @@ enum { GB_DMA_BYTES = 160 };
 // All page pointers from the state: the one place that knows who is mapped.
 HD void gb_map(struct gb *m)
 {
+#ifdef GB_INTERLEAVED
+    (void)m;
+#else
     memset(m->read_page, 0, sizeof m->read_page);
     memset(m->write_page, 0, sizeof m->write_page);
     if (!gb_dma_idle(m)) return;
@@ -21,15 +24,16 @@ HD void gb_map(struct gb *m)
     gb_ppu_map_vram(m, gb_ppu_vram_is_free(m));
     for (int i = 0; i < 2; i++) m->read_page[12 + i] = m->write_page[12 + i] = m->wram + i * 0x1000;
     m->read_page[14] = m->write_page[14] = m->wram; // echo; F000-FDFF goes the slow way
+#endif
 }
 
 // A byte as DMA sees it: nothing is blocked, and E000-FFFF is all echo.
 HD uint8_t gb_dma_source_byte(const struct gb *m, uint16_t addr)
 {
     if (addr < 0x8000) return gb_cart_rom_read(m, addr);
-    if (addr < 0xa000) return m->vram[addr & 0x1fff];
+    if (addr < 0xa000) return *gb_vram(m, addr & 0x1fff);
     if (addr < 0xc000) return gb_cart_ram_read(m, addr);
-    return m->wram[addr & 0x1fff];
+    return *gb_wram(m, addr & 0x1fff);
 }
 
 HD void gb_dma_copy_until(struct gb *m, int32_t t)

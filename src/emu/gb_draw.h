@@ -30,12 +30,12 @@ HD void gb_draw_put8(uint8_t *to, uint64_t pixels)
 // n tiles of a map row, from map column `column` on, as colour numbers 0-3.
 HD void gb_draw_tiles(const struct gb *m, uint8_t *to, int n, int map, int y, int column)
 {
-    const uint8_t *row = m->vram + map + (y >> 3) * 32;
+    unsigned row = (unsigned)(map + (y >> 3) * 32);
     bool unsigned_tiles = (m->ppu.lcdc & GB_LCDC_UNSIGNED) != 0;
     for (int i = 0; i < n; i++) {
-        unsigned tile = row[(column + i) & 31];
+        unsigned tile = *gb_vram(m, row + ((unsigned)(column + i) & 31));
         unsigned base = unsigned_tiles || tile >= 128 ? tile * 16 : 0x1000 + tile * 16;
-        const uint8_t *data = m->vram + base + (y & 7) * 2;
+        const uint8_t *data = gb_vram(m, base + ((unsigned)y & 7) * 2);
         gb_draw_put8(to + i * 8, gb_draw_spread(data[0]) | gb_draw_spread(data[1]) << 1);
     }
 }
@@ -71,7 +71,7 @@ HD void gb_draw_sprite(const struct gb *m, int ly, const struct gb_sprites *s, i
     int row = (ly + 16 - s->y[i]) & (height - 1), left = s->x[i] - 8;
     unsigned tile = height == 16 ? sprite[2] & 0xfeu : sprite[2], attributes = sprite[3];
     if (attributes & 0x40) row = height - 1 - row;
-    const uint8_t *data = m->vram + tile * 16 + row * 2;
+    const uint8_t *data = gb_vram(m, tile * 16 + (unsigned)row * 2);
     unsigned palette = attributes & 0x10 ? m->ppu.obp1 : m->ppu.obp0;
     for (int k = 0; k < 8; k++) {
         int x = left + k, bit = attributes & 0x20 ? k : 7 - k;

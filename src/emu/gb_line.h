@@ -1,14 +1,15 @@
 // gb_line.h - mode 3 of one line: how long the picture processor draws, and where it is at a dot.
 //
-// Pixels are counted from 8 left of the screen: x = 0-167, the screen is 8-167. Mode 3 begins at dot
+// Pixels are counted from 8 left of the screen: x = 0-167, the screen is 8-167. Mode 3 begins at
+// dot
 // 87 (89 on the first line after switching on) with throwing away SCX mod 8 pixels. Then a fetcher
 // takes six dots for a tile; one pixel goes out each dot, but stands still
 //   - at a sprite's x until the fetch under way has reached its sixth dot, and six dots more;
 //   - for six dots when the window begins.
-// The mode 0 interrupt comes when pixel 166 goes out, mode 3 ends at pixel 167. Sprites come from a scan of OAM in mode 2, two dots an
-// entry. The formula and the step by step version agree (a test compares them).
-// Facts: Pan Docs "Rendering overview", "Pixel FIFO"; exact dots as the tests of the gambatte suite
-// and GBMicrotest demand them of a DMG.
+// The mode 0 interrupt comes when pixel 166 goes out, mode 3 ends at pixel 167. Sprites come from a
+// scan of OAM in mode 2, two dots an entry. The formula and the step by step version agree (a test
+// compares them). Facts: Pan Docs "Rendering overview", "Pixel FIFO"; exact dots as the tests of
+// the gambatte suite and GBMicrotest demand them of a DMG.
 #ifndef GB_LINE_H
 #define GB_LINE_H
 
@@ -124,8 +125,8 @@ HD int gb_line_sprite_dots(const struct gb_sprites *s, int *i, int max_x, int fi
     return dots;
 }
 
-// Dot at which pixel `target` (166 or 167) goes out on a line nothing happens to, with the registers
-// as they are.
+// Dot at which pixel `target` (166 or 167) goes out on a line nothing happens to, with the
+// registers as they are.
 HD int gb_line_formula(const struct gb *m, int line, int target)
 {
     const struct gb_ppu *ppu = &m->ppu;
@@ -162,7 +163,8 @@ struct gb_walk { // one line being followed: what it changes is written back by 
     int line;
 };
 
-// The window's turn at a fetch: true when it begins now. At the right end it waits for the next line.
+// The window's turn at a fetch: true when it begins now. At the right end it waits for the next
+// line.
 HD bool gb_line_window_begins(struct gb *m)
 {
     struct gb_ppu *ppu = &m->ppu;

@@ -5,18 +5,19 @@
 //   dot  0    4                84                  254+x              456
 //        | LY | mode 2 (OAM)   | mode 3 (drawing)  | mode 0 (HBlank)   |
 //
-// x: fine scroll, window and sprites stretch mode 3 (gb_line.h). Lines 144-153 are mode 1; LY reads 0
-// from dot 4 of line 153. Switching the LCD on starts at dot 4 of a line 0 that shows mode 0 for mode
+// x: fine scroll, window and sprites stretch mode 3 (gb_line.h). Lines 144-153 are mode 1; LY reads
+// 0 from dot 4 of line 153. Switching the LCD on starts at dot 4 of a line 0 that shows mode 0 for
+// mode
 // 2. Accesses fall on dots 0, 4, 8, ...; interrupts are raised in between, and how long before the
 // next access decides when a halted CPU wakes:
 //
 //   VBlank        line 144 dot 2           LYC = n    line n dot 2 (n = 0: line 153 dot 10)
 //   mode 2        lines 1-144 dot 0, line 0 dot 2      mode 0     254+x
 //
-// An interrupt source that is still high hides the next one. Only events that somebody can notice are
-// scheduled: VBlank, frame start, and those of enabled STAT sources.
-// Facts: Pan Docs "Rendering" and "STAT"; exact dots as the mooneye, gambatte and GBMicrotest suites
-// demand them of a DMG.
+// An interrupt source that is still high hides the next one. Only events that somebody can notice
+// are scheduled: VBlank, frame start, and those of enabled STAT sources.
+// Facts: Pan Docs "Rendering" and "STAT"; exact dots as the mooneye, gambatte and GBMicrotest
+// suites demand them of a DMG.
 #ifndef GB_PPU_H
 #define GB_PPU_H
 
@@ -35,8 +36,8 @@ enum {
     GB_STAT_HBLANK = 0x08
 };
 
-// An interrupt request at time t (exact to the dot). The first one that is enabled says when a halted
-// CPU wakes.
+// An interrupt request at time t (exact to the dot). The first one that is enabled says when a
+// halted CPU wakes.
 HD void gb_raise(struct gb *m, uint8_t bit, int32_t t)
 {
     if (!(m->irq_flag & m->irq_enable & 0x1f)) m->irq_t = t;
@@ -225,7 +226,8 @@ HD void gb_ppu_stat_due(struct gb *m, int32_t t)
     int p = t - ppu->frame_t, line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
     if (gb_ppu_enabled(m, GB_STAT_OAM)) {
         bool due = line == 0 ? dot == 2 : dot == 0 && line <= 144;
-        if (due && (line == 0 || !gb_ppu_enabled(m, GB_STAT_HBLANK))) gb_ppu_mode2_event(m, line, t);
+        if (line > 0 && gb_ppu_enabled(m, GB_STAT_HBLANK)) due = false; // mode 0 is still high
+        if (due) gb_ppu_mode2_event(m, line, t);
     }
     if (gb_ppu_enabled(m, GB_STAT_LYC)) {
         if (dot == 2 && line > 0 && line == ppu->lyc) gb_ppu_lyc_event(m, line, t);
@@ -319,11 +321,15 @@ HD int32_t gb_ppu_event(const struct gb *m)
 // VRAM is free to the CPU without asking while the LCD is off or in VBlank (and DMA is idle).
 HD void gb_ppu_map_vram(struct gb *m, bool vram_free)
 {
+#ifdef GB_INTERLEAVED
+    (void)m, (void)vram_free;
+#else
     if (!gb_dma_idle(m)) return;
     for (int i = 0; i < 2; i++) {
         m->read_page[8 + i] = vram_free ? m->vram + i * 0x1000 : 0;
         m->write_page[8 + i] = vram_free ? m->vram + i * 0x1000 : 0;
     }
+#endif
 }
 
 HD bool gb_ppu_vram_is_free(const struct gb *m)

@@ -25,23 +25,31 @@ HD uint8_t gb_reset_double(unsigned bits)
 HD void gb_reset_logo(struct gb *m)
 {
     const uint8_t registered[8] = {0x3c, 0x42, 0xb9, 0xa5, 0xb9, 0xa5, 0x42, 0x3c};
-    uint8_t *tile = m->vram + 16;
+    unsigned tile = 16;
     for (int i = 0; i < 48; i++) {
         uint8_t byte = m->rom->bytes[0x104 + i];
         uint8_t rows[2] = {gb_reset_double(byte >> 4), gb_reset_double(byte & 15)};
-        for (int r = 0; r < 2; r++, tile += 4) tile[0] = tile[2] = rows[r];
+        for (int r = 0; r < 2; r++, tile += 4)
+            *gb_vram(m, tile) = *gb_vram(m, tile + 2) = rows[r];
     }
-    for (int i = 0; i < 8; i++) tile[i * 2] = registered[i];
-    for (int i = 0; i < 12; i++) {
-        m->vram[0x1904 + i] = (uint8_t)(1 + i);
-        m->vram[0x1924 + i] = (uint8_t)(13 + i);
+    for (int i = 0; i < 8; i++) *gb_vram(m, tile + (unsigned)i * 2) = registered[i];
+    for (unsigned i = 0; i < 12; i++) {
+        *gb_vram(m, 0x1904 + i) = (uint8_t)(1 + i);
+        *gb_vram(m, 0x1924 + i) = (uint8_t)(13 + i);
     }
-    m->vram[0x1910] = 25;
+    *gb_vram(m, 0x1910) = 25;
 }
 
 HD void gb_machine_reset(struct gb *m, const struct gb_rom *rom)
 {
+#ifdef GB_INTERLEAVED
+    uint8_t *memory = m->memory;
     memset(m, 0, sizeof *m);
+    m->memory = memory;
+    for (unsigned i = 0; i < GB_MEMORY_BYTES; i++) *gb_memory(m, i) = 0;
+#else
+    memset(m, 0, sizeof *m);
+#endif
     m->rom = rom;
     m->cpu.pc = 0x0100;
     m->cpu.sp = 0xfffe;

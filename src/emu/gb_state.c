@@ -73,7 +73,8 @@ static void walk_cpu(struct cursor *c, struct gb *m)
 static void walk_line(struct cursor *c, struct gb_line *line)
 {
     u8(c, &line->state), u8(c, &line->phase), u8(c, &line->step), u8(c, &line->x);
-    u8(c, &line->fetch_x), u8(c, &line->sprite), i16(c, &line->dot), i16(c, &line->mode0), i16(c, &line->end);
+    u8(c, &line->fetch_x), u8(c, &line->sprite), i16(c, &line->dot);
+    i16(c, &line->mode0), i16(c, &line->end);
     u8(c, &line->n_scanned), u8(c, &line->scan_kept), u8(c, &line->n_found);
     block(c, line->found, 10), block(c, line->found_y, 10), block(c, line->found_x, 10);
 }
@@ -224,7 +225,8 @@ static bool are_flags(const uint8_t *flags, int n)
 
 static bool is_possible_line(const struct gb_line *line)
 {
-    if (line->state > GB_LINE_OVER || line->phase > GB_PHASE_WINDOW || line->step > 80) return false;
+    if (line->state > GB_LINE_OVER || line->phase > GB_PHASE_WINDOW) return false;
+    if (line->step > 80) return false;
     if (line->x > GB_X_END || line->fetch_x > GB_X_END || line->sprite > 10) return false;
     if (line->dot < 0 || line->dot > 1000 || line->mode0 < 0 || line->mode0 > 1000) return false;
     if (line->end < 0 || line->end > 1000) return false;

@@ -111,8 +111,8 @@ struct gb_timer {
     int32_t reloaded_t; // the last time that happened
 };
 
-// How far the line being shown has got in mode 3. Followed dot by dot only when a register changes in
-// the middle of it; otherwise a formula knows the end (gb_line.h).
+// How far the line being shown has got in mode 3. Followed dot by dot only when a register changes
+// in the middle of it; otherwise a formula knows the end (gb_line.h).
 struct gb_line {
     uint8_t state; // enum gb_line_state
     uint8_t phase, step; // what the fetcher is doing, and how far it is with it
@@ -136,7 +136,7 @@ struct gb_ppu {
     uint8_t wy_hit; // LY = WY was seen in this frame
     uint8_t win_line; // line of the window shown last; 255 before the first
     uint8_t win_state; // enum gb_win_state
-    uint8_t win_from; // pixel (from 8 left of the screen) at which the line's window begins, 0: none
+    uint8_t win_from; // pixel, from 8 left of the screen, at which the window begins; 0: none
     uint8_t first_frame; // since switching on: line 0 has no mode 2, the picture stays blank
     uint8_t drawn_line; // lines below this one are done in this frame
     uint8_t drawn_x; // and so many pixels of that line
@@ -194,21 +194,75 @@ struct gb {
     struct gb_apu apu;
     uint8_t oam[160];
     uint8_t hram[128]; // FF80-FFFE
+#ifdef GB_INTERLEAVED
+    uint8_t *memory; // of this machine: see gb_memory; the caller sets it before the reset
+#else
     uint8_t wram[8192];
     uint8_t vram[8192];
     uint8_t cart_ram[GB_CART_RAM_MAX];
+#endif
     // --- derived or lent, rebuilt after a load ---
     int32_t event_t; // the CPU loop looks up when it gets here
     int32_t next_t; // and no device has anything to do before this
     int32_t draw_from; // frames whose VBlank comes after this are drawn
     const struct gb_rom *rom;
+#ifndef GB_INTERLEAVED
     const uint8_t *read_page[16]; // 4 KiB pages that need no thought; NULL = ask gb_read_slow
     uint8_t *write_page[16];
+#endif
     uint8_t *lcd; // two pictures of 160x144 shades, lent by the caller, or NULL
     uint8_t picture; // which of obs[] is complete
     uint8_t picture_blank; // LCD off, or the first frame after switching on: shade 0 everywhere
     uint8_t line[GB_LCD_WIDTH]; // the line being drawn, in shades
     uint8_t obs[2][GB_OBS_BYTES]; // complete picture, and the one being drawn
 };
+
+// Two layouts of the memories, chosen when compiling. By default they stand in the machine, one
+// after the other, and page pointers reach them (CPU). With GB_INTERLEAVED = number of lanes, that
+// many machines share one block, sixteen bytes of each in turn, and every access computes its place
+// (GPU: neighbouring lanes that read the same address touch neighbouring bytes):
+//
+//   | lane 0: 0-15 | lane 1: 0-15 | ... | lane 0: 16-31 | lane 1: 16-31 | ...
+//
+// `memory` of lane l points 16 * l bytes into the block of GB_MEMORY_BYTES * lanes.
+enum { GB_MEMORY_BYTES = 2 * 8192 + GB_CART_RAM_MAX, GB_GRANULE = 16 };
+
+#ifdef GB_INTERLEAVED
+HD uint8_t *gb_memory(const struct gb *m, unsigned offset)
+{
+    const size_t stride = (size_t)GB_GRANULE * (GB_INTERLEAVED);
+    return m->memory + offset / GB_GRANULE * stride + offset % GB_GRANULE;
+}
+
+HD uint8_t *gb_wram(const struct gb *m, unsigned at)
+{
+    return gb_memory(m, at);
+}
+
+HD uint8_t *gb_vram(const struct gb *m, unsigned at)
+{
+    return gb_memory(m, 8192 + at);
+}
+
+HD uint8_t *gb_cart_byte(const struct gb *m, unsigned at)
+{
+    return gb_memory(m, 2 * 8192 + at);
+}
+#else
+HD uint8_t *gb_wram(const struct gb *m, unsigned at)
+{
+    return (uint8_t *)m->wram + at;
+}
+
+HD uint8_t *gb_vram(const struct gb *m, unsigned at)
+{
+    return (uint8_t *)m->vram + at;
+}
+
+HD uint8_t *gb_cart_byte(const struct gb *m, unsigned at)
+{
+    return (uint8_t *)m->cart_ram + at;
+}
+#endif
 
 #endif

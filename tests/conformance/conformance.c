@@ -1,7 +1,8 @@
 // conformance.c - runs the public test ROMs found under a folder and prints what they say.
 //
-// A ROM is known by its path (suites.c). ROMs with equal bytes count once in a suite. Exit code 0 when every
-// ROM of the suites that must pass did, 1 otherwise, 2 for wrong usage, 3 when no ROM was found.
+// A ROM is known by its path (suites.c). ROMs with equal bytes count once in a suite. Exit code 0
+// when every ROM of the suites that must pass did, 1 otherwise, 2 for wrong usage, 3 when no ROM
+// was found.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <sha256.h>

@@ -1,8 +1,9 @@
 // fuzz.h - cartridges made of chance, run with chance input: the machine must survive all of it.
 //
-// A round makes one cartridge from a seed (plain noise, code that hammers the registers, or a built-in
-// scene with damaged bytes), and runs it with random buttons. Now and then the machine is saved and
-// loaded; both must go on alike. The sanitizers, and these comparisons, are what can fail.
+// A round makes one cartridge from a seed (plain noise, code that hammers the registers, or a
+// built-in scene with damaged bytes), and runs it with random buttons. Now and then the machine is
+// saved and loaded; both must go on alike. The sanitizers, and these comparisons, are what can
+// fail.
 #ifndef TESTS_EMU_FUZZ_H
 #define TESTS_EMU_FUZZ_H
 
@@ -17,7 +18,7 @@ struct fuzz {
     uint64_t state; // of the random numbers
     struct gb *m, *twin;
     uint8_t *rom, *saved, *again, *lcd;
-    int64_t frames, locked, asleep, states; // what was run so far; locked and asleep rounds end early
+    int64_t frames, locked, asleep, states; // run so far; locked and asleep rounds end early
 };
 
 static inline uint32_t fuzz_random(struct fuzz *f)
@@ -33,7 +34,8 @@ static inline uint32_t fuzz_below(struct fuzz *f, uint32_t n)
 
 static inline bool fuzz_is_illegal(uint8_t op)
 {
-    static const uint8_t illegal[] = {0xd3, 0xdb, 0xdd, 0xe3, 0xe4, 0xeb, 0xec, 0xed, 0xf4, 0xfc, 0xfd};
+    static const uint8_t illegal[] = {0xd3, 0xdb, 0xdd, 0xe3, 0xe4, 0xeb,
+                                      0xec, 0xed, 0xf4, 0xfc, 0xfd};
     return memchr(illegal, op, sizeof illegal) != NULL;
 }
 
@@ -120,7 +122,7 @@ static inline bool fuzz_round(struct fuzz *f, uint64_t seed, int n_frames)
     char why[GB_MESSAGE_SIZE];
     f->state = seed;
     fuzz_cartridge(f);
-    if (!gb_rom_parse(&rom, f->rom, FUZZ_ROM_BYTES, why, sizeof why)) return true; // rightly refused
+    if (!gb_rom_parse(&rom, f->rom, FUZZ_ROM_BYTES, why, sizeof why)) return true; // refused
     gb_reset(f->m, &rom);
     gb_set_lcd(f->m, fuzz_below(f, 2) ? f->lcd : NULL);
     for (int i = 0, locked = 0; i < n_frames; i++) {

@@ -1,5 +1,6 @@
-// fuzz_frames.c - fuzzes the machine for N frames: fuzz_frames [N [FIRST_SEED]]. For long runs by hand
-// under the sanitizers (make BUILD=build/asan SAN=asan fuzz-frames); test_fuzz.c is its short form.
+// fuzz_frames.c - fuzzes the machine for N frames: fuzz_frames [N [FIRST_SEED]]. For long runs by
+// hand under the sanitizers (make BUILD=build/asan SAN=asan fuzz-frames); test_fuzz.c is its short
+// form.
 #include <inttypes.h>
 
 #include "fuzz.h"
