@@ -83,9 +83,9 @@ static void print_summary(const struct worker *w, enum status status, const stru
     worker_summary(w, &s);
     double fall = s.first_obs_nll > 0 ? 100 * (1 - s.last_obs_nll / s.first_obs_nll) : 0;
     if (!json) {
-        printf("%s: %lld updates, %lld policy steps in %.1f s; observation loss %.1f -> %.1f (-%.1f %%)%s%s\n",
+        printf("%s: %lld updates, %lld policy steps in %.1f s; observation loss %.1f -> %.1f (%+.1f %%)%s%s\n",
                status == STATUS_OK ? "done" : "failed", (long long)s.opt_steps, (long long)s.env_steps, s.wall_s,
-               s.first_obs_nll, s.last_obs_nll, fall, s.session[0] ? "; session " : "", s.session);
+               s.first_obs_nll, s.last_obs_nll, 0 - fall, s.session[0] ? "; session " : "", s.session);
         return;
     }
     cJSON *o = cJSON_CreateObject();

@@ -164,6 +164,7 @@ static void the_run_script_leaves_paths_to_its_caller(void **state) {
     assert_int_equal(shell(out, "cd \"$T/away\" && ./link train --headless --no-session --rom own.gb --updates 1 "
                                 "algo.learning_starts=20 2>&1 %s", ""), 0);
     assert_non_null(strstr(out, "done: 1 updates"));
+    assert_non_null(strstr(out, "(+0.0 %)")); // one update has changed nothing yet
 }
 
 static void write_rom(const char *name, const uint8_t *data, size_t n) {

@@ -116,6 +116,12 @@ static void a_loss_that_is_not_finite_stops_the_run_with_a_failure_folder(void *
     assert_non_null(json);
     assert_true(json_get_string(json, "bad_node", path, &node, &e));
     assert_true(node[0] != 0);
+    const char *command;
+    assert_true(json_get_string(json, "command", path, &command, &e));
+    assert_non_null(strstr(command, "--task 'static'"));
+    assert_non_null(strstr(command, " algo.learning_starts=40 "));
+    assert_non_null(strstr(command, " algo.world_model.kl_regularizer=1e+39 "));
+    assert_non_null(strstr(command, "--updates 1"));
     cJSON_Delete(json);
     struct session_data *d = session_read(s.session, &e);
     assert_non_null(d);

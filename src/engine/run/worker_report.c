@@ -222,6 +222,31 @@ static bool save_batch(struct worker *w, const char *folder, struct error *e) {
     return path_join(path, folder, "batch.safetensors", e) && safetensors_write(path, tensors, 5, NULL, 0, e);
 }
 
+static void add_word(struct text *t, const char *option, const char *word) {
+    if (!word) return;
+    text_add(t, " %s '", option);
+    for (; *word; word++) text_add(t, *word == '\'' ? "'\\''" : "%c", *word);
+    text_add(t, "'");
+}
+
+// A shell command that runs this run up to update `updates` again, with every key that was given.
+static void format_command(const struct worker *w, int64_t updates, struct text *t) {
+    const struct run_opts *o = &w->opts;
+    text_add(t, "workbench train --headless --mode %s --preset %s", worker_mode(w), w->config.preset);
+    add_word(t, o->rom_path ? "--rom" : "--task", o->rom_path ? o->rom_path : w->rom_name);
+    add_word(t, "--state", o->state_path);
+    add_word(t, "--goal-dir", o->goal_dir);
+    if (o->accept_pipeline) text_add(t, " --accept-pipeline %d", o->accept_pipeline);
+    if (o->zero_latent) text_add(t, " --zero-latent");
+    for (int i = 0; i < config_n_keys; i++) {
+        char value[CONFIG_TEXT_SIZE];
+        if (!(w->config.given >> i & 1)) continue;
+        config_text(&w->config, i, value);
+        text_add(t, " %s=%s", config_keys[i].name, value);
+    }
+    text_add(t, " --updates %lld", (long long)updates);
+}
+
 static bool save_report(struct worker *w, const char *folder, const struct wm_result *result, struct error *e) {
     char path[PATH_SIZE];
     cJSON *o = cJSON_CreateObject();
@@ -236,11 +261,10 @@ static bool save_report(struct worker *w, const char *folder, const struct wm_re
     json_add_string(o, "random_numbers", "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
     json_add_string(o, "kernel", cpu_kernels_name());
     json_add_string(o, "rom_sha256", w->rom_sha256);
-    char command[300];
-    snprintf(command, sizeof command, "workbench train --headless --preset %s %s %.100s --seed %lld --updates %lld (and the keys of config.json)",
-             w->config.preset, w->opts.rom_path ? "--rom" : "--task", w->opts.rom_path ? w->opts.rom_path : w->rom_name,
-             (long long)w->config.seed, (long long)step + 1);
-    json_add_string(o, "command", command);
+    struct text command = {0};
+    format_command(w, step + 1, &command);
+    json_add_string(o, "command", command.data);
+    text_deinit(&command);
     bool fine = path_join(path, folder, "failure.json", e) && json_write_file(path, o, true, e);
     cJSON_Delete(o);
     return fine;
