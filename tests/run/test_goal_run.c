@@ -1,0 +1,192 @@
+// Runs towards a goal: built-in tasks and a user's files give the same run; what meta and config say; refusals.
+#include "support/files.h"
+#include "support/test.h"
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "engine/data/session.h"
+#include "engine/run/worker.h"
+
+static const char *const quick[] = {"algo.learning_starts=140", "env.num_envs=2"};
+
+static struct run_opts options(void) {
+    return (struct run_opts){.preset = "micro", .updates = 1, .n_threads = 1, .no_media = true, .settings = quick,
+                             .n_settings = 2};
+}
+
+static struct run_opts user_files(void) {
+    struct run_opts o = options();
+    o.rom_path = "assets/roms/lab.gb";
+    o.state_path = "assets/tasks/exit_lab/start.state";
+    o.goal_dir = "assets/tasks/exit_lab/goal_v1";
+    return o;
+}
+
+static enum status run(const struct run_opts *opts, char session[200], struct error *e) {
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(opts, feed, e);
+    enum status status = w ? worker_run(w, e) : e->status;
+    if (w && session) {
+        struct worker_summary s;
+        worker_summary(w, &s);
+        snprintf(session, 200, "%s", s.session);
+    }
+    worker_free(w);
+    feed_free(feed);
+    return status;
+}
+
+static cJSON *read_json(const char *session, const char *name) {
+    char path[PATH_SIZE];
+    struct error e = {0};
+    assert_true(path_join(path, session, name, &e));
+    cJSON *root = json_read_file(path, 1 << 20, &e);
+    if (!root) fail_msg("%s", e.message);
+    return root;
+}
+
+static const char *text_of(const cJSON *root, const char *object, const char *key) {
+    const char *text;
+    struct error e = {0};
+    if (object) root = cJSON_GetObjectItem(root, object);
+    if (!json_get_string(root, key, "meta.json", &text, &e)) fail_msg("%s", e.message);
+    return text;
+}
+
+static int64_t time_limit(const char *session) {
+    int64_t v;
+    struct error e = {0};
+    cJSON *config = read_json(session, "config.json");
+    if (!json_get_i64(config, "env.max_episode_steps", "config.json", &v, &e)) fail_msg("%s", e.message);
+    cJSON_Delete(config);
+    return v;
+}
+
+static void a_goal_task_runs_in_mode_full_and_meta_names_its_goal(void **state) {
+    (void)state;
+    char session[200];
+    struct error e = {0};
+    struct run_opts o = options();
+    o.task = "exit_lab";
+    o.sessions_dir = test_folder();
+    if (run(&o, session, &e) != STATUS_OK) fail_msg("%s", e.message);
+    cJSON *meta = read_json(session, "meta.json");
+    assert_string_equal(text_of(meta, NULL, "mode"), "full");
+    assert_string_equal(text_of(meta, NULL, "task"), "exit_lab");
+    assert_string_equal(text_of(meta, "goal", "name"), "exit_lab");
+    char hex[SHA256_HEX_SIZE];
+    assert_true(sha256_file_hex("assets/tasks/exit_lab/goal_v1/goal_template.npy", hex, &e));
+    assert_string_equal(text_of(meta, "goal", "sha256"), hex);
+    assert_int_equal(cJSON_GetObjectItem(cJSON_GetObjectItem(meta, "goal"), "pipeline_version")->valueint, 2);
+    assert_true(sha256_file_hex("assets/tasks/exit_lab/start.state", hex, &e));
+    assert_string_equal(text_of(meta, "start_state", "sha256"), hex);
+    assert_true(sha256_file_hex("assets/roms/lab.gb", hex, &e));
+    assert_string_equal(text_of(meta, "rom", "sha256"), hex);
+    cJSON_Delete(meta);
+    assert_int_equal(time_limit(session), 128);
+}
+
+static void a_users_files_give_the_run_of_the_task_they_are(void **state) {
+    (void)state;
+    char session[2][200];
+    void *metrics[2];
+    size_t n[2];
+    for (int i = 0; i < 2; i++) {
+        struct error e = {0};
+        struct run_opts o = i ? user_files() : options();
+        if (!i) o.task = "exit_lab";
+        o.mode = "standing_still";
+        o.updates = 2;
+        o.sessions_dir = test_folder();
+        if (run(&o, session[i], &e) != STATUS_OK) fail_msg("%s", e.message);
+        char path[PATH_SIZE];
+        assert_true(path_join(path, session[i], "metrics.jsonl", &e));
+        metrics[i] = get_file(path, &n[i]);
+    }
+    assert_true(n[0] > 100);
+    assert_int_equal(n[0], n[1]);
+    assert_memory_equal(metrics[0], metrics[1], n[0]);
+    cJSON *meta = read_json(session[1], "meta.json");
+    assert_string_equal(text_of(meta, NULL, "mode"), "standing_still");
+    assert_string_equal(text_of(meta, "goal", "name"), "goal_v1");
+    cJSON_Delete(meta);
+    free(metrics[0]);
+    free(metrics[1]);
+}
+
+static void the_time_limit_is_the_stages_unless_it_is_set(void **state) {
+    (void)state;
+    static const char *const set[] = {"algo.learning_starts=140", "env.num_envs=2", "env.max_episode_steps=30"};
+    for (int i = 0; i < 2; i++) {
+        char session[200];
+        struct error e = {0};
+        struct run_opts o = options();
+        o.task = "errand";
+        o.mode = "standing_still";
+        o.sessions_dir = test_folder();
+        if (i) o.settings = set, o.n_settings = 3;
+        if (run(&o, session, &e) != STATUS_OK) fail_msg("%s", e.message);
+        assert_int_equal(time_limit(session), i ? 30 : 512);
+    }
+}
+
+static void a_scene_has_no_goal_in_meta(void **state) {
+    (void)state;
+    char session[200];
+    struct error e = {0};
+    struct run_opts o = options();
+    o.task = "static";
+    o.sessions_dir = test_folder();
+    if (run(&o, session, &e) != STATUS_OK) fail_msg("%s", e.message);
+    cJSON *meta = read_json(session, "meta.json");
+    assert_null(cJSON_GetObjectItem(meta, "goal"));
+    assert_string_equal(text_of(meta, NULL, "mode"), "standing_still");
+    cJSON_Delete(meta);
+}
+
+static void assert_refused(const struct run_opts *o, const char *const words[3]) {
+    struct error e = {0};
+    struct run_opts opts = *o;
+    opts.no_session = true;
+    assert_int_not_equal(run(&opts, NULL, &e), STATUS_OK);
+    assert_null(strchr(e.message, '\n'));
+    for (int i = 0; i < 3 && words[i]; i++)
+        if (!strstr(e.message, words[i])) fail_msg("\"%s\" is missing in: %s", words[i], e.message);
+}
+
+static void what_does_not_fit_the_goal_is_refused_with_both_values(void **state) {
+    (void)state;
+    static const char *const v0[] = {"env.action_codec=v0", "env.constant_action=A"};
+    struct run_opts codec = user_files(), rom = user_files(), no_state = user_files(), folder = user_files();
+    codec.settings = v0;
+    codec.n_settings = 2;
+    assert_refused(&codec, (const char *const[3]){"action_codec_id", "pokemonred_puffer_v1", "pokemonred_puffer_v0"});
+    codec.goal_dir = "assets/tasks/exit_lab/goal_v0";
+    codec.no_session = true;
+    struct error e = {0};
+    if (run(&codec, NULL, &e) != STATUS_OK) fail_msg("%s", e.message);
+    rom.rom_path = "assets/roms/static.gb";
+    assert_refused(&rom, (const char *const[3]){"rom_sha256"});
+    no_state.state_path = NULL;
+    assert_refused(&no_state, (const char *const[3]){"--goal-dir", "--state"});
+    folder.goal_dir = "assets";
+    assert_refused(&folder, (const char *const[3]){"assets/goal_template.meta.json"});
+    struct run_opts task = options();
+    task.task = "exit_lab";
+    task.state_path = "assets/tasks/errand/start.state";
+    assert_refused(&task, (const char *const[3]){"exit_lab", "--state"});
+    task.state_path = NULL;
+    task.accept_pipeline = 1;
+    assert_refused(&task, (const char *const[3]){"--accept-pipeline", "--goal-dir"});
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_goal_task_runs_in_mode_full_and_meta_names_its_goal),
+        cmocka_unit_test(a_users_files_give_the_run_of_the_task_they_are),
+        cmocka_unit_test(the_time_limit_is_the_stages_unless_it_is_set),
+        cmocka_unit_test(a_scene_has_no_goal_in_meta),
+        cmocka_unit_test(what_does_not_fit_the_goal_is_refused_with_both_values),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
