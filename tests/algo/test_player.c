@@ -53,7 +53,8 @@ static void play(struct stage *s, int n_envs, int step, const uint8_t *reset, bo
         picture(frames[n], n, step);
         obs[n] = frames[n];
     }
-    player_step(s->player, reset, obs, step, greedy, actions);
+    char bad[TENSOR_NAME_SIZE];
+    if (!player_step(s->player, reset, obs, step, greedy, actions, bad)) fail_msg("%s", bad);
 }
 
 static void the_number_of_threads_changes_no_action_and_no_state(void **state) {
@@ -147,6 +148,34 @@ static void states_can_be_carried_over(void **state) {
     stage_free(&b);
 }
 
+static void numbers_that_are_not_finite_are_named_and_change_nothing(void **state) {
+    (void)state;
+    static const uint8_t never[ENVS] = {0};
+    struct stage a = stage_new(ENVS, 1);
+    int32_t actions[ENVS], before[ENVS];
+    for (int t = 0; t < 3; t++) play(&a, ENVS, t, never, false, actions);
+    struct player_state states[PLAYER_MAX_STATES];
+    player_states(a.player, states);
+    size_t bytes = (size_t)(states[0].rows * states[0].width) * sizeof(real);
+    real *h = malloc(bytes);
+    memcpy(h, states[0].data, bytes);
+    memcpy(before, actions, sizeof before);
+    struct params *actor = dreamer_params(a.dreamer, DREAMER_ACTOR);
+    const struct param *q = params_find(actor, "actor.mlp_heads.0.weight");
+    // finite weights whose product is not: infinity minus infinity
+    for (int64_t i = 0; i < q->n_elements; i++)
+        params_weights(actor, q)[i] = (i & 1 ? 1 : -1) * (real)(sizeof(real) == 4 ? 3e38 : 1e308);
+    static uint8_t frame[WM_PACKED_BYTES];
+    uint8_t *obs[ENVS] = {frame, frame, frame};
+    char bad[TENSOR_NAME_SIZE] = "";
+    assert_false(player_step(a.player, never, obs, 3, false, actions, bad));
+    assert_non_null(strstr(bad, "actor"));
+    assert_memory_equal(h, states[0].data, bytes);
+    assert_memory_equal(actions, before, sizeof before);
+    free(h);
+    stage_free(&a);
+}
+
 // A decoupled posterior sees the picture alone: the same picture gives the same z whatever came
 // before.
 static void a_decoupled_player_forgets_nothing_but_reads_the_picture_alone(void **state) {
@@ -189,6 +218,7 @@ int main(void) {
         cmocka_unit_test(a_reset_forgets_state_and_previous_action_of_its_environment_only),
         cmocka_unit_test(greedy_takes_the_likeliest_action_every_time),
         cmocka_unit_test(states_can_be_carried_over),
+        cmocka_unit_test(numbers_that_are_not_finite_are_named_and_change_nothing),
         cmocka_unit_test(a_decoupled_player_forgets_nothing_but_reads_the_picture_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,10 +89,10 @@ static void produce_rows(struct worker *w) {
 }
 
 // One tick. An environment that just ended stores no action (its next row is a reset row).
-static void act(struct worker *w) {
+static bool act(struct worker *w, struct error *e) {
     int64_t t0 = clock_now_ns();
     produce_rows(w);
-    worker_choose_actions(w);
+    if (!worker_choose_actions(w, e)) return false;
     for (int n = 0; n < w->env->n_envs; n++) {
         replay_write_action(w->replay, n, w->needs_reset[n] ? REPLAY_NO_ACTION : w->actions[n]);
         w->policy_steps += !w->needs_reset[n];
@@ -100,18 +100,20 @@ static void act(struct worker *w) {
     replay_commit(w->replay);
     w->env_ticks++;
     w->last_env_ms = (float)(clock_now_ns() - t0) * 1e-6f;
+    return true;
 }
 
 // One tick, and the updates that it makes due. With a policy, rollout k plays with the weights after batch k-1 and batch k
 // samples only rows from before rollout k, so that a rollout and its batch may run side by side with the same results.
-static void act_and_schedule(struct worker *w, int64_t prefill) {
+static bool act_and_schedule(struct worker *w, int64_t prefill, struct error *e) {
     struct replay_window before = replay_window(w->replay);
-    act(w);
+    if (!act(w, e)) return false;
     bool learning = w->policy_steps >= w->config.learning_starts;
     int64_t due = learning ? ratio_due(&w->ratio, w->policy_steps - prefill) : 0;
     w->backlog += w->full ? w->due_next : due;
     w->due_next = w->full ? due : 0;
     w->window = w->full ? before : replay_window(w->replay);
+    return true;
 }
 
 // The policy steps that were asked for are played: their last batch needs no further rollout.
@@ -200,7 +202,7 @@ static bool loop(struct worker *w, struct error *e) {
         if (control_stop_requested(feed_control(w->feed))) break;
         if (steps_played(w)) schedule_last_batch(w);
         if (w->backlog == 0 || w->window.end - w->window.first < w->config.sequence_length) {
-            act_and_schedule(w, prefill);
+            if (!act_and_schedule(w, prefill, e)) return false;
             bool before = learning;
             learning = w->policy_steps >= w->config.learning_starts;
             if (learning && !before) worker_restart_rates(w);

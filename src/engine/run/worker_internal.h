@@ -104,7 +104,8 @@ const char *worker_mode(const struct worker *w);
 void worker_build_model(struct worker *w);                       // after the environments
 void worker_free_model(struct worker *w);
 int64_t worker_n_weights(const struct worker *w);
-void worker_choose_actions(struct worker *w);                    // into `actions`, for the frames in `obs`
+// Into `actions`, for the frames in `obs`. False, and one line, when the policy's numbers are not finite.
+bool worker_choose_actions(struct worker *w, struct error *e);
 bool worker_update_model(struct worker *w, struct wm_result *out);
 uint64_t worker_model_metrics(const struct worker *w, float out[METRIC_COUNT]);
 // *c holds hash and scalars; the model's part is filled in. Reading back: into a second model, then compared.

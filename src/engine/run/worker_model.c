@@ -65,7 +65,7 @@ static bool in_prefill(const struct worker *w) {
     return w->policy_steps < w->config.learning_starts / n * n;
 }
 
-void worker_choose_actions(struct worker *w) {
+bool worker_choose_actions(struct worker *w, struct error *e) {
     int n_envs = w->env->n_envs;
     if (!w->full) {
         for (int n = 0; n < n_envs; n++) w->actions[n] = w->constant_action;
@@ -76,8 +76,12 @@ void worker_choose_actions(struct worker *w) {
                                    (uint32_t)n, (uint32_t)w->env->n_actions);
     } else {
         for (int n = 0; n < n_envs; n++) w->reset_now[n] = !w->mask[n];
-        player_step(w->player, w->reset_now, w->obs, w->env_ticks, false, w->actions);
+        char bad[TENSOR_NAME_SIZE];
+        if (!player_step(w->player, w->reset_now, w->obs, w->env_ticks, false, w->actions, bad))
+            return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite",
+                             (long long)w->policy_steps, bad);
     }
+    return true;
 }
 
 // ---- learning

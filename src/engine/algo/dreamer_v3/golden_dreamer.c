@@ -291,8 +291,11 @@ static void play(struct player_case *k, bool greedy) {
         int32_t actions[4];
         for (int e = 0; e < 2; e++)
             obs[e] = (uint8_t *)packed->t->data + (t * 2 + e) * WM_PACKED_BYTES;
-        player_step(p, (const uint8_t *)reset->t->data + t * 2, obs, t, greedy, actions);
-        keep_step(k, p, s, t, greedy, actions);
+        char bad[TENSOR_NAME_SIZE];
+        if (!player_step(p, (const uint8_t *)reset->t->data + t * 2, obs, t, greedy, actions, bad))
+            case_fail(k->c, "%s is not finite", bad);
+        else
+            keep_step(k, p, s, t, greedy, actions);
     }
     for (int i = 0; i < (greedy ? N_GREEDY : N_SERIES); i++)
         case_match(k->c, s[i].name, s[i].x, k->steps * s[i].width);

@@ -1,6 +1,8 @@
 // Player: the policy in the environments, with a recurrent state for each of them.
 #include "engine/algo/dreamer_v3/player.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,16 +57,31 @@ void player_free(struct player *p) {
 static int chosen(const real *one_hot, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         if (one_hot[i] == 1) return (int)i;
-    CHECK(false, "the policy gives no action: its probabilities are not finite");
+    CHECK(false, "no action is chosen");
     return 0;
+}
+
+static bool is_finite(const struct tensor *t) {
+    for (int64_t i = 0; i < t->n_elements; i++)
+        if (!isfinite(((const real *)t->data)[i])) return false;
+    return true;
+}
+
+static bool all_finite(struct player *p, char *bad_node) {
+    bool fine = is_finite(p->nodes.step.h);
+    for (int k = 0; k < p->n_heads; k++) fine &= is_finite(p->nodes.policy.probs[k]);
+    if (fine) return true;
+    const struct tensor *bad = executor_find_nonfinite(p->executor);
+    snprintf(bad_node, TENSOR_NAME_SIZE, "%s", bad ? bad->name : "player");
+    return false;
 }
 
 static void carry(struct tensor *to, const struct tensor *from) {
     memcpy(to->data, from->data, (size_t)to->n_elements * sizeof(real));
 }
 
-void player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
-                 bool greedy, int32_t *actions) {
+bool player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
+                 bool greedy, int32_t *actions, char *bad_node) {
     const struct player_in *in = &p->nodes.in;
     for (int n = 0; n < p->n_envs; n++) {
         memcpy((uint8_t *)in->packed->data + n * WM_PACKED_BYTES, obs[n], WM_PACKED_BYTES);
@@ -73,6 +90,7 @@ void player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, in
     noise_fill(p->noise, in->u_posterior, p->seed, RNG_PLAYER_POSTERIOR, step);
     noise_fill(p->noise, in->u_action, p->seed, RNG_PLAYER_ACTION, step);
     executor_run(p->executor);
+    if (!all_finite(p, bad_node)) return false;
     p->begun = true;
     for (int k = 0; k < p->n_heads; k++) {
         const struct tensor *taken = greedy ? p->nodes.greedy[k] : p->nodes.sampled[k];
@@ -83,6 +101,7 @@ void player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, in
     }
     carry(in->h, p->nodes.step.h);
     carry(in->z, p->nodes.step.z);
+    return true;
 }
 
 int player_states(struct player *p, struct player_state out[PLAYER_MAX_STATES]) {

@@ -1,8 +1,8 @@
 // Player: the policy in the environments, with a recurrent state for each of them.
 //
 //     struct player *p = player_new(&opts);
-//     player_step(p, reset, obs, tick, false, actions);   // reset[n]: a new episode begins there
-//     player_free(p);
+//     if (!player_step(p, reset, obs, tick, false, actions, bad)) report(bad); // reset[n]: new
+//     episode player_free(p);
 //
 // One batched step of all environments: h, z <- observe([z; a_prev], h, frame), action <- policy
 // (spec/dreamer_v3.md 3.4, "Player"). A reset sets state and previous action anew before the step.
@@ -41,8 +41,10 @@ void player_free(struct player *p); // NULL is fine
 // Sampled, or greedy: the likeliest action. The posterior is always sampled. Noise of (seed,
 // RNG_PLAYER_POSTERIOR or RNG_PLAYER_ACTION, step, index): give every step another number. The very
 // first step of an environment is a reset whatever the mask says.
-void player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
-                 bool greedy, int32_t *actions);
+// False when the new state or a probability is not finite: bad_node (TENSOR_NAME_SIZE) names the
+// first bad tensor, state and actions are what they were. The sampler alone would hide it.
+bool player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
+                 bool greedy, int32_t *actions, char *bad_node);
 
 // The state between two steps, for checkpoints: h [n_envs, H], z [n_envs, S*D], and the previous
 // action of each head [n_envs, classes]. After filling them in, call player_resume.

@@ -50,6 +50,7 @@ struct player_graph player_build(struct graph *g, struct params *world_params,
     graph_keep(g, p.step.h);
     graph_keep(g, p.step.z);
     for (int k = 0; k < nets->n_heads; k++) {
+        graph_keep(g, p.policy.probs[k]);
         graph_keep(g, p.sampled[k]);
         graph_keep(g, p.greedy[k]);
     }
