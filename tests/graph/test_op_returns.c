@@ -38,7 +38,8 @@ static void quantiles_match_those_of_the_sorted_values(void **state) {
 // low and high of n values.
 static void quantiles(const real *values, int n, real q_low, real q_high, real out[2]) {
     struct graph *g = graph_new();
-    struct tensor *x = g_input(g, "x", DTYPE_REAL, 1, (int64_t[]){n}), *y = g_quantiles(g, x, q_low, q_high);
+    struct tensor *x = g_input(g, "x", DTYPE_REAL, 1, (int64_t[]){n}),
+                  *y = g_quantiles(g, x, q_low, q_high);
     graph_keep(g, y);
     graph_plan(g);
     struct pool *pool = pool_new(1);
@@ -57,11 +58,16 @@ static void every_order_of_the_values_gives_the_same_quantiles(void **state) {
     real x[MANY], out[2];
     for (int shape = 0; shape < 5; shape++) {
         for (int i = 0; i < MANY; i++)
-            x[i] = (real)(shape == 0 ? i : shape == 1 ? MANY - 1 - i : shape == 2 ? i * 77 % MANY
-                          : shape == 3 ? 5 : i < MANY / 2 ? i : MANY * 3 / 2 - 1 - i);
+            x[i] = (real)(shape == 0     ? i
+                          : shape == 1   ? MANY - 1 - i
+                          : shape == 2   ? i * 77 % MANY
+                          : shape == 3   ? 5
+                          : i < MANY / 2 ? i
+                                         : MANY * 3 / 2 - 1 - i);
         quantiles(x, MANY, (real)0.25, (real)0.5, out);
         double expect[2] = {shape == 3 ? 5 : 49.75, shape == 3 ? 5 : 99.5};
-        assert_true(fabs((double)out[0] - expect[0]) < 1e-4 && fabs((double)out[1] - expect[1]) < 1e-4);
+        assert_true(fabs((double)out[0] - expect[0]) < 1e-4 &&
+                    fabs((double)out[1] - expect[1]) < 1e-4);
     }
 }
 
@@ -90,7 +96,8 @@ static void normalize_reference(const double *const *leaf, double *y) {
 }
 static void normalize_matches_its_formula_above_and_below_the_smallest_scale(void **state) {
     (void)state;
-    static const struct leaf narrow[] = {{"x", 1, {N}, -3, 7, true}, {"range", 1, {2}, 1, 1.4, true}};
+    static const struct leaf narrow[] = {{"x", 1, {N}, -3, 7, true},
+                                         {"range", 1, {2}, 1, 1.4, true}};
     static const struct leaf wide[] = {{"x", 1, {N}, -3, 7, true}, {"range", 1, {2}, -3, 9, true}};
     // The wide pair must be in order: with the streams of grad_check it is.
     assert_true(grad_random(1, 1) - grad_random(1, 0) > 0.05);

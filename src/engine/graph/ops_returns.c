@@ -1,4 +1,5 @@
-// Ops of the return normaliser: quantiles of a whole tensor, and a shift and scale by them (spec/dreamer_v3.md 5.4).
+// Ops of the return normaliser: quantiles of a whole tensor, and a shift and scale by them
+// (spec/dreamer_v3.md 5.4).
 #include <math.h>
 #include <string.h>
 
@@ -6,7 +7,8 @@
 
 enum { SMALL = 16, COST_DIVIDE = 16 };
 
-// ---- order statistics: x[k] becomes what it would be if x were sorted, nothing larger before it, nothing smaller behind
+// ---- order statistics: x[k] becomes what it would be if x were sorted, nothing larger before it,
+// nothing smaller behind
 
 static void swap(real *a, real *b) {
     const real t = *a;
@@ -47,7 +49,8 @@ static void select_kth(real *x, int64_t n, int64_t k) {
     insertion_sort(x, n);
 }
 
-// Position and weight are rounded like the reference's (torch.quantile): in the precision of the values.
+// Position and weight are rounded like the reference's (torch.quantile): in the precision of the
+// values.
 static real quantile(real *x, int64_t n, real q) {
     const real position = q * (real)(n - 1);
     const int64_t i = (int64_t)position;
@@ -63,8 +66,8 @@ static real quantile(real *x, int64_t n, real q) {
 
 void quantiles_shape(struct node *n) {
     NODE_CHECK(n, n->src[0]->dtype == DTYPE_REAL, "%s holds no reals", n->src[0]->name);
-    NODE_CHECK(n, n->at.scale >= 0 && n->at.scale <= n->at.shift && n->at.shift <= 1, "quantiles %g and %g",
-               (double)n->at.scale, (double)n->at.shift);
+    NODE_CHECK(n, n->at.scale >= 0 && n->at.scale <= n->at.shift && n->at.shift <= 1,
+               "quantiles %g and %g", (double)n->at.scale, (double)n->at.shift);
     node_out(n, 1, (int64_t[]){2});
     node_scratch(n, n->src[0]->n_elements);
 }
@@ -100,7 +103,8 @@ void normalize_shape(struct node *n) {
     node_out_like(n, n->src[0]);
 }
 
-struct tensor *g_normalize(struct graph *g, struct tensor *x, struct tensor *range, real min_scale) {
+struct tensor *g_normalize(struct graph *g, struct tensor *x, struct tensor *range,
+                           real min_scale) {
     struct node *n = node_new(g, OP_NORMALIZE);
     n->at.scale = min_scale;
     node_src(n, x);
@@ -108,10 +112,11 @@ struct tensor *g_normalize(struct graph *g, struct tensor *x, struct tensor *ran
     return node_finish(n);
 }
 
-static void normalize_elements(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void normalize_elements(const struct run *r, const struct node *n, int64_t first,
+                               int64_t end) {
     (void)r;
     const real *x = reals(n->src[0]), low = reals(n->src[1])[0], span = reals(n->src[1])[1] - low;
-    const real scale = span < n->at.scale ? n->at.scale : span;          // NaN stays
+    const real scale = span < n->at.scale ? n->at.scale : span; // NaN stays
     real *y = reals(n->out[0]);
     for (int64_t i = first; i < end; i++) y[i] = (x[i] - low) / scale;
 }

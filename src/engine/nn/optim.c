@@ -93,16 +93,23 @@ struct track_ctx {
 static void track_task(void *arg, int slice) {
     const struct track_ctx *ctx = arg;
     struct range r = slice_range(ctx->n, ctx->slices, slice);
-    for (int64_t i = r.first; i < r.end; i++) ctx->target[i] = ctx->take * ctx->source[i] + ctx->keep * ctx->target[i];
+    for (int64_t i = r.first; i < r.end; i++)
+        ctx->target[i] = ctx->take * ctx->source[i] + ctx->keep * ctx->target[i];
 }
 
-void optim_track(struct params *target, const struct params *source, double tau, struct pool *pool) {
-    CHECK(target->n == source->n && target->n_flat == source->n_flat, "%d and %d parameters", target->n, source->n);
+void optim_track(struct params *target, const struct params *source, double tau,
+                 struct pool *pool) {
+    CHECK(target->n == source->n && target->n_flat == source->n_flat, "%d and %d parameters",
+          target->n, source->n);
     if (tau == 1) {
         memcpy(target->weights, source->weights, (size_t)source->n_flat * sizeof *source->weights);
         return;
     }
-    struct track_ctx ctx = {.target = target->weights, .source = source->weights, .keep = (real)(1 - tau), .take = (real)tau,
-                            .n = source->n_flat, .slices = n_slices(source->n_flat)};
+    struct track_ctx ctx = {.target = target->weights,
+                            .source = source->weights,
+                            .keep = (real)(1 - tau),
+                            .take = (real)tau,
+                            .n = source->n_flat,
+                            .slices = n_slices(source->n_flat)};
     pool_run(pool, ctx.slices, track_task, &ctx);
 }

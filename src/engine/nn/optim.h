@@ -32,8 +32,9 @@ double optim_clip(double norm, double max_norm);
 // that is not finite, weights and moments stay as they are and the caller stops.
 double optim_step(struct params *p, struct pool *pool, const struct optim_opts *opts, int64_t step);
 
-// Moves a target network towards its source: target = tau source + (1 - tau) target, all weights; tau 1 copies them. The
-// two sets have the same shapes in the same order (CHECK); moments and gradients are not touched (spec/dreamer_v3.md 5.6).
+// Moves a target network towards its source: target = tau source + (1 - tau) target, all weights;
+// tau 1 copies them. The two sets have the same shapes in the same order (CHECK); moments and
+// gradients are not touched (spec/dreamer_v3.md 5.6).
 void optim_track(struct params *target, const struct params *source, double tau, struct pool *pool);
 
 #endif
