@@ -24,10 +24,11 @@ static void the_header_is_the_one_numpy_writes(void **state) {
         size_t shape[3];
         int n_dims;
         const char *dict;
-    } cases[] = {{{72, 80}, 2, "{'descr': '|u1', 'fortran_order': False, 'shape': (72, 80), }"},
-                 {{4, 72, 80}, 3, "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 72, 80), }"},
-                 {{5}, 1, "{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }"},
-                 {{0}, 0, "{'descr': '|u1', 'fortran_order': False, 'shape': (), }"}};
+    } cases[] = {
+        {{72, 80}, 2, "{'descr': '|u1', 'fortran_order': False, 'shape': (72, 80), }"},
+        {{4, 72, 80}, 3, "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 72, 80), }"},
+        {{5}, 1, "{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }"},
+        {{0}, 0, "{'descr': '|u1', 'fortran_order': False, 'shape': (), }"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint8_t header[NPY_HEADER_BYTES];
         assert_true(npy_header(cases[i].shape, cases[i].n_dims, header));
@@ -85,8 +86,10 @@ static void what_is_not_an_array_of_bytes_is_refused_with_the_reason(void **stat
     } bad[] = {
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", "dtype <f4"},
         {"{'descr': '|u1', 'fortran_order': True, 'shape': (6,), }", "Fortran"},
-        {"{'descr': '|u1', 'fortran_order': False, 'shape': (7,), }", "6 bytes of data, the shape in its header says 7"},
-        {"{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }", "6 bytes of data, the shape in its header says 5"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (7,), }",
+         "6 bytes of data, the shape in its header says 7"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }",
+         "6 bytes of data, the shape in its header says 5"},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (6), }", "header"},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (-6,), }", "header"},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (1,1,1,1,6), }", "header"},
@@ -98,7 +101,9 @@ static void what_is_not_an_array_of_bytes_is_refused_with_the_reason(void **stat
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (6,), 'more': 1}", "header"},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (6,), } x", "header"},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999,), }", "header"},
-        {"{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296), }", "too large"},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296), "
+         "}",
+         "too large"},
         {"", "header"},
         {"{", "header"},
         {"{'descr", "header"},
@@ -122,7 +127,8 @@ static void every_cut_is_refused_and_no_flip_reads_outside(void **state) {
     (void)state;
     uint8_t data[60];
     memset(data, 2, sizeof data);
-    size_t n = make_file("{'descr': '|u1', 'fortran_order': False, 'shape': (6, 10), }\n", 1, data, sizeof data);
+    size_t n = make_file("{'descr': '|u1', 'fortran_order': False, 'shape': (6, 10), }\n", 1, data,
+                         sizeof data);
     struct npy_u8 a;
     for (size_t cut = 0; cut < n; cut++) {
         uint8_t *exact = malloc(cut ? cut : 1); // so that the sanitizer sees a byte too far

@@ -1,14 +1,17 @@
-// make_task: turns recorded actions on a ROM into a goal task: start state, goal templates and stage files for both codecs.
+// make_task: turns recorded actions on a ROM into a goal task: start state, goal templates and
+// stage files for both codecs.
 //
 //   make_task [-t] [-r EPISODES] ROM TASK_FOLDER MAX_STEPS TITLE
 //
-//   reads   TASK_FOLDER/start.txt                       actions from power-on to the start, v1 names, one a line
+//   reads   TASK_FOLDER/start.txt                       actions from power-on to the start, v1
+//   names, one a line
 //           TASK_FOLDER/solution_v0.txt, solution_v1.txt  actions from the start to the goal
 //   writes  start.state, goal_v0/, goal_v1/, stage_v0.json, stage_v1.json beside them
 //
-// The goal is the picture after the last action of each solution. Replayed with the goal, the solution must be done at
-// its last action and not before; so it ends with k_consecutive actions that leave the goal screen standing still.
-// -t prints the distance after every action; -r plays that many episodes of a uniform random policy.
+// The goal is the picture after the last action of each solution. Replayed with the goal, the
+// solution must be done at its last action and not before; so it ends with k_consecutive actions
+// that leave the goal screen standing still. -t prints the distance after every action; -r plays
+// that many episodes of a uniform random policy.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +46,8 @@ struct solution {
     struct goal_rules rules;
 };
 
-static bool read_actions(const char *path, const char *codec, int32_t **actions, int *n, char *sha256, struct error *e) {
+static bool read_actions(const char *path, const char *codec, int32_t **actions, int *n,
+                         char *sha256, struct error *e) {
     uint8_t *text;
     size_t bytes;
     if (!file_read(path, MAX_TEXT_BYTES, &text, &bytes, e)) return false;
@@ -59,7 +63,9 @@ static bool make_start(struct maker *m, struct error *e) {
     struct gb_rom rom;
     int32_t *actions;
     int n;
-    if (!path_join(path, m->folder, "start.txt", e) || !read_actions(path, codecs[1], &actions, &n, NULL, e)) return false;
+    if (!path_join(path, m->folder, "start.txt", e) ||
+        !read_actions(path, codecs[1], &actions, &n, NULL, e))
+        return false;
     if (!gb_rom_parse(&rom, m->rom, m->rom_bytes, message, sizeof message)) {
         free(actions);
         return error_set(e, STATUS_FAILED, "%s: %s", m->rom_path, message);
@@ -68,20 +74,29 @@ static bool make_start(struct maker *m, struct error *e) {
     uint8_t obs[GB_OBS_BYTES];
     gb_reset(gb, &rom);
     for (int i = 0; i < n; i++)
-        gb_step(gb, gb_action_codec_find(codecs[1])->buttons[actions[i]], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER, obs);
+        gb_step(gb, gb_action_codec_find(codecs[1])->buttons[actions[i]], GB_FRAMES_PER_STEP,
+                GB_RELEASE_AFTER, obs);
     m->state_bytes = gb_state_size(&rom);
     m->state = mem_alloc(m->state_bytes);
     gb_state_save(gb, m->state);
     sha256_hex(m->state, m->state_bytes, m->state_sha256);
     free(gb);
     free(actions);
-    return path_join(path, m->folder, "start.state", e) && file_write_atomic(path, m->state, m->state_bytes, e);
+    return path_join(path, m->folder, "start.state", e) &&
+           file_write_atomic(path, m->state, m->state_bytes, e);
 }
 
-static struct env *make_env(const struct maker *m, const struct solution *s, bool with_goal, struct error *e) {
-    struct env_gameboy_opts opts = {.rom = m->rom, .rom_bytes = m->rom_bytes, .rom_name = m->rom_path, .state = m->state,
-                                    .state_bytes = m->state_bytes, .state_name = "start.state", .action_codec = s->codec,
-                                    .goal = with_goal ? &s->goal.goal : NULL, .rules = &s->rules};
+static struct env *make_env(const struct maker *m, const struct solution *s, bool with_goal,
+                            struct error *e) {
+    struct env_gameboy_opts opts = {.rom = m->rom,
+                                    .rom_bytes = m->rom_bytes,
+                                    .rom_name = m->rom_path,
+                                    .state = m->state,
+                                    .state_bytes = m->state_bytes,
+                                    .state_name = "start.state",
+                                    .action_codec = s->codec,
+                                    .goal = with_goal ? &s->goal.goal : NULL,
+                                    .rules = &s->rules};
     return env_gameboy_new(&opts, e);
 }
 
@@ -95,8 +110,11 @@ static bool capture_goal(const struct maker *m, struct solution *s, struct error
     env_free(env);
     s->goal.goal.n_frames = 1;
     struct goal_meta *meta = &s->goal.meta;
-    *meta = (struct goal_meta){.frames_per_step = GB_FRAMES_PER_STEP, .release_after_frames = GB_RELEASE_AFTER,
-                               .stack_k = 1, .tau = 0.05, .k_consecutive = goal_default_rules.k_consecutive,
+    *meta = (struct goal_meta){.frames_per_step = GB_FRAMES_PER_STEP,
+                               .release_after_frames = GB_RELEASE_AFTER,
+                               .stack_k = 1,
+                               .tau = 0.05,
+                               .k_consecutive = goal_default_rules.k_consecutive,
                                .pipeline_version = GOAL_PIPELINE_VERSION};
     snprintf(meta->rom_path, sizeof meta->rom_path, "%s", m->rom_path);
     snprintf(meta->state_path, sizeof meta->state_path, "start.state");
@@ -145,17 +163,21 @@ static bool replay(const struct maker *m, struct solution *s, struct error *e) {
         env_step(env, (const uint8_t[1]){1}, &s->actions[t++], obs, &r);
         sum += (double)r.reward;
         if (m->trace)
-            printf("  %s %3d %-6s distance %.4f reward %+.4f%s\n", s->version, t, env->action_names[s->actions[t - 1]],
-                   (double)r.distance, (double)r.reward, r.terminated ? " done" : "");
+            printf("  %s %3d %-6s distance %.4f reward %+.4f%s\n", s->version, t,
+                   env->action_names[s->actions[t - 1]], (double)r.distance, (double)r.reward,
+                   r.terminated ? " done" : "");
     }
-    printf("%s %s: %d actions, %d turns, start distance %.4f (%.1f tau), return %.3f, %s\n", m->id, s->version, s->n,
-           count_turns(s, env), (double)start, (double)(start / s->rules.tau), sum, r.terminated ? "done" : "not done");
+    printf("%s %s: %d actions, %d turns, start distance %.4f (%.1f tau), return %.3f, %s\n", m->id,
+           s->version, s->n, count_turns(s, env), (double)start, (double)(start / s->rules.tau),
+           sum, r.terminated ? "done" : "not done");
     env_free(env);
     if (r.terminated && t == s->n) return true;
-    return error_set(e, STATUS_FAILED,
-                     r.terminated ? "%s: done after %d of %d actions: cut the rest, or the goal is met too early"
-                                  : "%s: not done after %d of %d actions: end with a second action that changes nothing, within max_steps",
-                     s->path, t, s->n);
+    return error_set(
+        e, STATUS_FAILED,
+        r.terminated ? "%s: done after %d of %d actions: cut the rest, or the goal is met too early"
+                     : "%s: not done after %d of %d actions: end with a second action that changes "
+                       "nothing, within max_steps",
+        s->path, t, s->n);
 }
 
 static bool play_randomly(const struct maker *m, const struct solution *s, struct error *e) {
@@ -174,7 +196,8 @@ static bool play_randomly(const struct maker *m, const struct solution *s, struc
         }
         n_done += r.terminated;
     }
-    printf("%s %s: a random policy is done in %d of %d episodes\n", m->id, s->version, n_done, m->random_episodes);
+    printf("%s %s: a random policy is done in %d of %d episodes\n", m->id, s->version, n_done,
+           m->random_episodes);
     env_free(env);
     return true;
 }
@@ -210,8 +233,8 @@ static bool make_codec(const struct maker *m, const char *codec, struct error *e
     fine = fine && path_join(s->goal_dir, m->folder, name, e) &&
            read_actions(s->path, codec, &s->actions, &s->n, s->sha256, e) && capture_goal(m, s, e);
     if (fine) keep_created_at(s);
-    fine = fine && replay(m, s, e) && goal_write(s->goal_dir, &s->goal, true, e) && write_stage(m, s, e) &&
-           (m->random_episodes == 0 || play_randomly(m, s, e));
+    fine = fine && replay(m, s, e) && goal_write(s->goal_dir, &s->goal, true, e) &&
+           write_stage(m, s, e) && (m->random_episodes == 0 || play_randomly(m, s, e));
     free(s->actions);
     free(s);
     return fine;

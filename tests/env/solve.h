@@ -1,7 +1,9 @@
-// The shortest way to a goal, found by trying everything: breadth first over machines, one layer a step.
+// The shortest way to a goal, found by trying everything: breadth first over machines, one layer a
+// step.
 //
-// Two machines of one layer are the same when their work RAM, high RAM and direction of the last turn are; whatever else
-// differs (registers, dividers) is taken to be of no consequence to the game. Of equal ones the one with fewer turns stays.
+// Two machines of one layer are the same when their work RAM, high RAM and direction of the last
+// turn are; whatever else differs (registers, dividers) is taken to be of no consequence to the
+// game. Of equal ones the one with fewer turns stays.
 #ifndef TESTS_ENV_SOLVE_H
 #define TESTS_ENV_SOLVE_H
 
@@ -13,9 +15,9 @@
 #include "engine/env/task.h"
 
 struct solved {
-    int steps;     // until the picture is first nearer than tau; -1: not within the limit
-    int turns;     // fewest of all ways with so many steps
-    int n_states;  // tried
+    int steps;    // until the picture is first nearer than tau; -1: not within the limit
+    int turns;    // fewest of all ways with so many steps
+    int n_states; // tried
 };
 
 struct solve_node {
@@ -40,7 +42,8 @@ static inline __attribute__((unused)) uint64_t solve_hash(uint64_t h, const void
 // Index of the key's place: its node's, or an empty one.
 static inline __attribute__((unused)) int solve_place(const struct solver *s, uint64_t key) {
     int at = (int)((key ^ key >> 32) & (uint64_t)(s->table_size - 1));
-    while (s->table[at] >= 0 && s->nodes[1][s->table[at]].key != key) at = (at + 1) & (s->table_size - 1);
+    while (s->table[at] >= 0 && s->nodes[1][s->table[at]].key != key)
+        at = (at + 1) & (s->table_size - 1);
     return at;
 }
 
@@ -109,7 +112,8 @@ static inline __attribute__((unused)) struct solved solve(const struct task *tas
                 gb_copy(s.spare, from->gb);
                 gb_step(s.spare, codec->buttons[a], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER, obs);
                 found.n_states++;
-                float d = (float)goal_frame_sum(obs, task->goal.goal.packed[0]) / (float)GOAL_MAX_FRAME_SUM;
+                float d = (float)goal_frame_sum(obs, task->goal.goal.packed[0]) /
+                          (float)GOAL_MAX_FRAME_SUM;
                 if (d < task->rules.tau) {
                     if (found.steps < 0 || turns < found.turns) found.turns = turns;
                     found.steps = step;

@@ -5,9 +5,7 @@
 
 #include "engine/env/goal.h"
 
-static int pixel(const uint8_t *frame, int i) {
-    return frame[i / 4] >> (2 * (i % 4)) & 3;
-}
+static int pixel(const uint8_t *frame, int i) { return frame[i / 4] >> (2 * (i % 4)) & 3; }
 
 static int plain_sum(const uint8_t *a, const uint8_t *b) {
     int sum = 0;
@@ -80,7 +78,8 @@ static void the_defaults_are_those_of_the_specification(void **state) {
     assert_true(goal_default_rules.step_cost == -0.01f);
 }
 
-// Worked by hand: 17280 a frame, start 5760 = 1/3, then 2880 = 1/6, 800 and 800 < .05 * 17280 = 864.
+// Worked by hand: 17280 a frame, start 5760 = 1/3, then 2880 = 1/6, 800 and 800 < .05 * 17280 =
+// 864.
 static void rewards_are_step_cost_and_progress_and_the_bonus_at_the_end(void **state) {
     (void)state;
     struct walk *w = walk_new();
@@ -110,10 +109,14 @@ static void rewards_are_step_cost_and_progress_and_the_bonus_at_the_end(void **s
 static void alpha_bonus_and_cost_are_taken_from_the_rules(void **state) {
     (void)state;
     struct walk *w = walk_new();
-    w->rules = (struct goal_rules){.tau = 0.2f, .k_consecutive = 1, .max_steps = 0, .alpha = 10, .goal_bonus = 5,
+    w->rules = (struct goal_rules){.tau = 0.2f,
+                                   .k_consecutive = 1,
+                                   .max_steps = 0,
+                                   .alpha = 10,
+                                   .goal_bonus = 5,
                                    .step_cost = -0.5f};
     begin(w, 5760);
-    struct env_step_result r = step(w, 3456);  // a fifth: below tau or not as float32 has it
+    struct env_step_result r = step(w, 3456); // a fifth: below tau or not as float32 has it
     bool below = 3456.0f / 17280.0f < 0.2f;
     assert_int_equal(r.terminated, below);
     assert_float_equal(r.reward, -0.5 + 10 * (5760.0 - 3456.0) / 17280 + (below ? 5 : 0), 1e-5);
@@ -188,9 +191,9 @@ static void a_stack_is_compared_frame_by_frame_oldest_first(void **state) {
     w->p.previous = previous;
     begin(w, 50); // 50 50 50: 50 + 150 + 250
     assert_true(w->p.distance == 450.0f / (3 * 17280.0f));
-    assert_true(step(w, 100).distance == (50 + 150 + 200) / (3 * 17280.0f));  // 50 50 100
-    assert_true(step(w, 200).distance == (50 + 100 + 100) / (3 * 17280.0f));  // 50 100 200
-    struct env_step_result r = step(w, 300);                                  // 100 200 300
+    assert_true(step(w, 100).distance == (50 + 150 + 200) / (3 * 17280.0f)); // 50 50 100
+    assert_true(step(w, 200).distance == (50 + 100 + 100) / (3 * 17280.0f)); // 50 100 200
+    struct env_step_result r = step(w, 300);                                 // 100 200 300
     assert_true(r.distance == 0);
     assert_true(r.terminated);
     begin(w, 300); // the stack is filled anew

@@ -15,7 +15,8 @@ static const char *written(const struct goal_template *t) {
     return folder;
 }
 
-static void assert_refused(const char *folder, const struct goal_expect *expect, const char *const words[4]) {
+static void assert_refused(const char *folder, const struct goal_expect *expect,
+                           const char *const words[4]) {
     struct goal_template *t = malloc(sizeof *t);
     struct error e = {0};
     memset(t, 0x5a, sizeof *t);
@@ -47,7 +48,8 @@ static void what_is_written_loads_back_the_same(void **state) {
         struct goal_template *t = fixture_template(n_frames), *back = calloc(1, sizeof *back);
         struct error e = {0};
         const char *folder = written(t);
-        struct goal_expect all = {.action_codec_id = "pokemonred_puffer_v1", .rom_sha256 = fixture_rom_sha,
+        struct goal_expect all = {.action_codec_id = "pokemonred_puffer_v1",
+                                  .rom_sha256 = fixture_rom_sha,
                                   .state_sha256 = fixture_state_sha};
         if (!goal_load(folder, &all, back, &e)) fail_msg("%s", e.message);
         assert_memory_equal(&back->meta, &t->meta, sizeof t->meta);
@@ -66,10 +68,25 @@ static void what_is_written_loads_back_the_same(void **state) {
 
 static void the_meta_file_holds_the_nineteen_fields_in_order(void **state) {
     (void)state;
-    static const char *const keys[] = {"action_codec_id", "actions_path", "actions_sha256", "created_at", "dist_metric",
-                                       "downsample_h", "downsample_w", "frames_per_step", "k_consecutive",
-                                       "pipeline_version", "release_after_frames", "rom_path", "rom_sha256",
-                                       "schema_version", "shade_levels", "stack_k", "state_path", "state_sha256", "tau"};
+    static const char *const keys[] = {"action_codec_id",
+                                       "actions_path",
+                                       "actions_sha256",
+                                       "created_at",
+                                       "dist_metric",
+                                       "downsample_h",
+                                       "downsample_w",
+                                       "frames_per_step",
+                                       "k_consecutive",
+                                       "pipeline_version",
+                                       "release_after_frames",
+                                       "rom_path",
+                                       "rom_sha256",
+                                       "schema_version",
+                                       "shade_levels",
+                                       "stack_k",
+                                       "state_path",
+                                       "state_sha256",
+                                       "tau"};
     struct goal_template *t = fixture_template(1);
     struct error e = {0};
     written(t);
@@ -91,9 +108,9 @@ static void a_file_of_pixels_says_row_by_row_what_the_screen_shows(void **state)
     (void)state;
     struct goal_template *t = fixture_template(1);
     memset(t->goal.packed, 0, sizeof t->goal.packed);
-    t->goal.packed[0][0] = 0xe4;        // 0 1 2 3 at the top left
-    t->goal.packed[0][20] = 0x03;       // 3 at the left of the second row
-    t->goal.packed[0][1439] = 0x80;     // 2 at the bottom right
+    t->goal.packed[0][0] = 0xe4;    // 0 1 2 3 at the top left
+    t->goal.packed[0][20] = 0x03;   // 3 at the left of the second row
+    t->goal.packed[0][1439] = 0x80; // 2 at the bottom right
     written(t);
     size_t n;
     uint8_t *npy = get_file(npy_path, &n), *pixels = npy + 128;
@@ -136,18 +153,28 @@ static void a_disagreement_is_refused_with_both_values(void **state) {
         const char *from, *to, *words[4];
     } cases[] = {
         {"_v1\"", "_v0\"", {"action_codec_id", "pokemonred_puffer_v0", "pokemonred_puffer_v1"}},
-        {"pokemonred_puffer_v1", "my_codec", {"action_codec_id", "my_codec", "pokemonred_puffer_v1", "legacy_v0"}},
+        {"pokemonred_puffer_v1",
+         "my_codec",
+         {"action_codec_id", "my_codec", "pokemonred_puffer_v1", "legacy_v0"}},
         {"\"frames_per_step\": 24", "\"frames_per_step\": 16", {"frames_per_step", "16", "24"}},
-        {"\"release_after_frames\": 8", "\"release_after_frames\": 4", {"release_after_frames", "4", "8"}},
+        {"\"release_after_frames\": 8",
+         "\"release_after_frames\": 4",
+         {"release_after_frames", "4", "8"}},
         {"\"downsample_h\": 72", "\"downsample_h\": 144", {"downsample_h", "144", "72"}},
         {"\"downsample_w\": 80", "\"downsample_w\": 160", {"downsample_w", "160", "80"}},
         {"\"shade_levels\": 4", "\"shade_levels\": 2", {"shade_levels", "2", "4"}},
         {"\"schema_version\": 1", "\"schema_version\": 2", {"schema_version", "2", "1"}},
         {"l1_mean_norm", "l2", {"dist_metric", "l2", "l1_mean_norm"}},
-        {"\"pipeline_version\": 2", "\"pipeline_version\": 1", {"pipeline_version", "1", "2", "--accept-pipeline 1"}},
+        {"\"pipeline_version\": 2",
+         "\"pipeline_version\": 1",
+         {"pipeline_version", "1", "2", "--accept-pipeline 1"}},
         {"\"pipeline_version\": 2", "\"pipeline_version\": 3", {"pipeline_version", "3", "2"}},
-        {"\"rom_sha256\": \"0011", "\"rom_sha256\": \"1011", {"rom_sha256", "10112233", "00112233"}},
-        {"\"state_sha256\": \"ff", "\"state_sha256\": \"00", {"state_sha256", "00eeddcc", "ffeeddcc"}},
+        {"\"rom_sha256\": \"0011",
+         "\"rom_sha256\": \"1011",
+         {"rom_sha256", "10112233", "00112233"}},
+        {"\"state_sha256\": \"ff",
+         "\"state_sha256\": \"00",
+         {"state_sha256", "00eeddcc", "ffeeddcc"}},
         {"\"state_sha256\": \"ff", "\"state_sha256\": \"FF", {"state_sha256", "64 hex"}},
         {"\"tau\": 0.05", "\"tau\": 0", {"tau", "0"}},
         {"\"tau\": 0.05", "\"tau\": 1.5", {"tau", "1.5"}},
@@ -158,7 +185,8 @@ static void a_disagreement_is_refused_with_both_values(void **state) {
         {"\"stack_k\": 1", "\"stack_k\": 9", {"stack_k", "9", "8"}},
         {"\"created_at\"", "\"created\"", {"created_at", "missing"}},
     };
-    struct goal_expect all = {.action_codec_id = "pokemonred_puffer_v1", .rom_sha256 = fixture_rom_sha,
+    struct goal_expect all = {.action_codec_id = "pokemonred_puffer_v1",
+                              .rom_sha256 = fixture_rom_sha,
                               .state_sha256 = fixture_state_sha};
     struct goal_template *t = fixture_template(1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -214,7 +242,8 @@ static void a_picture_of_another_size_or_shade_is_refused(void **state) {
     assert_true(npy_header((const size_t[2]){72, 80}, 2, bytes));
     bytes[128 + 4321] = 4;
     put_file(npy_path, bytes, 128 + 5760);
-    assert_refused(folder, &(struct goal_expect){0}, (const char *const[4]){"pixel 4321 is 4", "0 to 3"});
+    assert_refused(folder, &(struct goal_expect){0},
+                   (const char *const[4]){"pixel 4321 is 4", "0 to 3"});
     unlink(npy_path);
     assert_refused(folder, &(struct goal_expect){0}, (const char *const[4]){"goal_template.npy"});
     free(t);
@@ -248,10 +277,12 @@ static void every_cut_is_refused_and_every_flip_survived(void **state) {
     int n_refused = 0;
     for (size_t bit = 0; bit < 8 * n_npy; bit++) {
         npy[bit / 8] = (uint8_t)(npy[bit / 8] ^ 1u << bit % 8);
-        if (bit % 8 > 1 || bit / 8 < 128) n_refused += !goal_parse(npy, n_npy, meta, n_meta, folder, &none, back, NULL);
+        if (bit % 8 > 1 || bit / 8 < 128)
+            n_refused += !goal_parse(npy, n_npy, meta, n_meta, folder, &none, back, NULL);
         npy[bit / 8] = (uint8_t)(npy[bit / 8] ^ 1u << bit % 8);
     }
-    assert_in_range(n_refused, 6 * 5760, 8 * 128 + 6 * 5760); // a shade has two bits, the six above must be 0
+    assert_in_range(n_refused, 6 * 5760,
+                    8 * 128 + 6 * 5760); // a shade has two bits, the six above must be 0
     free(npy);
     free(meta);
     free(t);

@@ -1,4 +1,5 @@
-// Tests of the Game Boy environment with a start state and a goal, on a ROM whose picture is known without an emulator.
+// Tests of the Game Boy environment with a start state and a goal, on a ROM whose picture is known
+// without an emulator.
 #include "goal_fixture.h"
 
 #include "base/mem.h"
@@ -96,7 +97,8 @@ static void rewards_follow_the_distance_of_each_picture(void **state) {
 
 static void without_a_goal_nothing_is_rewarded_and_the_distance_is_zero(void **state) {
     (void)state;
-    struct batch *b = batch_new(&(struct env_gameboy_opts){.max_episode_steps = 2}, NULL, &goal_default_rules);
+    struct batch *b =
+        batch_new(&(struct env_gameboy_opts){.max_episode_steps = 2}, NULL, &goal_default_rules);
     env_reset(b->env, everyone, b->obs);
     assert_true(env_gameboy_start_distance(b->env) == 0);
     for (int t = 1; t <= 2; t++) {
@@ -165,7 +167,8 @@ static void a_stack_of_frames_must_come_in_its_order(void **state) {
         memmove(seen, seen + 1, 2);
         seen[2] = shown_after(actions, t + 1);
         int sum = 0;
-        for (int k = 0; k < 3; k++) sum += (int)(palette_distance(seen[k], wanted[k]) * 17280.0f + 0.5f);
+        for (int k = 0; k < 3; k++)
+            sum += (int)(palette_distance(seen[k], wanted[k]) * 17280.0f + 0.5f);
         assert_true(b->results[0].distance == (float)sum / (3 * 17280.0f));
         assert_int_equal(b->results[0].terminated, t == 3);
         assert_false(b->results[1].terminated); // its own stack
@@ -197,21 +200,25 @@ static void an_episode_starts_from_the_state_and_shows_its_picture(void **state)
     for (int episode = 0; episode < 2; episode++) {
         memset(b->frames[0], 0x5a, ENV_OBS_BYTES);
         env_reset(b->env, everyone, b->obs);
-        for (int i = 0; i < ENV_OBS_BYTES; i++) assert_int_equal(b->frames[0][i], shown_after(actions, 3));
+        for (int i = 0; i < ENV_OBS_BYTES; i++)
+            assert_int_equal(b->frames[0][i], shown_after(actions, 3));
         for (int t = 3; t < 5; t++) {
             step_one(b, actions[t]);
-            for (int i = 0; i < ENV_OBS_BYTES; i++) assert_int_equal(b->frames[0][i], shown_after(actions, t + 1));
+            for (int i = 0; i < ENV_OBS_BYTES; i++)
+                assert_int_equal(b->frames[0][i], shown_after(actions, t + 1));
         }
     }
     batch_free(b);
 }
 
-// The picture of the start is made by a copy: the machine itself runs on from the state to the cycle.
+// The picture of the start is made by a copy: the machine itself runs on from the state to the
+// cycle.
 static void a_run_through_a_state_equals_the_run_without(void **state) {
     (void)state;
     const int32_t actions[6] = {A, UP, A, B, NOOP, UP};
     size_t n, n_end;
-    uint8_t *middle = state_after(actions, 3, &n), *end = state_after(actions, 6, &n_end), *again = mem_alloc(n_end);
+    uint8_t *middle = state_after(actions, 3, &n), *end = state_after(actions, 6, &n_end),
+            *again = mem_alloc(n_end);
     struct env_gameboy_opts opts = {.state = middle, .state_bytes = n};
     struct batch *b = batch_new(&opts, NULL, NULL);
     env_reset(b->env, everyone, b->obs);
@@ -228,7 +235,10 @@ static void a_damaged_state_is_refused_by_name(void **state) {
     (void)state;
     size_t n;
     uint8_t *bytes = state_after((const int32_t[1]){A}, 1, &n);
-    struct env_gameboy_opts opts = {.rom = button_rom, .rom_bytes = sizeof button_rom, .state = bytes, .state_bytes = n,
+    struct env_gameboy_opts opts = {.rom = button_rom,
+                                    .rom_bytes = sizeof button_rom,
+                                    .state = bytes,
+                                    .state_bytes = n,
                                     .state_name = "saves/one.state"};
     for (size_t i = 0; i < n; i += 611) {
         struct error e = {0};
@@ -264,7 +274,8 @@ static void play(int first, int n, int n_threads, const struct goal *goal, struc
     struct goal_rules rules = goal_default_rules;
     rules.max_steps = 9;
     rules.tau = 0.2f;
-    struct batch *b = batch_new(&(struct env_gameboy_opts){.n_envs = n, .pool = pool}, goal, &rules);
+    struct batch *b =
+        batch_new(&(struct env_gameboy_opts){.n_envs = n, .pool = pool}, goal, &rules);
     uint8_t reset[MAX_ENVS];
     memset(reset, 1, sizeof reset);
     for (int t = 0; t < TICKS; t++) {

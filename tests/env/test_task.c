@@ -1,4 +1,5 @@
-// Tests of the goal tasks: stage files and recorded actions, users' files, and that each built-in task is honest.
+// Tests of the goal tasks: stage files and recorded actions, users' files, and that each built-in
+// task is honest.
 #include "goal_fixture.h"
 
 #include "base/mem.h"
@@ -19,9 +20,7 @@ static const struct {
 enum { N_TASKS = 3, N_ENVS = 20 };
 
 // WORKBENCH_SLOW_TESTS=1 makes them exhaustive: minutes.
-static bool is_slow(void) {
-    return getenv("WORKBENCH_SLOW_TESTS") != NULL;
-}
+static bool is_slow(void) { return getenv("WORKBENCH_SLOW_TESTS") != NULL; }
 
 static struct task *open_task(const char *name, const char *codec) {
     struct task *t = mem_alloc(sizeof *t);
@@ -44,7 +43,8 @@ static struct env *env_of(const struct task *t, int n_envs, struct pool *pool) {
     return env;
 }
 
-static const uint8_t everyone[N_ENVS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+static const uint8_t everyone[N_ENVS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                         1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 // ---- the built-in tasks
 
@@ -81,7 +81,8 @@ static void a_recorded_solution_reaches_the_goal_at_its_last_action(void **state
                 total += r.reward;
                 assert_int_equal(r.terminated, k + 1 == t->n_solution);
                 assert_false(r.truncated);
-                if (k + 2 < t->n_solution) assert_true(r.distance >= t->rules.tau); // no other way round the rule
+                if (k + 2 < t->n_solution)
+                    assert_true(r.distance >= t->rules.tau); // no other way round the rule
                 last = r.distance;
             }
             assert_true(start >= 3 * t->rules.tau);
@@ -102,7 +103,8 @@ static void the_goal_screen_holds_still_whatever_is_pressed(void **state) {
             for (int32_t press = 0; press < env->n_actions; press++) {
                 struct env_step_result r = {0};
                 env_reset(env, everyone, obs);
-                for (int k = 0; k + 1 < t->n_solution; k++) env_step(env, everyone, &t->solution[k], obs, &r);
+                for (int k = 0; k + 1 < t->n_solution; k++)
+                    env_step(env, everyone, &t->solution[k], obs, &r);
                 assert_false(r.terminated);
                 env_step(env, everyone, &press, obs, &r);
                 assert_true(r.terminated);
@@ -152,9 +154,11 @@ static void a_random_policy_hardly_ever_succeeds(void **state) {
     for (int i = 0; i < N_TASKS; i++)
         for (int c = 0; c < 2; c++) {
             struct task *t = open_task(tasks[i].name, codecs[c]);
-            int n_episodes = tasks[i].most_random > 0 || is_slow() ? 500 : 60; // a bound of 0 needs no number
+            int n_episodes =
+                tasks[i].most_random > 0 || is_slow() ? 500 : 60; // a bound of 0 needs no number
             int n = random_successes(t, n_episodes, pool);
-            printf("%s, %s: a random policy is done in %d of %d episodes\n", t->name, codecs[c], n, n_episodes);
+            printf("%s, %s: a random policy is done in %d of %d episodes\n", t->name, codecs[c], n,
+                   n_episodes);
             assert_in_range(n, 0, tasks[i].most_random);
             close_task(t);
         }
@@ -170,8 +174,8 @@ static void the_shortest_way_is_long_and_has_turns(void **state) {
         bool is_long = tasks[i].least_steps > 20; // the whole search takes a minute
         int depth = !is_long ? 20 : is_slow() ? tasks[i].least_steps - 1 : 24;
         struct solved s = solve(t, depth);
-        printf("%s: %d machines tried, %d steps deep; shortest way: %d steps, %d turns\n", t->name, s.n_states, depth,
-               s.steps, s.turns);
+        printf("%s: %d machines tried, %d steps deep; shortest way: %d steps, %d turns\n", t->name,
+               s.n_states, depth, s.steps, s.turns);
         if (is_long) {
             assert_int_equal(s.steps, -1);
         } else {
@@ -187,15 +191,17 @@ static void what_is_no_goal_task_is_refused_by_name(void **state) {
     (void)state;
     static const struct {
         const char *name, *codec, *words[3];
-    } bad[] = {{"exit_lap", "pokemonred_puffer_v1", {"exit_lap", "exit_lab", "sprites"}},
-               {"sprites", "pokemonred_puffer_v1", {"sprites", "no goal"}},
-               {"exit_lab", "legacy_v0", {"legacy_v0", "pokemonred_puffer_v0", "pokemonred_puffer_v1"}}};
+    } bad[] = {
+        {"exit_lap", "pokemonred_puffer_v1", {"exit_lap", "exit_lab", "sprites"}},
+        {"sprites", "pokemonred_puffer_v1", {"sprites", "no goal"}},
+        {"exit_lab", "legacy_v0", {"legacy_v0", "pokemonred_puffer_v0", "pokemonred_puffer_v1"}}};
     for (size_t i = 0; i < 3; i++) {
         struct task *t = mem_alloc(sizeof *t);
         struct error e = {0};
         assert_false(task_open_builtin(bad[i].name, bad[i].codec, t, &e));
         assert_int_equal(e.status, STATUS_USAGE);
-        for (int w = 0; w < 3 && bad[i].words[w]; w++) assert_non_null(strstr(e.message, bad[i].words[w]));
+        for (int w = 0; w < 3 && bad[i].words[w]; w++)
+            assert_non_null(strstr(e.message, bad[i].words[w]));
         free(t);
     }
 }
@@ -213,8 +219,11 @@ static void the_files_of_a_task_open_like_the_task(void **state) {
             snprintf(goal_dir, sizeof goal_dir, "assets/tasks/%s/goal_v%d", tasks[i].name, c);
             struct goal_rules rules = goal_default_rules;
             rules.max_steps = tasks[i].max_steps;
-            struct task_files files = {.rom = "assets/roms/lab.gb", .state = state_path, .goal_dir = goal_dir,
-                                       .action_codec_id = codecs[c], .rules = &rules};
+            struct task_files files = {.rom = "assets/roms/lab.gb",
+                                       .state = state_path,
+                                       .goal_dir = goal_dir,
+                                       .action_codec_id = codecs[c],
+                                       .rules = &rules};
             if (!task_open_files(&files, t, &e)) fail_msg("%s", e.message);
             assert_string_equal(t->rom_sha256, built_in->rom_sha256);
             assert_string_equal(t->state_sha256, built_in->state_sha256);
@@ -224,16 +233,19 @@ static void the_files_of_a_task_open_like_the_task(void **state) {
             env_free(env_of(t, 1, NULL));
             close_task(t);
             // The stage file says where these files are.
-            snprintf(stage_path, sizeof stage_path, "assets/tasks/%s/stage_v%d.json", tasks[i].name, c);
+            snprintf(stage_path, sizeof stage_path, "assets/tasks/%s/stage_v%d.json", tasks[i].name,
+                     c);
             size_t n;
             char *text = get_file(stage_path, &n);
             struct stage stage;
-            if (!stage_parse(text, n, stage_path, tasks[i].name, &stage, &e)) fail_msg("%s", e.message);
+            if (!stage_parse(text, n, stage_path, tasks[i].name, &stage, &e))
+                fail_msg("%s", e.message);
             free(text);
             assert_true(stage.ready);
             assert_string_equal(stage.action_codec_id, codecs[c]);
             assert_memory_equal(&stage.rules, &rules, sizeof rules);
-            const char *const parts[] = {stage.rom, stage.start_state, stage.goal_dir, stage.solution};
+            const char *const parts[] = {stage.rom, stage.start_state, stage.goal_dir,
+                                         stage.solution};
             for (int p = 0; p < 4; p++) {
                 char path[1024];
                 snprintf(path, sizeof path, "assets/tasks/%s/%s", tasks[i].name, parts[p]);
@@ -245,8 +257,10 @@ static void the_files_of_a_task_open_like_the_task(void **state) {
 
 static void a_template_of_another_codec_rom_or_state_is_refused_with_both_values(void **state) {
     (void)state;
-    struct task_files good = {.rom = "assets/roms/lab.gb", .state = "assets/tasks/exit_lab/start.state",
-                              .goal_dir = "assets/tasks/exit_lab/goal_v1", .action_codec_id = codecs[1]};
+    struct task_files good = {.rom = "assets/roms/lab.gb",
+                              .state = "assets/tasks/exit_lab/start.state",
+                              .goal_dir = "assets/tasks/exit_lab/goal_v1",
+                              .action_codec_id = codecs[1]};
     struct task_files codec = good, rom = good, start = good, folder = good, missing = good;
     codec.action_codec_id = codecs[0];
     rom.rom = "assets/roms/sprites.gb";
@@ -256,15 +270,19 @@ static void a_template_of_another_codec_rom_or_state_is_refused_with_both_values
     const struct {
         struct task_files *files;
         const char *words[3];
-    } bad[] = {{&codec, {"action_codec_id", codecs[0], codecs[1]}}, {&rom, {"rom_sha256"}}, {&start, {"state_sha256"}},
-               {&folder, {"goal_template.meta.json"}}, {&missing, {"nothing.state"}}};
+    } bad[] = {{&codec, {"action_codec_id", codecs[0], codecs[1]}},
+               {&rom, {"rom_sha256"}},
+               {&start, {"state_sha256"}},
+               {&folder, {"goal_template.meta.json"}},
+               {&missing, {"nothing.state"}}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct task *t = mem_alloc(sizeof *t);
         struct error e = {0};
         assert_false(task_open_files(bad[i].files, t, &e));
         assert_null(strchr(e.message, '\n'));
         for (int w = 0; w < 3 && bad[i].words[w]; w++)
-            if (!strstr(e.message, bad[i].words[w])) fail_msg("%s is missing in: %s", bad[i].words[w], e.message);
+            if (!strstr(e.message, bad[i].words[w]))
+                fail_msg("%s is missing in: %s", bad[i].words[w], e.message);
         free(t);
     }
     struct error e = {0};
@@ -289,7 +307,11 @@ static struct stage *a_stage(void) {
     strcpy(s->goal_dir, "goal");
     strcpy(s->solution, "solution.txt");
     strcpy(s->action_codec_id, codecs[1]);
-    s->rules = (struct goal_rules){.tau = 0.07f, .k_consecutive = 3, .max_steps = 99, .alpha = 2.5f, .goal_bonus = 4,
+    s->rules = (struct goal_rules){.tau = 0.07f,
+                                   .k_consecutive = 3,
+                                   .max_steps = 99,
+                                   .alpha = 2.5f,
+                                   .goal_bonus = 4,
                                    .step_cost = -0.125f};
     s->has_tau = s->has_k = true;
     return s;
@@ -310,16 +332,20 @@ static void a_stage_file_says_what_was_written(void **state) {
     free(back);
 }
 
-// The list in the form of the project that the format comes from: no rules, several stages, one skipped.
+// The list in the form of the project that the format comes from: no rules, several stages, one
+// skipped.
 static void a_list_of_several_stages_gives_each_with_the_default_rules(void **state) {
     (void)state;
     static const char text[] =
-        "{\"abi\": {\"action_codec_id\": \"pokemonred_puffer_v1\", \"frames_per_step\": 24, \"release_after_frames\": 8,"
+        "{\"abi\": {\"action_codec_id\": \"pokemonred_puffer_v1\", \"frames_per_step\": 24, "
+        "\"release_after_frames\": 8,"
         " \"stack_k\": 1, \"downsample_h\": 72, \"downsample_w\": 80, \"shade_levels\": 4,"
         " \"dist_metric\": \"l1_mean_norm\"},"
-        " \"stages\": [{\"id\": \"one\", \"name\": \"One\", \"status\": \"ready\", \"start_state\": \"a.state\","
+        " \"stages\": [{\"id\": \"one\", \"name\": \"One\", \"status\": \"ready\", "
+        "\"start_state\": \"a.state\","
         " \"goal_source_state\": \"b.state\", \"goal_dir\": \"g1\", \"max_steps\": 96},"
-        " {\"id\": \"two\", \"name\": \"Two\", \"status\": \"skipped\", \"start_state\": \"b.state\","
+        " {\"id\": \"two\", \"name\": \"Two\", \"status\": \"skipped\", \"start_state\": "
+        "\"b.state\","
         " \"goal_source_state\": null, \"goal_dir\": \"g2\", \"max_steps\": 64}]}";
     struct stage *s = mem_alloc(sizeof *s);
     struct error e = {0};
@@ -341,19 +367,22 @@ static void a_stage_of_another_machine_is_refused_with_both_values(void **state)
     (void)state;
     static const struct {
         const char *from, *to, *words[3];
-    } bad[] = {{"\"frames_per_step\": 24", "\"frames_per_step\": 4", {"frames_per_step", "4", "24"}},
-               {"\"release_after_frames\": 8", "\"release_after_frames\": 3", {"release_after_frames", "3", "8"}},
-               {"\"downsample_h\": 72", "\"downsample_h\": 144", {"downsample_h", "144", "72"}},
-               {"\"downsample_w\": 80", "\"downsample_w\": 160", {"downsample_w", "160", "80"}},
-               {"\"shade_levels\": 4", "\"shade_levels\": 8", {"shade_levels", "8", "4"}},
-               {"l1_mean_norm", "l2", {"dist_metric", "l2", "l1_mean_norm"}},
-               {"pokemonred_puffer_v1", "v9", {"action_codec_id", "v9", "pokemonred_puffer_v1"}},
-               {"\"ready\"", "\"soon\"", {"status", "soon"}},
-               {"\"max_steps\": 99", "\"max_steps\": 0", {"max_steps", "0"}},
-               {"\"k_consecutive\": 3", "\"k_consecutive\": \"x\"", {"k_consecutive"}},
-               {"\"tau\": 0.07", "\"tau\": \"NaN\"", {"tau"}},
-               {"\"alpha\": 2.5", "\"alpha\": 1e30", {"alpha"}},
-               {"\"start_state\"", "\"state\"", {"start_state", "missing"}}};
+    } bad[] = {
+        {"\"frames_per_step\": 24", "\"frames_per_step\": 4", {"frames_per_step", "4", "24"}},
+        {"\"release_after_frames\": 8",
+         "\"release_after_frames\": 3",
+         {"release_after_frames", "3", "8"}},
+        {"\"downsample_h\": 72", "\"downsample_h\": 144", {"downsample_h", "144", "72"}},
+        {"\"downsample_w\": 80", "\"downsample_w\": 160", {"downsample_w", "160", "80"}},
+        {"\"shade_levels\": 4", "\"shade_levels\": 8", {"shade_levels", "8", "4"}},
+        {"l1_mean_norm", "l2", {"dist_metric", "l2", "l1_mean_norm"}},
+        {"pokemonred_puffer_v1", "v9", {"action_codec_id", "v9", "pokemonred_puffer_v1"}},
+        {"\"ready\"", "\"soon\"", {"status", "soon"}},
+        {"\"max_steps\": 99", "\"max_steps\": 0", {"max_steps", "0"}},
+        {"\"k_consecutive\": 3", "\"k_consecutive\": \"x\"", {"k_consecutive"}},
+        {"\"tau\": 0.07", "\"tau\": \"NaN\"", {"tau"}},
+        {"\"alpha\": 2.5", "\"alpha\": 1e30", {"alpha"}},
+        {"\"start_state\"", "\"state\"", {"start_state", "missing"}}};
     struct stage *s = a_stage(), *back = mem_alloc(sizeof *back);
     char *text = stage_to_text(s);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -361,10 +390,12 @@ static void a_stage_of_another_machine_is_refused_with_both_values(void **state)
         const char *at = strstr(text, bad[i].from);
         struct error e = {0};
         assert_non_null(at);
-        snprintf(altered, sizeof altered, "%.*s%s%s", (int)(at - text), text, bad[i].to, at + strlen(bad[i].from));
+        snprintf(altered, sizeof altered, "%.*s%s%s", (int)(at - text), text, bad[i].to,
+                 at + strlen(bad[i].from));
         assert_false(stage_parse(altered, strlen(altered), "s.json", NULL, back, &e));
         for (int w = 0; w < 3 && bad[i].words[w]; w++)
-            if (!strstr(e.message, bad[i].words[w])) fail_msg("%s is missing in: %s", bad[i].words[w], e.message);
+            if (!strstr(e.message, bad[i].words[w]))
+                fail_msg("%s is missing in: %s", bad[i].words[w], e.message);
     }
     size_t n = strlen(text);
     for (size_t cut = 0; cut + 1 < n; cut++) {
@@ -376,7 +407,8 @@ static void a_stage_of_another_machine_is_refused_with_both_values(void **state)
     for (size_t bit = 0; bit < 8 * n; bit++) {
         text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
         struct error e = {0};
-        if (!stage_parse(text, n, "s.json", NULL, back, &e)) assert_true(e.message[0] && !strchr(e.message, '\n'));
+        if (!stage_parse(text, n, "s.json", NULL, back, &e))
+            assert_true(e.message[0] && !strchr(e.message, '\n'));
         text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
     }
     free(text);
@@ -397,7 +429,8 @@ static void actions_are_read_line_by_line(void **state) {
     assert_memory_equal(a, expected, sizeof expected);
     free(a);
     struct error e = {0};
-    assert_null(task_parse_actions(text, strlen(text), "a.txt", codecs[0], &n, &e)); // v0 has no NOOP
+    assert_null(
+        task_parse_actions(text, strlen(text), "a.txt", codecs[0], &n, &e)); // v0 has no NOOP
     assert_string_equal(e.message, "a.txt: line 6: \"NOOP\" is no action of pokemonred_puffer_v0");
     assert_null(task_parse_actions("# nothing\n", 10, "a.txt", codecs[0], &n, &e));
     assert_non_null(strstr(e.message, "no action"));

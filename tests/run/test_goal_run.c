@@ -1,4 +1,5 @@
-// Runs towards a goal: built-in tasks and a user's files give the same run; what meta and config say; refusals.
+// Runs towards a goal: built-in tasks and a user's files give the same run; what meta and config
+// say; refusals.
 #include "support/files.h"
 #include "support/test.h"
 
@@ -10,7 +11,11 @@
 static const char *const quick[] = {"algo.learning_starts=140", "env.num_envs=2"};
 
 static struct run_opts options(void) {
-    return (struct run_opts){.preset = "micro", .updates = 1, .n_threads = 1, .no_media = true, .settings = quick,
+    return (struct run_opts){.preset = "micro",
+                             .updates = 1,
+                             .n_threads = 1,
+                             .no_media = true,
+                             .settings = quick,
                              .n_settings = 2};
 }
 
@@ -57,7 +62,8 @@ static int64_t time_limit(const char *session) {
     int64_t v;
     struct error e = {0};
     cJSON *config = read_json(session, "config.json");
-    if (!json_get_i64(config, "env.max_episode_steps", "config.json", &v, &e)) fail_msg("%s", e.message);
+    if (!json_get_i64(config, "env.max_episode_steps", "config.json", &v, &e))
+        fail_msg("%s", e.message);
     cJSON_Delete(config);
     return v;
 }
@@ -77,7 +83,8 @@ static void a_goal_task_runs_in_mode_full_and_meta_names_its_goal(void **state) 
     char hex[SHA256_HEX_SIZE];
     assert_true(sha256_file_hex("assets/tasks/exit_lab/goal_v1/goal_template.npy", hex, &e));
     assert_string_equal(text_of(meta, "goal", "sha256"), hex);
-    assert_int_equal(cJSON_GetObjectItem(cJSON_GetObjectItem(meta, "goal"), "pipeline_version")->valueint, 2);
+    assert_int_equal(
+        cJSON_GetObjectItem(cJSON_GetObjectItem(meta, "goal"), "pipeline_version")->valueint, 2);
     assert_true(sha256_file_hex("assets/tasks/exit_lab/start.state", hex, &e));
     assert_string_equal(text_of(meta, "start_state", "sha256"), hex);
     assert_true(sha256_file_hex("assets/roms/lab.gb", hex, &e));
@@ -116,7 +123,8 @@ static void a_users_files_give_the_run_of_the_task_they_are(void **state) {
 
 static void the_time_limit_is_the_stages_unless_it_is_set(void **state) {
     (void)state;
-    static const char *const set[] = {"algo.learning_starts=140", "env.num_envs=2", "env.max_episode_steps=30"};
+    static const char *const set[] = {"algo.learning_starts=140", "env.num_envs=2",
+                                      "env.max_episode_steps=30"};
     for (int i = 0; i < 2; i++) {
         char session[200];
         struct error e = {0};
@@ -157,10 +165,12 @@ static void assert_refused(const struct run_opts *o, const char *const words[3])
 static void what_does_not_fit_the_goal_is_refused_with_both_values(void **state) {
     (void)state;
     static const char *const v0[] = {"env.action_codec=v0", "env.constant_action=A"};
-    struct run_opts codec = user_files(), rom = user_files(), no_state = user_files(), folder = user_files();
+    struct run_opts codec = user_files(), rom = user_files(), no_state = user_files(),
+                    folder = user_files();
     codec.settings = v0;
     codec.n_settings = 2;
-    assert_refused(&codec, (const char *const[3]){"action_codec_id", "pokemonred_puffer_v1", "pokemonred_puffer_v0"});
+    assert_refused(&codec, (const char *const[3]){"action_codec_id", "pokemonred_puffer_v1",
+                                                  "pokemonred_puffer_v0"});
     codec.goal_dir = "assets/tasks/exit_lab/goal_v0";
     codec.no_session = true;
     struct error e = {0};

@@ -11,9 +11,7 @@ struct cursor {
     const char *at, *end;
 };
 
-static char peek(const struct cursor *c) {
-    return c->at < c->end ? *c->at : 0;
-}
+static char peek(const struct cursor *c) { return c->at < c->end ? *c->at : 0; }
 
 static void skip_blanks(struct cursor *c) {
     while (peek(c) == ' ' || peek(c) == '\t' || peek(c) == '\n') c->at++;
@@ -141,8 +139,9 @@ bool npy_parse(const uint8_t *bytes, size_t n, const char *where, struct npy_u8 
         a.n_bytes *= a.shape[i];
     }
     if (a.n_bytes != have)
-        return error_set(e, STATUS_FAILED, "%s: %zu bytes of data, the shape in its header says %zu",
-                         where, have, a.n_bytes);
+        return error_set(e, STATUS_FAILED,
+                         "%s: %zu bytes of data, the shape in its header says %zu", where, have,
+                         a.n_bytes);
     a.data = bytes + begin + length;
     *out = a;
     return true;

@@ -1,10 +1,12 @@
-// NumPy files of bytes: reads and writes arrays of dtype uint8 (.npy, NumPy's NEP 1, versions 1.0 and 2.0).
+// NumPy files of bytes: reads and writes arrays of dtype uint8 (.npy, NumPy's NEP 1, versions 1.0
+// and 2.0).
 //
 //     struct npy_u8 a;
 //     if (!npy_parse(bytes, n, "goal_template.npy", &a, &e)) return false;
 //     // a.data points into bytes: [a.shape[0], ... a.shape[a.n_dims - 1]], the last one fastest
 //
-//   93 'N' 'U' 'M' 'P' 'Y' | major minor | header length (u16; u32 in 2.0) | {'descr': ...} blanks \n | data
+//   93 'N' 'U' 'M' 'P' 'Y' | major minor | header length (u16; u32 in 2.0) | {'descr': ...} blanks
+//   \n | data
 //
 // Nothing that is read is trusted: a header of any other form is refused in one line. Any thread.
 #ifndef DATA_NPY_H
@@ -25,8 +27,8 @@ struct npy_u8 {
     size_t n_bytes;      // product of the shape
 };
 
-// Refuses (`where` names the file) other dtypes, Fortran order, more than NPY_MAX_DIMS dimensions, and
-// data that is shorter or longer than the shape says.
+// Refuses (`where` names the file) other dtypes, Fortran order, more than NPY_MAX_DIMS dimensions,
+// and data that is shorter or longer than the shape says.
 bool npy_parse(const uint8_t *bytes, size_t n, const char *where, struct npy_u8 *out,
                struct error *e);
 

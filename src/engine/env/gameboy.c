@@ -28,7 +28,7 @@ struct gameboy {
     struct goal goal;
     struct goal_rules rules;
     float start_distance;
-    struct goal_progress *progress; // [n_envs]; NULL without a goal
+    struct goal_progress *progress;     // [n_envs]; NULL without a goal
     uint8_t (*previous)[ENV_OBS_BYTES]; // their frames, for a goal of several; else NULL
     int max_episode_steps;
     struct pool *pool;
@@ -109,7 +109,8 @@ static const struct gb_action_codec *find_codec(const char *id, struct error *e)
 static bool parse_rom(struct gameboy *g, const struct env_gameboy_opts *o, struct error *e) {
     char message[300];
     if (gb_rom_parse(&g->rom, o->rom, o->rom_bytes, message, sizeof message)) return true;
-    return error_set(e, STATUS_FAILED, "ROM %s: %s", o->rom_name ? o->rom_name : "(no name)", message);
+    return error_set(e, STATUS_FAILED, "ROM %s: %s", o->rom_name ? o->rom_name : "(no name)",
+                     message);
 }
 
 // The start machine and its picture: a state's, or the ROM's after some seconds of its own.
@@ -122,7 +123,8 @@ static bool make_start(struct gameboy *g, const struct env_gameboy_opts *o, stru
     }
     char message[300];
     if (!gb_import(&g->start, &g->rom, o->state, o->state_bytes, message, sizeof message))
-        return error_set(e, STATUS_FAILED, "state %s: %s", o->state_name ? o->state_name : "(no name)", message);
+        return error_set(e, STATUS_FAILED, "state %s: %s",
+                         o->state_name ? o->state_name : "(no name)", message);
     struct gb *ahead = mem_alloc(sizeof *ahead);
     gb_copy(ahead, &g->start);
     for (int i = 0; i < SETTLE_FRAMES; i++) gb_run_frame(ahead, true);
@@ -139,7 +141,8 @@ static void set_goal(struct gameboy *g, const struct env_gameboy_opts *o) {
     size_t n = (size_t)g->env.n_envs, n_previous = (size_t)g->goal.n_frames - 1;
     g->progress = mem_alloc(n * sizeof *g->progress);
     if (n_previous) g->previous = mem_alloc(n * n_previous * sizeof *g->previous);
-    for (size_t i = 0; i < n && n_previous; i++) g->progress[i].previous = g->previous + i * n_previous;
+    for (size_t i = 0; i < n && n_previous; i++)
+        g->progress[i].previous = g->previous + i * n_previous;
     goal_begin(&g->progress[0], &g->goal, g->start_obs);
     g->start_distance = g->progress[0].distance;
 }

@@ -49,8 +49,9 @@ void goal_step(struct goal_progress *p, const struct goal *goal, const struct go
     float gained = rules->alpha * (p->distance - d);
     float reward = rules->step_cost + gained;
     p->distance = d;
-    *result = (struct env_step_result){.reward = done ? reward + rules->goal_bonus : reward,
-                                       .terminated = done,
-                                       .truncated = rules->max_steps > 0 && p->step >= rules->max_steps,
-                                       .distance = d};
+    *result =
+        (struct env_step_result){.reward = done ? reward + rules->goal_bonus : reward,
+                                 .terminated = done,
+                                 .truncated = rules->max_steps > 0 && p->step >= rules->max_steps,
+                                 .distance = d};
 }

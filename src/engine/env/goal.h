@@ -1,4 +1,5 @@
-// Goal: the screen a task wants, the distance to it, and the rules of reward and end (spec/ppo.md 1.3, gameboy.md 7).
+// Goal: the screen a task wants, the distance to it, and the rules of reward and end
+// (spec/ppo.md 1.3, gameboy.md 7).
 //
 //     struct goal_progress p;
 //     goal_begin(&p, goal, obs);                                     // after a reset
@@ -8,8 +9,9 @@
 //   c = d < tau ? c + 1 : 0;  done = c >= k;  trunc = step >= max_steps   (both may be true)
 //   reward = step_cost + alpha * (d_before - d) + goal_bonus * done       (float32, in this order)
 //
-// Frames are packed2 (emu/gb_obs.h). A goal of several frames is compared with as many last frames, the
-// oldest first; after a reset all of them are the first frame. Pure functions; a goal is read only: any thread.
+// Frames are packed2 (emu/gb_obs.h). A goal of several frames is compared with as many last frames,
+// the oldest first; after a reset all of them are the first frame. Pure functions; a goal is read
+// only: any thread.
 #ifndef ENV_GOAL_H
 #define ENV_GOAL_H
 
@@ -18,7 +20,7 @@
 
 #include "engine/env/env.h"
 
-enum { GOAL_MAX_STACK = 8, GOAL_FRAME_PIXELS = 72 * 80, GOAL_MAX_FRAME_SUM = 3 * GOAL_FRAME_PIXELS };
+enum { GOAL_MAX_STACK = 8, GOAL_FRAME_PIXELS = 72 * 80, GOAL_MAX_FRAME_SUM = 3 * 72 * 80 };
 
 struct goal {
     int n_frames; // 1..GOAL_MAX_STACK
@@ -38,7 +40,8 @@ extern const struct goal_rules goal_default_rules;
 struct goal_progress {
     float distance; // of the last frame (stack) seen
     int consecutive, step;
-    uint8_t (*previous)[ENV_OBS_BYTES]; // the caller's, [n_frames - 1], oldest first; NULL for a goal of one frame
+    // The caller's, [n_frames - 1], oldest first; NULL for a goal of one frame.
+    uint8_t (*previous)[ENV_OBS_BYTES];
 };
 
 // Sum of |a - b| over the 5,760 pixels of two packed2 frames, 0..GOAL_MAX_FRAME_SUM.

@@ -29,10 +29,13 @@ struct member {
     const char *fixed_text; // FIXED_TEXT
 };
 
-#define TEXT_MEMBER(name, type) \
-    {#name, type, offsetof(struct goal_meta, name), sizeof((struct goal_meta *)0)->name, 0, 0, NULL}
-#define COUNT_MEMBER(name, least, most) \
-    {#name, COUNT, offsetof(struct goal_meta, name), 0, least, most, NULL}
+#define TEXT_MEMBER(name, type)                                                                    \
+    {                                                                                              \
+#name, type, offsetof(struct goal_meta, name), sizeof((struct goal_meta *)0)->name, 0, 0,  \
+            NULL                                                                                   \
+    }
+#define COUNT_MEMBER(name, least, most)                                                            \
+    { #name, COUNT, offsetof(struct goal_meta, name), 0, least, most, NULL }
 
 static const struct member members[] = {
     TEXT_MEMBER(action_codec_id, TEXT),
@@ -88,8 +91,8 @@ static bool read_count(const cJSON *root, const struct member *m, const char *wh
                          (long long)v, m->least);
     }
     if (v < m->least || v > m->most)
-        return error_set(e, STATUS_FAILED, "%s: %s is %lld, must be within %d and %d", where, m->key,
-                         (long long)v, m->least, m->most);
+        return error_set(e, STATUS_FAILED, "%s: %s is %lld, must be within %d and %d", where,
+                         m->key, (long long)v, m->least, m->most);
     *out = (int)v;
     return true;
 }
@@ -100,15 +103,19 @@ static bool read_member(const cJSON *root, const struct member *m, const char *w
     const char *text;
     switch (m->type) {
     case TEXT:
-    case HASH: return read_text(root, m, where, field, e);
-    case COUNT: return read_count(root, m, where, field, e);
-    case FIXED_COUNT: return read_count(root, m, where, NULL, e);
+    case HASH:
+        return read_text(root, m, where, field, e);
+    case COUNT:
+        return read_count(root, m, where, field, e);
+    case FIXED_COUNT:
+        return read_count(root, m, where, NULL, e);
     case FIXED_TEXT:
         if (!json_get_string(root, m->key, where, &text, e)) return false;
         return strcmp(text, m->fixed_text) == 0 ||
                error_set(e, STATUS_FAILED, "%s: %s is \"%.80s\", this program needs \"%s\"", where,
                          m->key, text, m->fixed_text);
-    case NUMBER: break;
+    case NUMBER:
+        break;
     }
     double v;
     if (!json_get_double(root, m->key, where, &v, e)) return false;
@@ -133,19 +140,23 @@ static bool same_count(const char *where, const char *key, int have, int wanted,
 static bool agrees(const struct goal_meta *m, const struct goal_expect *x, const char *where,
                    struct error *e) {
     if (!gb_action_codec_find(m->action_codec_id))
-        return error_set(e, STATUS_FAILED, "%s: action_codec_id is %s, this program knows %s, %s and %s",
-                         where, m->action_codec_id, gb_action_codec(0)->id, gb_action_codec(1)->id,
+        return error_set(e, STATUS_FAILED,
+                         "%s: action_codec_id is %s, this program knows %s, %s and %s", where,
+                         m->action_codec_id, gb_action_codec(0)->id, gb_action_codec(1)->id,
                          gb_action_codec(2)->id);
     if (m->pipeline_version != GOAL_PIPELINE_VERSION && m->pipeline_version != x->accept_pipeline)
         return error_set(e, STATUS_FAILED,
-                         "%s: pipeline_version is %d, this program makes %d; --accept-pipeline %d takes it as it is",
+                         "%s: pipeline_version is %d, this program makes %d; --accept-pipeline %d "
+                         "takes it as it is",
                          where, m->pipeline_version, GOAL_PIPELINE_VERSION, m->pipeline_version);
     bool from_actions = strcmp(m->actions_path, state_only) != 0;
     return same_text(where, "action_codec_id", m->action_codec_id, x->action_codec_id, e) &&
            same_count(where, "frames_per_step", m->frames_per_step, GB_FRAMES_PER_STEP, e) &&
-           same_count(where, "release_after_frames", m->release_after_frames, GB_RELEASE_AFTER, e) &&
+           same_count(where, "release_after_frames", m->release_after_frames, GB_RELEASE_AFTER,
+                      e) &&
            same_text(where, "rom_sha256", m->rom_sha256, x->rom_sha256, e) &&
-           same_text(where, "state_sha256", m->state_sha256, from_actions ? x->state_sha256 : NULL, e);
+           same_text(where, "state_sha256", m->state_sha256, from_actions ? x->state_sha256 : NULL,
+                     e);
 }
 
 static bool read_meta(const char *text, size_t n, const char *where, struct goal_meta *meta,
@@ -153,7 +164,8 @@ static bool read_meta(const char *text, size_t n, const char *where, struct goal
     cJSON *root = json_parse(text, n, where, e);
     if (!root) return false;
     bool fine = true;
-    for (int i = 0; i < N_MEMBERS && fine; i++) fine = read_member(root, &members[i], where, meta, e);
+    for (int i = 0; i < N_MEMBERS && fine; i++)
+        fine = read_member(root, &members[i], where, meta, e);
     cJSON_Delete(root);
     return fine;
 }
@@ -171,9 +183,11 @@ static bool read_pictures(const void *bytes, size_t n, const char *where, int st
     if ((a.n_dims != 2 && a.n_dims != 3) || size[0] != ENV_OBS_HEIGHT || size[1] != ENV_OBS_WIDTH) {
         char shape[100] = "";
         for (int i = 0, at = 0; i < a.n_dims; i++)
-            at += snprintf(shape + at, sizeof shape - (size_t)at, "%s%zu", i ? "x" : "", a.shape[i]);
-        return error_set(e, STATUS_FAILED, "%s: shape is %s, must be %dx%d or %dx%dx%d", where, shape,
-                         ENV_OBS_HEIGHT, ENV_OBS_WIDTH, stack_k, ENV_OBS_HEIGHT, ENV_OBS_WIDTH);
+            at +=
+                snprintf(shape + at, sizeof shape - (size_t)at, "%s%zu", i ? "x" : "", a.shape[i]);
+        return error_set(e, STATUS_FAILED, "%s: shape is %s, must be %dx%d or %dx%dx%d", where,
+                         shape, ENV_OBS_HEIGHT, ENV_OBS_WIDTH, stack_k, ENV_OBS_HEIGHT,
+                         ENV_OBS_WIDTH);
     }
     if (a.n_dims == 3 && a.shape[0] != (size_t)stack_k)
         return error_set(e, STATUS_FAILED, "%s: holds %zu frames, stack_k in %s is %d", where,
@@ -191,10 +205,10 @@ bool goal_parse(const void *npy, size_t n_npy, const char *meta, size_t n_meta, 
                 const struct goal_expect *expect, struct goal_template *out, struct error *e) {
     char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
     struct goal_template *t = mem_alloc(sizeof *t);
-    bool fine = path_join(npy_path, where, npy_name, e) && path_join(meta_path, where, meta_name, e) &&
-                read_meta(meta, n_meta, meta_path, &t->meta, e) &&
-                agrees(&t->meta, expect, meta_path, e) &&
-                read_pictures(npy, n_npy, npy_path, t->meta.stack_k, &t->goal, e);
+    bool fine =
+        path_join(npy_path, where, npy_name, e) && path_join(meta_path, where, meta_name, e) &&
+        read_meta(meta, n_meta, meta_path, &t->meta, e) && agrees(&t->meta, expect, meta_path, e) &&
+        read_pictures(npy, n_npy, npy_path, t->meta.stack_k, &t->goal, e);
     if (fine) {
         sha256_hex(npy, n_npy, t->sha256);
         *out = *t;
@@ -208,7 +222,8 @@ bool goal_load(const char *folder, const struct goal_expect *expect, struct goal
     char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
     uint8_t *npy = NULL, *meta = NULL;
     size_t n_npy, n_meta;
-    bool fine = path_join(npy_path, folder, npy_name, e) && path_join(meta_path, folder, meta_name, e) &&
+    bool fine = path_join(npy_path, folder, npy_name, e) &&
+                path_join(meta_path, folder, meta_name, e) &&
                 file_read(meta_path, MAX_META_BYTES, &meta, &n_meta, e) &&
                 file_read(npy_path, MAX_NPY_BYTES, &npy, &n_npy, e) &&
                 goal_parse(npy, n_npy, (const char *)meta, n_meta, folder, expect, out, e);
@@ -224,11 +239,21 @@ static void write_member(struct text *t, const struct member *m, const struct go
     text_add(t, "  \"%s\": ", m->key);
     switch (m->type) {
     case TEXT:
-    case HASH: text_add_json_string(t, field); break;
-    case COUNT: text_add(t, "%d", *(const int *)(const void *)field); break;
-    case FIXED_COUNT: text_add(t, "%d", m->least); break;
-    case FIXED_TEXT: text_add_json_string(t, m->fixed_text); break;
-    case NUMBER: text_add_json_double(t, *(const double *)(const void *)field); break;
+    case HASH:
+        text_add_json_string(t, field);
+        break;
+    case COUNT:
+        text_add(t, "%d", *(const int *)(const void *)field);
+        break;
+    case FIXED_COUNT:
+        text_add(t, "%d", m->least);
+        break;
+    case FIXED_TEXT:
+        text_add_json_string(t, m->fixed_text);
+        break;
+    case NUMBER:
+        text_add_json_double(t, *(const double *)(const void *)field);
+        break;
     }
 }
 
@@ -247,7 +272,8 @@ static bool write_meta(const char *path, const struct goal_meta *given, struct e
     return fine;
 }
 
-static bool write_pictures(const char *path, const struct goal *goal, int stack_k, struct error *e) {
+static bool write_pictures(const char *path, const struct goal *goal, int stack_k,
+                           struct error *e) {
     const size_t shape[3] = {(size_t)stack_k, ENV_OBS_HEIGHT, ENV_OBS_WIDTH};
     bool stacked = goal->n_frames > 1;
     size_t n = NPY_HEADER_BYTES + (size_t)goal->n_frames * GOAL_FRAME_PIXELS;
@@ -263,13 +289,15 @@ static bool write_pictures(const char *path, const struct goal *goal, int stack_
 
 bool goal_write(const char *folder, const struct goal_template *t, bool force, struct error *e) {
     char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
-    CHECK(t->goal.n_frames == 1 || t->goal.n_frames == t->meta.stack_k, "a stack of %d with stack_k %d",
-          t->goal.n_frames, t->meta.stack_k);
+    CHECK(t->goal.n_frames == 1 || t->goal.n_frames == t->meta.stack_k,
+          "a stack of %d with stack_k %d", t->goal.n_frames, t->meta.stack_k);
     if (!path_join(npy_path, folder, npy_name, e) || !path_join(meta_path, folder, meta_name, e) ||
         !file_make_folders(folder, e))
         return false;
     if (!force && (file_exists(npy_path) || file_exists(meta_path)))
-        return error_set(e, STATUS_FAILED, "%s: holds a goal template already; choose another folder or force it",
+        return error_set(e, STATUS_FAILED,
+                         "%s: holds a goal template already; choose another folder or force it",
                          folder);
-    return write_pictures(npy_path, &t->goal, t->meta.stack_k, e) && write_meta(meta_path, &t->meta, e);
+    return write_pictures(npy_path, &t->goal, t->meta.stack_k, e) &&
+           write_meta(meta_path, &t->meta, e);
 }

@@ -1,11 +1,14 @@
-// Goal template files: a folder with goal_template.npy and goal_template.meta.json (docs/formats.md).
+// Goal template files: a folder with goal_template.npy and goal_template.meta.json
+// (docs/formats.md).
 //
 //     struct goal_template t;
 //     struct goal_expect expect = {.action_codec_id = "pokemonred_puffer_v1", .rom_sha256 = hex};
-//     if (!goal_load("assets/tasks/exit_lab/goal_v1", &expect, &t, &e)) ...;   // e names both values
+//     if (!goal_load("assets/tasks/exit_lab/goal_v1", &expect, &t, &e)) ...;   // e names both
+//     values
 //
-// Nothing that is read is trusted. The folder's form is gbxcule's (spec/gameboy.md 7, spec/ppo.md 1.6); what the pictures
-// are is said by pipeline_version: ours is 2, version 1 (drawn once from the state at the end of a step) loads on request.
+// Nothing that is read is trusted. The folder's form is gbxcule's (spec/gameboy.md 7,
+// spec/ppo.md 1.6); what the pictures are is said by pipeline_version: ours is 2, version 1 (drawn
+// once from the state at the end of a step) loads on request.
 #ifndef ENV_GOAL_FILE_H
 #define ENV_GOAL_FILE_H
 
@@ -21,8 +24,9 @@ enum { GOAL_SCHEMA_VERSION = 1, GOAL_PIPELINE_VERSION = 2, GOAL_MAX_K = 1000000 
 struct goal_meta {
     char created_at[40];
     char rom_path[512], rom_sha256[SHA256_HEX_SIZE];
-    char state_path[512], state_sha256[SHA256_HEX_SIZE];     // where the recorded actions begin
-    char actions_path[512], actions_sha256[SHA256_HEX_SIZE]; // "state_only" and "": the state's own picture
+    char state_path[512], state_sha256[SHA256_HEX_SIZE]; // where the recorded actions begin
+    char actions_path[512],
+        actions_sha256[SHA256_HEX_SIZE]; // "state_only" and "": the state's own picture
     char action_codec_id[64];
     int frames_per_step, release_after_frames;
     int stack_k; // as captured; a 2-D picture is compared with the newest frame only
@@ -41,8 +45,9 @@ struct goal_template {
 struct goal_expect {
     const char *action_codec_id; // NULL: any codec that is known
     const char *rom_sha256;      // NULL: not compared
-    const char *state_sha256;    // NULL: not compared; nor is it when the template was captured from its state alone
-    int accept_pipeline;         // besides version 2; 0: none
+    const char *state_sha256; // NULL: not compared; nor is it when the template was captured from
+                              // its state alone
+    int accept_pipeline;      // besides version 2; 0: none
 };
 
 // False and one line that names the file, the field and both values.
@@ -52,8 +57,8 @@ bool goal_load(const char *folder, const struct goal_expect *expect, struct goal
 bool goal_parse(const void *npy, size_t n_npy, const char *meta, size_t n_meta, const char *where,
                 const struct goal_expect *expect, struct goal_template *out, struct error *e);
 
-// Makes the folder if need be and writes both files, each replaced atomically, the picture first. Refuses to replace a
-// template unless `force`. meta.created_at "": now.
+// Makes the folder if need be and writes both files, each replaced atomically, the picture first.
+// Refuses to replace a template unless `force`. meta.created_at "": now.
 bool goal_write(const char *folder, const struct goal_template *t, bool force, struct error *e);
 
 #endif

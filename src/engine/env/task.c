@@ -1,4 +1,5 @@
-// Goal tasks: opened from the program or from files, checked against each other, handed to the environment.
+// Goal tasks: opened from the program or from files, checked against each other, handed to the
+// environment.
 #include "engine/env/task.h"
 
 #include <stdio.h>
@@ -18,9 +19,7 @@ static int find_action(const struct gb_action_codec *codec, const char *name) {
     return -1;
 }
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r';
-}
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
 // The line without the blanks around it; false when no action's name can look like that.
 static bool line_word(const char *line, size_t n, char word[MAX_NAME]) {
@@ -39,15 +38,18 @@ struct actions {
     int n, capacity;
 };
 
-static bool add_line(struct actions *a, const char *line, size_t n, const struct gb_action_codec *codec, const char *where,
-                     int number, struct error *e) {
+static bool add_line(struct actions *a, const char *line, size_t n,
+                     const struct gb_action_codec *codec, const char *where, int number,
+                     struct error *e) {
     char word[MAX_NAME];
     bool is_word = line_word(line, n, word);
     if (is_word && !word[0]) return true;
     int action = is_word ? find_action(codec, word) : -1;
     if (action < 0)
-        return error_set(e, STATUS_FAILED, "%s: line %d: \"%s\" is no action of %s", where, number, word, codec->id);
-    if (a->n == TASK_MAX_ACTIONS) return error_set(e, STATUS_FAILED, "%s: more than %d actions", where, TASK_MAX_ACTIONS);
+        return error_set(e, STATUS_FAILED, "%s: line %d: \"%s\" is no action of %s", where, number,
+                         word, codec->id);
+    if (a->n == TASK_MAX_ACTIONS)
+        return error_set(e, STATUS_FAILED, "%s: more than %d actions", where, TASK_MAX_ACTIONS);
     if (a->n == a->capacity) {
         a->capacity = a->capacity ? 2 * a->capacity : 64;
         a->data = mem_resize(a->data, (size_t)a->capacity * sizeof *a->data);
@@ -56,8 +58,8 @@ static bool add_line(struct actions *a, const char *line, size_t n, const struct
     return true;
 }
 
-int32_t *task_parse_actions(const char *text, size_t n, const char *where, const char *action_codec_id, int *n_actions,
-                            struct error *e) {
+int32_t *task_parse_actions(const char *text, size_t n, const char *where,
+                            const char *action_codec_id, int *n_actions, struct error *e) {
     const struct gb_action_codec *codec = gb_action_codec_find(action_codec_id);
     CHECK(codec, "codec %s", action_codec_id);
     struct actions a = {0};
@@ -84,8 +86,10 @@ void task_hash_parts(struct task *task) {
 
 bool task_open_files(const struct task_files *f, struct task *out, struct error *e) {
     struct task *task = mem_alloc(sizeof *task);
-    struct goal_expect expect = {.action_codec_id = f->action_codec_id, .rom_sha256 = task->rom_sha256,
-                                 .state_sha256 = task->state_sha256, .accept_pipeline = f->accept_pipeline};
+    struct goal_expect expect = {.action_codec_id = f->action_codec_id,
+                                 .rom_sha256 = task->rom_sha256,
+                                 .state_sha256 = task->state_sha256,
+                                 .accept_pipeline = f->accept_pipeline};
     snprintf(task->name, sizeof task->name, "%.60s", path_base(f->rom));
     bool fine = file_read(f->rom, MAX_ROM_BYTES, &task->owned[0], &task->rom_bytes, e) &&
                 file_read(f->state, MAX_STATE_BYTES, &task->owned[1], &task->state_bytes, e);
