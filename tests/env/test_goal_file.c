@@ -217,6 +217,33 @@ static void what_is_not_asked_for_is_not_compared(void **state) {
     free(back);
 }
 
+static void a_template_of_a_states_picture_fits_any_start_of_that_rom(void **state) {
+    (void)state;
+    uint8_t obs[ENV_OBS_BYTES];
+    struct goal_template *t = malloc(sizeof *t), *back = calloc(1, sizeof *back);
+    fixture_frame(obs, 5);
+    struct goal_source source = {.action_codec_id = "pokemonred_puffer_v0",
+                                 .rom_path = "red.gb",
+                                 .rom_sha256 = fixture_rom_sha,
+                                 .state_path = "red.1.state",
+                                 .state_sha256 = fixture_state_sha};
+    goal_from_state(&source, obs, t);
+    const char *folder = written(t);
+    struct goal_expect expect = {.action_codec_id = "pokemonred_puffer_v0",
+                                 .rom_sha256 = fixture_rom_sha,
+                                 .state_sha256 = fixture_actions_sha};
+    struct error e = {0};
+    if (!goal_load(folder, &expect, back, &e)) fail_msg("%s", e.message);
+    assert_memory_equal(back->goal.packed[0], obs, sizeof obs);
+    assert_string_equal(back->meta.actions_path, "state_only");
+    assert_string_equal(back->meta.state_path, "red.1.state");
+    assert_true(back->meta.tau == 0.05);
+    expect.action_codec_id = "pokemonred_puffer_v1";
+    assert_refused(folder, &expect, (const char *const[4]){"puffer_v0", "puffer_v1"});
+    free(t);
+    free(back);
+}
+
 static void a_picture_of_another_size_or_shade_is_refused(void **state) {
     (void)state;
     struct goal_template *t = fixture_template(1);
@@ -298,6 +325,7 @@ int main(void) {
         cmocka_unit_test(a_template_made_now_says_when),
         cmocka_unit_test(a_disagreement_is_refused_with_both_values),
         cmocka_unit_test(what_is_not_asked_for_is_not_compared),
+        cmocka_unit_test(a_template_of_a_states_picture_fits_any_start_of_that_rom),
         cmocka_unit_test(a_picture_of_another_size_or_shade_is_refused),
         cmocka_unit_test(every_cut_is_refused_and_every_flip_survived),
     };

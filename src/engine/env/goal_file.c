@@ -287,6 +287,26 @@ static bool write_pictures(const char *path, const struct goal *goal, int stack_
     return fine;
 }
 
+void goal_from_state(const struct goal_source *source, const uint8_t obs[ENV_OBS_BYTES],
+                     struct goal_template *out) {
+    struct goal_meta *m = &out->meta;
+    memset(out, 0, sizeof *out);
+    *m = (struct goal_meta){.frames_per_step = GB_FRAMES_PER_STEP,
+                            .release_after_frames = GB_RELEASE_AFTER,
+                            .stack_k = 1,
+                            .tau = 0.05, // goal_default_rules.tau as a double prints 0.05000000074
+                            .k_consecutive = goal_default_rules.k_consecutive,
+                            .pipeline_version = GOAL_PIPELINE_VERSION};
+    snprintf(m->action_codec_id, sizeof m->action_codec_id, "%s", source->action_codec_id);
+    snprintf(m->rom_path, sizeof m->rom_path, "%s", source->rom_path);
+    snprintf(m->rom_sha256, sizeof m->rom_sha256, "%s", source->rom_sha256);
+    snprintf(m->state_path, sizeof m->state_path, "%s", source->state_path);
+    snprintf(m->state_sha256, sizeof m->state_sha256, "%s", source->state_sha256);
+    strcpy(m->actions_path, state_only);
+    out->goal.n_frames = 1;
+    memcpy(out->goal.packed[0], obs, ENV_OBS_BYTES);
+}
+
 bool goal_write(const char *folder, const struct goal_template *t, bool force, struct error *e) {
     char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
     CHECK(t->goal.n_frames == 1 || t->goal.n_frames == t->meta.stack_k,
