@@ -2,6 +2,7 @@
 // without an emulator.
 #include "goal_fixture.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/pool.h"
 #include "engine/env/gameboy.h"
@@ -177,6 +178,46 @@ static void a_stack_of_frames_must_come_in_its_order(void **state) {
     free(goal);
 }
 
+// ---- a game that crashes
+
+// The ROM's loop reaches an illegal opcode (D3 in the place of its xor) as soon as a button is down.
+static void an_illegal_opcode_is_reported_and_the_episode_goes_on(void **state) {
+    (void)state;
+    uint8_t *rom = mem_alloc(BUTTON_ROM_BYTES);
+    memcpy(rom, button_rom, BUTTON_ROM_BYTES);
+    uint8_t *on_change = memchr(rom + 0x178, 0xa8, 64);
+    assert_non_null(on_change);
+    *on_change = 0xd3;
+    struct error e = {0};
+    struct env_gameboy_opts opts = {.rom = rom,
+                                    .rom_bytes = BUTTON_ROM_BYTES,
+                                    .rom_name = "games/crash.gb",
+                                    .n_envs = 2,
+                                    .max_episode_steps = 4};
+    struct env *env = env_gameboy_new(&opts, &e);
+    if (!env) fail_msg("%s", e.message);
+    uint8_t frames[2][ENV_OBS_BYTES], *obs[2] = {frames[0], frames[1]};
+    struct env_step_result r[2];
+    struct log_line line = {0};
+    int64_t before = log_count();
+    env_reset(env, everyone, obs);
+    for (int t = 1; t <= 4; t++) {
+        env_step(env, everyone, (const int32_t[2]){NOOP, t == 2 ? A : NOOP}, obs, r);
+        assert_false(r[0].locked);
+        assert_int_equal(r[1].locked, t >= 2);
+        assert_int_equal(r[1].truncated, t == 4);
+    }
+    assert_int_equal(log_count(), before + 1); // once
+    assert_true(log_read(before, &line));
+    assert_non_null(strstr(line.text, "games/crash.gb"));
+    assert_non_null(strstr(line.text, "environment 1 stands still since step 2"));
+    env_reset(env, everyone, obs); // a new episode, a new machine
+    env_step(env, everyone, (const int32_t[2]){NOOP, NOOP}, obs, r);
+    assert_false(r[1].locked);
+    env_free(env);
+    free(rom);
+}
+
 // ---- start states
 
 static uint8_t *state_after(const int32_t *actions, int n, size_t *n_bytes) {
@@ -336,6 +377,7 @@ int main(void) {
         cmocka_unit_test(the_rules_time_limit_holds_and_success_in_the_last_step_is_both),
         cmocka_unit_test(an_environment_that_reached_its_goal_must_be_reset),
         cmocka_unit_test(a_stack_of_frames_must_come_in_its_order),
+        cmocka_unit_test(an_illegal_opcode_is_reported_and_the_episode_goes_on),
         cmocka_unit_test(an_episode_starts_from_the_state_and_shows_its_picture),
         cmocka_unit_test(a_run_through_a_state_equals_the_run_without),
         cmocka_unit_test(a_damaged_state_is_refused_by_name),

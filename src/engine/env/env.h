@@ -21,6 +21,7 @@ enum { ENV_OBS_HEIGHT = 72, ENV_OBS_WIDTH = 80, ENV_OBS_BYTES = 72 * 80 / 4 };
 struct env_step_result {
     float reward;
     bool terminated, truncated;      // true end (goal tasks: success); time limit; both may be true
+    bool locked;                     // the machine stands still for good: an opcode that does not exist
     float distance;                  // to the goal, 0..1; 0 in tasks without one
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "emu/gb.h"
 #include "emu/gb_action.h"
@@ -21,6 +22,8 @@ struct machine {
 struct gameboy {
     struct env env;
     struct gb_rom rom;
+    char rom_name[64];
+    bool warned; // that a machine is locked
     const struct gb_action_codec *codec;
     struct gb start; // the cached start state that a reset copies
     uint8_t start_obs[ENV_OBS_BYTES];
@@ -68,7 +71,20 @@ static void step_one(void *ctx, int i) {
         bool truncated = g->max_episode_steps > 0 && m->episode_step >= g->max_episode_steps;
         g->out[i] = (struct env_step_result){.truncated = truncated};
     }
+    g->out[i].locked = gb_is_locked(&m->gb);
     m->ended = g->out[i].terminated || g->out[i].truncated;
+}
+
+// Once a run: the episode goes on with a picture that no longer changes, as on the hardware.
+static void warn_of_locked(struct gameboy *g) {
+    for (int i = 0; i < g->env.n_envs && !g->warned; i++) {
+        if (!g->mask[i] || !g->out[i].locked) continue;
+        g->warned = true;
+        log_write(
+            LOG_WARN,
+            "ROM %s: environment %d stands still since step %d: an opcode that does not exist",
+            g->rom_name, i, g->machines[i].episode_step);
+    }
 }
 
 static void gameboy_step(struct env *env, const uint8_t *mask, const int32_t *actions,
@@ -83,6 +99,7 @@ static void gameboy_step(struct env *env, const uint8_t *mask, const int32_t *ac
     } else {
         for (int i = 0; i < env->n_envs; i++) step_one(g, i);
     }
+    if (!g->warned) warn_of_locked(g);
 }
 
 static void gameboy_free(struct env *env) {
@@ -159,6 +176,7 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
     int n_envs = o->n_envs > 0 ? o->n_envs : 1;
     g->env = (struct env){&gameboy_vtable, n_envs, codec->n_actions, codec->names};
     g->codec = codec;
+    snprintf(g->rom_name, sizeof g->rom_name, "%.60s", o->rom_name ? o->rom_name : "(no name)");
     g->max_episode_steps = o->max_episode_steps;
     g->pool = o->pool;
     set_goal(g, o);
