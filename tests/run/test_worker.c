@@ -12,11 +12,18 @@
 #include "engine/run/worker.h"
 #include "support/test.h"
 
-static const char *const quick[] = {"algo.learning_starts=40"};
+static const char *const quick[] = {
+    "algo.learning_starts=40",
+#if SANITIZED  // an instrumented update of the whole batch takes a second
+    "algo.per_rank_batch_size=2",
+    "algo.per_rank_sequence_length=8",
+#endif
+};
+enum { N_QUICK = sizeof quick / sizeof *quick };
 
 static struct run_opts options(const char *task, int64_t updates) {
     return (struct run_opts){.task = task, .updates = updates, .n_threads = 1, .no_media = true, .settings = quick,
-                             .n_settings = 1};
+                             .n_settings = N_QUICK};
 }
 
 static enum status run(const struct run_opts *opts, struct worker_summary *s, struct error *e) {
@@ -231,6 +238,7 @@ static void the_first_rates_are_those_of_training_not_of_the_prefill(void **stat
     struct run_opts o = options("static", 30);
     o.no_session = true;
     o.settings = long_prefill;
+    o.n_settings = 1;
     struct worker *w = worker_new(&o, feed, &e);
     assert_non_null(w);
     assert_int_equal(worker_run(w, &e), STATUS_OK);
@@ -283,6 +291,7 @@ static void a_model_without_its_latent_cannot_beat_the_mean_picture(void **state
     o.no_session = true;
     o.n_threads = 2;
     o.settings = fast;
+    o.n_settings = 1;
     assert_int_equal(run(&o, &with, &e), STATUS_OK);
     o.zero_latent = true;
     assert_int_equal(run(&o, &without, &e), STATUS_OK);
