@@ -224,7 +224,9 @@ static void *thread_main(void *arg) {
     w->wall_s = (double)(clock_now_ns() - w->start_ns) * 1e-9;
     if (fine) {
         worker_publish_pictures(w);
-        fine = worker_checkpoint(w, &w->error) && worker_write_media(w, &w->error);
+        struct frames_writer *frames = w->frames;
+        w->frames = NULL;
+        fine = worker_checkpoint(w, &w->error) && worker_write_media(w, &w->error) && frames_close(frames, &w->error);
     }
     w->status = fine ? STATUS_OK : w->error.status;
     if (w->session) session_finish(w->session, fine ? SESSION_DONE : SESSION_FAILED, fine ? "" : w->error.message);
