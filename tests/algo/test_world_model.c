@@ -7,36 +7,9 @@
 #include "base/philox.h"
 #include "engine/algo/dreamer_v3/wm_net.h"
 #include "engine/algo/dreamer_v3/world_model.h"
+#include "support/count_allocations.h"
 
 enum { ACTIONS = 8 };
-
-// ---- no allocation in an update: the C library's allocator, counted (not under a sanitizer, which
-// has its own)
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
-#define COUNTS_ALLOCATIONS 1
-extern void *__libc_malloc(size_t n);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *p, size_t n);
-void *malloc(size_t n);
-void *calloc(size_t n, size_t size);
-void *realloc(void *p, size_t n);
-static _Atomic long n_allocations;
-void *malloc(size_t n) {
-    n_allocations++;
-    return __libc_malloc(n);
-}
-void *calloc(size_t n, size_t size) {
-    n_allocations++;
-    return __libc_calloc(n, size);
-}
-void *realloc(void *p, size_t n) {
-    n_allocations++;
-    return __libc_realloc(p, n);
-}
-#else
-#define COUNTS_ALLOCATIONS 0
-static long n_allocations;
-#endif
 
 static struct config config_of(const char *preset, const char *const *settings) {
     struct config c;

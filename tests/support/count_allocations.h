@@ -5,7 +5,9 @@
 
 #include <stddef.h>
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__)
+#include "support/test.h"
+
+#if !SANITIZED && defined(__GLIBC__)
 #define COUNTS_ALLOCATIONS 1
 extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
