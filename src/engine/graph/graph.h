@@ -93,6 +93,12 @@ struct tensor *g_deconv(struct graph *g, struct tensor *x, struct tensor *w, str
 struct tensor *g_hwc_to_chw(struct graph *g, struct tensor *x);       // [N,H,W,C] -> [N, C*H*W], flattened c,y,x
 struct tensor *g_chw_to_hwc(struct graph *g, struct tensor *x, int64_t height, int64_t width, int64_t channels); // and back
 
+// Without a border, any square kernel and stride (spec/ppo.md 2). x [N,H,W,Ci], w [Co,Ci,k,k], bias [Co] ->
+// [N,(H-k)/stride+1,(W-k)/stride+1,Co]. Co is a multiple of 16, k * Ci one of 4 and 8 at least.
+struct tensor *g_conv_valid(struct graph *g, struct tensor *x, struct tensor *w, struct tensor *bias, int64_t stride);
+// u8 [N, K, h*w/4] packed2 frames, oldest first -> [N,h,w,K]: the shades themselves, 0..3
+struct tensor *g_unpack_stack(struct graph *g, struct tensor *packed, int64_t height, int64_t width);
+
 // ---- dense layers
 // y = x[:, :] . w[:, column : column + K]^T (+ bias) (+ addend).   x [M,K], w [N,Ktotal], bias [N], addend [M,N].
 // A layer on a concatenation [a, b] is two calls: the second's addend is the first's result. Backward: dx at once;
@@ -130,11 +136,18 @@ struct tensor *g_log_prob(struct graph *g, struct tensor *m, struct tensor *z); 
 struct tensor *g_quantiles(struct graph *g, struct tensor *x, real q_low, real q_high);
 struct tensor *g_normalize(struct graph *g, struct tensor *x, struct tensor *range, real min_scale); // (x - range[0]) / max(min_scale, range[1] - range[0])
 
+// ---- PPO (spec/ppo.md 3.3): [PPO_N_TERMS] numbers, the first is the loss and the only one with a gradient (to
+// logits and values). old_values NULL where opts.value_clip is 0.
+struct ppo_loss_opts;
+struct ppo_loss_in { struct tensor *logits, *values, *actions, *old_log_probs, *advantages, *returns, *old_values; };
+struct tensor *g_ppo_loss(struct graph *g, const struct ppo_loss_in *in, const struct ppo_loss_opts *opts);
+
 // ---- elementwise and reductions
 struct tensor *g_add(struct graph *g, struct tensor *a, struct tensor *b);            // equal shapes
 struct tensor *g_affine(struct graph *g, struct tensor *x, real scale, real shift);   // scale * x + shift
 struct tensor *g_mul(struct graph *g, struct tensor *a, struct tensor *b);            // equal shapes
 struct tensor *g_tanh(struct graph *g, struct tensor *x);
+struct tensor *g_relu(struct graph *g, struct tensor *x);                             // gradient 0 at 0
 struct tensor *g_sigmoid(struct graph *g, struct tensor *x);
 struct tensor *g_symlog(struct graph *g, struct tensor *x);
 struct tensor *g_less(struct graph *g, struct tensor *x, real threshold);             // 1 where x < threshold else 0; no gradient
@@ -157,10 +170,15 @@ void executor_free(struct executor *ex);                                 // NULL
 // Same inputs and parameters as the failing run, so the same numbers. Inputs and parameters themselves are looked at
 // first. A backward node's tensor carries the forward node's name and what it is: "wm/encoder/conv1:dx".
 const struct tensor *executor_find_nonfinite(struct executor *ex);
-// Adds up nanoseconds per op kind while on (two clock reads per node). Kinds that never ran are left out.
+// Adds up nanoseconds per node while on (a clock read per node). What never ran is left out of executor_times.
 void executor_profile(struct executor *ex, bool on);
 struct op_time { const char *op; int64_t n_runs, ns; };
-int executor_times(const struct executor *ex, struct op_time *out, int capacity);  // largest first; returns how many
+int executor_times(const struct executor *ex, struct op_time *out, int capacity);  // per op kind, largest first; returns how many
+// Per node, in the order in which they run. flop: of the products and convolutions in one run, multiply and add
+// counted as two; of the definition's sums, however few of them are executed; 0 for every other node.
+struct node_time { const char *name, *op; int64_t n_runs, ns; double flop; };
+typedef void node_time_fn(void *ctx, const struct node_time *t);
+void executor_node_times(const struct executor *ex, node_time_fn *each, void *ctx);
 const char *cpu_kernels_name(void);       // "avx512", "avx2" or "generic": part of what fixes the bits; chosen at run time
 bool cpu_kernels_choose(const char *name); // tests and WORKBENCH_KERNELS: false if this CPU lacks it
 

@@ -182,6 +182,31 @@ int conv_weight_reduce_shares(const struct conv_job *job) {
     return (int)max64(1, min64(s->n_big, 16 * s->n_big * s->n_small / SHARE_ELEMENTS));
 }
 
+int64_t patch_rows(const struct patch_shape *s) { return (s->height - s->kernel) / s->stride + 1; }
+int64_t patch_columns(const struct patch_shape *s) {
+    return (s->width - s->kernel) / s->stride + 1;
+}
+
+static int64_t patch_reals(const struct patch_shape *s) { return s->kernel * s->kernel * s->c_in; }
+
+int64_t patch_pack_reals(const struct patch_shape *s) {
+    return round_up(patch_reals(s), GEMM_UNIT) * s->c_out;
+}
+
+int64_t patch_dx_share_reals(const struct patch_shape *s) {
+    return patch_rows(s) * patch_columns(s) * round_up(patch_reals(s), GEMM_UNIT);
+}
+
+int64_t patch_dw_share_reals(const struct patch_shape *s) { return patch_reals(s) * s->c_out; }
+
+int patch_pack_shares(const struct patch_job *job) {
+    return (int)max64(1, min64(8, patch_reals(&job->shape) * job->shape.c_out / SHARE_ELEMENTS));
+}
+
+int patch_shares(const struct patch_shape *s) { return (int)max64(1, min64(CONV_SLICES, s->n)); }
+
+int patch_dw_reduce_shares(const struct patch_job *job) { return patch_pack_shares(job); }
+
 // Slices of a sum over rows: as many as keep a slice worth handing out.
 static int row_slices(int64_t rows, int64_t n) {
     return (int)max64(1, min64(ROWS_SLICES, min64(rows, rows * n / SHARE_ELEMENTS)));

@@ -92,6 +92,35 @@ int conv_pack_shares(const struct conv_job *job);                  // conv_pack_
 int conv_shares(const struct conv_job *job); // conv_down, conv_up, conv_weight: slices of the batch
 int conv_weight_reduce_shares(const struct conv_job *job);
 
+// ---- convolution without a border, any square kernel and stride, images NHWC (spec/ppo.md 2)
+//
+// big [n, height, width, c_in], small [n, patch_rows, patch_columns, c_out], weights
+// [c_out][c_in][kernel][kernel]. c_out is a multiple of 16; kernel * c_in one of 4, and 8 at least.
+//     patch_forward  small = conv(big) + bias     after patch_pack
+//     patch_dx       big = conv^T(small)          after patch_pack_dx
+//     patch_dw       dw = small (x) big           then patch_dw_reduce
+struct patch_shape {
+    int64_t n, height, width; // of the big image
+    int64_t c_in, c_out, kernel, stride;
+};
+struct patch_job {
+    struct patch_shape shape;
+    const real *weights; // for the packs
+    real *packed;        // [patch_pack_reals(shape)]; the two packs differ
+    const real *big, *small, *bias; // read; bias [c_out], of patch_forward
+    real *out;
+    bool accumulate; // dx, dw
+    real *scratch;   // dx: patch_shares * patch_dx_share_reals; dw: patch_shares * patch_dw_share_reals
+};
+int64_t patch_rows(const struct patch_shape *shape);
+int64_t patch_columns(const struct patch_shape *shape);
+int64_t patch_pack_reals(const struct patch_shape *shape);
+int64_t patch_dx_share_reals(const struct patch_shape *shape);
+int64_t patch_dw_share_reals(const struct patch_shape *shape);
+int patch_pack_shares(const struct patch_job *job);
+int patch_shares(const struct patch_shape *shape); // slices of the batch
+int patch_dw_reduce_shares(const struct patch_job *job);
+
 // ---- LayerNorm over the last axis (biased variance, eps inside the root), then SiLU if asked for
 //
 // y = act(gamma * (x - mean) / sqrt(var + eps) + beta). Backward recomputes from x: nothing is
@@ -147,6 +176,14 @@ struct kernels {
     void (*conv_up)(const struct conv_job *job, int share);
     void (*conv_weight)(const struct conv_job *job, int share);
     void (*conv_weight_reduce)(const struct conv_job *job, int share);
+    void (*patch_pack)(const struct patch_job *job, int share);
+    void (*patch_pack_dx)(const struct patch_job *job, int share);
+    void (*patch_forward)(const struct patch_job *job, int share);
+    void (*patch_dx)(const struct patch_job *job, int share);
+    void (*patch_dw)(const struct patch_job *job, int share);
+    void (*patch_dw_reduce)(const struct patch_job *job, int share);
+    void (*relu)(int64_t n, const real *x, real *y);
+    void (*relu_dx)(int64_t n, const real *y, const real *dy, real *dx, bool add);
     void (*norm_forward)(const struct norm_job *job, int share);
     void (*norm_backward)(const struct norm_job *job, int share);
     void (*norm_backward_reduce)(const struct norm_job *job, int share);

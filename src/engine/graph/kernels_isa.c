@@ -17,6 +17,7 @@
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_conv.h"
 #include "engine/graph/kernels_norm.h"
+#include "engine/graph/kernels_patch.h"
 #include "engine/graph/kernels_optim.h"
 #include "engine/graph/kernels_rows.h"
 
@@ -31,6 +32,14 @@ const struct kernels KERNELS_TABLE = {
     .conv_up = conv_up,
     .conv_weight = conv_weight,
     .conv_weight_reduce = conv_weight_reduce,
+    .patch_pack = patch_pack,
+    .patch_pack_dx = patch_pack_dx,
+    .patch_forward = patch_forward,
+    .patch_dx = patch_dx,
+    .patch_dw = patch_dw,
+    .patch_dw_reduce = patch_dw_reduce,
+    .relu = relu_forward,
+    .relu_dx = relu_backward,
     .norm_forward = norm_forward,
     .norm_backward = norm_backward,
     .norm_backward_reduce = norm_backward_reduce,

@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "engine/graph/graph.h"
 #include "engine/graph/kernels.h"
+#include "engine/graph/ppo_loss.h"
 
 enum { NODE_MAX_OUT = 3, SCOPE_MAX_DEPTH = 16 };
 
@@ -38,6 +39,8 @@ enum op_kind {
     OP_LOG_PROB, OP_LOG_PROB_DX, OP_QUANTILES, OP_NORMALIZE,
     OP_ADD, OP_AFFINE, OP_AFFINE_DX, OP_MUL, OP_MUL_DX, OP_TANH, OP_TANH_DX, OP_SIGMOID, OP_SIGMOID_DX,
     OP_SYMLOG, OP_SYMLOG_DX, OP_LESS, OP_MEAN, OP_MEAN_DX,
+    OP_CONV_VALID, OP_CONV_VALID_DX, OP_CONV_VALID_DW, OP_PATCH_PACK, OP_PATCH_PACK_DX, OP_RELU, OP_RELU_DX,
+    OP_UNPACK_STACK, OP_PPO_LOSS, OP_PPO_LOSS_DX,
     N_OPS
 };
 
@@ -58,6 +61,8 @@ struct attributes {               // each op uses a few
     real scale, shift, eps, mix, w_dyn, w_rep, free_nats;
     enum activation act;
     struct conv_shape conv;
+    struct patch_shape patch;
+    struct ppo_loss_opts ppo;
     int n_dims;
     const int64_t *shape;         // reshape: only while the node is made
 };
@@ -182,6 +187,8 @@ typedef void rows_task(const struct run *r, const struct node *n, int64_t first,
 void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t cost, rows_task *task);
 // The same for n elements in units of 64; the cost is that of a unit.
 void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost, rows_task *task);
+
+double node_flop(const struct node *n);                               // profile.c: what graph.h says of node_time
 
 static inline real *reals(const struct tensor *t) { return t ? (real *)t->data : 0; }
 

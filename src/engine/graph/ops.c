@@ -77,4 +77,15 @@ const struct op op_table[N_OPS] = {
     [OP_LESS] = FORWARD(less, 1, 1),
     [OP_MEAN] = DIFFERENTIABLE(mean, 1, 1, 0),
     [OP_MEAN_DX] = BACKWARD("mean_dx", mean_dx_run),
+
+    [OP_CONV_VALID] = DIFFERENTIABLE(conv_valid, 4, 4, SOURCE(3)),
+    [OP_CONV_VALID_DX] = BACKWARD("conv_valid_dx", conv_valid_dx_run),
+    [OP_CONV_VALID_DW] = BACKWARD("conv_valid_dw", conv_valid_dw_run),
+    [OP_PATCH_PACK] = BACKWARD("patch_pack", patch_pack_run),
+    [OP_PATCH_PACK_DX] = BACKWARD("patch_pack_dx", patch_pack_dx_run),
+    [OP_RELU] = DIFFERENTIABLE(relu, 1, 1, 0),
+    [OP_RELU_DX] = BACKWARD("relu_dx", relu_dx_run),
+    [OP_UNPACK_STACK] = FORWARD(unpack_stack, 1, 1),
+    [OP_PPO_LOSS] = DIFFERENTIABLE(ppo_loss, 6, 7, ~3u),
+    [OP_PPO_LOSS_DX] = BACKWARD("ppo_loss_dx", ppo_loss_dx_run),
 };

@@ -84,6 +84,19 @@ OP_FORWARD(less)
 OP_DIFFERENTIABLE(mean)
 OP_BACKWARD(mean_dx)
 
+// ops_patch.c
+OP_DIFFERENTIABLE(conv_valid)
+OP_BACKWARD(conv_valid_dx)
+OP_BACKWARD(conv_valid_dw)
+OP_BACKWARD(patch_pack)
+OP_BACKWARD(patch_pack_dx)
+OP_DIFFERENTIABLE(relu)
+OP_BACKWARD(relu_dx)
+OP_FORWARD(unpack_stack)
+// ops_ppo.c
+OP_DIFFERENTIABLE(ppo_loss)
+OP_BACKWARD(ppo_loss_dx)
+
 // bias.grad += the sum of dy over all but the last axis (ops_linear.c).
 void append_column_sum(struct graph *g, const struct node *n, struct tensor *bias, struct tensor *dy);
 
