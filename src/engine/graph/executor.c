@@ -15,7 +15,7 @@ struct executor {
     const struct node **steps;            // nodes that do something, in order
     int n_steps;
     bool profile;
-    struct op_time times[N_OPS];
+    struct { int64_t n_runs, ns; } *times; // of each step
 };
 
 struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
@@ -26,12 +26,13 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
     for (int i = 0; i < g->n_nodes; i++)
         if (op_table[g->nodes[i]->kind].run) ex->steps[ex->n_steps++] = g->nodes[i];
-    for (int i = 0; i < N_OPS; i++) ex->times[i].op = op_table[i].name;
+    ex->times = mem_alloc((size_t)g->n_nodes * sizeof *ex->times);
     return ex;
 }
 
 void executor_free(struct executor *ex) {
     if (!ex) return;
+    free(ex->times);
     free(ex->steps);
     free(ex);
 }
@@ -99,8 +100,8 @@ static void run_profiled(struct executor *ex) {
         const struct node *n = ex->steps[i];
         op_table[n->kind].run(&ex->run, n);
         int64_t now = clock_now_ns();
-        ex->times[n->kind].ns += now - before;
-        ex->times[n->kind].n_runs++;
+        ex->times[i].ns += now - before;
+        ex->times[i].n_runs++;
         before = now;
     }
 }
@@ -125,12 +126,24 @@ static int longer_first(const void *a, const void *b) {
 
 int executor_times(const struct executor *ex, struct op_time *out, int capacity) {
     struct op_time sorted[N_OPS];
-    memcpy(sorted, ex->times, sizeof sorted);
+    for (int i = 0; i < N_OPS; i++) sorted[i] = (struct op_time){.op = op_table[i].name};
+    for (int i = 0; i < ex->n_steps; i++) {
+        sorted[ex->steps[i]->kind].n_runs += ex->times[i].n_runs;
+        sorted[ex->steps[i]->kind].ns += ex->times[i].ns;
+    }
     qsort(sorted, N_OPS, sizeof *sorted, longer_first);
     int n = 0;
     for (int i = 0; i < N_OPS && n < capacity; i++)
         if (sorted[i].n_runs) out[n++] = sorted[i];
     return n;
+}
+
+void executor_node_times(const struct executor *ex, node_time_fn *each, void *ctx) {
+    for (int i = 0; i < ex->n_steps; i++) {
+        const struct node *n = ex->steps[i];
+        each(ctx, &(struct node_time){n->name, op_table[n->kind].name, ex->times[i].n_runs,
+                                      ex->times[i].ns, node_flop(n)});
+    }
 }
 
 // ---- the first bad value
@@ -144,7 +157,8 @@ static bool all_finite(const struct tensor *t) {
 
 // Packed weights have padding, and are copies of what was looked at already.
 static bool is_pack(const struct node *n) {
-    return n->kind == OP_PACK || n->kind == OP_CONV_PACK_DOWN || n->kind == OP_CONV_PACK_UP;
+    return n->kind == OP_PACK || n->kind == OP_CONV_PACK_DOWN || n->kind == OP_CONV_PACK_UP ||
+           n->kind == OP_PATCH_PACK || n->kind == OP_PATCH_PACK_DX;
 }
 
 const struct tensor *executor_find_nonfinite(struct executor *ex) {

@@ -99,6 +99,7 @@ struct params *behaviour_target(struct behaviour *b) {
 real *behaviour_range(struct behaviour *b) { return b->range; }
 const struct ac_dims *behaviour_dims(const struct behaviour *b) { return &b->opts.nets; }
 size_t behaviour_slab_bytes(const struct behaviour *b) { return graph_slab_bytes(b->graph); }
+struct executor *behaviour_executor(struct behaviour *b) { return b->executor; }
 
 // ---- the update
 

@@ -104,6 +104,7 @@ struct wm_states wm_states(const struct world_model *wm) {
 size_t wm_slab_bytes(const struct world_model *wm) {
     return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
 }
+struct executor *wm_executor(struct world_model *wm) { return wm->train_executor; }
 const struct wm_batch *wm_batch(struct world_model *wm) { return &wm->train_batch; }
 const struct wm_batch *wm_display_batch(struct world_model *wm) { return &wm->view_batch; }
 

@@ -68,6 +68,7 @@ struct wm_states {
 struct wm_states wm_states(const struct world_model *wm);
 // memory of the activations, both graphs
 size_t wm_slab_bytes(const struct world_model *wm);
+struct executor *wm_executor(struct world_model *wm); // of the training graph, for profiles
 
 // The inputs of an update, to be filled by the caller before each wm_update. Time-major, row t*B +
 // b. Previous actions are shifted already (row t holds the action of row t-1: spec 3.5, "from SA");
