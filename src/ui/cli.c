@@ -57,6 +57,7 @@ static const struct option {
     {"--json", FLAG, AT(json), NULL, "print the result as JSON"},
     {"--envs", COUNT, AT(envs), "N", "bench emu: machines (default 1)"},
     {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates"},
+    {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part"},
     {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
     {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
     {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z (must fail its bars)"},

@@ -15,7 +15,7 @@ struct cli {                                  // everything an option can set; z
         *golden, *script, *draw, *state, *actions;
     int64_t accept_pipeline, threads, updates, env_steps, envs, steps;
     double minutes;
-    bool headless, json, no_color, ascii, window, keep_running, no_session, help, version, zero_latent;
+    bool headless, json, no_color, ascii, window, keep_running, no_session, help, version, zero_latent, profile;
     const char *settings[CLI_MAX_WORDS];      // key=value words
     int n_settings;
     const char *words[CLI_MAX_WORDS];         // other words after the command

@@ -1,4 +1,4 @@
-// workbench bench: speed of the world-model update and of the emulator, as text or JSON.
+// workbench bench: speed of the training update and of the emulator, as text or JSON.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,50 @@ static void print_json(cJSON *o) {
     cJSON_Delete(o);
 }
 
+static void print_train(const char *preset, const struct bench_train_result *r) {
+    const struct { const char *name; const struct bench_timing *t; } rows[] = {
+        {"full update", &r->full}, {"world model", &r->world_model}, {"behaviour", &r->behaviour}};
+    printf("preset %s, %d threads, %d updates\n", preset, r->n_threads, r->updates);
+    for (int i = 0; i < 3; i++)
+        printf("%-12s median %.2f ms, min %.2f ms\n", rows[i].name, rows[i].t->median_ms, rows[i].t->min_ms);
+    printf("%lld parameters, activations %.1f MB, graphs built in %.0f ms\n", (long long)r->n_weights,
+           (double)r->n_nodes_slab_bytes / 1e6, r->build_ms);
+    if (!r->n_parts) return;
+    printf("\n%-24s %10s %10s %10s %14s\n", "part", "ms", "GFLOP", "GFLOP/s", "in products");
+    double ms = 0, gflop = 0;
+    for (int i = 0; i < r->n_parts; i++) {
+        const struct bench_part *p = &r->parts[i];
+        printf("%-24s %10.2f %10.3f %10.1f %14.1f\n", p->name, p->ms, p->gflop, p->ms > 0 ? p->gflop * 1e3 / p->ms : 0,
+               p->product_ms > 0 ? p->gflop * 1e3 / p->product_ms : 0);
+        ms += p->ms;
+        gflop += p->gflop;
+    }
+    printf("%-24s %10.2f %10.3f %10.1f   = %.0f %% of this machine's %.0f GFLOP/s\n", "all", ms, gflop, gflop * 1e3 / ms,
+           100 * gflop * 1e3 / ms / r->peak_gflops, r->peak_gflops);
+    printf("\n%-24s %10s\n", "kind of node", "ms");
+    for (int i = 0; i < r->n_ops; i++) printf("%-24s %10.2f\n", r->ops[i].op, r->ops[i].ms);
+}
+
+static void add_timing(cJSON *median, cJSON *min, const char *name, const struct bench_timing *t) {
+    json_add_double(median, name, t->median_ms);
+    json_add_double(min, name, t->min_ms);
+}
+
+static void add_profile(cJSON *o, const struct bench_train_result *r) {
+    if (!r->n_parts) return;
+    json_add_double(o, "peak_gflops", r->peak_gflops);
+    cJSON *parts = json_add_object(o, "parts"), *ops = json_add_object(o, "ops_ms");
+    for (int i = 0; i < r->n_parts; i++) {
+        cJSON *p = json_add_object(parts, r->parts[i].name);
+        json_add_double(p, "ms", r->parts[i].ms);
+        json_add_double(p, "gflop", r->parts[i].gflop);
+        json_add_double(p, "product_ms", r->parts[i].product_ms);
+    }
+    for (int i = 0; i < r->n_ops; i++) json_add_double(ops, r->ops[i].op, r->ops[i].ms);
+}
+
 static int bench_train_command(const struct cli *cli) {
-    struct bench_train_opts opts = {.preset = cli->preset, .n_threads = cli->threads,
+    struct bench_train_opts opts = {.preset = cli->preset, .n_threads = cli->threads, .profile = cli->profile,
                                     .updates = cli->steps ? cli->steps : cli->updates,
                                     .settings = cli->settings, .n_settings = cli->n_settings};
     struct bench_train_result r;
@@ -23,13 +65,10 @@ static int bench_train_command(const struct cli *cli) {
     if (!bench_train(&opts, &r, &e)) return cli_fail(&e);
     const char *preset = cli->preset ? cli->preset : "tiny";
     if (!cli->json) {
-        printf("world-model update, preset %s, %d threads: median %.2f ms, min %.2f ms over %d updates\n"
-               "%lld parameters, activations %.1f MB, graph built in %.0f ms\n",
-               preset, r.n_threads, r.median_ms, r.min_ms, r.updates, (long long)r.n_weights,
-               (double)r.n_nodes_slab_bytes / 1e6, r.build_ms);
+        print_train(preset, &r);
         return 0;
     }
-    cJSON *o = cJSON_CreateObject(), *median = NULL, *min = NULL;
+    cJSON *o = cJSON_CreateObject();
     json_add_string(o, "bench", "train");
     json_add_string(o, "preset", preset);
     json_add_count(o, "threads", r.n_threads);
@@ -37,10 +76,11 @@ static int bench_train_command(const struct cli *cli) {
     json_add_count(o, "parameters", r.n_weights);
     json_add_count(o, "activation_bytes", r.n_nodes_slab_bytes);
     json_add_double(o, "build_ms", r.build_ms);
-    median = json_add_object(o, "median_ms");
-    json_add_double(median, "world_model", r.median_ms);
-    min = json_add_object(o, "min_ms");
-    json_add_double(min, "world_model", r.min_ms);
+    cJSON *median = json_add_object(o, "median_ms"), *min = json_add_object(o, "min_ms");
+    add_timing(median, min, "full", &r.full);
+    add_timing(median, min, "world_model", &r.world_model);
+    add_timing(median, min, "behaviour", &r.behaviour);
+    add_profile(o, &r);
     print_json(o);
     return 0;
 }

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/pool.h"
 #include "base/version.h"
 #include "engine/env/builtin.h"
 #include "engine/graph/graph.h"
 #include "engine/run/files.h"
+#include "engine/run/peak.h"
 #include "ui/cli.h"
 
 typedef void probe(char *out, size_t size);
@@ -56,6 +58,18 @@ static void probe_memory(char *out, size_t size) {
     snprintf(out, size, "%.1f GiB, %.1f GiB available", atof(total) / 1048576, atof(available) / 1048576);
 }
 
+// Measured now, so other load on the machine shows.
+static void probe_speed(char *out, size_t size) {
+    cpu_set_t set;
+    struct pool *one = pool_new(1),
+                *all = pool_new(sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1);
+    double fma = peak_fma_gflops(one), memory = peak_memory_gbytes(one);
+    snprintf(out, size, "1 thread: %.0f GFLOP/s in multiply-adds, %.0f GB/s from memory; %d threads: %.0f, %.0f", fma, memory,
+             pool_threads(all), peak_fma_gflops(all), peak_memory_gbytes(all));
+    pool_free(one);
+    pool_free(all);
+}
+
 static void probe_gpu(char *out, size_t size) {
     bool driver = access("/proc/driver/nvidia/version", R_OK) == 0;
     snprintf(out, size, "%s; this version trains on the CPU", driver ? "NVIDIA driver found" : "no NVIDIA driver");
@@ -96,7 +110,7 @@ static const struct {
     probe *run;
 } probes[] = {
     {"workbench", probe_version}, {"cpu", probe_cpu},         {"kernels", probe_kernels},
-    {"memory", probe_memory},     {"gpu", probe_gpu},         {"terminal", probe_terminal},
+    {"speed", probe_speed}, {"memory", probe_memory},     {"gpu", probe_gpu},         {"terminal", probe_terminal},
     {"display", probe_display},   {"ffmpeg", probe_ffmpeg},   {"golden fixtures", probe_golden},
     {"scenes", probe_scenes},
 };

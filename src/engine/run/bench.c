@@ -1,9 +1,7 @@
-// Benchmarks of the world-model update and of the emulator.
-#define _GNU_SOURCE
+// Benchmark of the emulator.
 #include "engine/run/bench.h"
 
 #include <math.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,76 +12,13 @@
 #include "base/pool.h"
 #include "emu/gb.h"
 #include "emu/gb_action.h"
-#include "engine/algo/dreamer_v3/world_model.h"
 #include "engine/env/builtin.h"
 
-enum { WARM_UP = 3, EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20, MAX_UPDATES = 1000000, MAX_ENVS = 65536 };
+enum { EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20, MAX_ENVS = 65536 };
 
-static int all_cpus(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
-}
-
-static bool check_limit(const char *option, int64_t given, int64_t limit, struct error *e) {
+bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct error *e) {
     if (given <= limit) return true;
     return error_set(e, STATUS_USAGE, "%s %lld: at most %lld", option, (long long)given, (long long)limit);
-}
-
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-// ---- world model
-
-// Random pictures, actions and rewards, as the peer's benchmark feeds itself.
-static void fill_batch(const struct wm_batch *b) {
-    uint32_t n = (uint32_t)(b->length * b->batch);
-    for (uint32_t i = 0; i < n * WM_PACKED_BYTES; i += 4) {
-        uint32_t word = rng_u32(0, RNG_TEST, 0, i);
-        memcpy(b->packed + i, &word, 4);
-    }
-    memset(b->prev_actions, 0, (size_t)n * (size_t)b->n_actions * sizeof *b->prev_actions);
-    for (uint32_t i = 0; i < n; i++) {
-        b->prev_actions[i * (uint32_t)b->n_actions + rng_below(0, RNG_TEST, 1, i, (uint32_t)b->n_actions)] = 1;
-        b->rewards[i] = (real)(2 * rng_uniform(0, RNG_TEST, 2, i) - 1);
-        b->is_first[i] = 0;
-        b->continues[i] = 1;
-    }
-}
-
-bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r, struct error *e) {
-    struct config config;
-    if (!check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) || !check_limit("--updates", o->updates, MAX_UPDATES, e)) return false;
-    if (!config_init(&config, o->preset ? o->preset : "tiny", e)) return false;
-    for (int i = 0; i < o->n_settings; i++)
-        if (!config_set(&config, o->settings[i], e)) return false;
-    if (!config_check(&config, e)) return false;
-    *r = (struct bench_train_result){.updates = o->updates > 0 ? (int)o->updates : 40,
-                                     .n_threads = o->n_threads > 0 ? (int)o->n_threads : all_cpus()};
-    struct pool *pool = pool_new(r->n_threads);
-    int64_t t0 = clock_now_ns();
-    struct world_model *wm = wm_new(&(struct wm_opts){.config = &config, .n_actions = 8, .pool = pool});
-    r->build_ms = (double)(clock_now_ns() - t0) * 1e-6;
-    r->n_weights = wm_params(wm)->n_weights;
-    r->n_nodes_slab_bytes = (int64_t)wm_slab_bytes(wm);
-    fill_batch(wm_batch(wm));
-    double *ms = mem_alloc((size_t)r->updates * sizeof *ms);
-    bool fine = true;
-    for (int i = -WARM_UP; i < r->updates && fine; i++) {
-        struct wm_result result;
-        t0 = clock_now_ns();
-        fine = wm_update(wm, &result);
-        if (i >= 0) ms[i] = (double)(clock_now_ns() - t0) * 1e-6;
-    }
-    if (!fine) error_set(e, STATUS_FAILED, "bench train: an update was not finite");
-    qsort(ms, (size_t)r->updates, sizeof *ms, compare_doubles);
-    r->median_ms = ms[r->updates / 2];
-    r->min_ms = ms[0];
-    free(ms);
-    wm_free(wm);
-    pool_free(pool);
-    return fine;
 }
 
 // ---- emulator
@@ -132,7 +67,7 @@ static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t
 
 bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struct error *e) {
     static const char *const draws[] = {"none", "last", "all"};
-    if (!check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) || !check_limit("--envs", o->n_envs, MAX_ENVS, e)) return false;
+    if (!bench_check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) || !bench_check_limit("--envs", o->n_envs, MAX_ENVS, e)) return false;
     struct emu_batch b = {.draw = 1, .codec = gb_action_codec_find("pokemonred_puffer_v0")};
     if (o->draw) {
         b.draw = -1;

@@ -8,18 +8,33 @@
 #include "base/error.h"
 
 enum { BENCH_MAX_THREADS = 64 };
+bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct error *e);
 
 struct bench_train_opts {
     const char *preset;                 // NULL: tiny
     int64_t n_threads;                  // 0: all
     int64_t updates;                    // 0: 40
+    bool profile;                       // also where the time goes; costs a clock read per node
     const char *const *settings;
     int n_settings;
 };
+struct bench_timing { double median_ms, min_ms, mean_ms; };
+// A part of the update: the nodes of one scope, with their gradients. Products and convolutions count as GFLOP.
+struct bench_part {
+    const char *name;
+    double ms, gflop, product_ms;       // of one update; product_ms: of the nodes that count
+};
+enum { BENCH_MAX_PARTS = 16, BENCH_MAX_OPS = 96 };
+struct bench_op { const char *op; double ms; };
 struct bench_train_result {
     int updates, n_threads;
     int64_t n_weights, n_nodes_slab_bytes;
-    double build_ms, median_ms, min_ms;          // one world-model update, random pictures and rewards
+    double build_ms;
+    struct bench_timing world_model, behaviour, full; // one update, random pictures and rewards
+    struct bench_part parts[BENCH_MAX_PARTS];         // with `profile`
+    struct bench_op ops[BENCH_MAX_OPS];               // longest first
+    int n_parts, n_ops;
+    double peak_gflops;                               // of this machine, measured on as many threads (peak.h)
 };
 bool bench_train(const struct bench_train_opts *opts, struct bench_train_result *out, struct error *e);
 

@@ -1,0 +1,175 @@
+// Benchmark of the training update: world model and behaviour, and where their time goes.
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/philox.h"
+#include "base/pool.h"
+#include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/run/bench.h"
+#include "engine/run/peak.h"
+
+enum { WARM_UP = 3, MAX_UPDATES = 1000000, N_ACTIONS = 8 };
+
+static int all_cpus(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+// Random pictures, actions and rewards, as the peer's benchmark feeds itself.
+static void fill_batch(const struct wm_batch *b) {
+    uint32_t n = (uint32_t)(b->length * b->batch);
+    for (uint32_t i = 0; i < n * WM_PACKED_BYTES; i += 4) {
+        uint32_t word = rng_u32(0, RNG_TEST, 0, i);
+        memcpy(b->packed + i, &word, 4);
+    }
+    memset(b->prev_actions, 0, (size_t)n * (size_t)b->n_actions * sizeof *b->prev_actions);
+    for (uint32_t i = 0; i < n; i++) {
+        b->prev_actions[i * (uint32_t)b->n_actions + rng_below(0, RNG_TEST, 1, i, (uint32_t)b->n_actions)] = 1;
+        b->rewards[i] = (real)(2 * rng_uniform(0, RNG_TEST, 2, i) - 1);
+        b->is_first[i] = 0;
+        b->continues[i] = 1;
+    }
+}
+
+// ---- where the time goes: nodes by the beginning of their names
+
+static const struct { const char *prefix, *part; } part_table[] = { // the first that fits
+    {"wm/encoder", "encoder"},       {"wm/unpack", "encoder"},
+    {"wm/rssm", "scan"},             {"wm/initial", "scan"},
+    {"wm/prior", "scan"},            {"wm/decoder", "decoder"},
+    {"wm/reward", "heads, losses"},  {"wm/continue", "heads, losses"},
+    {"wm/loss", "heads, losses"},    {"wm/", "other, world model"},
+    {"behaviour/dream", "imagination"}, {"behaviour/heads", "dream's rewards"},
+    {"behaviour/critic", "critic"},  {"behaviour/target_critic", "critic"},
+    {"behaviour/actor", "actor"},    {"behaviour/", "returns"},
+};
+enum { N_PREFIXES = sizeof part_table / sizeof *part_table };
+
+static struct bench_part *find_part(struct bench_train_result *r, const char *name) {
+    for (int i = 0; i < r->n_parts; i++)
+        if (strcmp(r->parts[i].name, name) == 0) return &r->parts[i];
+    CHECK(r->n_parts < BENCH_MAX_PARTS, "too many parts of an update");
+    r->parts[r->n_parts] = (struct bench_part){.name = name};
+    return &r->parts[r->n_parts++];
+}
+
+static void add_op(struct bench_train_result *r, const char *op, double ms) {
+    int i = 0;
+    while (i < r->n_ops && strcmp(r->ops[i].op, op) != 0) i++;
+    CHECK(i < BENCH_MAX_OPS, "too many kinds of node");
+    if (i == r->n_ops) r->ops[r->n_ops++] = (struct bench_op){.op = op};
+    r->ops[i].ms += ms;
+}
+
+static void add_node(void *ctx, const struct node_time *t) {
+    struct bench_train_result *r = ctx;
+    int i = 0;
+    const bool packing = strncmp(t->op, "pack", 4) == 0 || strncmp(t->op, "conv_pack", 9) == 0;
+    while (i < N_PREFIXES && strncmp(t->name, part_table[i].prefix, strlen(part_table[i].prefix)) != 0) i++;
+    struct bench_part *p = find_part(r, packing ? "weights packed" : i < N_PREFIXES ? part_table[i].part : "other");
+    const double ms = (double)t->ns * 1e-6 / r->updates;
+    p->ms += ms;
+    p->gflop += t->flop * 1e-9;
+    if (t->flop > 0) p->product_ms += ms;
+    add_op(r, t->op, ms);
+}
+
+static int longest_first(const void *a, const void *b) {
+    double x = ((const struct bench_op *)a)->ms, y = ((const struct bench_op *)b)->ms;
+    return (x < y) - (x > y);
+}
+
+static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct pool *pool) {
+    executor_node_times(wm_executor(dreamer_world(d)), add_node, r);
+    executor_node_times(behaviour_executor(dreamer_behaviour(d)), add_node, r);
+    double inside = 0;
+    for (int i = 0; i < r->n_parts; i++) inside += r->parts[i].ms;
+    find_part(r, "noise, clipping, Adam")->ms = r->full.mean_ms - inside;
+    qsort(r->ops, (size_t)r->n_ops, sizeof *r->ops, longest_first);
+    r->peak_gflops = peak_fma_gflops(pool);
+}
+
+static void profile(struct dreamer *d, bool on) {
+    executor_profile(wm_executor(dreamer_world(d)), on);
+    executor_profile(behaviour_executor(dreamer_behaviour(d)), on);
+}
+
+// ---- the updates
+
+static struct bench_timing summary(double *ms, int n) {
+    struct bench_timing t = {0};
+    for (int i = 0; i < n; i++) t.mean_ms += ms[i] / n;
+    qsort(ms, (size_t)n, sizeof *ms, compare_doubles);
+    t.median_ms = ms[n / 2];
+    t.min_ms = ms[0];
+    return t;
+}
+
+// Time of one update's halves, in ms; the same calls in the same order as dreamer_update's.
+static bool timed_update(struct dreamer *d, double *world, double *behaviour) {
+    struct wm_result wr;
+    struct behaviour_result br;
+    struct world_model *wm = dreamer_world(d);
+    const int64_t step = wm_opt_steps(wm), t0 = clock_now_ns();
+    if (!wm_update(wm, &wr)) return false;
+    const int64_t t1 = clock_now_ns();
+    struct wm_states states = wm_states(wm);
+    struct behaviour_start start = {states.z, states.h, wm_batch(wm)->continues};
+    if (!behaviour_update(dreamer_behaviour(d), &start, step, &br)) return false;
+    *world = (double)(t1 - t0) * 1e-6;
+    *behaviour = (double)(clock_now_ns() - t1) * 1e-6;
+    return true;
+}
+
+static bool run_updates(struct dreamer *d, struct bench_train_result *r, bool with_profile) {
+    const int n = r->updates;
+    double *ms = mem_alloc(3 * (size_t)n * sizeof *ms), ignored[2];
+    bool fine = true;
+    for (int i = -WARM_UP; i < n && fine; i++) {
+        if (i == 0) profile(d, with_profile);
+        fine = timed_update(d, i < 0 ? &ignored[0] : &ms[i], i < 0 ? &ignored[1] : &ms[n + i]);
+        if (fine && i >= 0) ms[2 * n + i] = ms[i] + ms[n + i];
+    }
+    if (fine) {
+        r->world_model = summary(ms, n);
+        r->behaviour = summary(ms + n, n);
+        r->full = summary(ms + 2 * n, n);
+    }
+    free(ms);
+    return fine;
+}
+
+bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r, struct error *e) {
+    struct config config;
+    if (!bench_check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) ||
+        !bench_check_limit("--updates", o->updates, MAX_UPDATES, e))
+        return false;
+    if (!config_init(&config, o->preset ? o->preset : "tiny", e)) return false;
+    for (int i = 0; i < o->n_settings; i++)
+        if (!config_set(&config, o->settings[i], e)) return false;
+    if (!config_check(&config, e)) return false;
+    *r = (struct bench_train_result){.updates = o->updates > 0 ? (int)o->updates : 40,
+                                     .n_threads = o->n_threads > 0 ? (int)o->n_threads : all_cpus()};
+    struct pool *pool = pool_new(r->n_threads);
+    const int64_t t0 = clock_now_ns();
+    struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &config, .n_actions = N_ACTIONS, .pool = pool});
+    r->build_ms = (double)(clock_now_ns() - t0) * 1e-6;
+    r->n_weights = dreamer_n_weights(d);
+    r->n_nodes_slab_bytes = (int64_t)dreamer_slab_bytes(d);
+    fill_batch(wm_batch(dreamer_world(d)));
+    bool fine = run_updates(d, r, o->profile);
+    if (!fine) error_set(e, STATUS_FAILED, "bench train: an update was not finite");
+    if (fine && o->profile) fill_profile(r, d, pool);
+    dreamer_free(d);
+    pool_free(pool);
+    return fine;
+}
