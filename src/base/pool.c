@@ -109,6 +109,12 @@ void pool_free(struct pool *p) {
     mem_slab_free(p, sizeof *p);
 }
 
+int pool_usable_cpus(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n;
+}
+
 int pool_threads(const struct pool *p) { return p->n_threads; }
 
 void pool_run(struct pool *p, int n_tasks, pool_task *task, void *ctx) {

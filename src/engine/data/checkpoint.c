@@ -39,6 +39,8 @@ static bool is_param(const struct checkpoint *c, const char *name) {
     return false;
 }
 
+static int n_parts(const struct checkpoint *c) { return c->weights_only ? 1 : N_PARTS; }
+
 // ---- saving
 
 // Returns how many sources were made.
@@ -101,9 +103,10 @@ static bool all_finite(const real *v, int64_t n) {
     return true;
 }
 
-static bool check_params(const struct safetensors *s, const struct params *p, struct error *e) {
+static bool check_params(const struct safetensors *s, const struct params *p, int parts,
+                         struct error *e) {
     for (int i = 0; i < p->n; i++)
-        for (int k = 0; k < N_PARTS; k++) {
+        for (int k = 0; k < parts; k++) {
             char name[ST_NAME_SIZE];
             make_name(name, part_prefixes[k], p->list[i].name);
             const struct st_tensor *t =
@@ -124,11 +127,12 @@ static bool starts_with(const char *s, const char *prefix) {
 // A checkpoint of a larger model must not load into a smaller one.
 static bool check_nothing_unknown(const struct safetensors *s, const struct checkpoint *c,
                                   struct error *e) {
-    int n_own = 0, n_expected = n_params(c) * N_PARTS + c->n_scalars;
+    int n_own = 0, n_expected = n_params(c) * n_parts(c) + (c->weights_only ? 0 : c->n_scalars);
+    size_t n_prefixes = c->weights_only ? 1 : sizeof own_prefixes / sizeof own_prefixes[0];
     const char *unknown = NULL;
     for (int i = 0; i < safetensors_count(s); i++) {
         const char *name = safetensors_at(s, i)->name;
-        for (size_t k = 0; k < sizeof own_prefixes / sizeof own_prefixes[0]; k++) {
+        for (size_t k = 0; k < n_prefixes; k++) {
             if (!starts_with(name, own_prefixes[k])) continue;
             n_own++;
             const char *rest = name + strlen(own_prefixes[k]);
@@ -146,7 +150,7 @@ static bool check_nothing_unknown(const struct safetensors *s, const struct chec
 static bool verify(const struct safetensors *s, const struct checkpoint *c, struct error *e) {
     if (!check_texts(s, c, e)) return false;
     for (int i = 0; i < n_sets(c); i++)
-        if (!check_params(s, set_at(c, i), e)) return false;
+        if (!check_params(s, set_at(c, i), n_parts(c), e)) return false;
     for (int i = 0; i < c->n_scalars; i++) {
         char name[ST_NAME_SIZE];
         make_name(name, "state/", c->scalars[i].name);
@@ -155,10 +159,10 @@ static bool verify(const struct safetensors *s, const struct checkpoint *c, stru
     return check_nothing_unknown(s, c, e);
 }
 
-static void apply_params(const struct safetensors *s, const struct params *p) {
+static void apply_params(const struct safetensors *s, const struct params *p, int parts) {
     char name[ST_NAME_SIZE];
     for (int i = 0; i < p->n; i++)
-        for (int k = 0; k < N_PARTS; k++) {
+        for (int k = 0; k < parts; k++) {
             make_name(name, part_prefixes[k], p->list[i].name);
             const struct st_tensor *t = safetensors_find(s, name);
             if (t->n_bytes) memcpy(part(p, k) + p->list[i].offset, t->data, t->n_bytes);
@@ -167,7 +171,7 @@ static void apply_params(const struct safetensors *s, const struct params *p) {
 
 static void apply(const struct safetensors *s, const struct checkpoint *c) {
     char name[ST_NAME_SIZE];
-    for (int i = 0; i < n_sets(c); i++) apply_params(s, set_at(c, i));
+    for (int i = 0; i < n_sets(c); i++) apply_params(s, set_at(c, i), n_parts(c));
     for (int i = 0; i < c->n_scalars; i++) {
         make_name(name, "state/", c->scalars[i].name);
         *c->scalars[i].value = *(const int64_t *)safetensors_find(s, name)->data;

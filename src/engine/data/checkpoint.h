@@ -28,6 +28,9 @@ struct checkpoint {
     struct params *params;
     struct params *const *more_params; // further sets, saved and loaded alike; names are unique
     int n_more_params;
+    // Loading for those who act and do not learn: moments and scalars beside the listed ones are
+    // left alone.
+    bool weights_only;
     const char *config_sha256; // NULL at loading: any config; else it must be the same
     const struct checkpoint_scalar *scalars;
     int n_scalars;

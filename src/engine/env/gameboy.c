@@ -15,7 +15,7 @@ enum { DEFAULT_WARM_UP_FRAMES = 120, SETTLE_FRAMES = 2 };
 
 struct machine {
     struct gb gb;
-    int episode_step;
+    int episode_step, start_delay;
     bool ended;
 };
 
@@ -52,7 +52,8 @@ static void gameboy_reset(struct env *env, const uint8_t *mask, uint8_t *const *
         m->episode_step = 0;
         m->ended = false;
         memcpy(obs[i], g->start_obs, ENV_OBS_BYTES);
-        if (g->has_goal) goal_begin(&g->progress[i], &g->goal, g->start_obs);
+        if (m->start_delay > 0) gb_step(&m->gb, 0, m->start_delay, 0, obs[i]);
+        if (g->has_goal) goal_begin(&g->progress[i], &g->goal, obs[i]);
     }
 }
 
@@ -187,6 +188,11 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
 
 float env_gameboy_start_distance(const struct env *env) {
     return ((const struct gameboy *)env)->start_distance;
+}
+
+void env_gameboy_delay_start(struct env *env, int i, int frames) {
+    CHECK(i >= 0 && i < env->n_envs && frames >= 0, "environment %d, %d frames", i, frames);
+    ((struct gameboy *)env)->machines[i].start_delay = frames;
 }
 
 size_t env_gameboy_state_bytes(const struct env *env) {

@@ -1,0 +1,206 @@
+// Evaluation play: lanes of environments take one episode after the other.
+#include "engine/run/eval_play.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/philox.h"
+#include "engine/algo/dreamer_v3/noise.h"
+#include "engine/algo/dreamer_v3/player.h"
+#include "engine/algo/dreamer_v3/player_graph.h"
+#include "engine/env/gameboy.h"
+
+struct lane {
+    int64_t episode; // -1: no episode is left for it
+    int step, capacity;
+    bool ended;
+    double entropy; // sum over the steps
+};
+
+struct table {
+    const struct eval_play *play;
+    struct eval_episode *episodes;
+    int n;            // lanes
+    int64_t next;     // episode
+    int64_t n_played; // to the end
+    struct lane *lanes;
+    uint8_t *reset, *active, *frames, **obs;
+    int32_t *actions;
+    struct env_step_result *results;
+    struct player *player; // NULL: random or constant
+};
+
+int eval_start_frames(uint64_t seed, int64_t episode, int warm_up_frames) {
+    return (int)rng_below(seed, RNG_EVAL_START, (uint64_t)episode, 0, (uint32_t)warm_up_frames);
+}
+
+uint64_t eval_moment(int64_t episode, int step) {
+    return ((uint64_t)(episode + 1) << 32) + (uint64_t)step;
+}
+
+// ---- noise by episode, not by environment
+
+// Rows are lanes, or heads of lanes: element i of a lane's stream, whatever lane it is.
+static void fill_noise(void *ctx, struct tensor *t, enum rng_purpose purpose, int64_t step) {
+    const struct table *table = ctx;
+    real *u = t->data;
+    (void)step;
+    bool by_head = t->n_dims == 1; // [heads * lanes], else [lanes, S]
+    int64_t width = by_head ? t->n_elements / table->n : t->shape[1];
+    for (int n = 0; n < table->n; n++) {
+        const struct lane *lane = &table->lanes[n];
+        uint64_t moment = eval_moment(lane->episode, lane->step);
+        for (int64_t i = 0; i < width; i++)
+            u[by_head ? i * table->n + n : n * width + i] =
+                (real)rng_uniform(table->play->seed, (uint32_t)purpose, moment, (uint32_t)i);
+    }
+}
+
+// ---- one tick
+
+static void begin_episode(struct table *t, int n) {
+    struct lane *lane = &t->lanes[n];
+    *lane = (struct lane){.episode = t->next < t->play->n_episodes ? t->next++ : -1};
+    t->reset[n] = lane->episode >= 0;
+    if (!t->reset[n]) return;
+    struct eval_episode *p = &t->episodes[lane->episode];
+    *p = (struct eval_episode){.start_frames = eval_start_frames(t->play->seed, lane->episode,
+                                                                 t->play->warm_up_frames),
+                               .least_distance = INFINITY};
+    env_gameboy_delay_start(t->play->env, n, p->start_frames);
+}
+
+static void keep_action(struct lane *lane, struct eval_episode *p, int action) {
+    if (p->steps == lane->capacity) {
+        lane->capacity = lane->capacity ? 2 * lane->capacity : 128;
+        p->actions = mem_resize(p->actions, (size_t)lane->capacity);
+    }
+    p->actions[p->steps++] = (uint8_t)action;
+}
+
+static void count_step(struct table *t, int n) {
+    struct lane *lane = &t->lanes[n];
+    struct eval_episode *p = &t->episodes[lane->episode];
+    const struct env_step_result *r = &t->results[n];
+    keep_action(lane, p, t->actions[n]);
+    lane->step++;
+    p->total_reward += (double)r->reward;
+    p->distance = r->distance;
+    if (r->distance < p->least_distance) p->least_distance = r->distance;
+    if (!r->terminated && !r->truncated) return;
+    p->success = r->terminated;
+    p->truncated = r->truncated;
+    p->entropy = lane->entropy / p->steps;
+    lane->ended = true;
+    t->n_played++;
+}
+
+static void tell(const struct table *t, int n) {
+    const struct eval_onlooker *o = t->play->onlooker;
+    const struct lane *lane = &t->lanes[n];
+    if (!o) return;
+    o->frame(o->ctx, lane->episode, lane->step, t->reset[n] ? -1 : t->actions[n], t->obs[n]);
+    if (lane->ended) o->ended(o->ctx, lane->episode);
+}
+
+static void step_environments(struct table *t) {
+    for (int n = 0; n < t->n; n++) {
+        t->reset[n] = 0;
+        if (t->lanes[n].ended) begin_episode(t, n);
+        t->active[n] = t->lanes[n].episode >= 0 && !t->reset[n];
+    }
+    env_reset(t->play->env, t->reset, t->obs);
+    env_step(t->play->env, t->active, t->actions, t->obs, t->results);
+    for (int n = 0; n < t->n; n++) {
+        if (t->active[n]) count_step(t, n);
+        if (t->active[n] || t->reset[n]) tell(t, n);
+    }
+}
+
+// Of the policy that the player has just used, summed over the heads.
+static double entropy_of(const struct table *t, int n) {
+    const struct policy *policy = &player_nodes(t->player)->policy;
+    double sum = 0;
+    for (int k = 0; k < policy->n_heads; k++) {
+        const real *p = (const real *)policy->probs[k]->data + n * policy->classes[k];
+        for (int64_t i = 0; i < policy->classes[k]; i++)
+            if (p[i] > 0) sum -= (double)p[i] * log((double)p[i]);
+    }
+    return sum;
+}
+
+static bool choose_actions(struct table *t, int64_t tick, struct error *e) {
+    const struct eval_play *play = t->play;
+    char bad[TENSOR_NAME_SIZE];
+    uint32_t n_actions = (uint32_t)play->env->n_actions;
+    if (t->player &&
+        !player_step(t->player, t->reset, t->obs, tick, play->policy == EVAL_GREEDY, t->actions, bad))
+        return error_set(e, STATUS_FAILED, "%s: the policy's %s is not finite",
+                         play->agent->checkpoint, bad);
+    for (int n = 0; n < t->n; n++) {
+        struct lane *lane = &t->lanes[n];
+        if (t->player) {
+            lane->entropy += entropy_of(t, n);
+        } else if (play->policy == EVAL_RANDOM) {
+            t->actions[n] = (int32_t)rng_below(play->seed, RNG_EVAL_ACTION,
+                                               eval_moment(lane->episode, lane->step), 0, n_actions);
+            lane->entropy += log((double)n_actions);
+        } else {
+            t->actions[n] = play->constant_action;
+        }
+    }
+    return true;
+}
+
+// ---- all of them
+
+static struct player *make_player(struct table *t, const struct noise_source *noise) {
+    const struct eval_play *play = t->play;
+    if (play->policy != EVAL_SAMPLED && play->policy != EVAL_GREEDY) return NULL;
+    return player_new(&(struct player_opts){
+        .world = &play->agent->world,
+        .nets = &play->agent->nets,
+        .world_params = &play->agent->sets[DREAMER_WORLD],
+        .actor_params = &play->agent->sets[DREAMER_ACTOR],
+        .n_envs = t->n,
+        .seed = play->seed,
+        .pool = play->pool,
+        .noise = noise,
+    });
+}
+
+bool eval_play(const struct eval_play *play, struct eval_episode *episodes, struct error *e) {
+    size_t n = (size_t)play->env->n_envs;
+    struct table t = {.play = play, .episodes = episodes, .n = (int)n};
+    CHECK(play->warm_up_frames >= 1 && play->n_episodes >= 1, "nothing to play");
+    struct noise_source noise = {.fill = fill_noise, .ctx = &t};
+    t.lanes = mem_alloc(n * sizeof *t.lanes);
+    t.frames = mem_alloc(n * ENV_OBS_BYTES);
+    t.obs = mem_alloc(n * sizeof *t.obs);
+    t.reset = mem_alloc(n);
+    t.active = mem_alloc(n);
+    t.actions = mem_alloc(n * sizeof *t.actions);
+    t.results = mem_alloc(n * sizeof *t.results);
+    t.player = make_player(&t, &noise);
+    for (size_t i = 0; i < n; i++) {
+        t.obs[i] = t.frames + i * ENV_OBS_BYTES;
+        t.lanes[i].ended = true;
+    }
+    memset(episodes, 0, (size_t)play->n_episodes * sizeof *episodes);
+    bool fine = true;
+    for (int64_t tick = 0; fine && t.n_played < play->n_episodes; tick++) {
+        step_environments(&t);
+        fine = choose_actions(&t, tick, e);
+    }
+    player_free(t.player);
+    free(t.lanes);
+    free(t.frames);
+    free(t.obs);
+    free(t.reset);
+    free(t.active);
+    free(t.actions);
+    free(t.results);
+    return fine;
+}
