@@ -220,14 +220,14 @@ static void environments_and_starts_are_drawn_uniformly(void **state) {
     replay_free(r);
 }
 
-static void latest_rows_are_the_newest_of_that_environment(void **state) {
+static void rows_before_a_row_are_the_newest_of_that_environment(void **state) {
     (void)state;
     struct replay *r = ring(20, 2, 0, 6);
     struct buffers b = make_buffers(8, 1);
     for (int t = 0; t < 7; t++) push_row(r, 2, 5);
-    assert_false(replay_latest(r, 1, 8, &b.batch));
+    assert_false(replay_rows_before(r, 1, replay_total(r), 8, &b.batch));
     for (int t = 0; t < 30; t++) push_row(r, 2, 5);
-    assert_true(replay_latest(r, 1, 8, &b.batch));
+    assert_true(replay_rows_before(r, 1, replay_total(r), 8, &b.batch));
     check_sequence(&b, 8, 1, 0, 37 - 8, 1, 5);
     assert_true(replay_row(r, 37 - 8, 1).is_first == false); // storage keeps the true flag
     replay_free(r);
@@ -393,7 +393,7 @@ int main(void) {
         cmocka_unit_test(too_few_rows_are_an_error_that_says_what_to_change),
         cmocka_unit_test(samples_depend_on_seed_and_gradient_step_only),
         cmocka_unit_test(environments_and_starts_are_drawn_uniformly),
-        cmocka_unit_test(latest_rows_are_the_newest_of_that_environment),
+        cmocka_unit_test(rows_before_a_row_are_the_newest_of_that_environment),
         cmocka_unit_test(missing_parts_of_a_batch_are_left_out),
         cmocka_unit_test(a_half_written_row_hides_the_oldest_one),
         cmocka_unit_test(a_broken_ring_is_found_by_the_invariants),

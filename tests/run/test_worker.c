@@ -89,7 +89,7 @@ static void one_update_per_policy_step_after_the_prefill(void **state) {
     o.no_session = true;
     assert_int_equal(run(&o, &s, &e), STATUS_OK);
     assert_int_equal(s.opt_steps, 5);
-    assert_int_equal(s.env_steps, 40 + 4);  // the first update comes with policy step 40
+    assert_int_equal(s.env_steps, 40 + 5);  // the first update is due after policy step 40 and runs beside step 41
     o.updates = 0;
     o.env_steps = 50;
     assert_int_equal(run(&o, &s, &e), STATUS_OK);

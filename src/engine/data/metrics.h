@@ -41,7 +41,10 @@
     X(RET_P95, "ret_p95", NULL, 0, "", "running high percentile")                                                     \
     X(RET_SCALE, "ret_scale", NULL, 0, "", "what returns are divided by: their difference, at least 1 / max")         \
     X(GRAD_NORM_ACTOR, "grad_norm_actor", "Grads/actor", 0, "", "gradient norm before clipping")                      \
-    X(GRAD_NORM_CRITIC, "grad_norm_critic", "Grads/critic", 0, "", "gradient norm before clipping")
+    X(GRAD_NORM_CRITIC, "grad_norm_critic", "Grads/critic", 0, "", "gradient norm before clipping") \
+    X(SHARE_ACTING, "share_acting", NULL, 1, "share", "of the time since the last record: rollouts in progress")      \
+    X(SHARE_LEARNING, "share_learning", NULL, 1, "share", "of that time: gradient steps")                             \
+    X(SHARE_WAITING, "share_waiting", NULL, 1, "share", "of that time: the learner waits for a rollout")
 
 enum metric {
 #define X(id, ...) METRIC_##id,

@@ -239,10 +239,12 @@ bool replay_sample(const struct replay *r, uint64_t seed, uint64_t step, int len
     return true;
 }
 
-bool replay_latest(const struct replay *r, int env, int length, const struct replay_batch *out) {
-    int64_t total = replay_total(r);
-    if (length < 1 || total - oldest(r) < length) return false;
-    replay_gather(r, &(struct replay_start){.env = env, .t = total - length}, length, 1, out);
+bool replay_rows_before(const struct replay *r, int env, int64_t end, int length,
+                        const struct replay_batch *out) {
+    CHECK(end <= replay_total(r), "row %lld is not written yet", (long long)end);
+    int64_t first = end - r->opts.rows + r->opts.guard; // rows that a writer may take meanwhile
+    if (length < 1 || end - (first > 0 ? first : 0) < length) return false;
+    replay_gather(r, &(struct replay_start){.env = env, .t = end - length}, length, 1, out);
     return true;
 }
 

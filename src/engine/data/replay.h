@@ -106,9 +106,10 @@ void replay_gather(const struct replay *r, const struct replay_start *starts, in
 // Both on the window of now. At most 4096 sequences.
 bool replay_sample(const struct replay *r, uint64_t seed, uint64_t step, int length, int batch,
                    const struct replay_batch *out, struct error *e);
-// The newest `length` committed rows of one environment as a batch of 1; false if there are fewer.
-// Ignores the margin.
-bool replay_latest(const struct replay *r, int env, int length, const struct replay_batch *out);
+// The `length` rows of one environment before logical row `end` as a batch of 1; false if there are
+// fewer. Ignores the margin, not the guard: `end` was the total when the writer's rows began.
+bool replay_rows_before(const struct replay *r, int env, int64_t end, int length,
+                        const struct replay_batch *out);
 
 // ---- invariants and files
 // What every stored row must obey (spec 8.4): episode ids rise by one exactly at first rows, first

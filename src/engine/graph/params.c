@@ -43,6 +43,21 @@ void params_allocate(struct params *p) {
     p->moment2 = mem_slab_alloc(flat_bytes(p));
 }
 
+void params_copy_init(struct params *copy, const struct params *of) {
+    *copy = *of;
+    copy->capacity = of->n;
+    copy->list = mem_alloc((size_t)of->n * sizeof *copy->list);
+    memcpy(copy->list, of->list, (size_t)of->n * sizeof *copy->list);
+    copy->weights = mem_slab_alloc(flat_bytes(of));
+    copy->grads = copy->moment1 = copy->moment2 = NULL;
+    params_copy_weights(copy, of);
+}
+
+void params_copy_weights(struct params *copy, const struct params *of) {
+    CHECK(copy->n == of->n && copy->n_flat == of->n_flat, "weights of another parameter set");
+    memcpy(copy->weights, of->weights, flat_bytes(of));
+}
+
 void params_deinit(struct params *p) {
     mem_slab_free(p->weights, flat_bytes(p));
     mem_slab_free(p->grads, flat_bytes(p));

@@ -36,6 +36,10 @@ struct params {
 void params_init(struct params *p);
 int params_add(struct params *p, const char *name, int n_dims, const int64_t *shape);  // index; CHECKs for duplicates
 void params_allocate(struct params *p);                                               // once, zeroed
+// Another set with the same names and offsets and weights of its own, for a reader beside the optimiser; no gradients, no
+// moments. params_copy_weights brings it up to date; both sets come from the same registration (CHECK).
+void params_copy_init(struct params *copy, const struct params *of);
+void params_copy_weights(struct params *copy, const struct params *of);
 void params_deinit(struct params *p);
 const struct param *params_find(const struct params *p, const char *name);            // NULL if absent
 static inline real *params_weights(const struct params *p, const struct param *q) { return p->weights + q->offset; }

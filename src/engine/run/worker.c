@@ -34,21 +34,14 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
 void worker_free(struct worker *w) {
     if (!w) return;
     session_close(w->session);
+    worker_free_rollout(w);
     worker_free_model(w);
     replay_free(w->replay);
     frames_close(w->frames, NULL);
-    env_free(w->env);
     task_close(w->goal_task);
     free(w->goal_task);
     pool_free(w->pool);
     free(w->rom);
-    free(w->needs_reset);
-    free(w->mask);
-    free(w->actions);
-    free(w->obs);
-    free(w->results);
-    free(w->episode_return);
-    free(w->episode_length);
     free(w->statistics.update_ms);
     free(w->snapshots);
     free(w->snapshot_pictures);
@@ -56,71 +49,44 @@ void worker_free(struct worker *w) {
     free(w);
 }
 
-// ---- acting: one tick writes one row of every environment
+// ---- the schedule: rollout k plays with the weights after batch k-1 while batch k runs; batch k samples only rows from
+// before rollout k. Results are the same whether the two run side by side or one after the other.
 
-static void end_episode(struct worker *w, int n) {
-    w->episodes.n++;
-    w->episodes.n_truncated += w->results[n].truncated;
-    w->episodes.return_sum += w->episode_return[n];
-    w->episodes.length_sum += (double)w->episode_length[n];
+static void take_fence(struct worker *w) {
+    const struct rollout *r = &w->rollout;
+    w->fence = (struct fence){replay_window(w->replay), replay_total(w->replay), r->policy_steps};
 }
 
-// Frames of this tick straight into the ring's next row: a reset for those that ended, a step for the others.
-static void produce_rows(struct worker *w) {
-    int n_envs = w->env->n_envs;
-    for (int n = 0; n < n_envs; n++) w->obs[n] = replay_slot(w->replay, n);
-    env_reset(w->env, w->needs_reset, w->obs);
-    for (int n = 0; n < n_envs; n++) w->mask[n] = !w->needs_reset[n];
-    env_step(w->env, w->mask, w->actions, w->obs, w->results);
-    for (int n = 0; n < n_envs; n++) {
-        struct env_step_result r = w->needs_reset[n] ? (struct env_step_result){0} : w->results[n];
-        replay_write_arrival(w->replay, n, r.reward, w->needs_reset[n], r.terminated, r.truncated);
-        if (w->needs_reset[n]) {
-            w->episode_return[n] = 0;
-            w->episode_length[n] = 0;
-        } else {
-            w->episode_return[n] += (double)r.reward;
-            w->episode_length[n]++;
-        }
-        bool ended = r.terminated || r.truncated;
-        if (ended) end_episode(w, n);
-        w->needs_reset[n] = ended;
-    }
+// What the finished rollout brought.
+static void take_rollout(struct worker *w) {
+    struct rollout *r = &w->rollout;
+    w->episodes.n += r->episodes.n;
+    w->episodes.n_truncated += r->episodes.n_truncated;
+    w->episodes.return_sum += r->episodes.return_sum;
+    w->episodes.length_sum += r->episodes.length_sum;
+    r->episodes = (struct episode_sums){0};
+    w->busy.acting_ns += r->busy_ns;
+    if (r->n_ticks > 0) w->last_env_ms = (float)((double)r->busy_ns / (double)r->n_ticks * 1e-6);
+    r->busy_ns = r->n_ticks = 0;
 }
 
-// One tick. An environment that just ended stores no action (its next row is a reset row).
-static bool act(struct worker *w, struct error *e) {
-    int64_t t0 = clock_now_ns();
-    produce_rows(w);
-    if (!worker_choose_actions(w, e)) return false;
-    for (int n = 0; n < w->env->n_envs; n++) {
-        replay_write_action(w->replay, n, w->needs_reset[n] ? REPLAY_NO_ACTION : w->actions[n]);
-        w->policy_steps += !w->needs_reset[n];
-    }
-    replay_commit(w->replay);
-    w->env_ticks++;
-    w->last_env_ms = (float)(clock_now_ns() - t0) * 1e-6f;
+static bool can_learn(const struct worker *w) {
+    return w->backlog > 0 && w->fence.window.end - w->fence.window.first >= w->config.sequence_length;
+}
+
+// Between two batches: the rollout ends, its policy steps make the next batch due, and the next rollout begins beside
+// that batch. Once the policy steps that were asked for are played, the last batch has none beside it.
+static bool turn(struct worker *w, int64_t prefill, struct error *e) {
+    if (!rollout_wait(w, e)) return false;
+    take_rollout(w);
+    take_fence(w);
+    bool learning = w->fence.policy_steps >= w->config.learning_starts;
+    if (learning) w->backlog += ratio_due(&w->ratio, w->fence.policy_steps - prefill);
+    w->played_out = w->opts.env_steps > 0 && w->fence.policy_steps >= w->opts.env_steps;
+    if (w->played_out) return true;
+    worker_publish_weights(w);
+    rollout_begin(w, learning ? worker_rollout_ticks(w) : 1, can_learn(w));
     return true;
-}
-
-// One tick, and the updates that it makes due. With a policy, rollout k plays with the weights after batch k-1 and batch k
-// samples only rows from before rollout k, so that a rollout and its batch may run side by side with the same results.
-static bool act_and_schedule(struct worker *w, int64_t prefill, struct error *e) {
-    struct replay_window before = replay_window(w->replay);
-    if (!act(w, e)) return false;
-    bool learning = w->policy_steps >= w->config.learning_starts;
-    int64_t due = learning ? ratio_due(&w->ratio, w->policy_steps - prefill) : 0;
-    w->backlog += w->full ? w->due_next : due;
-    w->due_next = w->full ? due : 0;
-    w->window = w->full ? before : replay_window(w->replay);
-    return true;
-}
-
-// The policy steps that were asked for are played: their last batch needs no further rollout.
-static void schedule_last_batch(struct worker *w) {
-    w->backlog = w->due_next;
-    w->due_next = 0;
-    w->window = replay_window(w->replay);
 }
 
 // ---- learning
@@ -140,7 +106,7 @@ static bool learn(struct worker *w, struct error *e) {
     struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first,
                                .rewards = b->rewards, .continues = b->continues};
     struct replay_start starts[MAX_BATCH];
-    if (!replay_draw(w->replay, w->window, (uint64_t)w->config.seed, (uint64_t)wm_opt_steps(w->wm), b->length, b->batch,
+    if (!replay_draw(w->replay, w->fence.window, (uint64_t)w->config.seed, (uint64_t)wm_opt_steps(w->wm), b->length, b->batch,
                      starts, e))
         return false;
     replay_gather(w->replay, starts, b->length, b->batch, &out);
@@ -148,6 +114,7 @@ static bool learn(struct worker *w, struct error *e) {
     struct wm_result result;
     bool fine = worker_update_model(w, &result);
     int64_t t2 = clock_now_ns();
+    w->busy.learning_ns += t2 - t0;
     w->last_sample_ms = (float)(t1 - t0) * 1e-6f;
     w->last_update_ms = (float)(t2 - t1) * 1e-6f;
     return fine ? worker_record(w, e) : fail_run(w, &result, e);
@@ -155,15 +122,11 @@ static bool learn(struct worker *w, struct error *e) {
 
 // ---- the loop
 
-static bool steps_played(const struct worker *w) {
-    return w->opts.env_steps > 0 && w->policy_steps >= w->opts.env_steps && w->backlog == 0;
-}
-
 static bool target_reached(const struct worker *w) {
     double minutes = (double)(clock_now_ns() - w->start_ns) / 60e9;
     return control_stop_requested(feed_control(w->feed)) ||
            (w->opts.updates > 0 && wm_opt_steps(w->wm) >= w->opts.updates) ||
-           (steps_played(w) && w->due_next == 0) ||
+           (w->played_out && w->backlog == 0) ||
            (w->opts.minutes > 0 && minutes >= w->opts.minutes);
 }
 
@@ -195,32 +158,43 @@ static bool wait_while_paused(struct worker *w, struct error *e) {
 }
 
 static bool loop(struct worker *w, struct error *e) {
-    int64_t starts = w->config.learning_starts / w->env->n_envs, prefill = (starts - (starts > 0)) * w->env->n_envs;
-    bool learning = w->policy_steps >= w->config.learning_starts;
+    int64_t n = w->rollout.env->n_envs, starts = w->config.learning_starts / n, prefill = (starts - (starts > 0)) * n;
+    bool learning = w->fence.policy_steps >= w->config.learning_starts;
     while (!target_reached(w)) {
         if (!wait_while_paused(w, e)) return false;
         if (control_stop_requested(feed_control(w->feed))) break;
-        if (steps_played(w)) schedule_last_batch(w);
-        if (w->backlog == 0 || w->window.end - w->window.first < w->config.sequence_length) {
-            if (!act_and_schedule(w, prefill, e)) return false;
-            bool before = learning;
-            learning = w->policy_steps >= w->config.learning_starts;
-            if (learning && !before) worker_restart_rates(w);
-        } else {
+        if (can_learn(w)) {
             if (!learn(w, e)) return false;
             w->backlog--;
             w->single_update = false;
+        } else if (!turn(w, prefill, e)) {
+            return false;
         }
+        bool before = learning;
+        learning = w->fence.policy_steps >= w->config.learning_starts;
+        if (learning && !before) worker_restart_rates(w);
         if (!serve_screens(w, learning ? PHASE_TRAINING : PHASE_PREFILL, e)) return false;
     }
     return true;
+}
+
+// Whatever happened, nobody acts any more, and the last fence is what the rollout left.
+static bool end_rollout(struct worker *w, bool fine, struct error *e) {
+    struct error late = {0};
+    if (!rollout_wait(w, &late)) {
+        if (fine) *e = late;
+        return false;
+    }
+    return fine;
 }
 
 static void *thread_main(void *arg) {
     struct worker *w = arg;
     w->start_ns = w->rate_ns = clock_now_ns();
     worker_publish_status(w, PHASE_PREFILL, "");
+    w->busy.since_ns = w->start_ns;
     bool fine = loop(w, &w->error);
+    fine = end_rollout(w, fine, &w->error);
     w->wall_s = (double)(clock_now_ns() - w->start_ns) * 1e-9;
     if (fine) {
         worker_publish_pictures(w);

@@ -26,10 +26,45 @@ struct media_snapshot {
     uint8_t real[FEED_PIXELS], reconstruction[FEED_PIXELS], error[FEED_PIXELS];
 };
 
-// Sums since the last record.
+// Sums over episodes that ended.
 struct episode_sums {
     int64_t n, n_truncated;
     double return_sum, length_sum;
+};
+
+// The acting side: what a rollout changes. While one runs on its own thread nobody else touches it.
+struct rollout {
+    struct env *env;
+    struct pool *pool;                              // NULL: the environments and the policy run inline
+    struct player *player;                          // mode full: the policy in the environments ...
+    struct params world_weights, actor_weights;     // ... plays with these copies (params_copy_init) ...
+    int64_t weights_step;                           // ... made after so many gradient steps
+    int64_t policy_steps, env_ticks;                // so far
+    int64_t n_ticks;                                // of the rollout in progress
+    struct episode_sums episodes;                   // that ended in it
+    int64_t busy_ns;                                // it took so long
+    bool fine;                                      // false: see error
+    struct error error;
+    // per environment
+    uint8_t *needs_reset, *mask, *reset_now;
+    int32_t *actions;
+    uint8_t **obs;
+    struct env_step_result *results;
+    double *episode_return;
+    int64_t *episode_length;
+};
+
+// What the learner knows of the acting side: its state before the rollout in progress. Everything that is recorded or
+// sampled during a batch comes from here, so that nothing depends on how far the rollout is.
+struct fence {
+    struct replay_window window;                    // rows that the batch may sample
+    int64_t rows;                                   // committed, per environment
+    int64_t policy_steps;
+};
+
+// Nanoseconds since the last record.
+struct busy {
+    int64_t acting_ns, learning_ns, waiting_ns, since_ns;
 };
 
 // Means and peaks that the summary and the gate need; O(1) per update.
@@ -51,27 +86,21 @@ struct worker {
     const uint8_t *rom_data;
     char rom_name[64], rom_sha256[65], state_sha256[65];  // state: "" without one
     struct task *goal_task;                         // NULL: no goal; ROM, state and goal that the environments borrow
-    struct env *env;
+    struct rollout rollout;
+    struct rollout_thread *rollout_thread;          // NULL: rollouts run inline
     struct replay *replay;
     bool full;                                      // mode full: a policy acts and learns
     struct world_model *wm;                         // the agent's, where there is one
-    struct dreamer *dreamer;                        // mode full: the whole agent ...
-    struct player *player;                          // ... and its policy in the environments
+    struct dreamer *dreamer;                        // mode full: the whole agent
     struct session *session;                        // NULL: no files
     struct frames_writer *frames;                   // the session's pictures over time; NULL: none
     struct ratio ratio;
     int constant_action;
-    int64_t policy_steps, env_ticks, backlog;
-    int64_t due_next;                               // mode full: updates of the batch after the next rollout
-    struct replay_window window;                    // rows that the updates of `backlog` may sample
+    int64_t backlog;                                // gradient steps due in this batch
+    bool played_out;                                // the policy steps that were asked for are played
+    struct fence fence;
     bool single_update;                             // one update was asked for while paused and is not done yet
-    // per environment
-    uint8_t *needs_reset, *mask, *reset_now;
-    int32_t *actions;
-    uint8_t **obs;
-    struct env_step_result *results;
-    double *episode_return;
-    int64_t *episode_length;
+    struct busy busy;
     struct episode_sums episodes;
     struct run_statistics statistics;
     struct media_snapshot *snapshots;
@@ -98,13 +127,25 @@ bool worker_configure(struct worker *w, struct error *e);        // options -> c
 bool worker_build(struct worker *w, struct error *e);            // environments, replay, model
 bool worker_open_session(struct worker *w, struct error *e);
 
+// worker_rollout.c
+bool worker_build_rollout(struct worker *w, struct error *e);    // after the environments
+void worker_free_rollout(struct worker *w);
+int worker_rollout_ticks(const struct worker *w);                // of a rollout after the prefill
+int worker_rollout_threads(const struct worker *w);              // of the acting side's own pool
+// A rollout of n_ticks begins: beside the caller where there is a thread for it and `beside` is set, else it is done when
+// the call returns. rollout_wait returns when none is in progress; false: it failed.
+void rollout_begin(struct worker *w, int64_t n_ticks, bool beside);
+bool rollout_wait(struct worker *w, struct error *e);
+
 // worker_model.c
 #define WORKER_RANGE_NAME "behaviour/range"
 const char *worker_mode(const struct worker *w);
 void worker_build_model(struct worker *w);                       // after the environments
 void worker_free_model(struct worker *w);
 int64_t worker_n_weights(const struct worker *w);
-// Into `actions`, for the frames in `obs`. False, and one line, when the policy's numbers are not finite.
+// At the fence: the next rollout plays with the weights of now.
+void worker_publish_weights(struct worker *w);
+// The rollout's `actions`, for the frames in its `obs`. False, and one line, when the policy's numbers are not finite.
 bool worker_choose_actions(struct worker *w, struct error *e);
 bool worker_update_model(struct worker *w, struct wm_result *out);
 uint64_t worker_model_metrics(const struct worker *w, float out[METRIC_COUNT]);

@@ -31,10 +31,10 @@ static float difference(const uint8_t *a, const uint8_t *b, uint8_t *out) {
 static bool make_pictures(struct worker *w, struct feed_pictures *p) {
     const struct wm_batch *b = wm_display_batch(w->wm);
     struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first};
-    if (!replay_latest(w->replay, 0, WM_ROLLOUT, &out)) return false;
+    if (!replay_rows_before(w->replay, 0, w->fence.rows, WM_ROLLOUT, &out)) return false;
     wm_display(w->wm, w->reconstruction, p->dream);
     p->opt_steps = wm_opt_steps(w->wm);
-    p->env_steps = w->policy_steps;
+    p->env_steps = w->fence.policy_steps;
     p->n_rollout = FEED_ROLLOUT;
     for (int i = 0; i < FEED_ROLLOUT; i++) {
         unpack_levels(b->packed + (size_t)i * WM_PACKED_BYTES, p->truth[i]);
@@ -68,7 +68,7 @@ bool worker_take_snapshot(struct worker *w, struct error *e) {
     memcpy(s->reconstruction, p->reconstruction, FEED_PIXELS);
     memcpy(s->error, p->error, FEED_PIXELS);
     w->next_snapshot = updates + w->snapshot_every;
-    return !w->frames || frames_append(w->frames, updates, w->policy_steps, s->real, VIDEO_PANELS, e);
+    return !w->frames || frames_append(w->frames, updates, w->fence.policy_steps, s->real, VIDEO_PANELS, e);
 }
 
 // ---- at the end

@@ -13,14 +13,14 @@ const char *worker_mode(const struct worker *w) { return w->full ? "full" : "sta
 
 static struct dreamer *agent_new(const struct worker *w) {
     return dreamer_new(&(struct dreamer_opts){.config = &w->config,
-                                              .n_actions = w->env->n_actions,
+                                              .n_actions = w->rollout.env->n_actions,
                                               .pool = w->pool,
                                               .zero_latent = w->opts.zero_latent});
 }
 
 static struct world_model *model_new(const struct worker *w) {
     return wm_new(&(struct wm_opts){.config = &w->config,
-                                    .n_actions = w->env->n_actions,
+                                    .n_actions = w->rollout.env->n_actions,
                                     .pool = w->pool,
                                     .zero_latent = w->opts.zero_latent});
 }
@@ -32,21 +32,23 @@ void worker_build_model(struct worker *w) {
     }
     w->dreamer = agent_new(w);
     w->wm = dreamer_world(w->dreamer);
-    w->reset_now = mem_alloc((size_t)w->env->n_envs);
-    w->player = player_new(&(struct player_opts){
+    params_copy_init(&w->rollout.world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
+    params_copy_init(&w->rollout.actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
+    w->rollout.player = player_new(&(struct player_opts){
         .world = wm_dims(w->wm),
         .nets = behaviour_dims(dreamer_behaviour(w->dreamer)),
-        .world_params = dreamer_params(w->dreamer, DREAMER_WORLD),
-        .actor_params = dreamer_params(w->dreamer, DREAMER_ACTOR),
-        .n_envs = w->env->n_envs,
+        .world_params = &w->rollout.world_weights,
+        .actor_params = &w->rollout.actor_weights,
+        .n_envs = w->rollout.env->n_envs,
         .seed = (uint64_t)w->config.seed,
-        .pool = w->pool,
+        .pool = w->rollout.pool,
     });
 }
 
 void worker_free_model(struct worker *w) {
-    player_free(w->player);
-    free(w->reset_now);
+    player_free(w->rollout.player);
+    params_deinit(&w->rollout.world_weights);
+    params_deinit(&w->rollout.actor_weights);
     if (w->dreamer)
         dreamer_free(w->dreamer);
     else
@@ -61,25 +63,31 @@ int64_t worker_n_weights(const struct worker *w) {
 
 // Whole ticks of all environments, as sheeprl counts them (spec/dreamer_v3.md 8.2).
 static bool in_prefill(const struct worker *w) {
-    int64_t n = w->env->n_envs;
-    return w->policy_steps < w->config.learning_starts / n * n;
+    int64_t n = w->rollout.env->n_envs;
+    return w->rollout.policy_steps < w->config.learning_starts / n * n;
+}
+
+void worker_publish_weights(struct worker *w) {
+    if (!w->dreamer || w->rollout.weights_step == wm_opt_steps(w->wm)) return;
+    w->rollout.weights_step = wm_opt_steps(w->wm);
+    params_copy_weights(&w->rollout.world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
+    params_copy_weights(&w->rollout.actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
 }
 
 bool worker_choose_actions(struct worker *w, struct error *e) {
-    int n_envs = w->env->n_envs;
+    struct rollout *r = &w->rollout;
+    int n_envs = r->env->n_envs;
     if (!w->full) {
-        for (int n = 0; n < n_envs; n++) w->actions[n] = w->constant_action;
+        for (int n = 0; n < n_envs; n++) r->actions[n] = w->constant_action;
     } else if (in_prefill(w)) {
         for (int n = 0; n < n_envs; n++)
-            w->actions[n] =
-                (int32_t)rng_below((uint64_t)w->config.seed, RNG_PREFILL, (uint64_t)w->env_ticks,
-                                   (uint32_t)n, (uint32_t)w->env->n_actions);
+            r->actions[n] = (int32_t)rng_below((uint64_t)w->config.seed, RNG_PREFILL, (uint64_t)r->env_ticks,
+                                               (uint32_t)n, (uint32_t)r->env->n_actions);
     } else {
-        for (int n = 0; n < n_envs; n++) w->reset_now[n] = !w->mask[n];
+        for (int n = 0; n < n_envs; n++) r->reset_now[n] = !r->mask[n];
         char bad[TENSOR_NAME_SIZE];
-        if (!player_step(w->player, w->reset_now, w->obs, w->env_ticks, false, w->actions, bad))
-            return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite",
-                             (long long)w->policy_steps, bad);
+        if (!player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, bad))
+            return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite", (long long)r->policy_steps, bad);
     }
     return true;
 }
@@ -127,7 +135,7 @@ bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
     struct player_state states[PLAYER_MAX_STATES];
     char names[PLAYER_MAX_STATES][32];
     describe(w->wm, w->dreamer, sets, extra, c);
-    int n = w->player ? player_states(w->player, states) : 0;
+    int n = w->rollout.player ? player_states(w->rollout.player, states) : 0;
     for (int i = 0; i < n; i++) {
         snprintf(names[i], sizeof names[i], "player/%s", states[i].name);
         extra[c->n_extra++] = (struct st_source){.name = names[i],

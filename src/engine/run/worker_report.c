@@ -13,6 +13,11 @@
 #include "engine/data/checkpoint.h"
 #include "engine/run/worker_internal.h"
 
+static int64_t rows_in_ring(const struct worker *w) {
+    int64_t all = w->fence.rows * w->rollout.env->n_envs, capacity = replay_capacity(w->replay);
+    return all < capacity ? all : capacity;
+}
+
 static double seconds_since(int64_t ns) { return (double)(clock_now_ns() - ns) * 1e-9; }
 
 // ---- status
@@ -21,7 +26,7 @@ static double seconds_since(int64_t ns) { return (double)(clock_now_ns() - ns) *
 void worker_restart_rates(struct worker *w) {
     w->rate_ns = clock_now_ns();
     w->rate_opt_steps = wm_opt_steps(w->wm);
-    w->rate_policy_steps = w->policy_steps;
+    w->rate_policy_steps = w->fence.policy_steps;
     w->sps = w->train_sps = 0;
     w->rates_known = false;
 }
@@ -33,11 +38,11 @@ static void update_rates(struct worker *w) {
     if (seconds < 0.2) return;
     int64_t updates = wm_opt_steps(w->wm);
     w->rates_known = true;
-    w->sps = (float)((double)(w->policy_steps - w->rate_policy_steps) / seconds);
+    w->sps = (float)((double)(w->fence.policy_steps - w->rate_policy_steps) / seconds);
     w->train_sps = (float)((double)(updates - w->rate_opt_steps) / seconds);
     w->rate_ns = clock_now_ns();
     w->rate_opt_steps = updates;
-    w->rate_policy_steps = w->policy_steps;
+    w->rate_policy_steps = w->fence.policy_steps;
 }
 
 void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message) {
@@ -45,9 +50,9 @@ void worker_publish_status(struct worker *w, enum feed_phase phase, const char *
     update_rates(w);
     struct feed_status s = {.phase = phase,
                             .opt_steps = wm_opt_steps(w->wm),
-                            .env_steps = w->policy_steps,
+                            .env_steps = w->fence.policy_steps,
                             .target_opt_steps = w->opts.updates,
-                            .replay_rows = replay_size(w->replay),
+                            .replay_rows = rows_in_ring(w),
                             .replay_capacity = replay_capacity(w->replay),
                             .replay_ratio_target = w->config.replay_ratio,
                             .elapsed_s = seconds_since(w->start_ns),
@@ -85,6 +90,19 @@ static void put_episodes(struct worker *w, struct record *r) {
     *s = (struct episode_sums){0};
 }
 
+// Rollouts run beside the gradient steps, so the shares may add up to more than 1.
+static void put_shares(struct worker *w, struct record *r) {
+    struct busy *b = &w->busy;
+    int64_t now = clock_now_ns();
+    double all = (double)(now - b->since_ns);
+    if (all > 0) {
+        put(r, METRIC_SHARE_ACTING, (double)b->acting_ns / all);
+        put(r, METRIC_SHARE_LEARNING, (double)b->learning_ns / all);
+        put(r, METRIC_SHARE_WAITING, (double)b->waiting_ns / all);
+    }
+    *b = (struct busy){.since_ns = now};
+}
+
 static void put_timing(struct worker *w, struct record *r) {
     update_rates(w);
     if (w->rates_known) {
@@ -94,6 +112,7 @@ static void put_timing(struct worker *w, struct record *r) {
     put(r, METRIC_UPDATE_MS, (double)w->last_update_ms);
     put(r, METRIC_ENV_MS, (double)w->last_env_ms);
     put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
+    put_shares(w, r);
     put(r, METRIC_WALL_TIME, seconds_since(w->start_ns));
 }
 
@@ -112,11 +131,11 @@ static void add_statistics(struct worker *w, const struct record *r) {
 
 bool worker_record(struct worker *w, struct error *e) {
     int64_t updates = wm_opt_steps(w->wm);
-    struct record r = {.opt_steps = updates, .env_steps = w->policy_steps};
+    struct record r = {.opt_steps = updates, .env_steps = w->fence.policy_steps};
     r.present = worker_model_metrics(w, r.value);
-    put(&r, METRIC_REPLAY_SIZE, (double)replay_size(w->replay));
-    put(&r, METRIC_READY_STEPS, (double)replay_ready(w->replay));
-    put(&r, METRIC_REPLAY_RATIO, (double)updates / (double)w->policy_steps);
+    put(&r, METRIC_REPLAY_SIZE, (double)rows_in_ring(w));
+    put(&r, METRIC_READY_STEPS, (double)((w->fence.window.end - w->fence.window.first) * w->rollout.env->n_envs));
+    put(&r, METRIC_REPLAY_RATIO, (double)updates / (double)w->fence.policy_steps);
     add_statistics(w, &r);
     if (updates % w->config.log_every == 0) {
         put_episodes(w, &r);
@@ -154,7 +173,7 @@ static double mean_picture_loss(const struct replay *r) {
 void worker_summary(const struct worker *w, struct worker_summary *out) {
     const struct run_statistics *s = &w->statistics;
     *out = (struct worker_summary){.opt_steps = wm_opt_steps(w->wm),
-                                   .env_steps = w->policy_steps,
+                                   .env_steps = w->rollout.policy_steps,
                                    .wall_s = w->wall_s,
                                    .first_obs_nll = s->first_obs_nll,
                                    .worst_entropy_gap = s->worst_entropy_gap,
@@ -176,7 +195,7 @@ void worker_summary(const struct worker *w, struct worker_summary *out) {
 // ---- checkpoint and failure
 
 static bool save_checkpoint(struct worker *w, const char *path, struct error *e) {
-    int64_t updates = wm_opt_steps(w->wm), policy_steps = w->policy_steps, ticks = w->env_ticks;
+    int64_t updates = wm_opt_steps(w->wm), policy_steps = w->rollout.policy_steps, ticks = w->rollout.env_ticks;
     char hash[CONFIG_HASH_SIZE];
     config_hash(&w->config, hash);
     struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
@@ -187,6 +206,7 @@ static bool save_checkpoint(struct worker *w, const char *path, struct error *e)
 bool worker_checkpoint(struct worker *w, struct error *e) {
     char path[PATH_SIZE];
     if (!w->session) return true;
+    if (!rollout_wait(w, e)) return false; // what it plays is part of the state
     if (!session_checkpoint_path(w->session, wm_opt_steps(w->wm), path, e) || !save_checkpoint(w, path, e)) return false;
     if (!session_prune_checkpoints(w->session, (int)w->config.checkpoint_keep_last, e)) return false;
     log_write(LOG_INFO, "checkpoint %s", path);
@@ -202,7 +222,7 @@ bool worker_verify_checkpoint(struct worker *w, struct error *e) {
     struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
     struct checkpoint c = {.config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
     bool fine = worker_model_reads_back(w, path, &c, e);
-    if (fine && (updates != wm_opt_steps(w->wm) || policy_steps != w->policy_steps))
+    if (fine && (updates != wm_opt_steps(w->wm) || policy_steps != w->rollout.policy_steps))
         fine = error_set(e, STATUS_FAILED, "%s: does not hold what was saved", path);
     return fine;
 }
@@ -256,7 +276,7 @@ static bool save_report(struct worker *w, const char *folder, const struct wm_re
     json_add_double(o, "loss", result->loss);
     json_add_double(o, "grad_norm", result->grad_norm);
     json_add_count(o, "opt_steps", step);
-    json_add_count(o, "env_steps", w->policy_steps);
+    json_add_count(o, "env_steps", w->fence.policy_steps);
     json_add_u64(o, "seed", (uint64_t)w->config.seed);
     json_add_string(o, "random_numbers", "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
     json_add_string(o, "kernel", cpu_kernels_name());
@@ -288,8 +308,8 @@ static bool save_config(struct worker *w, const char *folder, struct error *e) {
 }
 
 void worker_write_failure(struct worker *w, const struct wm_result *result) {
-    if (!w->session) return;
     struct error e = {0};
+    if (!w->session || !rollout_wait(w, &e)) return;
     char folder[PATH_SIZE], weights[PATH_SIZE];
     bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) &&
                 path_join(weights, folder, "before.safetensors", &e) && save_checkpoint(w, weights, &e) &&

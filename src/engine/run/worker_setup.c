@@ -146,7 +146,7 @@ static bool make_environments(struct worker *w, struct error *e) {
     struct env_gameboy_opts opts = {
         .rom = w->rom_data, .rom_bytes = w->rom_bytes, .rom_name = w->opts.rom_path ? w->opts.rom_path : w->rom_name,
         .action_codec = codec, .n_envs = (int)w->config.num_envs,
-        .max_episode_steps = (int)w->config.max_episode_steps, .pool = w->pool};
+        .max_episode_steps = (int)w->config.max_episode_steps, .pool = w->rollout.pool};
     uint8_t *state = NULL;
     if (w->goal_task) {
         task_env_opts(w->goal_task, &opts);
@@ -156,11 +156,11 @@ static bool make_environments(struct worker *w, struct error *e) {
         opts.state_name = w->opts.state_path;
         sha256_hex(state, opts.state_bytes, w->state_sha256);
     }
-    w->env = env_gameboy_new(&opts, e);
+    struct env *env = w->rollout.env = env_gameboy_new(&opts, e);
     free(state);
-    if (!w->env) return false;
-    for (int a = 0; a < w->env->n_actions; a++)
-        if (strcmp(w->env->action_names[a], w->config.constant_action) == 0) {
+    if (!env) return false;
+    for (int a = 0; a < env->n_actions; a++)
+        if (strcmp(env->action_names[a], w->config.constant_action) == 0) {
             w->constant_action = a;
             return true;
         }
@@ -170,22 +170,9 @@ static bool make_environments(struct worker *w, struct error *e) {
 
 bool worker_build(struct worker *w, struct error *e) {
     w->pool = pool_new(w->n_threads);
-    if (!make_environments(w, e)) return false;
-    size_t n = (size_t)w->env->n_envs;
-    struct replay_opts replay = {.rows = w->config.buffer_size / w->env->n_envs, .n_envs = w->env->n_envs,
-                                 .n_actions = w->env->n_actions,
-                                 .guard = w->full ? 1 : 0}; // the row that a rollout writes beside its batch
-    w->replay = replay_new(&replay, e);
-    if (!w->replay) return false;
+    w->rollout.pool = pool_new(worker_rollout_threads(w));
+    if (!make_environments(w, e) || !worker_build_rollout(w, e)) return false;
     worker_build_model(w);
-    w->needs_reset = mem_alloc(n);
-    memset(w->needs_reset, 1, n);
-    w->mask = mem_alloc(n);
-    w->actions = mem_alloc(n * sizeof *w->actions);
-    w->obs = mem_alloc(n * sizeof *w->obs);
-    w->results = mem_alloc(n * sizeof *w->results);
-    w->episode_return = mem_alloc(n * sizeof *w->episode_return);
-    w->episode_length = mem_alloc(n * sizeof *w->episode_length);
     return true;
 }
 
