@@ -65,6 +65,11 @@ void goal_step(struct goal_progress *p, const struct goal *goal, const struct go
         memmove(p->previous[0], p->previous[1], (size_t)(n_previous - 1) * ENV_OBS_BYTES);
         memcpy(p->previous[n_previous - 1], obs, ENV_OBS_BYTES);
     }
+    goal_judge(p, rules, d, result);
+}
+
+void goal_judge(struct goal_progress *p, const struct goal_rules *rules, float d,
+                struct env_step_result *result) {
     p->step++;
     p->consecutive = d < rules->tau ? p->consecutive + 1 : 0;
     bool done = p->consecutive >= rules->k_consecutive;

@@ -51,5 +51,8 @@ void goal_begin(struct goal_progress *p, const struct goal *goal, const uint8_t 
 // Fills reward, terminated, truncated, distance.
 void goal_step(struct goal_progress *p, const struct goal *goal, const struct goal_rules *rules,
                const uint8_t obs[ENV_OBS_BYTES], struct env_step_result *result);
+// The rules alone: the step's distance is `d`.
+void goal_judge(struct goal_progress *p, const struct goal_rules *rules, float d,
+                struct env_step_result *result);
 
 #endif
