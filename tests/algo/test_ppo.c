@@ -12,7 +12,7 @@
 struct run {
     struct pool *pool;
     struct env *env;
-    struct rollout *rollout;
+    struct ppo_rollout *rollout;
     struct ppo *agent;
     struct collect *collect;
 };
@@ -29,7 +29,7 @@ static void run_open(struct run *r, const struct ppo_opts *o, int n_threads, int
     rules.max_steps = max_steps;
     r->pool = pool_new(n_threads);
     r->env = env_toy_new(&(struct env_toy_opts){.n_envs = (int)o->n_envs, .rules = &rules}, &e);
-    r->rollout = rollout_new(&(struct rollout_opts){o->n_steps, o->n_envs, (int)o->dims.stack});
+    r->rollout = ppo_rollout_new(&(struct ppo_rollout_opts){o->n_steps, o->n_envs, (int)o->dims.stack});
     r->agent = ppo_new(o, r->pool);
     r->collect = collect_new(r->agent, r->env, r->rollout);
     collect_begin(r->collect);
@@ -38,20 +38,20 @@ static void run_open(struct run *r, const struct ppo_opts *o, int n_threads, int
 static void run_close(struct run *r) {
     collect_free(r->collect);
     ppo_free(r->agent);
-    rollout_free(r->rollout);
+    ppo_rollout_free(r->rollout);
     env_free(r->env);
     pool_free(r->pool);
 }
 
 static void play(struct run *r) {
-    while (!rollout_is_full(r->rollout)) collect_step(r->collect);
+    while (!ppo_rollout_is_full(r->rollout)) collect_step(r->collect);
     collect_finish(r->collect);
 }
 
 static void update(struct run *r, double rate, struct ppo_learned *l) {
     play(r);
     assert_true(ppo_learn(r->agent, r->rollout, rate, l));
-    rollout_carry(r->rollout);
+    ppo_rollout_carry(r->rollout);
 }
 
 // ---- one update
@@ -83,7 +83,7 @@ static void a_rollout_with_shifted_observations_breaks_the_ratio(void **state) {
     // What the reference stores: at t the observation after the step (spec/ppo.md 8, 1).
     for (int64_t t = 0; t < o.n_steps; t++)
         for (int64_t i = 0; i < o.n_envs; i++)
-            memcpy(rollout_frame(r.rollout, t, i), rollout_frame(r.rollout, t + 1, i), ROLLOUT_FRAME_BYTES);
+            memcpy(ppo_rollout_frame(r.rollout, t, i), ppo_rollout_frame(r.rollout, t + 1, i), ROLLOUT_FRAME_BYTES);
     assert_true(ppo_learn(r.agent, r.rollout, 1e-3, &l));
     assert_true(l.first[PPO_KL_K3] > 0);
     run_close(&r);
@@ -183,10 +183,10 @@ static void a_continued_run_equals_an_uninterrupted_one(void **state) {
     run_open(&a, &o, 1, 9);
     for (int i = 0; i < 2; i++) update(&a, 1e-3, &la);
     run_open(&b, &o, 1, 9);
-    uint8_t *memory = mem_alloc(rollout_memory_bytes(a.rollout)), *counts = mem_alloc(collect_state_bytes(a.collect));
+    uint8_t *memory = mem_alloc(ppo_rollout_memory_bytes(a.rollout)), *counts = mem_alloc(collect_state_bytes(a.collect));
     uint8_t block[64];
-    rollout_memory_save(a.rollout, memory);
-    rollout_memory_load(b.rollout, memory);
+    ppo_rollout_memory_save(a.rollout, memory);
+    ppo_rollout_memory_load(b.rollout, memory);
     collect_save(a.collect, counts);
     collect_load(b.collect, counts);
     for (int i = 0; i < 5; i++) {

@@ -9,7 +9,7 @@
 struct collect {
     struct ppo *agent;
     struct env *env;
-    struct rollout *rollout;
+    struct ppo_rollout *rollout;
     struct collect_hooks hooks;
     struct collect_stats stats;
     int64_t tick;                          // steps of each environment so far
@@ -29,7 +29,7 @@ struct collect {
 
 static size_t stack_bytes(const struct collect *c) { return (size_t)c->rollout->opts.stack * ROLLOUT_FRAME_BYTES; }
 
-struct collect *collect_new(struct ppo *agent, struct env *env, struct rollout *rollout) {
+struct collect *collect_new(struct ppo *agent, struct env *env, struct ppo_rollout *rollout) {
     struct collect *c = mem_alloc(sizeof *c);
     const size_t n = (size_t)env->n_envs;
     CHECK(rollout->opts.n_envs == env->n_envs && ppo_options(agent)->n_envs == env->n_envs, "%d environments",
@@ -70,13 +70,13 @@ void collect_clear(struct collect *c) { c->stats = (struct collect_stats){0}; }
 int64_t collect_env_steps(const struct collect *c) { return c->tick * c->env->n_envs; }
 
 static void point_at(struct collect *c, int64_t t) {
-    for (int i = 0; i < c->env->n_envs; i++) c->slots[i] = rollout_frame(c->rollout, t, i);
+    for (int i = 0; i < c->env->n_envs; i++) c->slots[i] = ppo_rollout_frame(c->rollout, t, i);
 }
 
 void collect_begin(struct collect *c) {
     point_at(c, 0);
     env_reset(c->env, c->all, c->slots);
-    for (int i = 0; i < c->env->n_envs; i++) rollout_restart(c->rollout, 0, i);
+    for (int i = 0; i < c->env->n_envs; i++) ppo_rollout_restart(c->rollout, 0, i);
 }
 
 // ---- values of last pictures
@@ -91,7 +91,7 @@ static void flush(struct collect *c) {
 }
 
 static void want_final_value(struct collect *c, int64_t t, int i) {
-    rollout_final_stack(c->rollout, t, i, c->slots[i], c->pending + (size_t)c->n_pending * stack_bytes(c));
+    ppo_rollout_final_stack(c->rollout, t, i, c->slots[i], c->pending + (size_t)c->n_pending * stack_bytes(c));
     c->pending_cells[c->n_pending++] = t * c->env->n_envs + i;
     if (c->n_pending == c->env->n_envs) flush(c);
 }
@@ -100,7 +100,7 @@ static void want_final_value(struct collect *c, int64_t t, int i) {
 
 static void choose(struct collect *c, int64_t t) {
     for (int i = 0; i < c->env->n_envs; i++)
-        rollout_stack(c->rollout, t, i, ppo_stacks(c->agent) + (size_t)i * stack_bytes(c));
+        ppo_rollout_stack(c->rollout, t, i, ppo_stacks(c->agent) + (size_t)i * stack_bytes(c));
     double entropy;
     const struct ppo_acted out = {c->actions, c->log_probs, c->values, &entropy};
     ppo_act(c->agent, (uint64_t)c->tick, &out);
@@ -150,9 +150,9 @@ void collect_step(struct collect *c) {
     take_results(c, t);
     env_reset(c->env, c->ended, c->slots);
     for (int i = 0; i < c->env->n_envs; i++)
-        (c->ended[i] ? rollout_restart : rollout_continue)(c->rollout, t + 1, i);
-    const struct rollout_row row = {c->actions, c->log_probs, c->values, c->rewards, c->dones, c->truncs, c->distances};
-    rollout_add(c->rollout, &row, c->env->n_actions);
+        (c->ended[i] ? ppo_rollout_restart : ppo_rollout_continue)(c->rollout, t + 1, i);
+    const struct ppo_rollout_row row = {c->actions, c->log_probs, c->values, c->rewards, c->dones, c->truncs, c->distances};
+    ppo_rollout_add(c->rollout, &row, c->env->n_actions);
 }
 
 void collect_finish(struct collect *c) { flush(c); }

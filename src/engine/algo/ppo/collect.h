@@ -2,9 +2,9 @@
 //
 //     struct collect *c = collect_new(agent, env, rollout);
 //     collect_begin(c);                                  // resets every environment
-//     while (!rollout_is_full(rollout)) collect_step(c);
+//     while (!ppo_rollout_is_full(rollout)) collect_step(c);
 //     collect_finish(c);                                 // the values of truncated episodes' last pictures
-//     ... ppo_learn(agent, rollout, ...); rollout_carry(rollout);
+//     ... ppo_learn(agent, rollout, ...); ppo_rollout_carry(rollout);
 //
 // The observation is stored before the step. An environment that ended is reset in the same step: the next slot
 // holds its next episode's first frame, and the last frame of an episode that a time limit cut off is kept for its value.
@@ -33,7 +33,7 @@ struct collect_hooks {                     // all may be NULL
 };
 
 struct collect;
-struct collect *collect_new(struct ppo *agent, struct env *env, struct rollout *rollout);
+struct collect *collect_new(struct ppo *agent, struct env *env, struct ppo_rollout *rollout);
 void collect_free(struct collect *c);                                 // NULL is fine
 void collect_set_hooks(struct collect *c, const struct collect_hooks *hooks);
 void collect_begin(struct collect *c);                                // the rollout is empty

@@ -185,11 +185,11 @@ void ppo_normalize(real *x, int64_t n, bool sample_std) {
     for (int64_t i = 0; i < n; i++) x[i] = (real)(((double)x[i] - mean) * scale);
 }
 
-static void prepare(struct ppo *p, struct rollout *r) {
+static void prepare(struct ppo *p, struct ppo_rollout *r) {
     const struct ppo_opts *o = &p->opts;
     const size_t stack_bytes = (size_t)o->dims.stack * PPO_FRAME_BYTES;
     for (int64_t i = 0; i < o->n_envs; i++)
-        rollout_stack(r, o->n_steps, i, ppo_stacks(p) + (size_t)i * stack_bytes);
+        ppo_rollout_stack(r, o->n_steps, i, ppo_stacks(p) + (size_t)i * stack_bytes);
     ppo_evaluate(p);
     memcpy(r->last_values, ppo_values(p), (size_t)o->n_envs * sizeof(real));
     gae(&(struct gae_in){.n_steps = o->n_steps, .n_envs = o->n_envs, .rewards = r->rewards, .values = r->values,
@@ -201,13 +201,13 @@ static void prepare(struct ppo *p, struct rollout *r) {
     if (o->advantages == PPO_ADVANTAGES_BATCH) ppo_normalize(p->advantages, p->n_samples, false);
 }
 
-static void fill_minibatch(struct ppo *p, const struct rollout *r, const int64_t *order) {
+static void fill_minibatch(struct ppo *p, const struct ppo_rollout *r, const int64_t *order) {
     const struct ppo_loss_in *in = &p->learn.in;
     const size_t stack_bytes = (size_t)p->opts.dims.stack * PPO_FRAME_BYTES;
     real *advantages = in->advantages->data;
     for (int64_t k = 0; k < p->batch; k++) {
         const int64_t i = order[k];
-        rollout_stack(r, i / p->opts.n_envs, i % p->opts.n_envs,
+        ppo_rollout_stack(r, i / p->opts.n_envs, i % p->opts.n_envs,
                       (uint8_t *)p->learn.stacks->data + (size_t)k * stack_bytes);
         ((int32_t *)in->actions->data)[k] = r->actions[i];
         ((real *)in->old_log_probs->data)[k] = r->log_probs[i];
@@ -227,7 +227,7 @@ static bool fail_update(struct ppo *p, struct ppo_learned *out, int64_t epoch, i
 }
 
 // One optimiser step on the minibatch of this number; its terms are added to out's.
-static bool one_step(struct ppo *p, const struct rollout *r, double rate, int64_t minibatch, double *k3,
+static bool one_step(struct ppo *p, const struct ppo_rollout *r, double rate, int64_t minibatch, double *k3,
                      struct ppo_learned *out) {
     p->last_minibatch = minibatch;
     fill_minibatch(p, r, p->order + minibatch * p->batch);
@@ -249,9 +249,9 @@ static bool one_step(struct ppo *p, const struct rollout *r, double rate, int64_
     return true;
 }
 
-bool ppo_learn(struct ppo *p, struct rollout *r, double learning_rate, struct ppo_learned *out) {
+bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate, struct ppo_learned *out) {
     const struct ppo_opts *o = &p->opts;
-    CHECK(rollout_is_full(r), "the rollout has %lld of %lld steps", (long long)r->n_added, (long long)o->n_steps);
+    CHECK(ppo_rollout_is_full(r), "the rollout has %lld of %lld steps", (long long)r->n_added, (long long)o->n_steps);
     *out = (struct ppo_learned){0};
     prepare(p, r);
     for (int64_t epoch = 0; epoch < o->epochs; epoch++) {

@@ -13,7 +13,7 @@
 
 #include "base/pool.h"
 #include "engine/algo/ppo/ppo_net.h"
-#include "engine/algo/ppo/rollout.h"
+#include "engine/algo/ppo/ppo_rollout.h"
 #include "engine/graph/ppo_loss.h"
 
 enum ppo_advantages {
@@ -69,7 +69,7 @@ struct ppo_learned {
 };
 // Values, advantages and returns of a full rollout, then epochs x minibatches optimiser steps. final_values must be there
 // (collect.h). False: loss or gradient is not finite; weights are those before the failing step.
-bool ppo_learn(struct ppo *p, struct rollout *r, double learning_rate, struct ppo_learned *out);
+bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate, struct ppo_learned *out);
 // Sample indices (t * n_envs + env) of the last minibatch.
 const int64_t *ppo_last_minibatch(const struct ppo *p, int64_t *n);
 void ppo_normalize(real *x, int64_t n, bool sample_std);   // (x - mean) / (std + 1e-8); population std or sample std

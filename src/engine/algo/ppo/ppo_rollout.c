@@ -1,5 +1,5 @@
 // Rollout buffer: single packed frames, ages, and the arrays of one rollout.
-#include "engine/algo/ppo/rollout.h"
+#include "engine/algo/ppo/ppo_rollout.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,13 +7,13 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-static int64_t n_cells(const struct rollout_opts *o) { return o->n_steps * o->n_envs; }
-static int64_t n_rows(const struct rollout_opts *o) { return o->stack - 1 + o->n_steps + 1; }
+static int64_t n_cells(const struct ppo_rollout_opts *o) { return o->n_steps * o->n_envs; }
+static int64_t n_rows(const struct ppo_rollout_opts *o) { return o->stack - 1 + o->n_steps + 1; }
 
-struct rollout *rollout_new(const struct rollout_opts *o) {
+struct ppo_rollout *ppo_rollout_new(const struct ppo_rollout_opts *o) {
     CHECK(o->n_steps >= 1 && o->n_envs >= 1 && o->stack >= 1 && o->stack <= ROLLOUT_MAX_STACK,
           "a rollout of %lld x %lld, stack %d", (long long)o->n_steps, (long long)o->n_envs, o->stack);
-    struct rollout *r = mem_alloc(sizeof *r);
+    struct ppo_rollout *r = mem_alloc(sizeof *r);
     const size_t cells = (size_t)n_cells(o), rows = (size_t)(n_rows(o) * o->n_envs);
     r->opts = *o;
     r->frames = mem_slab_alloc(rows * ROLLOUT_FRAME_BYTES);
@@ -28,7 +28,7 @@ struct rollout *rollout_new(const struct rollout_opts *o) {
     return r;
 }
 
-void rollout_free(struct rollout *r) {
+void ppo_rollout_free(struct ppo_rollout *r) {
     if (!r) return;
     mem_slab_free(r->frames, (size_t)(n_rows(&r->opts) * r->opts.n_envs) * ROLLOUT_FRAME_BYTES);
     void *const heap[] = {r->ages,    r->actions, r->log_probs, r->values, r->rewards,   r->final_values, r->advantages,
@@ -36,47 +36,47 @@ void rollout_free(struct rollout *r) {
     for (size_t i = 0; i < sizeof heap / sizeof *heap; i++) free(heap[i]);
 }
 
-int64_t rollout_bytes(const struct rollout_opts *o) {
+int64_t ppo_rollout_bytes(const struct ppo_rollout_opts *o) {
     const int64_t per_cell = (int64_t)(sizeof(int32_t) + 6 * sizeof(real) + 2 + sizeof(float));
     return n_rows(o) * o->n_envs * (ROLLOUT_FRAME_BYTES + 1) + n_cells(o) * per_cell;
 }
 
-static int64_t cell(const struct rollout *r, int64_t t, int64_t env) {
+static int64_t cell(const struct ppo_rollout *r, int64_t t, int64_t env) {
     CHECK(t >= 1 - r->opts.stack && t <= r->opts.n_steps && env >= 0 && env < r->opts.n_envs,
           "step %lld of environment %lld", (long long)t, (long long)env);
     return (t + r->opts.stack - 1) * r->opts.n_envs + env;
 }
 
-uint8_t *rollout_frame(const struct rollout *r, int64_t t, int64_t env) {
+uint8_t *ppo_rollout_frame(const struct ppo_rollout *r, int64_t t, int64_t env) {
     return r->frames + cell(r, t, env) * ROLLOUT_FRAME_BYTES;
 }
 
-void rollout_restart(struct rollout *r, int64_t t, int64_t env) { r->ages[cell(r, t, env)] = 0; }
+void ppo_rollout_restart(struct ppo_rollout *r, int64_t t, int64_t env) { r->ages[cell(r, t, env)] = 0; }
 
-void rollout_continue(struct rollout *r, int64_t t, int64_t env) {
+void ppo_rollout_continue(struct ppo_rollout *r, int64_t t, int64_t env) {
     const int age = r->ages[cell(r, t - 1, env)] + 1;
     r->ages[cell(r, t, env)] = (uint8_t)(age < r->opts.stack - 1 ? age : r->opts.stack - 1);
 }
 
-void rollout_stack(const struct rollout *r, int64_t t, int64_t env, uint8_t *out) {
+void ppo_rollout_stack(const struct ppo_rollout *r, int64_t t, int64_t env, uint8_t *out) {
     const int newest = r->opts.stack - 1, age = r->ages[cell(r, t, env)];
     for (int k = 0; k <= newest; k++) {
         const int back = newest - k < age ? newest - k : age;
-        memcpy(out + k * ROLLOUT_FRAME_BYTES, rollout_frame(r, t - back, env), ROLLOUT_FRAME_BYTES);
+        memcpy(out + k * ROLLOUT_FRAME_BYTES, ppo_rollout_frame(r, t - back, env), ROLLOUT_FRAME_BYTES);
     }
 }
 
-void rollout_final_stack(const struct rollout *r, int64_t t, int64_t env, const uint8_t *last, uint8_t *out) {
+void ppo_rollout_final_stack(const struct ppo_rollout *r, int64_t t, int64_t env, const uint8_t *last, uint8_t *out) {
     const int newest = r->opts.stack - 1, age = r->ages[cell(r, t, env)];
     for (int k = 0; k < newest; k++) {
         const int back = newest - 1 - k < age ? newest - 1 - k : age;    // from t on
-        memcpy(out + k * ROLLOUT_FRAME_BYTES, rollout_frame(r, t - back, env), ROLLOUT_FRAME_BYTES);
+        memcpy(out + k * ROLLOUT_FRAME_BYTES, ppo_rollout_frame(r, t - back, env), ROLLOUT_FRAME_BYTES);
     }
     memcpy(out + newest * ROLLOUT_FRAME_BYTES, last, ROLLOUT_FRAME_BYTES);
 }
 
-void rollout_add(struct rollout *r, const struct rollout_row *row, int n_actions) {
-    CHECK(!rollout_is_full(r), "the rollout is full after %lld steps", (long long)r->n_added);
+void ppo_rollout_add(struct ppo_rollout *r, const struct ppo_rollout_row *row, int n_actions) {
+    CHECK(!ppo_rollout_is_full(r), "the rollout is full after %lld steps", (long long)r->n_added);
     const size_t n = (size_t)r->opts.n_envs, at = (size_t)r->n_added * n;
     for (size_t i = 0; i < n; i++)
         CHECK(row->actions[i] >= 0 && row->actions[i] < n_actions, "action %d of %d", row->actions[i], n_actions);
@@ -90,10 +90,10 @@ void rollout_add(struct rollout *r, const struct rollout_row *row, int n_actions
     r->n_added++;
 }
 
-bool rollout_is_full(const struct rollout *r) { return r->n_added == r->opts.n_steps; }
+bool ppo_rollout_is_full(const struct ppo_rollout *r) { return r->n_added == r->opts.n_steps; }
 
-void rollout_carry(struct rollout *r) {
-    CHECK(rollout_is_full(r), "the rollout has %lld of %lld steps", (long long)r->n_added, (long long)r->opts.n_steps);
+void ppo_rollout_carry(struct ppo_rollout *r) {
+    CHECK(ppo_rollout_is_full(r), "the rollout has %lld of %lld steps", (long long)r->n_added, (long long)r->opts.n_steps);
     const size_t n = (size_t)r->opts.n_envs, rows = (size_t)r->opts.stack;
     const size_t from = (size_t)r->opts.n_steps * n;
     memmove(r->frames, r->frames + from * ROLLOUT_FRAME_BYTES, rows * n * ROLLOUT_FRAME_BYTES);
@@ -101,18 +101,18 @@ void rollout_carry(struct rollout *r) {
     r->n_added = 0;
 }
 
-size_t rollout_memory_bytes(const struct rollout *r) {
+size_t ppo_rollout_memory_bytes(const struct ppo_rollout *r) {
     return (size_t)(r->opts.stack * r->opts.n_envs) * (ROLLOUT_FRAME_BYTES + 1);
 }
 
-void rollout_memory_save(const struct rollout *r, uint8_t *out) {
+void ppo_rollout_memory_save(const struct ppo_rollout *r, uint8_t *out) {
     CHECK(r->n_added == 0, "the rollout holds %lld steps", (long long)r->n_added);
     const size_t n = (size_t)(r->opts.stack * r->opts.n_envs);
     memcpy(out, r->frames, n * ROLLOUT_FRAME_BYTES);
     memcpy(out + n * ROLLOUT_FRAME_BYTES, r->ages, n);
 }
 
-void rollout_memory_load(struct rollout *r, const uint8_t *in) {
+void ppo_rollout_memory_load(struct ppo_rollout *r, const uint8_t *in) {
     const size_t n = (size_t)(r->opts.stack * r->opts.n_envs);
     r->n_added = 0;
     memcpy(r->frames, in, n * ROLLOUT_FRAME_BYTES);
