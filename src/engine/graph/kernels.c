@@ -83,6 +83,9 @@ enum {
     GEMM_SHARE_FLOP =
         500 * 1000, // about 2 us on one core: a few times what handing out a share costs
     GEMM_SHARES_MAX = 256,
+    GEMM_BLOCK_SHARES = 16,
+    GEMM_FEW_ROWS = 24,
+    GEMM_BLOCK_ROWS_MIN = 64,
     CONV_SLICES = 16,      // of the batch; also the leaves of the weight gradient's sum
     ROWS_SLICES = 16,      // leaves of the sums over rows
     SHARE_ELEMENTS = 8192, // below this a share is not worth its hand-out
@@ -110,12 +113,26 @@ struct range gemm_panel(int64_t n, int64_t panel) {
     return share_range(ceil_div(n, GEMM_UNIT), (int)gemm_panels(n), (int)panel);
 }
 
-// Columns are cut first, so that a panel of B is read by one core only; rows if that is too coarse.
+// Long sums over many rows are worth blocks; the rows of one time step are not: each meets B once.
+bool gemm_in_blocks(const struct gemm_job *job) {
+    return !job->b || (job->m > GEMM_FEW_ROWS && job->k > 2 * GEMM_BLOCK_K);
+}
+
+// In blocks: blocks as big as they may be that still give every core some. Else columns are cut first, so that a panel
+// of B is read by one core only; rows if that is too coarse.
 static void gemm_cut(const struct gemm_job *job, int *column_shares, int *row_shares) {
     int64_t flop = 2 * job->m * job->k * job->n, panels = gemm_panels(job->n);
     int64_t wanted = max64(1, min64(GEMM_SHARES_MAX, flop / GEMM_SHARE_FLOP));
+    if (gemm_in_blocks(job)) {
+        int64_t columns = ceil_div(panels, GEMM_BLOCK_PANELS), rows = ceil_div(job->m, GEMM_BLOCK_M);
+        columns = max64(columns, min64(panels, GEMM_BLOCK_SHARES / rows));
+        rows = max64(rows, min64(ceil_div(job->m, GEMM_BLOCK_ROWS_MIN), GEMM_BLOCK_SHARES / columns));
+        *column_shares = (int)min64(wanted, columns);
+        *row_shares = (int)max64(1, min64(wanted / *column_shares, rows));
+        return;
+    }
     *column_shares = (int)min64(wanted, panels);
-    *row_shares = (int)max64(1, min64(wanted / *column_shares, ceil_div(job->m, 24)));
+    *row_shares = (int)max64(1, min64(wanted / *column_shares, ceil_div(job->m, GEMM_FEW_ROWS)));
 }
 
 int gemm_shares(const struct gemm_job *job) {

@@ -34,7 +34,7 @@
 //                                  A = x:   a_row = ldx, a_k = 1
 //     data gradient   dx = dy w:   B = w:   src = w + column, k_stride ldw, n_stride 1
 //                                  A = dy:  a_row = lddy, a_k = 1
-//     weight gradient dw = dy^T x: B = x:   src = x, k_stride ldx, n_stride 1
+//     weight gradient dw = dy^T x: B = x:   b_rows = x, b_row = ldx, not packed
 //                                  A = dy^T: a_row = 1, a_k = lddy
 struct gemm_pack_job {
     int64_t k, n;
@@ -49,7 +49,9 @@ struct gemm_job {
     int64_t m, k, n;
     const real *a; // A(i, k) = a[i * a_row + k * a_k]
     int64_t a_row, a_k;
-    const real *b; // packed
+    const real *b;      // packed; or NULL and
+    const real *b_rows; // B(k, j) = b_rows[k * b_row + j], packed on the way
+    int64_t b_row;
     real *c;       // C(i, j) = c[i * c_row + j]
     int64_t c_row;
     const real *bias;   // [n] or NULL
@@ -203,12 +205,14 @@ const struct kernels *kernels_get(void);
 
 // ---- for the kernels themselves: how work is cut. Pure functions of the shape.
 enum { GEMM_UNIT = 16, GEMM_PANEL_UNITS = 3 }; // panels of 1..3 units of 16 columns
+enum { GEMM_BLOCK_M = 192, GEMM_BLOCK_K = 128, GEMM_BLOCK_PANELS = 4 }; // kernels_gemm.h
 struct range {
     int64_t first, end;
 };
 struct range share_range(int64_t n, int n_shares, int share); // balanced, in order
 int64_t gemm_panels(int64_t n);
 struct range gemm_panel(int64_t n, int64_t panel); // its units
+bool gemm_in_blocks(const struct gemm_job *job);
 // Rows and panels of a share of a product.
 void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels);
 // Reals from one slice's sums to the next: dgamma [n], dbeta [n], scratch [n].

@@ -200,7 +200,7 @@ static void conv_down(const struct conv_job *job, int share) {
         border_copy(image, big, d.height, d.width, columns, d.n_big);
         for (int64_t y = 0; y < d.hs; y++) {
             struct micro_a a = {image + 2 * y * stride,    2 * pixels * d.n_big, stride, 1, 4,
-                                (2 + 2 * pixels) * d.n_big};
+                                (2 + 2 * pixels) * d.n_big, false};
             real *out = job->out + (n * d.hs + y) * d.ws * d.n_small;
             prefetch_part(big + size, end, size, y, d.hs);
             conv_panels(&a, d.ws / pixels, job->packed, n_columns, direct ? out : line, width);
@@ -244,7 +244,7 @@ ALWAYS_INLINE vec4 vec4_load(const real *p) { return *(const vec4_unaligned *)p;
 static void conv_taps(const struct conv_job *job, const struct conv_dims *d, int64_t image,
                       int64_t r, real *taps) {
     const real *row = job->small + (image * d->hs + r) * d->ws * d->n_small;
-    struct micro_a a = {row, d->n_small, 0, 1, 1, d->n_small};
+    struct micro_a a = {row, d->n_small, 0, 1, 1, d->n_small, false};
     if (r >= 0 && r < d->hs)
         conv_panels(&a, d->ws, job->packed, GEMM_UNIT, taps + GEMM_UNIT, GEMM_UNIT);
     else
@@ -310,7 +310,7 @@ static void conv_up(const struct conv_job *job, int share) {
         const real *small = job->small + n * size;
         border_copy(image, small, d.hs, d.ws, columns, d.n_small);
         for (int64_t i = 0; i <= d.hs; i++) {
-            struct micro_a a = {image + i * stride, d.n_small, stride, 1, 2, 2 * d.n_small};
+            struct micro_a a = {image + i * stride, d.n_small, stride, 1, 2, 2 * d.n_small, false};
             prefetch_part(small + size, end, size, i, d.hs + 1);
             if (joined) conv_panels(&a, d.ws + 1, job->packed, n_columns, line, width);
             for (int even = 0; even < 2; even++) {

@@ -7,8 +7,12 @@
 //      ...   at packed + K * 16 * u0, row length 16 * (u1 - u0)
 //
 // The micro-kernel keeps a tile of C in registers: with AVX-512, 8 rows of A by 3 vectors of B, or
-// 12 by 2. Every sum runs over k in order, in one register, so no blocking changes its bits. Its A
-// is a set of rows with a fixed stride whose k axis may be cut into equal slabs: a convolution's
+// 12 by 2. Every sum runs over k in order, in one register (or goes on where it was stored), so no
+// blocking changes its bits. Big products are cut into blocks that stay in the caches:
+//
+//     A block 192 x 128, B block 128 x 192 (4 panels), C block 192 x 192: 0.35 MB together
+//
+// The micro-kernel's A is a set of rows with a fixed stride whose k axis may be cut into equal slabs: a convolution's
 // patch is such a row (kernels_conv.h).
 #ifndef GRAPH_KERNELS_GEMM_H
 #define GRAPH_KERNELS_GEMM_H
@@ -24,6 +28,7 @@ struct micro_a {
     const real *a; // A(i, s, k) = a[i * row + s * slab + k * step]
     int64_t row, slab, step;
     int64_t n_slabs, k; // k: length of a slab
+    bool resume;        // go on with the sums that lie in c
 };
 
 typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row, real *c,
@@ -43,6 +48,9 @@ typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row,
         const real *p[POINTERS];                                                                   \
         vec sum[ROWS][VECS];                                                                       \
         VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] = (vec){0};                                  \
+        if (a->resume)                                                                             \
+            VEC_EACH(i, ROWS)                                                                      \
+            VEC_EACH(v, VECS) sum[i][v] = vec_load(c + i * c_row + v * LANES);                     \
         VEC_EACH(i, POINTERS) {                                                                    \
             p[i] = a->a + 3 * i * row;                                                             \
             MICRO_HIDE(p[i]);                                                                      \
@@ -165,13 +173,13 @@ static void gemm_pack(const struct gemm_pack_job *job, int share) {
 
 // ---- product
 
-// c[rows, columns] (=|+=) tile + bias + addend
-static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t row, int64_t m,
-                        int64_t column, int64_t columns) {
+// c[m, columns] (=|+=) tile + bias + addend, from row `row` and column `column` on
+static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t tile_row, int64_t row,
+                        int64_t m, int64_t column, int64_t columns) {
     for (int64_t i = 0; i < m; i++) {
         real *c = job->c + (row + i) * job->c_row + column;
         real sum[PANEL_COLUMNS];
-        memcpy(sum, tile + i * PANEL_COLUMNS, sizeof sum);
+        memcpy(sum, tile + i * tile_row, sizeof sum);
         if (job->bias)
             for (int64_t j = 0; j < columns; j++) sum[j] += job->bias[column + j];
         if (job->addend) {
@@ -185,16 +193,88 @@ static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t ro
     }
 }
 
+// B's panel p, rows [k, k + count), from B unpacked.
+static void gemm_pack_block(const struct gemm_job *job, int64_t panel, int64_t k, int64_t count,
+                            real *out) {
+    struct range units = gemm_panel(job->n, panel);
+    const int64_t column = units.first * GEMM_UNIT, width = (units.end - units.first) * GEMM_UNIT;
+    const int64_t columns = kmin(width, job->n - column);
+    const real *from = job->b_rows + k * job->b_row + column;
+    for (int64_t i = 0; i < count; i++, from += job->b_row, out += width) {
+        if (width == PANEL_COLUMNS && columns == width) { // sizes the compiler knows
+            memcpy(out, from, PANEL_COLUMNS * sizeof(real));
+            continue;
+        }
+        memcpy(out, from, (size_t)columns * sizeof(real));
+        memset(out + columns, 0, (size_t)(width - columns) * sizeof(real));
+    }
+}
+
+struct gemm_blocks {
+    _Alignas(64) real c[GEMM_BLOCK_M * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
+    _Alignas(64) real a[GEMM_BLOCK_M * GEMM_BLOCK_K]; // [k][row]
+    _Alignas(64) real b[GEMM_BLOCK_K * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
+};
+
+enum { GEMM_FAR = 512 }; // reals from one k to the next that make a column of A fall into few sets of a cache
+
+// A's rows [row, row + m), columns [k, k + count): where they lie, or where k is the row and rows are far apart, copied.
+static struct micro_a gemm_block_a(const struct gemm_job *job, int64_t row, int64_t m, int64_t k,
+                                   int64_t count, real *copy) {
+    const real *a = job->a + row * job->a_row + k * job->a_k;
+    const bool resume = k > 0;
+    if (job->a_k < GEMM_FAR) return (struct micro_a){a, job->a_row, 0, job->a_k, 1, count, resume};
+    for (int64_t i = 0; i < count; i++)
+        memcpy(copy + i * GEMM_BLOCK_M, a + i * job->a_k, (size_t)m * sizeof(real));
+    return (struct micro_a){copy, 1, 0, GEMM_BLOCK_M, 1, count, resume};
+}
+
+// C's rows [row, row + m), panels [panels.first, panels.end): at most one block of each.
+static void gemm_block(const struct gemm_job *job, int64_t row, int64_t m, struct range panels) {
+    enum { C_ROW = GEMM_BLOCK_PANELS * PANEL_COLUMNS };
+    struct gemm_blocks blocks;
+    for (int64_t k = 0; k < job->k; k += GEMM_BLOCK_K) {
+        const int64_t count = kmin(GEMM_BLOCK_K, job->k - k);
+        const struct micro_a a = gemm_block_a(job, row, m, k, count, blocks.a);
+        for (int64_t p = panels.first; p < panels.end; p++) {
+            struct range units = gemm_panel(job->n, p);
+            const int64_t column = units.first * GEMM_UNIT,
+                          width = (units.end - units.first) * GEMM_UNIT;
+            const real *b = job->b ? job->b + job->k * column + k * width : blocks.b;
+            if (!job->b) gemm_pack_block(job, p, k, count, blocks.b);
+            micro_panel(a, m, b, width, blocks.c + (p - panels.first) * PANEL_COLUMNS, C_ROW);
+        }
+    }
+    for (int64_t p = panels.first; p < panels.end; p++) {
+        struct range units = gemm_panel(job->n, p);
+        const int64_t column = units.first * GEMM_UNIT;
+        gemm_finish(job, blocks.c + (p - panels.first) * PANEL_COLUMNS, C_ROW, row, m, column,
+                    kmin((units.end - units.first) * GEMM_UNIT, job->n - column));
+    }
+}
+
+static void gemm_blocked(const struct gemm_job *job, struct range rows, struct range panels) {
+    for (int64_t row = rows.first; row < rows.end; row += GEMM_BLOCK_M)
+        for (int64_t p = panels.first; p < panels.end; p += GEMM_BLOCK_PANELS)
+            gemm_block(job, row, kmin(GEMM_BLOCK_M, rows.end - row),
+                       (struct range){p, kmin(p + GEMM_BLOCK_PANELS, panels.end)});
+}
+
 static void gemm(const struct gemm_job *job, int share) {
     struct range rows, panels;
     gemm_share(job, share, &rows, &panels);
+    if (gemm_in_blocks(job)) {
+        gemm_blocked(job, rows, panels);
+        return;
+    }
     bool plain = !job->bias && !job->addend && !job->accumulate;
     for (int64_t p = panels.first; p < panels.end; p++) {
         struct range units = gemm_panel(job->n, p);
         int64_t column = units.first * GEMM_UNIT, width = (units.end - units.first) * GEMM_UNIT;
         int64_t columns = kmin(width, job->n - column);
         const real *b = job->b + job->k * column;
-        struct micro_a a = {job->a + rows.first * job->a_row, job->a_row, 0, job->a_k, 1, job->k};
+        struct micro_a a = {
+            job->a + rows.first * job->a_row, job->a_row, 0, job->a_k, 1, job->k, false};
         if (plain && columns == width) {
             micro_panel(a, rows.end - rows.first, b, width,
                         job->c + rows.first * job->c_row + column, job->c_row);
@@ -206,7 +286,7 @@ static void gemm(const struct gemm_job *job, int share) {
             int64_t m = kmin(height, rows.end - row);
             a.a = job->a + row * job->a_row;
             micro_panel(a, m, b, width, tile, PANEL_COLUMNS);
-            gemm_finish(job, tile, row, m, column, columns);
+            gemm_finish(job, tile, PANEL_COLUMNS, row, m, column, columns);
         }
     }
 }

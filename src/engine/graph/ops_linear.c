@@ -109,7 +109,6 @@ void linear_weight_grad(struct graph *g, const struct node *n, struct tensor *x,
     node_src(b, x);
     node_src(b, dy);
     backward_out_columns(g, b, n->src[W], n->at.column, x->shape[1]);
-    node_scratch(b, gemm_pack_reals(x->shape[0], x->shape[1]));
     node_append(b);
 }
 
@@ -171,23 +170,13 @@ void linear_dx_run(const struct run *r, const struct node *n) {
     run_shares(r, n, gemm_shares(&job), dx_share);
 }
 
-// dw[:, column..] = dy^T x: x is packed into scratch first.
-static struct gemm_pack_job dw_pack_job(const struct node *n) {
-    const struct tensor *x = n->src[0];
-    return (struct gemm_pack_job){x->shape[0], x->shape[1], reals(x), x->shape[1], 1, reals(n->scratch)};
-}
-
+// dw[:, column..] = dy^T x
 static struct gemm_job dw_job(const struct node *n) {
     const struct tensor *x = n->src[0], *dy = n->src[1], *dw = n->out[0];
     int64_t ld = dw->n_elements / dw->shape[0];
     return (struct gemm_job){.m = dy->shape[1], .k = x->shape[0], .n = x->shape[1], .a = reals(dy), .a_row = 1,
-                             .a_k = dy->shape[1], .b = reals(n->scratch), .c = reals(dw) + n->at.column,
-                             .c_row = ld, .accumulate = n->accumulate[0]};
-}
-
-static void dw_pack_share(const struct run *r, const struct node *n, int share) {
-    struct gemm_pack_job job = dw_pack_job(n);
-    r->k->gemm_pack(&job, share);
+                             .a_k = dy->shape[1], .b_rows = reals(x), .b_row = x->shape[1],
+                             .c = reals(dw) + n->at.column, .c_row = ld, .accumulate = n->accumulate[0]};
 }
 
 static void dw_share(const struct run *r, const struct node *n, int share) {
@@ -196,9 +185,7 @@ static void dw_share(const struct run *r, const struct node *n, int share) {
 }
 
 void linear_dw_run(const struct run *r, const struct node *n) {
-    struct gemm_pack_job pack = dw_pack_job(n);
     struct gemm_job job = dw_job(n);
-    run_shares(r, n, gemm_pack_shares(&pack), dw_pack_share);
     run_shares(r, n, gemm_shares(&job), dw_share);
 }
 
