@@ -12,6 +12,7 @@
 const struct cli_command cli_commands[] = {
     {"train", "[OPTIONS] [key=value ...]", "train and watch (the default command)", cmd_train},
     {"eval", "SESSION|CHECKPOINT [OPTIONS]", "play episodes with a saved policy", cmd_eval},
+    {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export},
     {"bench", "train|emu [OPTIONS]", "measure speed", cmd_bench},
     {"sessions", "list|show SESSION", "saved runs", cmd_sessions},
     {"rom", "info|run|play FILE", "look at a cartridge, run or play it", cmd_rom},
@@ -31,7 +32,7 @@ static const struct option {
 #define AT(field) offsetof(struct cli, field)
     {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files"},
     {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code"},
-    {"--out", TEXT, AT(out), "FILE", "where to: gate's JSON summary, a state, a picture, eval's folder"},
+    {"--out", TEXT, AT(out), "FILE", "where to: gate's JSON summary, a state, a picture, eval's folder, export's file"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3"},
     {"--task", TEXT, AT(task), "NAME", "built-in scene or goal, see below (default sprites)"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},
@@ -61,6 +62,8 @@ static const struct option {
     {"--greedy", FLAG, AT(greedy), NULL, "eval: short for --policy greedy"},
     {"--warm-up-frames", COUNT, AT(warm_up_frames), "N", "eval: starts wait a random 0 .. N-1 frames (default 60)"},
     {"--open-loop", FLAG, AT(open_loop), NULL, "eval: error of the model's dreams by steps ahead"},
+    {"--sheeprl", FLAG, AT(sheeprl), NULL, "export: to a safetensors file with sheeprl's names"},
+    {"--from-sheeprl", TEXT, AT(from_sheeprl), "FILE", "export: such a file as a checkpoint of SESSION, to --out"},
     {"--envs", COUNT, AT(envs), "N", "eval, bench emu: machines (default 16, 1)"},
     {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates"},
     {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part"},

@@ -12,11 +12,12 @@ enum { CLI_MAX_WORDS = 256 };
 struct cli {                                  // everything an option can set; zero or NULL: not given
     const char *command;                      // "train" if none was named
     const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag, *sessions, *gate, *out,
-        *golden, *script, *draw, *state, *actions, *policy;
+        *golden, *script, *draw, *state, *actions, *policy,
+        *from_sheeprl;
     int64_t accept_pipeline, threads, updates, env_steps, envs, steps, episodes, warm_up_frames;
     double minutes;
     bool headless, json, no_color, ascii, window, keep_running, no_session, help, version, zero_latent, profile,
-        greedy, open_loop;
+        greedy, open_loop, sheeprl;
     const char *settings[CLI_MAX_WORDS];      // key=value words
     int n_settings;
     const char *words[CLI_MAX_WORDS];         // other words after the command
@@ -36,6 +37,7 @@ int cli_fail(const struct error *e);                 // prints "workbench: messa
 int cmd_train(const struct cli *cli);
 int cmd_bench(const struct cli *cli);
 int cmd_eval(const struct cli *cli);
+int cmd_export(const struct cli *cli);
 int cmd_doctor(const struct cli *cli);
 int cmd_sessions(const struct cli *cli);
 int cmd_rom(const struct cli *cli);

@@ -54,6 +54,26 @@ static struct env_gameboy_opts task_opts(const char *name, int n_envs) {
 
 static const uint8_t everyone[MAX_ENVS] = {1, 1, 1, 1, 1, 1, 1, 1};
 
+static void a_delayed_start_is_the_game_some_frames_later(void **state) {
+    (void)state;
+    const int32_t noop[3] = {0, 0, 0};
+    struct env_gameboy_opts opts = task_opts("sprites", 3);
+    struct batch *b = batch_new(&opts);
+    env_gameboy_delay_start(b->env, 1, 24);
+    env_gameboy_delay_start(b->env, 2, 5);
+    env_reset(b->env, everyone, b->obs);
+    assert_memory_not_equal(b->frames[0], b->frames[1], ENV_OBS_BYTES);
+    assert_memory_not_equal(b->frames[0], b->frames[2], ENV_OBS_BYTES);
+    uint8_t delayed[ENV_OBS_BYTES];
+    memcpy(delayed, b->frames[1], sizeof delayed);
+    env_step(b->env, everyone, noop, b->obs, b->results);
+    assert_memory_equal(b->frames[0], delayed, ENV_OBS_BYTES);
+    env_gameboy_delay_start(b->env, 1, 0);
+    env_reset(b->env, everyone, b->obs);
+    assert_memory_equal(b->frames[0], b->frames[1], ENV_OBS_BYTES);
+    batch_free(b);
+}
+
 static uint32_t next_random(uint32_t *state) {
     *state = *state * 1664525u + 1013904223u;
     return *state >> 16;
@@ -431,6 +451,7 @@ int main(void) {
         cmocka_unit_test(each_environment_counts_its_own_steps),
         cmocka_unit_test(a_limit_of_zero_never_truncates),
         cmocka_unit_test(stepping_an_ended_environment_aborts),
+        cmocka_unit_test(a_delayed_start_is_the_game_some_frames_later),
         cmocka_unit_test(an_action_outside_the_codec_aborts),
         cmocka_unit_test(an_unknown_codec_is_refused_with_the_known_ones),
         cmocka_unit_test(a_bad_rom_is_refused_by_name_and_reason),

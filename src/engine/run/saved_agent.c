@@ -10,6 +10,7 @@
 #include "engine/data/checkpoint.h"
 #include "engine/data/session.h"
 #include "engine/env/builtin.h"
+#include "engine/run/worker_internal.h"
 
 enum { MAX_JSON_BYTES = 4 << 20, MAX_ROM_BYTES = 8 << 20, MAX_STATE_BYTES = 4 << 20 };
 
@@ -141,7 +142,14 @@ bool saved_agent_load(struct saved_agent *a, struct error *e) {
                            .config_sha256 = a->config_sha256,
                            .scalars = scalars,
                            .n_scalars = 2};
-    return checkpoint_load(a->checkpoint, &c, NULL, e);
+    struct safetensors *file;
+    if (!checkpoint_load(a->checkpoint, &c, &file, e)) return false;
+    const int64_t two = 2;
+    const struct st_tensor *range = NULL;
+    if (a->full) range = safetensors_expect(file, WORKER_RANGE_NAME, ST_REAL, 1, &two, e);
+    if (range) memcpy(a->range, range->data, sizeof a->range);
+    safetensors_free(file);
+    return !a->full || range;
 }
 
 // ---- the game

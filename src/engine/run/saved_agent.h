@@ -34,6 +34,7 @@ struct saved_agent {
     struct ac_dims nets;
     struct params sets[DREAMER_N_SETS]; // n_sets of them: the world alone where there is no policy
     int n_sets;
+    real range[2];                // low and high of the returns; 0 where there is no policy
     int64_t opt_steps, env_steps; // of the checkpoint
     // of the environment, for as long as it lives
     struct task *goal_task;
