@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "engine/algo/config_keys.h"
 
 // INTEGER(field, key, default, range, help), DECIMAL(same), SWITCH(field, key, default, allowed,
 // help) and CHOICE(field, key, default, allowed, help). Ranges are intervals: "[1, 64]", "(0, 1)",
@@ -84,6 +85,9 @@
     DECIMAL(critic_lr, "algo.critic.optimizer.lr", 8e-5, "(0, 1]", "Adam's learning rate of the critic")               \
     DECIMAL(critic_eps, "algo.critic.optimizer.eps", 1e-5, "(0, 1]", "Adam's epsilon of the critic")                   \
     INTEGER(buffer_size, "buffer.size", 10000, "[2, 1000000000]", "rows of the replay ring, all environments together")\
+    SWITCH(buffer_memmap, "buffer.memmap", false, "true|false", "keep the ring in a file of the session, not in memory")\
+    SWITCH(buffer_checkpoint, "buffer.checkpoint", true, "true|false",                                                 \
+           "save the ring beside the checkpoints, so that a resumed run goes on exactly")                              \
     INTEGER(num_envs, "env.num_envs", 1, "[1, 65536]", "environments stepped together")                                \
     INTEGER(max_episode_steps, "env.max_episode_steps", 256, "[1, 1000000000]", "steps until an episode is truncated") \
     CHOICE(action_codec, "env.action_codec", "v1", "v0|v1", "buttons an agent has: v0 without, v1 with NOOP")          \
@@ -99,7 +103,7 @@
     SWITCH(allow_tf32, "precision.allow_tf32", false, "false", "TF32 matrix products (not implemented)")
 // clang-format on
 
-enum { CONFIG_CHOICE_SIZE = 24, CONFIG_HASH_SIZE = 65 };
+enum { CONFIG_HASH_SIZE = 65 };
 
 struct config {
 #define CONFIG_INTEGER(field, ...) int64_t field;
@@ -115,16 +119,9 @@ struct config {
     uint64_t given;                  // bit i: key i was set on its own, so it follows no other
 };
 
-enum config_type { CONFIG_INTEGER, CONFIG_DECIMAL, CONFIG_SWITCH, CONFIG_CHOICE };
-struct config_key {
-    const char *name, *allowed, *help; // allowed: interval or choices
-    enum config_type type;
-    size_t offset; // of the field in struct config
-};
 extern const struct config_key config_keys[];
 extern const int config_n_keys;
 extern const char *const config_presets[]; // NULL at the end; smallest first
-enum { CONFIG_TEXT_SIZE = 64 };
 
 // Defaults, then the preset's sizes. An unknown preset fails with the list of presets.
 bool config_init(struct config *cfg, const char *preset, struct error *e);
