@@ -35,6 +35,13 @@ HD void gb_end_frame(struct gb *m)
     if (m->draw_from != GB_NEVER) m->draw_from -= GB_FRAME_CYCLES;
 }
 
+// STOP cuts a frame off: what was drawn of it must not decide the state, and the LCD is blank.
+HD void gb_fall_asleep(struct gb *m)
+{
+    gb_draw_pass(m, m->now);
+    m->picture_blank = 1;
+}
+
 // Runs 70,224 T-cycles. In STOP no time passes.
 HD void gb_machine_run_frame(struct gb *m)
 {
@@ -42,7 +49,8 @@ HD void gb_machine_run_frame(struct gb *m)
     gb_plan(m);
     m->event_t = GB_AT_ONCE;
     gb_cpu_run(m);
-    if (m->cpu.halt != GB_ASLEEP) gb_end_frame(m);
+    if (m->cpu.halt == GB_ASLEEP) gb_fall_asleep(m);
+    else gb_end_frame(m);
 }
 
 HD void gb_machine_buttons(struct gb *m, uint8_t pressed)

@@ -97,6 +97,22 @@ static void drawing_or_not_does_not_change_the_state(void **state)
     assert_memory_equal(saved, again, gb_state_size(&fixture.rom));
 }
 
+// A frame that STOP cuts off is never ended, so nothing else brings both up to the same line.
+static void drawing_or_not_does_not_change_what_stop_leaves(void **state)
+{
+    (void)state;
+    struct gb *m = FIXTURE_RUN(0xf3, 0x06, 0x00, 0x05, 0x20, 0xfd, // some ten lines later
+                               0x3e, 0x1b, 0xe0, 0x47, // LDH (47): BGP, in the picture's middle
+                               0x10, 0x00); // STOP
+    gb_copy(&other, m);
+    gb_run_frame(m, true);
+    gb_run_frame(&other, false);
+    assert_int_equal(m->cpu.halt, GB_ASLEEP);
+    gb_state_save(m, saved);
+    gb_state_save(&other, again);
+    assert_memory_equal(saved, again, gb_state_size(&fixture.rom));
+}
+
 static void a_loaded_machine_observes_what_the_saved_one_does(void **state)
 {
     (void)state;
@@ -257,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(load_run_save_equals_run_save_to_the_byte),
         cmocka_unit_test(drawing_or_not_does_not_change_the_state),
+        cmocka_unit_test(drawing_or_not_does_not_change_what_stop_leaves),
         cmocka_unit_test(a_loaded_machine_observes_what_the_saved_one_does),
         cmocka_unit_test(a_copied_machine_runs_the_same_and_on_its_own_memory),
         cmocka_unit_test(a_machine_with_32_KiB_of_cartridge_ram_fits_in_60_kB),
