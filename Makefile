@@ -153,5 +153,5 @@ install: all ## install under PREFIX (default /usr/local)
 	install -m 644 assets/roms/*.gb $(DESTDIR)$(PREFIX)/share/workbench/roms
 	install -m 644 tests/golden/dreamer_v3/* $(DESTDIR)$(PREFIX)/share/workbench/golden
 
--include $(wildcard assets/roms/roms.mk assets/tasks/tasks.mk tests/roms/roms.mk tests/conformance/conformance.mk)
+-include $(wildcard assets/roms/roms.mk assets/tasks/tasks.mk tests/roms/roms.mk tests/conformance/conformance.mk tests/validate/validate.mk)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

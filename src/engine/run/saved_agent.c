@@ -49,7 +49,7 @@ static bool find_files(struct saved_agent *a, const char *path, struct error *e)
     if (!path_join(meta, path, "meta.json", e)) return false;
     if (!file_exists(meta))
         return error_set(e, STATUS_USAGE, "%s is not a session: it has no meta.json", path);
-    return session_newest_checkpoint(path, a->checkpoint, &a->opt_steps, e);
+    return true;
 }
 
 static bool read_meta(struct saved_agent *a, struct error *e) {
@@ -131,6 +131,9 @@ void saved_agent_close(struct saved_agent *a) {
 }
 
 bool saved_agent_load(struct saved_agent *a, struct error *e) {
+    if (!a->checkpoint[0] &&
+        !session_newest_checkpoint(a->session, a->checkpoint, &a->opt_steps, e))
+        return false;
     struct params *more[DREAMER_N_SETS];
     for (int i = 1; i < a->n_sets; i++) more[i - 1] = &a->sets[i];
     struct checkpoint_scalar scalars[] = {{"opt_steps", &a->opt_steps},

@@ -2,8 +2,8 @@
 // task, weights.
 //
 //     struct saved_agent a;
-//     if (!saved_agent_open(&a, "sessions/X", &e)) return fail(&e);       // newest checkpoint
-//     if (!saved_agent_load(&a, &e)) ...                                  // weights
+//     if (!saved_agent_open(&a, "sessions/X", &e)) return fail(&e);
+//     if (!saved_agent_load(&a, &e)) ...                                  // the newest checkpoint
 //     struct saved_files files = {0};                                     // a built-in task
 //     struct env *env = saved_agent_env(&a, &files, n_envs, pool, &e);
 //     ... env_free(env); saved_agent_close(&a);
@@ -22,7 +22,7 @@
 #include "engine/env/task.h"
 
 struct saved_agent {
-    char session[PATH_SIZE], checkpoint[PATH_SIZE];
+    char session[PATH_SIZE], checkpoint[PATH_SIZE]; // checkpoint "": the newest, see below
     cJSON *meta;
     const char *task; // meta's name of the task or of the ROM file
     struct config config;
@@ -49,6 +49,7 @@ struct saved_files {
 
 // `path`: a session's folder, or a checkpoint inside one. Sizes are known, weights are zero.
 bool saved_agent_open(struct saved_agent *a, const char *path, struct error *e);
+// Weights and counters of the checkpoint; of a session the newest, whose path is then known.
 bool saved_agent_load(struct saved_agent *a, struct error *e);
 // The session's game, start, goal and time limit. Once per agent.
 struct env *saved_agent_env(struct saved_agent *a, const struct saved_files *files, int n_envs,
