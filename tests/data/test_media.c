@@ -126,7 +126,7 @@ static struct record *sample_records(int n, bool with_nan) {
     struct record *r = mem_alloc((size_t)n * sizeof *r);
     for (int i = 0; i < n; i++) {
         r[i].opt_steps = i + 1;
-        r[i].present = ((uint64_t)1 << METRIC_COUNT) - 1;
+        r[i].present = METRIC_BIT(METRIC_COUNT) - 1;
         for (int m = 0; m < METRIC_COUNT; m++)
             r[i].value[m] = (100 * expf(-(float)i / 50) + 1) * (1 + 0.3f * (float)m);
         if (with_nan && i == n / 2) r[i].value[METRIC_GRAD_NORM_MODEL] = NAN;
@@ -165,7 +165,7 @@ static void plots_of_nothing_of_one_record_and_of_extreme_values_are_fine(void *
         for (int n = 1; n <= 2; n++) {
             struct record r[2] = {{.opt_steps = 0}, {.opt_steps = INT64_MAX / 2}};
             for (int k = 0; k < 2; k++) {
-                r[k].present = ((uint64_t)1 << METRIC_COUNT) - 1;
+                r[k].present = METRIC_BIT(METRIC_COUNT) - 1;
                 for (int m = 0; m < METRIC_COUNT; m++) r[k].value[m] = k ? 1 : values[i];
             }
             if (!plot_metrics_png(path, "extreme", r, n, &e)) fail_msg("%s", e.message);

@@ -112,7 +112,7 @@ static inline void fake_run_pictures(struct fake_run *r) {
 
 static inline void fake_put(struct record *rec, enum metric m, double value) {
     rec->value[m] = (float)value;
-    rec->present |= UINT64_C(1) << m;
+    rec->present |= METRIC_BIT(m);
 }
 
 static inline void fake_run_record(struct fake_run *r) {

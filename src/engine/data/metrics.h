@@ -44,7 +44,36 @@
     X(GRAD_NORM_CRITIC, "grad_norm_critic", "Grads/critic", 0, "", "gradient norm before clipping") \
     X(SHARE_ACTING, "share_acting", NULL, 1, "share", "of the time since the last record: rollouts in progress")      \
     X(SHARE_LEARNING, "share_learning", NULL, 1, "share", "of that time: gradient steps")                             \
-    X(SHARE_WAITING, "share_waiting", NULL, 1, "share", "of that time: the learner waits for a rollout")
+    X(SHARE_WAITING, "share_waiting", NULL, 1, "share", "of that time: the learner waits for a rollout") \
+    X(LOSS_TOTAL, "loss_total", NULL, 0, "", "PPO: policy, value and entropy loss together")                          \
+    X(LOSS_POLICY, "loss_policy", "Loss/policy_loss", 0, "", "PPO: clipped surrogate loss")                           \
+    X(LOSS_VALUE, "loss_value", "Loss/value_loss", 0, "", "PPO: weighted squared error of the values")                \
+    X(LOSS_ENTROPY, "loss_entropy", "Loss/entropy_loss", 0, "nats", "PPO: minus the weighted entropy")                \
+    X(ENTROPY, "entropy", NULL, 0, "nats", "PPO: entropy of the policy, mean over the update's minibatches")          \
+    X(APPROX_KL, "approx_kl", NULL, 0, "nats", "PPO: mean of old minus new log-probability; may be negative")         \
+    X(KL_K3, "kl_k3", NULL, 0, "nats", "PPO: mean of ratio - 1 - log ratio; never negative")                          \
+    X(CLIPFRAC, "clipfrac", NULL, 0, "share", "PPO: samples whose ratio left the clip range")                         \
+    X(GRAD_NORM, "grad_norm", "Grads/agent", 0, "", "PPO: gradient norm before clipping")                             \
+    X(EXPLAINED_VARIANCE, "explained_variance", NULL, 0, "", "PPO: 1 - Var(return - value) / Var(return)")            \
+    X(LR, "lr", "Info/learning_rate", 0, "", "PPO: learning rate of the update")                                      \
+    X(GRAD_STEPS, "grad_steps", NULL, 0, "", "PPO: optimiser steps so far; opt_steps counts updates")                 \
+    X(REWARD_MEAN, "reward_mean", NULL, 0, "", "PPO: mean reward of a step of the rollout")                           \
+    X(DONE_RATE, "done_rate", NULL, 0, "share", "PPO: steps of the rollout that reached the goal")                    \
+    X(TRUNC_STEP_RATE, "trunc_step_rate", NULL, 0, "share", "PPO: steps that the time limit ended")                   \
+    X(RESET_RATE, "reset_rate", NULL, 0, "share", "PPO: steps that ended an episode")                                 \
+    X(DIST_P10, "dist_p10", NULL, 0, "", "PPO: distance to the goal after the rollout, 10 % of the environments")     \
+    X(DIST_P50, "dist_p50", NULL, 0, "", "PPO: the same, 50 %")                                                       \
+    X(DIST_P90, "dist_p90", NULL, 0, "", "PPO: the same, 90 %")                                                       \
+    X(ENTROPY_MEAN, "entropy_mean", NULL, 0, "nats", "PPO: entropy of the policy that played the rollout")            \
+    X(EPISODES, "episodes", NULL, 0, "", "PPO: episodes that ended in the rollout")                                   \
+    X(EVAL_SUCCESS_RATE, "eval_success_rate", NULL, 0, "share", "greedy evaluation: episodes that reached the goal")  \
+    X(EVAL_MEDIAN_STEPS, "eval_median_steps", NULL, 0, "steps", "greedy evaluation: lower median length of those")    \
+    X(EVAL_MEAN_RETURN, "eval_mean_return", NULL, 0, "", "greedy evaluation: mean return")                            \
+    X(EVAL_RETURN_SUCCESS, "eval_return_mean_success", NULL, 0, "", "greedy evaluation: mean return with success")    \
+    X(EVAL_RETURN_FAIL, "eval_return_mean_fail", NULL, 0, "", "greedy evaluation: mean return without")               \
+    X(EVAL_DIST_AT_END, "eval_dist_at_end_p50", NULL, 0, "", "greedy evaluation: lower median distance at the end")   \
+    X(POLICY_MS, "policy_ms", NULL, 1, "ms", "PPO: the policy's share of a rollout step")                             \
+    X(UPDATES_PER_S, "updates_per_s", NULL, 1, "1/s", "PPO: rollouts with their updates per second")
 
 enum metric {
 #define X(id, ...) METRIC_##id,
