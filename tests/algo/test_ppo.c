@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/philox.h"
 #include "engine/algo/ppo/collect.h"
+#include "engine/algo/ppo/ppo_eval.h"
 #include "engine/algo/ppo/ppo_stats.h"
 #include "engine/env/toy.h"
 #include "support/test.h"
@@ -300,44 +301,29 @@ static void explained_variance_is_1_for_perfect_values_and_0_for_constant_ones(v
 // ---- learning
 
 static double success_rate(struct run *r, bool greedy, int episodes) {
-    uint8_t obs[ENV_OBS_BYTES], *slot = obs, all = 1;
-    const int64_t n = 7, stack = 4;
+    struct ppo_eval_episode played[64];
     struct error e = {0};
-    struct env *env = env_toy_new(&(struct env_toy_opts){.n_envs = 1}, &e);
-    int successes = 0;
-    uint64_t draw = 0;
-    for (int episode = 0; episode < episodes; episode++) {
-        env_reset(env, &all, &slot);
-        for (int k = 0; k < stack; k++) memcpy(ppo_stacks(r->agent) + k * ENV_OBS_BYTES, obs, sizeof obs);
-        struct env_step_result result;
-        do {
-            real log_probs[PPO_MAX_ACTIONS];
-            ppo_evaluate(r->agent);
-            ppo_log_softmax(ppo_logits(r->agent), n, log_probs);
-            int32_t action = greedy ? ppo_greedy(ppo_logits(r->agent), n)
-                                    : ppo_sample(log_probs, n, rng_uniform(99, RNG_TEST, draw++, 0));
-            env_step(env, &all, &action, &slot, &result);
-            memmove(ppo_stacks(r->agent), ppo_stacks(r->agent) + ENV_OBS_BYTES, 3 * ENV_OBS_BYTES);
-            memcpy(ppo_stacks(r->agent) + 3 * ENV_OBS_BYTES, obs, sizeof obs);
-        } while (!result.terminated && !result.truncated);
-        successes += result.terminated;
-    }
+    struct env *env = env_toy_new(&(struct env_toy_opts){.n_envs = 32}, &e);
+    ppo_eval_play(&(struct ppo_eval_opts){.agent = r->agent, .env = env, .n_episodes = episodes, .greedy = greedy,
+                                          .seed = 99}, played);
     env_free(env);
-    return (double)successes / episodes;
+    return ppo_eval_report(played, episodes).success_rate;
 }
 
 static void sixty_updates_solve_the_toy_task_that_a_random_policy_does_not(void **state) {
     (void)state;
     if (SANITIZED || sizeof(real) == 8) skip();
     struct ppo_opts o = defaults(32, 32);
+    if (getenv("PPO_SEED")) o.seed = (uint64_t)atoll(getenv("PPO_SEED"));
+    const double rate = getenv("PPO_LR") ? atof(getenv("PPO_LR")) : 1e-3;
     struct run r;
     struct ppo_learned l;
     run_open(&r, &o, 2, 128);
     const int64_t start = clock_now_ns();
-    const double before = success_rate(&r, false, 20);
+    const double before = success_rate(&r, false, 64);
     for (int i = 0; i < 60; i++) {
         collect_clear(r.collect);
-        update(&r, 1e-3, &l);
+        update(&r, rate, &l);
         const struct collect_stats *s = collect_stats(r.collect);
         if (getenv("PPO_VERBOSE"))
             print_message("%d: episodes %lld, solved %lld, entropy %.3f, k3 %.4f, clipped %.3f, value %.4f, ev %.3f, "
@@ -346,7 +332,7 @@ static void sixty_updates_solve_the_toy_task_that_a_random_policy_does_not(void 
                           l.grad_norm);
     }
     const double seconds = (double)(clock_now_ns() - start) * 1e-9;
-    const double after = success_rate(&r, false, 20);
+    const double after = success_rate(&r, false, 64);
     print_message("toy: success %.2f before, %.2f after 60 updates of 32 x 32, greedy %.0f, %.1f s\n", before, after,
                   success_rate(&r, true, 1), seconds);
     assert_true(before < 0.3);
