@@ -1,14 +1,19 @@
 // Play: the game's side of the window: keys, frames, saving and recording.
 #include "ui/play.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "emu/gb_action.h"
+#include "emu/gb_obs.h"
 #include "engine/data/image.h"
+#include "engine/env/goal_file.h"
 #include "ui/cli_actions.h"
 #include "ui/cli_rom.h"
 #include "ui/play_rewind.h"
@@ -40,6 +45,7 @@ const struct play_key play_keys[] = {
     {SDLK_TAB, PLAY_FAST, 0, "Tab", "eight times as fast while held"},
     {SDLK_BACKSPACE, PLAY_REWIND, 0, "Backspace", "back in time while held, up to a minute"},
     {SDLK_s, PLAY_SAVE, 0, "S", "save a state beside the ROM"},
+    {SDLK_g, PLAY_GOAL, 0, "G", "save the picture as a goal template beside the ROM"},
     {SDLK_r, PLAY_RECORD, 0, "R", "record actions in steps of 24 frames; again: write them"},
     {SDLK_p, PLAY_PICTURE, 0, "P", "save the picture as PNG beside the ROM"},
     {SDLK_PLUS, PLAY_ZOOM, 1, "+ -", "zoom"},
@@ -99,11 +105,11 @@ static bool file_name(const struct play *p, int number, const char *ending, char
 
 // The first number that no file of ours has.
 static int free_number(const struct play *p) {
-    static const char *const endings[] = {"state", "png", "actions"};
+    static const char *const endings[] = {"state", "png", "actions", "goal"};
     char path[PATH_SIZE];
     for (int number = 1; number <= MAX_NUMBER; number++) {
         bool taken = false;
-        for (int i = 0; i < 3; i++)
+        for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
             taken |= !file_name(p, number, endings[i], path) || file_exists(path);
         if (!taken) return number;
     }
@@ -127,6 +133,39 @@ static void save_picture(struct play *p) {
     if (file_name(p, free_number(p), "png", path) &&
         png_write_grey(path, grey, GB_LCD_WIDTH, GB_LCD_HEIGHT, notes, 2, &e))
         say(p, "saved ", path_base(path));
+    else
+        say(p, "not saved: ", e.message);
+}
+
+// What is shown, decimated as an agent sees it, with the state it belongs to: red-001.goal/.
+static bool write_goal(const struct play *p, const char *folder, struct error *e) {
+    char state_path[PATH_SIZE], sha256[SHA256_HEX_SIZE];
+    uint8_t obs[GB_OBS_BYTES];
+    struct goal_template t;
+    for (int row = 0; row < GB_OBS_HEIGHT; row++)
+        gb_obs_pack_row(p->shown + 2 * row * GB_LCD_WIDTH, obs + row * GB_OBS_WIDTH / 4);
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return error_set(e, STATUS_FAILED, "cannot make %s: %s", folder, strerror(errno));
+    if (!path_join(state_path, folder, "source.state", e) ||
+        !rom_file_save(&p->machine, state_path, false, e) ||
+        !sha256_file_hex(state_path, sha256, e))
+        return false;
+    goal_from_state(&(struct goal_source){.action_codec_id = gb_action_codec(0)->id,
+                                          .rom_path = path_base(p->opts.rom_path),
+                                          .rom_sha256 = p->rom.sha256,
+                                          .state_path = "source.state",
+                                          .state_sha256 = sha256},
+                    obs, &t);
+    return goal_write(folder, &t, true, e);
+}
+
+static void save_goal(struct play *p) {
+    char folder[PATH_SIZE];
+    struct error e = {0};
+    if (!file_name(p, free_number(p), "goal", folder))
+        say(p, "not saved: ", "the path is too long");
+    else if (write_goal(p, folder, &e))
+        say(p, "goal ", path_base(folder));
     else
         say(p, "not saved: ", e.message);
 }
@@ -257,6 +296,9 @@ static void on_key_down(struct play *p, const struct play_key *k) {
         break;
     case PLAY_SAVE:
         if (save_state(p, free_number(p), path)) say(p, "saved ", path_base(path));
+        break;
+    case PLAY_GOAL:
+        save_goal(p);
         break;
     case PLAY_RECORD:
         if (p->recording)

@@ -1,11 +1,12 @@
-// Play: a cartridge in an SDL2 window, with pause, rewind, saved states, pictures and recorded
-// actions.
+// Play: a cartridge in an SDL2 window, with pause, rewind, saved states, goals, pictures and
+// recorded actions.
 //
 //     struct play *p = play_open(&(struct play_opts){.rom_path = "red.gb"}, &e);   // NULL: why
 //     while (p && play_turn(p)) {}
 //     play_close(p);
 //
-// Files go beside the ROM: red-001.state, red-001.png, red-001.actions. While actions are recorded
+// Files go beside the ROM: red-001.state, red-001.png, red-001.actions, and the folder red-001.goal
+// (a goal template of the picture, engine/env/goal_file.h, with the state of that moment). While actions are recorded
 // the game is played in steps of 24 frames, the button down for the first 8, so that
 // `rom run --actions` and an agent can do exactly the same; the state it starts from is saved under
 // the same number. One thread, the UI's; one window at a time.
@@ -24,6 +25,7 @@ enum play_action {
     PLAY_FAST,   // while held
     PLAY_REWIND, // while held
     PLAY_SAVE,
+    PLAY_GOAL,
     PLAY_RECORD,
     PLAY_PICTURE,
     PLAY_ZOOM, // argument: +1, -1

@@ -3,6 +3,7 @@
 
 #include "support/files.h"
 
+#include "engine/env/task.h"
 #include "ui/cli_actions.h"
 #include "ui/cli_rom.h"
 #include "ui/play.h"
@@ -228,6 +229,74 @@ static void recorded_actions_done_again_end_in_the_same_state(void **state) {
     rom_file_close(&rom);
 }
 
+static SDL_Keycode key_of(uint8_t button) {
+    for (const struct play_key *k = play_keys; k->key; k++)
+        if (k->action == PLAY_BUTTON && k->argument == button) return k->key;
+    return 0;
+}
+
+// Plays exit_lab's solution by hand: S and R at the start, G once outside, R.
+static void play_out_of_the_lab(const int32_t *solution, int n) {
+    const struct gb_action_codec *codec = gb_action_codec(0);
+    size_t n_rom;
+    void *rom = get_file("assets/roms/lab.gb", &n_rom);
+    put_file(rom_path, rom, n_rom);
+    free(rom);
+    struct play *p = open_play("assets/tasks/exit_lab/start.state");
+    key(SDLK_s, true);
+    key(SDLK_r, true);
+    for (int i = 0; i < n; i++) {
+        SDL_Keycode code = key_of(codec->buttons[solution[i]]);
+        for (int frame = 0; frame < GB_FRAMES_PER_STEP; frame++) {
+            if (code && frame % GB_RELEASE_AFTER == 0 && frame <= GB_RELEASE_AFTER)
+                key(code, frame == 0);
+            turns(p, 1);
+        }
+    }
+    key(SDLK_r, true);
+    key(SDLK_g, true);
+    turns(p, 1);
+    assert_string_equal(play_message(p), "goal game-003.goal"); // 001: S, 002: R
+    play_close(p);
+}
+
+// The files of S and G are a task that the recorded way solves, not a step earlier.
+static void s_and_g_make_a_task_that_the_played_way_solves(void **state) {
+    (void)state;
+    struct task built_in, task;
+    if (!task_open_builtin("exit_lab", "pokemonred_puffer_v1", &built_in, &e))
+        fail_msg("%s", e.message);
+    play_out_of_the_lab(built_in.solution, built_in.n_solution);
+    char state_path[5000], goal[5000];
+    snprintf(state_path, sizeof state_path, "%s", path_of("game-001.state"));
+    snprintf(goal, sizeof goal, "%s", path_of("game-003.goal"));
+    struct task_files files = {.rom = rom_path,
+                               .state = state_path,
+                               .goal_dir = goal,
+                               .action_codec_id = "pokemonred_puffer_v1"};
+    if (!task_open_files(&files, &task, &e)) fail_msg("%s", e.message);
+    struct env_gameboy_opts opts = {.n_envs = 1};
+    task_env_opts(&task, &opts);
+    struct env *env = env_gameboy_new(&opts, &e);
+    if (!env) fail_msg("%s", e.message);
+    assert_true(env_gameboy_start_distance(env) > 3 * 0.05f);
+    struct actions played;
+    if (!actions_read(&played, path_of("game-002.actions"), &e)) fail_msg("%s", e.message);
+    assert_int_equal(played.n, built_in.n_solution);
+    uint8_t picture[ENV_OBS_BYTES], mask = 1, *obs = picture;
+    struct env_step_result result = {0};
+    env_reset(env, &mask, &obs);
+    for (size_t i = 0; i < played.n; i++) {
+        assert_false(result.terminated);
+        env_step(env, &mask, &(int32_t){played.list[i]}, &obs, &result);
+    }
+    assert_true(result.terminated);
+    actions_deinit(&played);
+    env_free(env);
+    task_close(&task);
+    task_close(&built_in);
+}
+
 static void broken_action_files_are_refused_with_file_and_line(void **state) {
     (void)state;
     static const struct {
@@ -295,6 +364,8 @@ static void a_folder_that_cannot_be_written_is_told_and_the_game_goes_on(void **
     press(p, SDLK_s);
     assert_non_null(strstr(play_message(p), "not saved"));
     press(p, SDLK_r);
+    press(p, SDLK_g);
+    assert_non_null(strstr(play_message(p), "not saved"));
     press(p, SDLK_p);
     turns(p, 5);
     play_close(p);
@@ -326,6 +397,7 @@ int main(void) {
         TEST(s_saves_a_state_that_play_starts_from),
         TEST(p_saves_the_picture),
         TEST(recorded_actions_done_again_end_in_the_same_state),
+        TEST(s_and_g_make_a_task_that_the_played_way_solves),
         TEST(broken_action_files_are_refused_with_file_and_line),
         TEST(zoom_keys_stay_between_one_and_ten),
         TEST(q_escape_and_the_close_button_leave),
