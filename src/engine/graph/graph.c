@@ -209,6 +209,10 @@ struct tensor *node_out(struct node *n, int n_dims, const int64_t *shape) {
     return add_out(n, tensor_new(n->g, n->name, DTYPE_REAL, n_dims, shape));
 }
 
+struct tensor *node_out_i32(struct node *n, int n_dims, const int64_t *shape) {
+    return add_out(n, tensor_new(n->g, n->name, DTYPE_I32, n_dims, shape));
+}
+
 struct tensor *node_out_like(struct node *n, const struct tensor *like) {
     return node_out(n, like->n_dims, like->shape);
 }
@@ -237,6 +241,7 @@ struct tensor *node_finish(struct node *n) {
     NODE_CHECK(n, n->n_src >= op->min_src && (op->max_src < 0 || n->n_src <= op->max_src), "%d sources", n->n_src);
     for (int i = 0; i < n->n_src; i++) NODE_CHECK(n, n->src[i] || i >= op->min_src, "source %d is NULL", i);
     op->shape(n);
+    n->out[0]->one_hot = node_one_hot(n);
     node_append(n);
     return n->out[0];
 }

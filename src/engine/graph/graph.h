@@ -56,6 +56,7 @@ struct tensor {
     struct tensor *base;
     int64_t offset;
     enum storage storage;                 // of a root
+    int64_t one_hot;                      // n: rows are one-hot groups of n classes (ops_gather.c); 0: not known
     bool needs_grad, keep, frozen;
     struct root *root;                    // what the planner knows about a root (graph/node.h)
     struct params *params;                // STORE_PARAM, STORE_PARAM_GRAD: the set ...
@@ -73,6 +74,9 @@ void graph_name(struct graph *g, struct tensor *t, const char *name); // own nam
 
 // ---- leaves
 struct tensor *g_input(struct graph *g, const char *name, enum dtype dtype, int n_dims, const int64_t *shape);
+// Says that an input's rows are one-hot groups of n_classes (or all 0): layers that read them are faster. Other values give the
+// same result as without it, slowly.
+void graph_one_hot(struct graph *g, struct tensor *input, int64_t n_classes);
 struct tensor *g_param(struct graph *g, struct params *set, const char *name);     // CHECKs that it exists; one tensor per name
 void graph_want_gradient(struct graph *g, struct tensor *input); // inputs get none unless asked for, before graph_gradients
 

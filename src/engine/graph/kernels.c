@@ -83,6 +83,8 @@ enum {
     GEMM_SHARE_FLOP =
         500 * 1000, // about 2 us on one core: a few times what handing out a share costs
     GEMM_SHARES_MAX = 256,
+    GATHER_COST = 4, // an addition gathered, in multiply-adds of a product
+    SCATTER_SHARES = 16,
     GEMM_BLOCK_SHARES = 16,
     GEMM_FEW_ROWS = 24,
     GEMM_BLOCK_ROWS_MIN = 64,
@@ -115,13 +117,14 @@ struct range gemm_panel(int64_t n, int64_t panel) {
 
 // Long sums over many rows are worth blocks; the rows of one time step are not: each meets B once.
 bool gemm_in_blocks(const struct gemm_job *job) {
-    return !job->b || (job->m > GEMM_FEW_ROWS && job->k > 2 * GEMM_BLOCK_K);
+    return !job->index && (!job->b || (job->m > GEMM_FEW_ROWS && job->k > 2 * GEMM_BLOCK_K));
 }
 
 // In blocks: blocks as big as they may be that still give every core some. Else columns are cut first, so that a panel
 // of B is read by one core only; rows if that is too coarse.
 static void gemm_cut(const struct gemm_job *job, int *column_shares, int *row_shares) {
-    int64_t flop = 2 * job->m * job->k * job->n, panels = gemm_panels(job->n);
+    int64_t k = job->index ? GATHER_COST * job->limit : job->k;
+    int64_t flop = 2 * job->m * k * job->n, panels = gemm_panels(job->n);
     int64_t wanted = max64(1, min64(GEMM_SHARES_MAX, flop / GEMM_SHARE_FLOP));
     if (gemm_in_blocks(job)) {
         int64_t columns = ceil_div(panels, GEMM_BLOCK_PANELS), rows = ceil_div(job->m, GEMM_BLOCK_M);
@@ -148,6 +151,10 @@ void gemm_share(const struct gemm_job *job, int share, struct range *rows, struc
     struct range blocks = share_range(ceil_div(job->m, 8), n_rows, share % n_rows);
     rows->first = blocks.first * 8;
     rows->end = min64(job->m, blocks.end * 8);
+}
+
+int scatter_shares(const struct scatter_job *job) {
+    return (int)min64(SCATTER_SHARES, ceil_div(job->n, SCATTER_COLUMNS));
 }
 
 bool conv_pairs(const struct conv_shape *s) { return s->n_small <= 8 && s->width / 2 % 2 == 0; }

@@ -58,8 +58,25 @@ struct gemm_job {
     const real *addend; // (i, j) = addend[i * addend_row + j] or NULL
     int64_t addend_row;
     bool accumulate;
+    // A's rows are mostly one-hot groups (gemm_gather): where their ones are, [m][limit + 1], see rows.h: ones
+    const int32_t *index;
+    int64_t limit;
 };
 int gemm_shares(const struct gemm_job *job);
+
+// ---- weight gradient of a layer that read one-hot rows: out[n,k] (=|+=) dy[rows,n]^T . x[rows,k]
+struct scatter_job {
+    int64_t rows, k, n;
+    const real *x, *dy;
+    const int32_t *index; // [rows][limit + 1]
+    int64_t limit;
+    real *out; // out(n, k) = out[n * out_row + k]
+    int64_t out_row;
+    bool accumulate;
+    real *scratch; // [scatter_shares(job) * k * SCATTER_COLUMNS]
+};
+enum { SCATTER_COLUMNS = 48 };
+int scatter_shares(const struct scatter_job *job);
 
 // ---- convolution, kernel 4, stride 2, padding 1, images NHWC (spec/dreamer_v3.md 2.1)
 //
@@ -172,6 +189,8 @@ struct kernels {
     const char *name; // "generic", "avx2" or "avx512"
     void (*gemm_pack)(const struct gemm_pack_job *job, int share);
     void (*gemm)(const struct gemm_job *job, int share);
+    void (*gemm_gather)(const struct gemm_job *job, int share);
+    void (*scatter)(const struct scatter_job *job, int share);
     void (*conv_pack_down)(const struct conv_job *job, int share);
     void (*conv_pack_up)(const struct conv_job *job, int share);
     void (*conv_down)(const struct conv_job *job, int share);

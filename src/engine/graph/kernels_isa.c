@@ -15,6 +15,7 @@
 
 #include "engine/graph/kernels_vec.h"
 #include "engine/graph/kernels_gemm.h"
+#include "engine/graph/kernels_gather.h"
 #include "engine/graph/kernels_conv.h"
 #include "engine/graph/kernels_norm.h"
 #include "engine/graph/kernels_patch.h"
@@ -26,6 +27,8 @@ const struct kernels KERNELS_TABLE = {
     .name = TEXT(KERNELS_ISA),
     .gemm_pack = gemm_pack,
     .gemm = gemm,
+    .gemm_gather = gemm_gather,
+    .scatter = scatter,
     .conv_pack_down = conv_pack_down,
     .conv_pack_up = conv_pack_up,
     .conv_down = conv_down,

@@ -290,6 +290,7 @@ static const struct kernels_rows kernels_rows_table = {
     .unimix_dx = rows_unimix_dx,
     .sample = rows_sample,
     .mode = rows_mode,
+    .ones = rows_ones,
     .transpose = rows_transpose,
     .square_error = rows_square_error,
     .square_error_dx = rows_square_error_dx,

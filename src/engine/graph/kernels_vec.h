@@ -144,6 +144,19 @@ ALWAYS_INLINE vec vec_sqrt(vec v) {
 }
 #endif
 
+// Bit i: lane i is not zero.
+ALWAYS_INLINE uint32_t vec_nonzero(vec v) {
+#if defined(VEC_INTRINSIC) && VEC_BYTES == 64
+    return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif defined(VEC_INTRINSIC) && VEC_BYTES == 32
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+#else
+    uint32_t bits = 0;
+    for (int l = 0; l < LANES; l++) bits |= (uint32_t)(v[l] != 0) << l;
+    return bits;
+#endif
+}
+
 enum { VEC_MANY = 4 };
 
 // y = 1 / (1 + exp(-x)) within 2e-7 of itself for x > -87; below that it stays at its value there

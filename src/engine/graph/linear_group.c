@@ -132,15 +132,24 @@ bool linear_groups_has(const struct linear_groups *l, const struct node *n) {
     return f && f->n > 1 && !f->each;
 }
 
+static int64_t group_one_hot(const struct group *f, call_side *side) {
+    const int64_t classes = side(f->calls[0])->one_hot;
+    for (int i = 1; i < f->n; i++)
+        if (side(f->calls[i])->one_hot != classes) return 0;
+    return classes;
+}
+
 // The stacked rows of one side: a view where they lie in order, else copies.
 static struct tensor *stacked(struct graph *g, const struct group *f, call_side *side, bool gradients) {
     if (in_order(f, side)) {
         int64_t at;
         struct tensor *first = side(f->calls[0]), *root = tensor_root(first, &at);
         struct tensor *all = tensor_view(g, first->name, root, at, 2, (int64_t[]){total_rows(f), first->shape[1]});
+        all->one_hot = group_one_hot(f, side);
         return gradients ? output_grad(g, all) : all;
     }
     struct tensor *all = rows_tensor(g, f, side, gradients ? "drows" : "rows");
+    all->one_hot = group_one_hot(f, side);
     int64_t at = 0;
     for (int i = 0; i < f->n; i++) {
         struct tensor *t = side(f->calls[i]), *from = gradients ? output_grad(g, t) : t;

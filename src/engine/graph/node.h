@@ -40,6 +40,7 @@ enum op_kind {
     OP_ADD, OP_AFFINE, OP_AFFINE_DX, OP_MUL, OP_MUL_DX, OP_TANH, OP_TANH_DX, OP_SIGMOID, OP_SIGMOID_DX,
     OP_SYMLOG, OP_SYMLOG_DX, OP_LESS, OP_MEAN, OP_MEAN_DX,
     OP_CONV_VALID, OP_CONV_VALID_DX, OP_CONV_VALID_DW, OP_PATCH_PACK, OP_PATCH_PACK_DX, OP_RELU, OP_RELU_DX,
+    OP_ONES, OP_LINEAR_SCATTER,
     OP_UNPACK_STACK, OP_PPO_LOSS, OP_PPO_LOSS_DX,
     N_OPS
 };
@@ -123,6 +124,7 @@ void node_append(struct node *n);
 // Outputs of a forward node, from its shape rule.
 struct tensor *node_out(struct node *n, int n_dims, const int64_t *shape);
 struct tensor *node_out_like(struct node *n, const struct tensor *like);
+struct tensor *node_out_i32(struct node *n, int n_dims, const int64_t *shape);
 struct tensor *node_out_view(struct node *n, struct tensor *base, int64_t offset, int n_dims, const int64_t *shape);
 void node_scratch(struct node *n, int64_t n_reals);  // 0: none
 _Noreturn void node_fail(const struct node *n, const char *file, int line, const char *condition, const char *format, ...)
@@ -168,6 +170,11 @@ bool linear_groups_has(const struct linear_groups *l, const struct node *n);  //
 void linear_groups_finish(struct linear_groups *l, struct graph *g, const struct node *n);  // n is passed: emits its group after the first
 void linear_weight_grad(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy);
 void linear_bias_grad(struct graph *g, const struct node *n, struct tensor *dy);
+
+// ---- one-hot rows (ops_gather.c)
+int64_t node_one_hot(const struct node *n);                           // classes of out[0], 0: not known
+struct tensor *ones_of(struct graph *g, struct tensor *x);            // where x's ones are; NULL: x is to be multiplied
+void append_scatter(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy, struct tensor *ones);
 
 // ---- planning (plan.c)
 // For tests: guard_bytes unused bytes behind every root, and no memory is used twice.

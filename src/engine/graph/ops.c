@@ -28,7 +28,9 @@ const struct op op_table[N_OPS] = {
     [OP_CHW_TO_HWC_DX] = BACKWARD("chw_to_hwc_dx", hwc_to_chw_run),
 
     [OP_PACK] = BACKWARD("pack", pack_run),
-    [OP_LINEAR] = DIFFERENTIABLE(linear, 2, 5, SOURCE(4)),
+    [OP_LINEAR] = DIFFERENTIABLE(linear, 2, 6, SOURCE(4) | SOURCE(5)),
+    [OP_ONES] = BACKWARD("ones", ones_run),
+    [OP_LINEAR_SCATTER] = BACKWARD("linear_scatter", linear_scatter_run),
     [OP_LINEAR_DX] = BACKWARD("linear_dx", linear_dx_run),
     [OP_LINEAR_DW] = BACKWARD("linear_dw", linear_dw_run),
     [OP_COLUMN_SUM] = BACKWARD("column_sum", column_sum_run),

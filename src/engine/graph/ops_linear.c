@@ -2,7 +2,7 @@
 #include "engine/graph/node.h"
 #include "engine/graph/ops.h"
 
-enum { X, W, BIAS, ADDEND, PACKED };
+enum { X, W, BIAS, ADDEND, PACKED, ONES };
 
 // ---- packed weights: B = w^T for the forward product, B = w for the data gradient
 
@@ -65,20 +65,24 @@ struct tensor *g_linear(struct graph *g, struct tensor *x, struct tensor *w, str
     node_src(n, bias);
     node_src(n, addend);
     node_src(n, packed(g, w, column, x->shape[x->n_dims - 1], false));
+    node_src(n, ones_of(g, x));
     return node_finish(n);
 }
 
 static struct gemm_job linear_job(const struct node *n) {
     const struct tensor *x = n->src[X], *y = n->out[0];
+    const struct tensor *ones = n->src[ONES];
     int64_t columns = y->shape[1];
     return (struct gemm_job){.m = x->shape[0], .k = x->shape[1], .n = columns, .a = reals(x), .a_row = x->shape[1],
                              .a_k = 1, .b = reals(n->src[PACKED]), .c = reals(y), .c_row = columns,
-                             .bias = reals(n->src[BIAS]), .addend = reals(n->src[ADDEND]), .addend_row = columns};
+                             .bias = reals(n->src[BIAS]), .addend = reals(n->src[ADDEND]), .addend_row = columns,
+                             .index = ones ? ones->data : NULL, .limit = ones ? tensor_last(ones) - 1 : 0};
 }
 
 static void linear_share(const struct run *r, const struct node *n, int share) {
     struct gemm_job job = linear_job(n);
-    r->k->gemm(&job, share);
+    if (job.index) r->k->gemm_gather(&job, share);
+    else r->k->gemm(&job, share);
 }
 
 void linear_run(const struct run *r, const struct node *n) {
@@ -105,6 +109,11 @@ void linear_grad(struct graph *g, struct node *n) {
 }
 
 void linear_weight_grad(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy) {
+    struct tensor *ones = n->src[ONES] ? ones_of(g, x) : NULL;
+    if (ones) {
+        append_scatter(g, n, x, dy, ones);
+        return;
+    }
     struct node *b = backward_new(g, OP_LINEAR_DW, n, "dw");
     node_src(b, x);
     node_src(b, dy);

@@ -24,6 +24,7 @@ double node_flop(const struct node *n) {
     case OP_LINEAR_DX:
         return product_flop(n->src[0], tensor_last(n->out[0]));
     case OP_LINEAR_DW:
+    case OP_LINEAR_SCATTER:
         return product_flop(n->src[0], tensor_last(n->src[1]));
     default:
         return 0;

@@ -49,6 +49,9 @@ struct kernels_rows {
     void (*unimix_dx)(int64_t rows, int64_t n, const real *m, real mix, const real *dm, real *dx, bool add);
     void (*sample)(int64_t rows, int64_t n, const real *m, const real *u, real *z);
     void (*mode)(int64_t rows, int64_t n, const real *m, real *z);
+    // ---- where rows of n elements are 1: index [rows][limit + 1], the number of ones, then their places in order. limit + 1
+    // stands in place of the number where there are more, or one is neither 0 nor 1; the places are then not all set.
+    void (*ones)(int64_t rows, int64_t n, int64_t limit, const real *x, int32_t *index);
     // ---- y [columns, rows] (+)= x [rows, columns] transposed
     void (*transpose)(int64_t rows, int64_t columns, const real *x, real *y, bool add);
     // ---- one number per row of n elements

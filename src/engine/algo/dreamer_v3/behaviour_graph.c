@@ -141,6 +141,7 @@ struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_s
     CHECK(o->horizon >= 1 && o->horizon <= BEHAVIOUR_MAX_HORIZON, "a horizon of %d", o->horizon);
     graph_scope_push(g, "behaviour");
     struct behaviour_graph r = {.in = inputs(g, o)};
+    graph_one_hot(g, r.in.z, o->world.discrete);
     struct builder b = {
         g, sets, o, wm_net_make(g, sets->world, &o->world), ac_net_make(g, &o->nets), r.in};
     b.world.nn.probe = b.nets.nn.probe = o->probe;

@@ -19,7 +19,7 @@ static struct tensor *input(struct graph *g, const char *name, int64_t rows, int
 
 static struct wm_inputs inputs(struct graph *g, const struct wm_dims *d, int length, int batch) {
     int64_t rows = (int64_t)length * batch;
-    return (struct wm_inputs){
+    struct wm_inputs in = {
         .packed = g_input(g, "packed", DTYPE_U8, 2, (int64_t[]){rows, WM_PACKED_BYTES}),
         .prev_actions = input(g, "prev_actions", rows, d->n_actions),
         .is_first = input(g, "is_first", rows, 0),
@@ -27,6 +27,8 @@ static struct wm_inputs inputs(struct graph *g, const struct wm_dims *d, int len
         .zero_h = input(g, "zero_h", batch, d->recurrent),
         .zero_z = input(g, "zero_z", batch, d->stochastic * d->discrete),
     };
+    graph_one_hot(g, in.zero_z, d->discrete);
+    return in;
 }
 
 static struct wm_scan_in scan_in(const struct wm_inputs *in, struct tensor *embedding, int length,
