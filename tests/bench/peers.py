@@ -43,14 +43,19 @@ def main():
     size = ["--preset", a.preset, "--threads", str(a.threads)]
     ours_command = [f"{a.build}/workbench", "bench", "train", *size, "--updates", str(a.updates), "--json"]
     peer_command = [a.python, str(HERE / "lean_dreamer_torch.py"), *size, "--updates", str(a.updates), "--actions", "8"]
-    ratios = []
+    parts = ["full", "world_model", "behaviour"]
+    ratios = {part: [] for part in parts}
     for i in range(a.pairs):
-        ours = run(ours_command)["median_ms"]["world_model"]
+        ours = run(ours_command)["median_ms"]
         peer = run(peer_command, peer_environment())
-        theirs = peer["median_ms"]["world_model"]
-        ratios.append(theirs / ours)
-        print(f"pair {i + 1}: world-model update  ours {ours:.2f} ms  {peer['peer']} {theirs:.2f} ms  ratio {ratios[-1]:.2f}", flush=True)
-    print(f"median ratio {statistics.median(ratios):.2f} over {a.pairs} pairs, preset {a.preset}, {a.threads} threads")
+        theirs = peer["median_ms"]
+        for part in parts:
+            ratios[part].append(theirs[part] / ours[part])
+            print(f"pair {i + 1}: {part:12} ours {ours[part]:8.2f} ms  {peer['peer']} {theirs[part]:8.2f} ms  "
+                  f"ratio {ratios[part][-1]:.2f}", flush=True)
+    for part in parts:
+        print(f"median ratio {statistics.median(ratios[part]):.2f} over {a.pairs} pairs, {part}, preset {a.preset}, "
+              f"{a.threads} threads")
 
 
 if __name__ == "__main__":
