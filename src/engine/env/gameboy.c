@@ -126,9 +126,16 @@ static const struct gb_action_codec *find_codec(const char *id, struct error *e)
 
 static bool parse_rom(struct gameboy *g, const struct env_gameboy_opts *o, struct error *e) {
     char message[300];
-    if (gb_rom_parse(&g->rom, o->rom, o->rom_bytes, message, sizeof message)) return true;
-    return error_set(e, STATUS_FAILED, "ROM %s: %s", o->rom_name ? o->rom_name : "(no name)",
-                     message);
+    const char *name = o->rom_name ? o->rom_name : "(no name)";
+    if (!gb_rom_parse(&g->rom, o->rom, o->rom_bytes, message, sizeof message))
+        return error_set(e, STATUS_FAILED, "ROM %s: %s", name, message);
+    bool header = g->rom.header_checksum_ok, global = g->rom.global_checksum_ok;
+    if (!header || !global)
+        log_write(LOG_WARN, "ROM %s: wrong %s checksum; it runs all the same", name,
+                  header   ? "global"
+                  : global ? "header"
+                           : "header and global");
+    return true;
 }
 
 // The start machine and its picture: a state's, or the ROM's after some seconds of its own.
