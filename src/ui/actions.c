@@ -66,16 +66,16 @@ static void do_page_log(struct view *v) { go_page(v, v->page == PAGE_LOG ? PAGE_
 // The ring of panes: pictures, the plots one by one, log. On the curves page only plots.
 static void move_focus(struct view *v, int by) {
     if (v->page == PAGE_ROLLOUT || v->page == PAGE_LOG) return;
-    int panes = VIEW_PANELS + 2;
-    int at = v->focus == FOCUS_PICTURES ? 0 : v->focus == FOCUS_LOG ? panes - 1 : v->panel + 1;
+    int panes = v->n_shown + 2, plot = view_panel_position(v);
+    int at = v->focus == FOCUS_PICTURES ? 0 : v->focus == FOCUS_LOG ? panes - 1 : plot + 1;
     if (v->page == PAGE_CURVES) {
         v->focus = FOCUS_PLOTS;
-        v->panel = (v->panel + by + VIEW_PANELS) % VIEW_PANELS;
+        v->panel = v->shown[(plot + by + v->n_shown) % v->n_shown];
         return;
     }
     at = (at + by + panes) % panes;
     v->focus = at == 0 ? FOCUS_PICTURES : at == panes - 1 ? FOCUS_LOG : FOCUS_PLOTS;
-    if (v->focus == FOCUS_PLOTS) v->panel = at - 1;
+    if (v->focus == FOCUS_PLOTS) v->panel = v->shown[at - 1];
 }
 static void do_focus_next(struct view *v) { move_focus(v, 1); }
 static void do_focus_back(struct view *v) { move_focus(v, -1); }
@@ -85,7 +85,7 @@ static void do_maximise(struct view *v) { v->maximised = !v->maximised; }
 
 static void do_log_y(struct view *v) {
     v->log_y[v->panel] = !v->log_y[v->panel];
-    view_notice(v, false, "%s: %s y axis", view_panels[v->panel].title,
+    view_notice(v, false, "%s: %s y axis", view_panels[v->panel].plot.title,
                 v->log_y[v->panel] ? "logarithmic" : "linear");
 }
 

@@ -37,6 +37,7 @@ struct curves {
     struct level levels[LEVELS];
     struct averages *starts[METRIC_COUNT]; // before the first record of each block of level 0
     struct averages now[METRIC_COUNT];
+    metric_set known;
 };
 
 struct curves *curves_new(struct feed *feed) {
@@ -55,6 +56,7 @@ void curves_free(struct curves *c) {
 }
 
 int64_t curves_count(const struct curves *c) { return c->n; }
+bool curves_known(const struct curves *c, int metric) { return c->known >> metric & 1; }
 
 static void grow(struct curves *c, int k) {
     struct level *level = &c->levels[k];
@@ -87,6 +89,7 @@ static void block_add(struct block *b, float value) {
 static bool measured(const struct record *r, int m) { return r->present >> m & 1; }
 
 static void take(struct curves *c, int64_t i, const struct record *r) {
+    c->known |= r->present;
     for (int k = 0; k < LEVELS; k++) {
         struct level *level = &c->levels[k];
         int64_t index = i >> (BRANCH_BITS * (k + 1));

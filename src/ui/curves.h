@@ -44,6 +44,7 @@ struct span curves_span(const struct curves *c, int metric, int64_t begin, int64
 // NaN when not measured
 float curves_value(const struct curves *c, int metric, int64_t record);
 bool curves_measured(const struct curves *c, int metric, int64_t record);
+bool curves_known(const struct curves *c, int metric); // measured in any record so far
 // Smoothed value after `record` (smoothing: index into curves_smoothing; 0 gives the last finite
 // value of that block or NaN). NaN before the first finite value.
 float curves_smoothed(const struct curves *c, int metric, int smoothing, int64_t record);

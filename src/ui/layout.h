@@ -17,7 +17,7 @@
 
 #include "ui/canvas.h"
 
-enum { LAYOUT_MIN_WIDTH = 40, LAYOUT_MIN_HEIGHT = 12, LAYOUT_PLOTS = 12, LAYOUT_THUMBS = 20 };
+enum { LAYOUT_MIN_WIDTH = 40, LAYOUT_MIN_HEIGHT = 12, LAYOUT_PLOTS = 20, LAYOUT_THUMBS = 20 };
 
 struct layout {
     bool too_small;                            // nothing else is set: show the notice

@@ -9,58 +9,75 @@
 
 #include "base/mem.h"
 
-const struct plot_panel view_panels[VIEW_PANELS] = {
-    {"world-model loss",
-     "nats",
-     2,
-     {{METRIC_LOSS_MODEL, "total"}, {METRIC_OBS_NLL, "observation"}},
-     true,
-     0,
-     0,
-     false},
-    {"KL", "nats", 2, {{METRIC_KL_DYN, "raw"}, {METRIC_KL_TOTAL, "loss"}}, false, 0, 0, false},
-    {"entropy",
-     "nats",
-     2,
-     {{METRIC_PRIOR_ENTROPY, "prior"}, {METRIC_POSTERIOR_ENTROPY, "posterior"}},
-     false,
-     0,
-     0,
-     false},
-    {"reward and continue loss",
-     "nats",
-     2,
-     {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}},
-     true,
-     0,
-     0,
-     false},
-    {"posterior / prior entropy",
-     "",
-     1,
-     {{METRIC_ENTROPY_RATIO, "ratio"}},
-     false,
-     0.7f,
-     1.3f,
-     false},
-    {"gradient norm", "", 1, {{METRIC_GRAD_NORM_MODEL, "world model"}}, true, 0, 0, false},
-    {"speed",
-     "1/s",
-     2,
-     {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}},
-     true,
-     0,
-     0,
-     true},
-    {"one update",
-     "ms",
-     2,
-     {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}},
-     true,
-     0,
-     0,
-     true},
+// clang-format off
+#define PANEL(title, unit, ...) .plot = {title, unit, __VA_ARGS__}
+#define A_POLICY_LEARNS .n_needs = 2, .needs = {METRIC_ACTION_ENTROPY, METRIC_ENTROPY}
+const struct view_panel view_panels[VIEW_PANELS] = {
+    {PANEL("success", "share", 2, {{METRIC_SUCCESS_RATE, "playing"}, {METRIC_EVAL_SUCCESS_RATE, "evaluated"}},
+           .from_zero = true), A_POLICY_LEARNS},
+    {PANEL("episode return", "", 1, {{METRIC_RETURN_MEAN, "mean"}}), A_POLICY_LEARNS},
+    {PANEL("world-model loss", "nats", 2, {{METRIC_LOSS_MODEL, "total"}, {METRIC_OBS_NLL, "observation"}},
+           .log_y = true), .early = true},
+    {PANEL("policy entropy", "nats", 2, {{METRIC_ACTION_ENTROPY, "dream"}, {METRIC_ENTROPY, "rollout"}},
+           .from_zero = true)},
+    {PANEL("KL", "nats", 2, {{METRIC_KL_DYN, "raw"}, {METRIC_KL_TOTAL, "loss"}}), .early = true},
+    {PANEL("entropy", "nats", 2, {{METRIC_PRIOR_ENTROPY, "prior"}, {METRIC_POSTERIOR_ENTROPY, "posterior"}}),
+     .early = true},
+    {PANEL("actor loss", "", 2, {{METRIC_LOSS_ACTOR, "dream"}, {METRIC_LOSS_POLICY, "clipped"}})},
+    {PANEL("critic loss", "", 2, {{METRIC_LOSS_CRITIC, "both terms"}, {METRIC_LOSS_VALUE, "squared error"}})},
+    {PANEL("returns in the dream", "", 3,
+           {{METRIC_RET_P05, "5 %"}, {METRIC_RET_P95, "95 %"}, {METRIC_VALUE_MEAN, "value"}}),
+     .n_needs = 1, .needs = {METRIC_RET_P05}},
+    {PANEL("episode length", "steps", 1, {{METRIC_LENGTH_MEAN, "mean"}}, .from_zero = true), A_POLICY_LEARNS},
+    {PANEL("distance to the goal", "", 3,
+           {{METRIC_DIST_P10, "10 %"}, {METRIC_DIST_P50, "50 %"}, {METRIC_DIST_P90, "90 %"}}, .from_zero = true)},
+    {PANEL("reward and continue loss", "nats", 2, {{METRIC_REWARD_NLL, "reward"}, {METRIC_CONTINUE_NLL, "continue"}},
+           .log_y = true), .early = true},
+    {PANEL("posterior / prior entropy", "", 1, {{METRIC_ENTROPY_RATIO, "ratio"}}, .band_low = 0.7f, .band_high = 1.3f),
+     .early = true},
+    {PANEL("gradient norm", "", 4,
+           {{METRIC_GRAD_NORM_MODEL, "world model"}, {METRIC_GRAD_NORM_ACTOR, "actor"},
+            {METRIC_GRAD_NORM_CRITIC, "critic"}, {METRIC_GRAD_NORM, "agent"}}, .log_y = true), .early = true},
+    {PANEL("step / weights", "", 3,
+           {{METRIC_UPDATE_RATIO_MODEL, "world model"}, {METRIC_UPDATE_RATIO_ACTOR, "actor"},
+            {METRIC_UPDATE_RATIO_CRITIC, "critic"}}, .log_y = true)},
+    {PANEL("latent classes drawn", "share", 1, {{METRIC_LATENT_CLASSES, "drawn"}}, .from_zero = true)},
+    {PANEL("speed", "1/s", 2, {{METRIC_SPS, "env steps"}, {METRIC_TRAIN_SPS, "updates"}}, .log_y = true,
+           .from_zero = true), .early = true},
+    {PANEL("one update", "ms", 2, {{METRIC_UPDATE_MS, "update"}, {METRIC_SAMPLE_MS, "sampling"}}, .log_y = true,
+           .from_zero = true), .early = true},
 };
+// clang-format on
+
+static bool any_known(const struct view *v, const enum metric *metrics, int n) {
+    for (int i = 0; i < n; i++)
+        if (curves_known(v->curves, metrics[i])) return true;
+    return false;
+}
+
+static bool belongs_here(const struct view *v, const struct view_panel *p) {
+    if (curves_count(v->curves) == 0) return p->early;
+    bool measured = false;
+    for (int i = 0; i < p->plot.n_series; i++)
+        measured |= curves_known(v->curves, p->plot.series[i].metric);
+    return measured && (p->n_needs == 0 || any_known(v, p->needs, p->n_needs));
+}
+
+// The focus stays on its plot, or goes to the nearest one before it.
+static void choose_panels(struct view *v) {
+    int n = 0;
+    for (int i = 0; i < VIEW_PANELS; i++)
+        if (belongs_here(v, &view_panels[i])) v->shown[n++] = i;
+    if (n != v->n_shown) v->dirty = true;
+    v->n_shown = n;
+    if (n) v->panel = v->shown[view_panel_position(v)];
+}
+
+int view_panel_position(const struct view *v) {
+    int at = 0;
+    while (at + 1 < v->n_shown && v->shown[at + 1] <= v->panel) at++;
+    return at;
+}
 
 void view_init(struct view *v, struct feed *feed) {
     memset(v, 0, sizeof *v);
@@ -73,7 +90,8 @@ void view_init(struct view *v, struct feed *feed) {
     v->smoothing = 2; // 0.9; the raw band stays visible behind it
     v->dirty = true;
     v->frame = FEED_CONTEXT; // the first imagined one
-    for (int i = 0; i < VIEW_PANELS; i++) v->log_y[i] = view_panels[i].log_y;
+    for (int i = 0; i < VIEW_PANELS; i++) v->log_y[i] = view_panels[i].plot.log_y;
+    choose_panels(v);
 }
 
 void view_deinit(struct view *v) {
@@ -157,6 +175,7 @@ void view_refresh(struct view *v, double now_s) {
         curves_update(v->curves);
         if (curves_count(v->curves) != v->n_records) v->dirty = true;
         v->n_records = curves_count(v->curves);
+        choose_panels(v);
         take_pictures(v);
         time_t now = time(NULL);
         struct tm local;
@@ -193,7 +212,7 @@ enum key_context view_context(const struct view *v) {
 
 struct layout view_layout(const struct view *v, int width, int height) {
     enum layout_kind kind = LAYOUT_RUN;
-    int panels = VIEW_PANELS;
+    int panels = v->n_shown;
     if (v->page == PAGE_ROLLOUT)
         kind = LAYOUT_ROLLOUT;
     else if (v->page == PAGE_LOG)
@@ -248,12 +267,22 @@ static void draw_picture(const struct view *v, struct canvas *c, struct rect r, 
     image_draw(c, body, pixels[which], which == 2 ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
 }
 
+// Only the curves that this run has; all of them while it has none.
+static struct plot_panel known_part(const struct view *v, const struct plot_panel *panel) {
+    struct plot_panel part = *panel;
+    int n = 0;
+    for (int i = 0; i < panel->n_series; i++)
+        if (curves_known(v->curves, panel->series[i].metric)) part.series[n++] = panel->series[i];
+    if (n) part.n_series = n;
+    return part;
+}
+
 static void draw_plots(const struct view *v, struct canvas *c, const struct layout *l) {
     bool plots_focused = v->focus == FOCUS_PLOTS || v->page == PAGE_CURVES;
-    int first = 0; // scroll so that the focused panel is there
-    if (plots_focused && v->panel >= l->n_plots) first = v->panel - l->n_plots + 1;
-    for (int i = 0; i < l->n_plots; i++) {
-        int panel = first + i;
+    int first = 0, focused = view_panel_position(v); // scroll so that the focused panel is there
+    if (plots_focused && focused >= l->n_plots) first = focused - l->n_plots + 1;
+    for (int i = 0; i < l->n_plots && first + i < v->n_shown; i++) {
+        int panel = v->shown[first + i];
         struct plot_look look = {.log_y = v->log_y[panel],
                                  .focused = plots_focused && panel == v->panel,
                                  .glyphs = v->glyphs,
@@ -264,7 +293,8 @@ static void draw_plots(const struct view *v, struct canvas *c, const struct layo
                                  .crosshair = v->crosshair,
                                  .smoothing = v->smoothing,
                                  .clock_at_0_s = v->clock_at_0_s};
-        plot_draw(v->plotter, c, l->plots[i], &view_panels[panel], &look, v->curves);
+        struct plot_panel part = known_part(v, &view_panels[panel].plot);
+        plot_draw(v->plotter, c, l->plots[i], &part, &look, v->curves);
     }
 }
 

@@ -25,8 +25,16 @@ enum view_page { PAGE_RUN, PAGE_ROLLOUT, PAGE_CURVES, PAGE_LOG };
 enum view_focus { FOCUS_PICTURES, FOCUS_PLOTS, FOCUS_LOG };
 enum view_prompt { PROMPT_NONE, PROMPT_COMMAND, PROMPT_FILTER };
 
-enum { VIEW_PANELS = 8 };
-extern const struct plot_panel view_panels[VIEW_PANELS];
+// All plots there are, in the order in which they are shown. A run shows those whose metrics it
+// has; nothing else decides.
+enum { VIEW_PANELS = 18, VIEW_NEEDS = 2 };
+struct view_panel {
+    struct plot_panel plot;
+    bool early;                 // shown before the run has measured anything
+    int n_needs;                // shown only where one of these is measured too; 0: always
+    enum metric needs[VIEW_NEEDS];
+};
+extern const struct view_panel view_panels[VIEW_PANELS];
 
 struct view {
     // what is shown
@@ -45,7 +53,8 @@ struct view {
     // how it is shown
     enum view_page page;
     enum view_focus focus;
-    int panel;                                  // focused plot
+    int panel;                                  // focused plot, index into view_panels
+    int shown[VIEW_PANELS], n_shown;            // plots of this run, indices into view_panels
     bool maximised;
     int picture;                                // where one fits: 0 real, 1 reconstruction, 2 error
     enum image_palette palette;
@@ -93,6 +102,7 @@ void view_notice(struct view *v, bool bad, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool view_log_matches(const struct view *v, const struct log_line *line);
 enum key_context view_context(const struct view *v);
+int view_panel_position(const struct view *v); // of the focused plot among those shown
 
 // parts in view_parts.c and view_rollout.c, each draws into its rectangle only
 void view_draw_header(const struct view *v, struct canvas *c, struct rect r);

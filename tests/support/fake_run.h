@@ -22,6 +22,7 @@ struct fake_run {
     struct feed *feed;
     // nan_step: one gradient norm is NaN there; 0: never
     int64_t steps, target, nan_step;
+    bool full; // actor and critic learn too, and an episode ends every tenth step
 };
 
 static inline float fake_noise(uint64_t step, uint32_t i) {
@@ -84,7 +85,7 @@ static inline void fake_run_status(struct fake_run *r, enum feed_phase phase, co
                             .n_weights = 1234567};
     snprintf(s.algo, sizeof s.algo, "dreamer_v3");
     snprintf(s.task, sizeof s.task, "sprites");
-    snprintf(s.mode, sizeof s.mode, "standing_still");
+    snprintf(s.mode, sizeof s.mode, r->full ? "full" : "standing_still");
     snprintf(s.preset, sizeof s.preset, "tiny");
     snprintf(s.device, sizeof s.device, "cpu");
     snprintf(s.session, sizeof s.session, "sessions/20261120T230434Z__dreamer_v3__sprites__demo");
@@ -113,6 +114,30 @@ static inline void fake_run_pictures(struct fake_run *r) {
 static inline void fake_put(struct record *rec, enum metric m, double value) {
     rec->value[m] = (float)value;
     rec->present |= METRIC_BIT(m);
+}
+
+static inline void fake_run_behaviour(const struct fake_run *r, struct record *rec, double t) {
+    uint64_t k = (uint64_t)r->steps;
+    double learned = 1 - exp(-t / 300);
+    fake_put(rec, METRIC_LOSS_ACTOR, 0.02 * fake_noise(k, 12));
+    fake_put(rec, METRIC_LOSS_CRITIC, 5.5 * (1 - learned) + 0.5);
+    fake_put(rec, METRIC_ACTION_ENTROPY, 2.08 - 1.5 * learned);
+    fake_put(rec, METRIC_VALUE_MEAN, 8 * learned);
+    fake_put(rec, METRIC_RET_P05, 4 * learned - 1);
+    fake_put(rec, METRIC_RET_P95, 10 * learned);
+    fake_put(rec, METRIC_GRAD_NORM_ACTOR, 0.3 * (1 - learned) + 0.01);
+    fake_put(rec, METRIC_GRAD_NORM_CRITIC, 2 * (1 - learned) + 0.2);
+    fake_put(rec, METRIC_UPDATE_RATIO_MODEL, 1e-3);
+    fake_put(rec, METRIC_UPDATE_RATIO_ACTOR, 2e-3);
+    fake_put(rec, METRIC_UPDATE_RATIO_CRITIC, 3e-3);
+    fake_put(rec, METRIC_LATENT_CLASSES, 0.8);
+    fake_put(rec, METRIC_DIST_P10, 0.1);
+    fake_put(rec, METRIC_DIST_P50, 0.3);
+    fake_put(rec, METRIC_DIST_P90, 0.4);
+    if (r->steps % 10) return;
+    fake_put(rec, METRIC_SUCCESS_RATE, learned > 0.5);
+    fake_put(rec, METRIC_RETURN_MEAN, 11 * learned - 1);
+    fake_put(rec, METRIC_LENGTH_MEAN, 128 - 100 * learned);
 }
 
 static inline void fake_run_record(struct fake_run *r) {
@@ -144,6 +169,7 @@ static inline void fake_run_record(struct fake_run *r) {
     fake_put(&rec, METRIC_TRAIN_SPS, 37.5 + fake_noise(k, 9));
     fake_put(&rec, METRIC_UPDATE_MS, 24 + 2 * fabs(fake_noise(k, 10)));
     fake_put(&rec, METRIC_SAMPLE_MS, 0.4 + 0.1 * fabs(fake_noise(k, 11)));
+    if (r->full) fake_run_behaviour(r, &rec, t);
     feed_push_record(r->feed, &rec, t / 38);
 }
 

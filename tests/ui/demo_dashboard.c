@@ -1,7 +1,7 @@
 // Demo: the dashboard on an invented run, to look at it without the engine. Not installed.
 //
 //     demo_dashboard [--steps N] [--rate N] [--start N] [--nan N] [--crash SEGV|CHECK|EXIT]
-//                    [--print] [--fail] [--script FILE] [--ascii] [--no-color] [--keep-running]
+//                    [--print] [--fail] [--full] [--script FILE] [--ascii] [--no-color] [--keep-running]
 // Afterwards it prints how the dashboard ended, the CPU share of its thread and its turns a second.
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +39,8 @@ int main(int argc, char **argv) {
             w.crash = value, i++;
         else if (!strcmp(argv[i], "--script"))
             opts.script = value, i++;
+        else if (!strcmp(argv[i], "--full"))
+            w.run.full = true;
         else if (!strcmp(argv[i], "--print"))
             w.print = true;
         else if (!strcmp(argv[i], "--fail"))

@@ -280,11 +280,11 @@ static void the_visible_records_survive_a_change_of_axis(void **state) {
 static void tab_reaches_every_pane_and_m_maximises_it(void **state) {
     (void)state;
     train(300);
-    for (int i = 0; i < VIEW_PANELS; i++) {
-        assert_int_equal(view.panel, i);
+    for (int i = 0; i < view.n_shown; i++) {
+        assert_int_equal(view.panel, view.shown[i]);
         press("m");
         assert_int_equal(view_layout(&view, 120, 40).n_plots, 1);
-        assert_true(shows(view_panels[i].title));
+        assert_true(shows(view_panels[view.shown[i]].plot.title));
         press("m tab");
     }
     assert_int_equal(view.focus, FOCUS_LOG);
@@ -296,12 +296,36 @@ static void tab_reaches_every_pane_and_m_maximises_it(void **state) {
     assert_int_equal(view.focus, FOCUS_LOG);
 }
 
+static bool is_shown(const char *title) {
+    for (int i = 0; i < view.n_shown; i++)
+        if (strcmp(view_panels[view.shown[i]].plot.title, title) == 0) return true;
+    return false;
+}
+
+static void a_run_shows_the_plots_it_has_metrics_for(void **state) {
+    (void)state;
+    static const char *const learned[] = {"success", "episode return", "policy entropy", "actor loss",
+                                          "critic loss", "returns in the dream", "episode length",
+                                          "distance to the goal", "step / weights"};
+    for (size_t i = 0; i < sizeof learned / sizeof *learned; i++) assert_false(is_shown(learned[i]));
+    assert_true(is_shown("world-model loss"));
+    train(9);
+    for (size_t i = 0; i < sizeof learned / sizeof *learned; i++) assert_false(is_shown(learned[i]));
+    int before = view.panel;
+    run.full = true;
+    train(5);
+    for (size_t i = 0; i < sizeof learned / sizeof *learned; i++) assert_true(is_shown(learned[i]));
+    assert_int_equal(view.panel, before); // the focus stays on its plot
+    press("3");
+    assert_true(shows("success") && shows("policy entropy"));
+}
+
 static void the_focused_plot_is_always_on_screen(void **state) {
     (void)state;
     train(300);
-    for (int i = 0; i < VIEW_PANELS; i++) {
+    for (int i = 0; i < view.n_shown; i++) {
         char *text = screen_of(80, 24, false, 256);
-        assert_non_null(strstr(text, view_panels[i].title));
+        assert_non_null(strstr(text, view_panels[view.shown[i]].plot.title));
         free(text);
         press("tab");
     }
@@ -490,6 +514,7 @@ int main(void) {
         T(n_jumps_to_the_value_that_is_not_a_number),
         T(the_visible_records_survive_a_change_of_axis),
         T(tab_reaches_every_pane_and_m_maximises_it),
+        T(a_run_shows_the_plots_it_has_metrics_for),
         T(the_focused_plot_is_always_on_screen),
         T(frames_of_the_rollout_step_within_their_range),
         T(the_log_filters_by_level_and_text),

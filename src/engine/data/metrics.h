@@ -41,10 +41,16 @@
     X(RET_P95, "ret_p95", NULL, 0, "", "running high percentile")                                                     \
     X(RET_SCALE, "ret_scale", NULL, 0, "", "what returns are divided by: their difference, at least 1 / max")         \
     X(GRAD_NORM_ACTOR, "grad_norm_actor", "Grads/actor", 0, "", "gradient norm before clipping")                      \
-    X(GRAD_NORM_CRITIC, "grad_norm_critic", "Grads/critic", 0, "", "gradient norm before clipping") \
+    X(GRAD_NORM_CRITIC, "grad_norm_critic", "Grads/critic", 0, "", "gradient norm before clipping")                   \
     X(SHARE_ACTING, "share_acting", NULL, 1, "share", "of the time since the last record: rollouts in progress")      \
     X(SHARE_LEARNING, "share_learning", NULL, 1, "share", "of that time: gradient steps")                             \
-    X(SHARE_WAITING, "share_waiting", NULL, 1, "share", "of that time: the learner waits for a rollout") \
+    X(SHARE_WAITING, "share_waiting", NULL, 1, "share", "of that time: the learner waits for a rollout")              \
+    X(SUCCESS_RATE, "success_rate", NULL, 0, "share", "share of the episodes since the last record with success")     \
+    X(UPDATE_RATIO_MODEL, "update_ratio_model", NULL, 0, "", "world model: size of the step over size of the weights") \
+    X(UPDATE_RATIO_ACTOR, "update_ratio_actor", NULL, 0, "", "actor: the same")                                       \
+    X(UPDATE_RATIO_CRITIC, "update_ratio_critic", NULL, 0, "", "critic: the same")                                    \
+    X(LATENT_CLASSES, "latent_classes", NULL, 0, "share", "classes of the latent that the batch's posteriors drew")   \
+    X(LATENT_PERPLEXITY, "latent_perplexity", NULL, 0, "classes", "exp of the entropy of how often each was drawn")   \
     X(LOSS_TOTAL, "loss_total", NULL, 0, "", "PPO: policy, value and entropy loss together")                          \
     X(LOSS_POLICY, "loss_policy", "Loss/policy_loss", 0, "", "PPO: clipped surrogate loss")                           \
     X(LOSS_VALUE, "loss_value", "Loss/value_loss", 0, "", "PPO: weighted squared error of the values")                \
@@ -61,9 +67,9 @@
     X(DONE_RATE, "done_rate", NULL, 0, "share", "PPO: steps of the rollout that reached the goal")                    \
     X(TRUNC_STEP_RATE, "trunc_step_rate", NULL, 0, "share", "PPO: steps that the time limit ended")                   \
     X(RESET_RATE, "reset_rate", NULL, 0, "share", "PPO: steps that ended an episode")                                 \
-    X(DIST_P10, "dist_p10", NULL, 0, "", "PPO: distance to the goal after the rollout, 10 % of the environments")     \
-    X(DIST_P50, "dist_p50", NULL, 0, "", "PPO: the same, 50 %")                                                       \
-    X(DIST_P90, "dist_p90", NULL, 0, "", "PPO: the same, 90 %")                                                       \
+    X(DIST_P10, "dist_p10", NULL, 0, "", "distance to the goal now, 10 % of the environments are nearer")             \
+    X(DIST_P50, "dist_p50", NULL, 0, "", "the same, 50 %")                                                            \
+    X(DIST_P90, "dist_p90", NULL, 0, "", "the same, 90 %")                                                            \
     X(ENTROPY_MEAN, "entropy_mean", NULL, 0, "nats", "PPO: entropy of the policy that played the rollout")            \
     X(EPISODES, "episodes", NULL, 0, "", "PPO: episodes that ended in the rollout")                                   \
     X(EVAL_SUCCESS_RATE, "eval_success_rate", NULL, 0, "share", "greedy evaluation: episodes that reached the goal")  \
