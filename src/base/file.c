@@ -267,6 +267,11 @@ bool file_append_write(struct file_append *f, const void *data, size_t n, struct
     return system_error(e, "write", f->path, code);
 }
 
+bool file_append_cut(struct file_append *f, int64_t n_bytes, struct error *e) {
+    CHECK(f->fd >= 0, "%s is not open", f->path);
+    return ftruncate(f->fd, (off_t)n_bytes) == 0 || system_error(e, "cut", f->path, errno);
+}
+
 bool file_append_close(struct file_append *f, struct error *e) {
     if (f->fd < 0) return true;
     int fd = f->fd;

@@ -50,6 +50,7 @@ static const struct option {
     {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)"},
     {"--output-tag", TEXT, AT(output_tag), "TAG", "last part of the session's name"},
     {"--sessions", TEXT, AT(sessions), "DIR", "where sessions are kept (default sessions)"},
+    {"--resume", TEXT, AT(resume), "SESSION", "train: go on with a session, or from a checkpoint of it"},
     {"--no-session", FLAG, AT(no_session), NULL, "write no files"},
     {"--window", FLAG, AT(window), NULL, "open the SDL2 window at once (key o in the dashboard)"},
     {"--keep-running", FLAG, AT(keep_running), NULL, "go on without a screen when the terminal hangs up"},

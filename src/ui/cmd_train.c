@@ -37,6 +37,7 @@ static void fill_options(struct run_opts *o, const struct cli *cli) {
                            .env_steps = cli->env_steps,
                            .minutes = cli->minutes,
                            .seed = cli->seed,
+                           .resume = cli->resume,
                            .tag = cli->output_tag,
                            .sessions_dir = cli->sessions,
                            .no_session = cli->no_session,

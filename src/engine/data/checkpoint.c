@@ -70,10 +70,13 @@ bool checkpoint_save(const char *path, const struct checkpoint *c, struct error 
             (struct st_source){.name = names[n], .dtype = ST_I64, .data = c->scalars[i].value};
     }
     if (c->n_extra) memcpy(list + n, c->extra, (size_t)c->n_extra * sizeof *list);
+    char crc[9];
+    safetensors_crc(list, n + c->n_extra, crc);
     const struct st_text texts[] = {{"format", "workbench checkpoint"},
                                     {"schema", CHECKPOINT_SCHEMA},
-                                    {"config_sha256", c->config_sha256 ? c->config_sha256 : ""}};
-    bool ok = safetensors_write(path, list, n + c->n_extra, texts, 3, e);
+                                    {"config_sha256", c->config_sha256 ? c->config_sha256 : ""},
+                                    {ST_CRC_KEY, crc}};
+    bool ok = safetensors_write(path, list, n + c->n_extra, texts, 4, e);
     free(names);
     free(list);
     return ok;
@@ -148,7 +151,7 @@ static bool check_nothing_unknown(const struct safetensors *s, const struct chec
 }
 
 static bool verify(const struct safetensors *s, const struct checkpoint *c, struct error *e) {
-    if (!check_texts(s, c, e)) return false;
+    if (!check_texts(s, c, e) || !safetensors_intact(s, e)) return false;
     for (int i = 0; i < n_sets(c); i++)
         if (!check_params(s, set_at(c, i), n_parts(c), e)) return false;
     for (int i = 0; i < c->n_scalars; i++) {

@@ -246,3 +246,19 @@ bool frames_read(struct frames_reader *r, int64_t index, uint8_t *pixels, struct
                          index + 1);
     return true;
 }
+
+// ---- going on
+
+struct frames_writer *frames_resume(const char *path, int64_t opt_steps, struct error *e) {
+    struct frames_reader *r = frames_open(path, e);
+    if (!r) return NULL;
+    int64_t end = sizeof(struct file_header);
+    for (int64_t i = 0; i < r->n && r->entries[i].header.opt_steps <= opt_steps; i++)
+        end = r->entries[i].offset + (int64_t)r->entries[i].header.packed_bytes;
+    struct frames_writer *w = mem_alloc(sizeof *w);
+    w->picture_bytes = (size_t)r->header.width * r->header.height;
+    frames_reader_free(r);
+    if (file_append_open(&w->file, path, e) && file_append_cut(&w->file, end, e)) return w;
+    frames_close(w, NULL);
+    return NULL;
+}

@@ -2,10 +2,12 @@
 #include "engine/data/safetensors.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -350,6 +352,40 @@ static void check_names(const struct st_source *tensors, int n) {
     for (int i = 1; i < n; i++)
         CHECK(strcmp(names[i - 1], names[i]) != 0, "tensor %s given twice", names[i]);
     free(names);
+}
+
+static int compare_source_names(const void *a, const void *b) {
+    return strcmp((*(const struct st_source *const *)a)->name,
+                  (*(const struct st_source *const *)b)->name);
+}
+
+static uint32_t add_to_crc(uint32_t crc, const char *name, const void *data, size_t n) {
+    return crc32_update(crc32_update(crc, name, strlen(name)), data, n);
+}
+
+void safetensors_crc(const struct st_source *tensors, int n_tensors, char out[9]) {
+    const struct st_source **order = mem_alloc((size_t)n_tensors * sizeof *order);
+    uint32_t crc = 0;
+    for (int i = 0; i < n_tensors; i++) order[i] = &tensors[i];
+    qsort(order, (size_t)n_tensors, sizeof *order, compare_source_names);
+    for (int i = 0; i < n_tensors; i++)
+        crc = add_to_crc(crc, order[i]->name, order[i]->data, source_bytes(order[i]));
+    snprintf(out, 9, "%08" PRIx32, crc);
+    free(order);
+}
+
+bool safetensors_intact(const struct safetensors *s, struct error *e) {
+    const char *wanted = safetensors_text(s, ST_CRC_KEY);
+    uint32_t crc = 0;
+    char now[9];
+    for (int i = 0; i < safetensors_count(s); i++) {
+        const struct st_tensor *t = safetensors_at(s, i);
+        crc = add_to_crc(crc, t->name, t->data, t->n_bytes);
+    }
+    snprintf(now, sizeof now, "%08" PRIx32, crc);
+    if (!wanted || strcmp(wanted, now) == 0) return true;
+    return error_set(e, STATUS_FAILED, "%s: its checksum is %s, not %.20s: the file was altered",
+                     safetensors_where(s), now, wanted);
 }
 
 bool safetensors_write(const char *path, const struct st_source *tensors, int n_tensors,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 
 const char *const session_state_names[SESSION_N_STATES] = {"running", "done", "failed"};
 static const int64_t heartbeat_ns = 1000000000;
+static const size_t max_lines_bytes = (size_t)8 << 30;
 enum { MAX_SUFFIX = 1000, PART_SIZE = 48 };
 
 struct session {
@@ -94,6 +96,11 @@ static bool write_meta(const struct session *s, const struct session_opts *o, st
         json_add_string(goal, "sha256", or_empty(o->goal_sha256));
         json_add_count(goal, "pipeline_version", o->goal_pipeline);
     }
+    if (o->rom_path) json_add_string(rom, "path", o->rom_path);
+    if (o->state_path) json_add_string(root, "state_path", o->state_path);
+    if (o->goal_dir) json_add_string(root, "goal_dir", o->goal_dir);
+    json_add_count(root, "frames_per_step", o->frames_per_step);
+    json_add_count(root, "release_after", o->release_after);
     json_add_string(root, "config_sha256", s->config_sha256);
     json_add_string(root, "compiler", __VERSION__);
     cJSON *libraries = json_add_object(root, "libraries");
@@ -124,14 +131,23 @@ static bool write_heartbeat(struct session *s, struct error *e) {
     return ok;
 }
 
+// Both files of records, and the lock that keeps a second writer away; it goes with the process.
+static bool open_lines(struct session *s, struct error *e) {
+    char path[PATH_SIZE];
+    if (!path_join(path, s->path, "metrics.jsonl", e) || !file_append_open(&s->metrics, path, e) ||
+        !path_join(path, s->path, "timing.jsonl", e) || !file_append_open(&s->timing, path, e))
+        return false;
+    if (flock(s->metrics.fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+    return error_set(e, STATUS_USAGE, "%s: another process is writing this session; stop it first",
+                     s->path);
+}
+
 static bool write_files(struct session *s, const struct session_opts *o, struct error *e) {
     char path[PATH_SIZE];
     const char *config = o->config_json ? o->config_json : "{}\n";
     sha256_hex(config, strlen(config), s->config_sha256);
     return path_join(path, s->path, "config.json", e) &&
-           file_write_atomic(path, config, strlen(config), e) &&
-           path_join(path, s->path, "metrics.jsonl", e) && file_append_open(&s->metrics, path, e) &&
-           path_join(path, s->path, "timing.jsonl", e) && file_append_open(&s->timing, path, e) &&
+           file_write_atomic(path, config, strlen(config), e) && open_lines(s, e) &&
            path_join(path, s->path, "checkpoints", e) && file_make_folders(path, e) &&
            path_join(path, s->path, "frames", e) && file_make_folders(path, e) &&
            path_join(path, s->path, "failures", e) && file_make_folders(path, e) &&
@@ -165,6 +181,60 @@ struct session *session_create(const struct session_opts *opts, struct error *e)
     if (make_folder(s, opts, e)) {
         if (write_files(s, opts, e)) return s;
         remove_folder(s->path);
+    }
+    free_session(s);
+    return NULL;
+}
+
+// ---- going on with a session
+
+static bool cut_lines(struct file_append *f, int64_t opt_steps, struct error *e) {
+    uint8_t *text;
+    size_t n;
+    if (!file_read(f->path, max_lines_bytes, &text, &n, e)) return false;
+    int64_t keep = session_lines_until((const char *)text, n, opt_steps);
+    free(text);
+    return (size_t)keep == n || file_append_cut(f, keep, e);
+}
+
+// What meta.json says of the config must be true of the new one.
+static bool replace_config(struct session *s, const char *config, struct error *e) {
+    char path[PATH_SIZE];
+    uint8_t *old;
+    size_t n;
+    if (!path_join(path, s->path, "config.json", e) || !file_read(path, 4 << 20, &old, &n, e))
+        return false;
+    bool same = n == strlen(config) && memcmp(old, config, n) == 0;
+    free(old);
+    if (same) return true;
+    if (!file_write_atomic(path, config, strlen(config), e) ||
+        !path_join(path, s->path, "meta.json", e))
+        return false;
+    cJSON *meta = json_read_file(path, 4 << 20, e);
+    if (!meta) return false;
+    cJSON_DeleteItemFromObjectCaseSensitive(meta, "config_sha256");
+    json_add_string(meta, "config_sha256", s->config_sha256);
+    bool ok = json_write_file(path, meta, true, e);
+    cJSON_Delete(meta);
+    return ok;
+}
+
+static bool remove_checkpoints_after(const struct session *s, int64_t opt_steps, struct error *e);
+
+struct session *session_resume(const char *path, const struct session_opts *o, int64_t opt_steps,
+                               struct error *e) {
+    struct session *s = mem_alloc(sizeof *s);
+    s->metrics.fd = s->timing.fd = -1;
+    s->start_ns = s->last_heartbeat_ns = clock_now_ns();
+    s->opt_steps = opt_steps;
+    sha256_hex(o->config_json, strlen(o->config_json), s->config_sha256);
+    if (path_join(s->path, path, "", e)) {
+        size_t n = strlen(s->path);
+        if (n > 1 && s->path[n - 1] == '/') s->path[n - 1] = 0;
+        if (open_lines(s, e) && cut_lines(&s->metrics, opt_steps, e) &&
+            cut_lines(&s->timing, opt_steps, e) && remove_checkpoints_after(s, opt_steps, e) &&
+            replace_config(s, o->config_json, e) && write_heartbeat(s, e))
+            return s;
     }
     free_session(s);
     return NULL;
@@ -304,6 +374,80 @@ bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e
     }
     free(steps);
     return ok;
+}
+
+// "step_NNN.tick_MMM.replay"
+static bool replay_name(const char *name, int64_t *step, int64_t *ticks) {
+    int end = 0;
+    return sscanf(name, "step_%18" SCNd64 ".tick_%18" SCNd64 ".replay%n", step, ticks, &end) == 2 &&
+           end > 0 && !name[end];
+}
+
+bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, char out[PATH_SIZE],
+                         struct error *e) {
+    char name[80];
+    snprintf(name, sizeof name, "checkpoints/step_%09" PRId64 ".tick_%09" PRId64 ".replay",
+             opt_steps, ticks);
+    return path_join(out, session, name, e);
+}
+
+// Removes the files of checkpoints/ that `drop` says, and what killed writers left there.
+static bool remove_files(const struct session *s, bool (*drop)(const char *name, const int64_t *ctx),
+                         const int64_t *ctx, struct error *e) {
+    char folder[PATH_SIZE], path[PATH_SIZE];
+    if (!path_join(folder, s->path, "checkpoints", e)) return false;
+    DIR *dir = opendir(folder);
+    if (!dir) return error_set(e, STATUS_USAGE, "cannot open %s: %s", folder, strerror(errno));
+    bool ok = true;
+    for (struct dirent *entry; ok && (entry = readdir(dir));) {
+        const char *name = entry->d_name;
+        bool left_behind = name[0] == '.' && strstr(name, ".tmp-");
+        if (!left_behind && !drop(name, ctx)) continue;
+        ok = path_join(path, folder, name, e) &&
+             (unlink(path) == 0 || errno == ENOENT ||
+              error_set(e, STATUS_FAILED, "cannot remove %s: %s", path, strerror(errno)));
+    }
+    closedir(dir);
+    return ok;
+}
+
+static bool is_after(const char *name, const int64_t *step) {
+    int64_t own, ticks;
+    return checkpoint_step(name) > *step || (replay_name(name, &own, &ticks) && own > *step);
+}
+
+static bool remove_checkpoints_after(const struct session *s, int64_t opt_steps, struct error *e) {
+    return remove_files(s, is_after, &opt_steps, e);
+}
+
+// ctx: the newest step, its ticks, the oldest step whose ring is kept.
+static bool is_old_replay(const char *name, const int64_t *ctx) {
+    int64_t step, ticks;
+    if (!replay_name(name, &step, &ticks)) return false;
+    return step < ctx[2] || (step == ctx[0] && ticks != ctx[1]);
+}
+
+bool session_prune_replays(struct session *s, int64_t ticks, struct error *e) {
+    char folder[PATH_SIZE];
+    int64_t *steps;
+    int n;
+    if (!list_checkpoints(s->path, folder, &steps, &n, e)) return false;
+    int64_t newest = n ? steps[n - 1] : 0,
+            oldest = n > SESSION_KEEP_REPLAYS ? steps[n - SESSION_KEEP_REPLAYS] : 0;
+    free(steps);
+    return remove_files(s, is_old_replay, (int64_t[]){newest, ticks, oldest}, e);
+}
+
+int64_t session_checkpoint_step(const char *path) { return checkpoint_step(path_base(path)); }
+
+int64_t session_checkpoint_before(const char *session, int64_t opt_steps) {
+    char folder[PATH_SIZE];
+    int64_t *steps, found = -1;
+    int n;
+    if (!list_checkpoints(session, folder, &steps, &n, NULL)) return -1;
+    for (int i = 0; i < n && steps[i] < opt_steps; i++) found = steps[i];
+    free(steps);
+    return found;
 }
 
 bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps,

@@ -12,7 +12,7 @@
 //     heartbeat.json  state, pid, steps, time; rewritten about each second
 //     metrics.jsonl   {"opt_steps":N,"env_steps":N,"loss_model":X,...}, deterministic values only
 //     timing.jsonl    {"opt_steps":N,"sps":X,...}, timed values under the same key
-//     checkpoints/    step_000000300.safetensors
+//     checkpoints/    step_000000300.safetensors, step_000000300.tick_000000812.replay
 //     frames/         pictures.frames (frames.h)
 //     failures/       one folder per non-finite update
 //
@@ -41,6 +41,8 @@ struct session_opts { // texts are copied into the files; NULL: ""
     const char *tag;  // last part of the name (NULL: "run")
     const char *algo, *task, *mode, *preset, *device, *kernel; // kernel: instruction set, "avx2"
     const char *rom_name, *rom_sha256;
+    const char *rom_path, *state_path, *goal_dir; // files of the user's; NULL: none, and none in meta
+    int frames_per_step, release_after;           // frame timing of an agent's step
     const char *state_name, *state_sha256; // start state; NULL: none, and none in meta
     const char *goal, *goal_sha256; // goal template and the hash of its picture; NULL: none, and none in meta
     int goal_pipeline;              // its pipeline_version
@@ -53,6 +55,10 @@ struct session_opts { // texts are copied into the files; NULL: ""
 struct session;
 struct session *session_create(const struct session_opts *opts,
                                struct error *e);   // NULL: nothing is left behind
+// Goes on with the session in folder `path`: records after `opt_steps` are cut off, checkpoints after it removed, and
+// config.json is replaced where it differs from opts->config_json. Refused while another process writes it.
+struct session *session_resume(const char *path, const struct session_opts *opts, int64_t opt_steps,
+                               struct error *e);
 void session_close(struct session *s);             // NULL is fine; state "running" becomes "failed"
 const char *session_path(const struct session *s); // the folder, as given: ROOT/NAME
 const char *session_config_sha256(const struct session *s);
@@ -68,11 +74,19 @@ bool session_frames_path(struct session *s, char out[PATH_SIZE],
 bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
                             struct error *e);                                      // new, empty
 bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e); // keep_last >= 1
+// The ring's file beside checkpoint `opt_steps`; `ticks` tells rings of the same step apart. Pruning leaves those of the
+// KEEP_REPLAYS newest checkpoints, and of the newest only the one with `ticks`.
+enum { SESSION_KEEP_REPLAYS = 2 };
+bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, char out[PATH_SIZE],
+                         struct error *e);
+bool session_prune_replays(struct session *s, int64_t ticks, struct error *e);
 
 // ---- pure parts
 void session_format_metrics(const struct record *record, struct text *out); // one line with newline
 bool session_format_timing(const struct record *record,
                            struct text *out); // false: nothing timed in it
+// Bytes of the whole lines at the beginning of `text` (NUL after it) whose step is at most `opt_steps`.
+int64_t session_lines_until(const char *text, size_t n, int64_t opt_steps);
 void session_clean_name(const char *in, char *out,
                         size_t size); // [A-Za-z0-9._-] without "__", others become '-'; never empty
 
@@ -87,6 +101,12 @@ struct session_data {
 // NULL and one line: no session, another schema, or FILE:LINE of the first broken line.
 struct session_data *session_read(const char *path, struct error *e);
 void session_data_free(struct session_data *d); // NULL is fine
+// The session's folder that `path` names: itself, or a checkpoint in it; `checkpoint` "" in the first case.
+bool session_locate(const char *path, char folder[PATH_SIZE], char checkpoint[PATH_SIZE],
+                    struct error *e);
+// Step of a checkpoint's file name, or -1; the newest checkpoint before a step, or -1.
+int64_t session_checkpoint_step(const char *path);
+int64_t session_checkpoint_before(const char *session, int64_t opt_steps);
 // Newest checkpoint of a session folder by step; false: none.
 bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps,
                                struct error *e);

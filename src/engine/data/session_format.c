@@ -13,6 +13,9 @@ static void add_metrics(const struct record *r, bool timed, struct text *out) {
         text_add(out, ",\"%s\":", metric_info[m].name);
         text_add_json_float(out, r->value[m]);
     }
+    for (int a = 0; !timed && a < r->n_actions; a++)
+        text_add(out, "%s%" PRId64 "%s", a ? "," : ",\"action_hist\":[", r->action_hist[a],
+                 a + 1 == r->n_actions ? "]" : "");
     text_add(out, "}\n");
 }
 
@@ -28,6 +31,17 @@ bool session_format_timing(const struct record *r, struct text *out) {
     text_add(out, "{\"opt_steps\":%" PRId64, r->opt_steps);
     add_metrics(r, true, out);
     return true;
+}
+
+int64_t session_lines_until(const char *text, size_t n, int64_t opt_steps) {
+    size_t at = 0;
+    while (at < n) {
+        const char *end = memchr(text + at, '\n', n - at);
+        long long step;
+        if (!end || sscanf(text + at, "{\"opt_steps\":%lld", &step) != 1 || step > opt_steps) break;
+        at = (size_t)(end - text) + 1;
+    }
+    return (int64_t)at;
 }
 
 void session_clean_name(const char *in, char *out, size_t size) {

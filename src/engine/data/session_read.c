@@ -14,11 +14,29 @@ static bool is_key(const char *name) {
     return strcmp(name, "opt_steps") == 0 || strcmp(name, "env_steps") == 0;
 }
 
+// "action_hist":[12,0,...]
+static bool read_action_hist(const cJSON *list, const char *where, struct record *r, struct error *e) {
+    const int n = cJSON_GetArraySize(list);
+    if (!cJSON_IsArray(list) || n < 1 || n > RECORD_MAX_ACTIONS)
+        return error_set(e, STATUS_FAILED, "%s: action_hist is no list of 1 to %d counts", where, RECORD_MAX_ACTIONS);
+    r->n_actions = 0;
+    for (const cJSON *item = list->child; item; item = item->next) {
+        if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 0x1p53))
+            return error_set(e, STATUS_FAILED, "%s: action_hist holds no count", where);
+        r->action_hist[r->n_actions++] = (int64_t)item->valuedouble;
+    }
+    return true;
+}
+
 // One line's metrics into `r`; only those of the right file are allowed.
 static bool read_metrics(const cJSON *line, bool timed, const char *where, struct record *r,
                          struct error *e) {
     for (const cJSON *item = line->child; item; item = item->next) {
         if (is_key(item->string)) continue;
+        if (!timed && strcmp(item->string, "action_hist") == 0) {
+            if (!read_action_hist(item, where, r, e)) return false;
+            continue;
+        }
         int m = metric_find(item->string);
         double v;
         if (m < 0 || metric_info[m].timed != timed)
@@ -27,7 +45,7 @@ static bool read_metrics(const cJSON *line, bool timed, const char *where, struc
             return error_set(e, STATUS_FAILED, "%s: metric \"%s\" is not a number", where,
                              item->string);
         r->value[m] = (float)v;
-        r->present |= (uint64_t)1 << m;
+        r->present |= METRIC_BIT(m);
     }
     return true;
 }
@@ -157,4 +175,34 @@ void session_data_free(struct session_data *d) {
     cJSON_Delete(d->heartbeat);
     free(d->records);
     free(d);
+}
+
+// "a/b" -> "a", "b" -> ".", "/b" -> "/"
+static void cut_last_part(char path[PATH_SIZE]) {
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        snprintf(path, PATH_SIZE, ".");
+    else
+        slash[slash == path] = 0;
+}
+
+bool session_locate(const char *path, char folder[PATH_SIZE], char checkpoint[PATH_SIZE],
+                    struct error *e) {
+    char meta[PATH_SIZE];
+    checkpoint[0] = 0;
+    if (!file_exists(path))
+        return error_set(e, STATUS_USAGE,
+                         "%s: no such session or checkpoint; see `workbench sessions list`", path);
+    snprintf(folder, PATH_SIZE, "%s", path);
+    if (!file_is_folder(path)) { // SESSION/checkpoints/FILE
+        snprintf(checkpoint, PATH_SIZE, "%s", path);
+        cut_last_part(folder);
+        if (strcmp(path_base(folder), "checkpoints") == 0)
+            cut_last_part(folder);
+        else if (!path_join(folder, folder, "..", e))
+            return false;
+    }
+    if (!path_join(meta, folder, "meta.json", e)) return false;
+    return file_exists(meta) ||
+           error_set(e, STATUS_USAGE, "%s is not a session: it has no meta.json", folder);
 }

@@ -12,6 +12,7 @@
 #define ENV_ENV_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -31,6 +32,11 @@ struct env_vtable {
     void (*step)(struct env *env, const uint8_t *mask, const int32_t *actions, uint8_t *const *obs,
                  struct env_step_result *out);
     void (*free)(struct env *env);
+    // Optional, all three or none: environment i with its episode, exactly, between two steps.
+    size_t (*state_bytes)(const struct env *env); // of one environment
+    void (*save)(const struct env *env, int i, uint8_t *out);
+    // False and one line: bytes of another game, cut or altered; environment i is then what it was.
+    bool (*load)(struct env *env, int i, const uint8_t *bytes, struct error *e);
 };
 
 struct env {                          // first member of every implementation

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "emu/gb.h"
@@ -111,7 +112,76 @@ static void gameboy_free(struct env *env) {
     free(g);
 }
 
-static const struct env_vtable gameboy_vtable = {gameboy_reset, gameboy_step, gameboy_free};
+// ---- saving: [machine, gb_state.h][struct episode][previous frames of a goal of several][CRC-32]
+
+struct episode {
+    int32_t step, ended;
+    int32_t goal_step, goal_consecutive;
+    float goal_distance;
+};
+
+static size_t previous_bytes(const struct gameboy *g) {
+    return g->previous ? (size_t)(g->goal.n_frames - 1) * ENV_OBS_BYTES : 0;
+}
+
+static size_t gameboy_state_bytes(const struct env *env) {
+    const struct gameboy *g = (const struct gameboy *)env;
+    return gb_state_size(&g->rom) + sizeof(struct episode) + previous_bytes(g) + sizeof(uint32_t);
+}
+
+static void gameboy_save(const struct env *env, int i, uint8_t *out) {
+    const struct gameboy *g = (const struct gameboy *)env;
+    const struct machine *m = &g->machines[i];
+    struct episode episode = {.step = m->episode_step, .ended = m->ended};
+    size_t n = gb_state_size(&g->rom), bytes = gameboy_state_bytes(env) - sizeof(uint32_t);
+    memset(out, 0, bytes);
+    if (m->gb.rom) gb_state_save(&m->gb, out); // else it was never reset: the next step is one
+    if (g->has_goal) {
+        const struct goal_progress *p = &g->progress[i];
+        episode.goal_step = p->step;
+        episode.goal_consecutive = p->consecutive;
+        episode.goal_distance = p->distance;
+        if (p->previous) memcpy(out + n + sizeof episode, p->previous, previous_bytes(g));
+    }
+    memcpy(out + n, &episode, sizeof episode);
+    uint32_t crc = crc32_update(0, out, bytes);
+    memcpy(out + bytes, &crc, sizeof crc);
+}
+
+static bool gameboy_load(struct env *env, int i, const uint8_t *bytes, struct error *e) {
+    struct gameboy *g = (struct gameboy *)env;
+    struct machine *m = &g->machines[i];
+    struct episode episode;
+    uint32_t crc;
+    char message[300] = "altered";
+    size_t n = gb_state_size(&g->rom), all = gameboy_state_bytes(env) - sizeof crc;
+    memcpy(&crc, bytes + all, sizeof crc);
+    memcpy(&episode, bytes + n, sizeof episode);
+    bool begun = bytes[0] != 0;
+    if (crc != crc32_update(0, bytes, all) || (!begun && !episode.ended))
+        return error_set(e, STATUS_FAILED, "state of environment %d: %s", i, message);
+    struct machine *fresh = mem_alloc(sizeof *fresh);
+    gb_copy(&fresh->gb, &g->start);
+    bool fine = !begun || gb_state_load(&fresh->gb, &g->rom, bytes, n, message, sizeof message);
+    if (fine) {
+        gb_copy(&m->gb, &fresh->gb);
+        m->episode_step = episode.step;
+        m->ended = episode.ended != 0;
+    }
+    free(fresh);
+    if (!fine) return error_set(e, STATUS_FAILED, "state of environment %d: %s", i, message);
+    if (g->has_goal) {
+        struct goal_progress *p = &g->progress[i];
+        p->step = episode.goal_step;
+        p->consecutive = episode.goal_consecutive;
+        p->distance = episode.goal_distance;
+        if (p->previous) memcpy(p->previous, bytes + n + sizeof episode, previous_bytes(g));
+    }
+    return true;
+}
+
+static const struct env_vtable gameboy_vtable = {
+    gameboy_reset, gameboy_step, gameboy_free, gameboy_state_bytes, gameboy_save, gameboy_load};
 
 static const struct gb_action_codec *find_codec(const char *id, struct error *e) {
     const struct gb_action_codec *codec = gb_action_codec_find(id);

@@ -94,7 +94,7 @@ static void toy_free(struct env *env) {
     free(env);
 }
 
-static const struct env_vtable toy_vtable = {toy_reset, toy_step, toy_free};
+static const struct env_vtable toy_vtable = {.reset = toy_reset, .step = toy_step, .free = toy_free};
 
 struct env *env_toy_new(const struct env_toy_opts *o, struct error *e) {
     const char *id = o->action_codec ? o->action_codec : "pokemonred_puffer_v0";
@@ -111,21 +111,4 @@ struct env *env_toy_new(const struct env_toy_opts *o, struct error *e) {
     t->blocks = mem_alloc((size_t)n_envs * sizeof *t->blocks);
     for (int i = 0; i < n_envs; i++) t->blocks[i].ended = true;        // a reset comes first
     return &t->env;
-}
-
-size_t env_toy_state_bytes(void) { return sizeof(struct block); }
-
-void env_toy_save(const struct env *env, int i, void *out) {
-    CHECK(i >= 0 && i < env->n_envs, "environment %d", i);
-    memcpy(out, &((const struct toy *)env)->blocks[i], sizeof(struct block));
-}
-
-bool env_toy_load(struct env *env, int i, const void *in, struct error *e) {
-    CHECK(i >= 0 && i < env->n_envs, "environment %d", i);
-    struct block b;
-    memcpy(&b, in, sizeof b);
-    if (b.x < 0 || b.x >= CELLS || b.y < 0 || b.y >= CELLS || b.step < 0 || b.consecutive < 0)
-        return error_set(e, STATUS_FAILED, "the toy environment's saved state is damaged");
-    ((struct toy *)env)->blocks[i] = b;
-    return true;
 }

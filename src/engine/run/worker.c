@@ -15,6 +15,13 @@
 enum { MAX_BATCH = 4096 };           // of algo.per_rank_batch_size
 static const int64_t status_every_ns = 100000000, pictures_every_ns = 250000000, idle_ns = 5000000;
 
+static void say_where(const struct worker *w) {
+    int64_t updates = wm_opt_steps(w->wm);
+    log_write(LOG_INFO, "goes on after update %lld, policy step %lld", (long long)updates, (long long)w->rollout.policy_steps);
+    if (w->opts.updates > 0 && updates >= w->opts.updates)
+        log_write(LOG_WARN, "nothing to do: --updates %lld are done already", (long long)w->opts.updates);
+}
+
 struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct error *e) {
     struct worker *w = mem_alloc(sizeof *w);
     w->opts = *opts;
@@ -24,9 +31,10 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
         worker_free(w);
         return NULL;
     }
+    if (w->resume) say_where(w);
     log_write(LOG_INFO, "%s: %s %s, %lld parameters, %d threads, kernels %s", w->rom_name,
-              w->full ? "agent" : "world model", w->config.preset,
-              (long long)worker_n_weights(w), w->n_threads, cpu_kernels_name());
+              w->algo->mode, w->config.preset,
+              (long long)w->algo->n_weights(w), w->n_threads, cpu_kernels_name());
     if (w->session) log_write(LOG_INFO, "session %s", session_path(w->session));
     return w;
 }
@@ -35,7 +43,8 @@ void worker_free(struct worker *w) {
     if (!w) return;
     session_close(w->session);
     worker_free_rollout(w);
-    worker_free_model(w);
+    if (w->wm) w->algo->free(w);
+    worker_resume_free(w->resume);
     replay_free(w->replay);
     frames_close(w->frames, NULL);
     task_close(w->goal_task);
@@ -80,11 +89,11 @@ static bool turn(struct worker *w, int64_t prefill, struct error *e) {
     if (!rollout_wait(w, e)) return false;
     take_rollout(w);
     take_fence(w);
-    bool learning = w->fence.policy_steps >= w->config.learning_starts;
+    bool learning = w->fence.policy_steps >= w->learn_from;
     if (learning) w->backlog += ratio_due(&w->ratio, w->fence.policy_steps - prefill);
     w->played_out = w->opts.env_steps > 0 && w->fence.policy_steps >= w->opts.env_steps;
     if (w->played_out) return true;
-    worker_publish_weights(w);
+    w->algo->publish(w);
     rollout_begin(w, learning ? worker_rollout_ticks(w) : 1, can_learn(w));
     return true;
 }
@@ -112,11 +121,12 @@ static bool learn(struct worker *w, struct error *e) {
     replay_gather(w->replay, starts, b->length, b->batch, &out);
     int64_t t1 = clock_now_ns();
     struct wm_result result;
-    bool fine = worker_update_model(w, &result);
+    bool fine = w->algo->update(w, &result);
     int64_t t2 = clock_now_ns();
     w->busy.learning_ns += t2 - t0;
     w->last_sample_ms = (float)(t1 - t0) * 1e-6f;
     w->last_update_ms = (float)(t2 - t1) * 1e-6f;
+    if (fine) w->backlog--; // before a checkpoint is written
     return fine ? worker_record(w, e) : fail_run(w, &result, e);
 }
 
@@ -132,7 +142,7 @@ static bool target_reached(const struct worker *w) {
 
 // What the screens asked for, and what they must see: between two pieces of work, never inside one.
 static bool serve_screens(struct worker *w, enum feed_phase phase, struct error *e) {
-    if (control_take_checkpoint(feed_control(w->feed)) && !worker_checkpoint(w, e)) return false;
+    if (control_take_checkpoint(feed_control(w->feed)) && !worker_checkpoint(w, false, e)) return false;
     int64_t now = clock_now_ns();
     if (now - w->status_ns >= status_every_ns || phase != w->phase) {
         w->status_ns = now;
@@ -159,19 +169,18 @@ static bool wait_while_paused(struct worker *w, struct error *e) {
 
 static bool loop(struct worker *w, struct error *e) {
     int64_t n = w->rollout.env->n_envs, starts = w->config.learning_starts / n, prefill = (starts - (starts > 0)) * n;
-    bool learning = w->fence.policy_steps >= w->config.learning_starts;
+    bool learning = w->fence.policy_steps >= w->learn_from;
     while (!target_reached(w)) {
         if (!wait_while_paused(w, e)) return false;
         if (control_stop_requested(feed_control(w->feed))) break;
         if (can_learn(w)) {
             if (!learn(w, e)) return false;
-            w->backlog--;
             w->single_update = false;
         } else if (!turn(w, prefill, e)) {
             return false;
         }
         bool before = learning;
-        learning = w->fence.policy_steps >= w->config.learning_starts;
+        learning = w->fence.policy_steps >= w->learn_from;
         if (learning && !before) worker_restart_rates(w);
         if (!serve_screens(w, learning ? PHASE_TRAINING : PHASE_PREFILL, e)) return false;
     }
@@ -200,7 +209,7 @@ static void *thread_main(void *arg) {
         worker_publish_pictures(w);
         struct frames_writer *frames = w->frames;
         w->frames = NULL;
-        fine = worker_checkpoint(w, &w->error) && worker_write_media(w, &w->error) && frames_close(frames, &w->error);
+        fine = worker_checkpoint(w, true, &w->error) && worker_write_media(w, &w->error) && frames_close(frames, &w->error);
     }
     w->status = fine ? STATUS_OK : w->error.status;
     if (w->session) session_finish(w->session, fine ? SESSION_DONE : SESSION_FAILED, fine ? "" : w->error.message);

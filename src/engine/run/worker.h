@@ -31,6 +31,7 @@ struct run_opts {                      // NULL or 0: the default in parentheses
     int n_threads;                     // (all that this process may use)
     int64_t updates, env_steps;        // stop after so many gradient or policy steps (until stopped)
     double minutes;
+    const char *resume;                // a session's folder or checkpoint to go on with; its options hold (a new session)
     const char *seed;                  // text of the config key `seed`
     const char *tag;                   // last part of the session's name ("run")
     const char *sessions_dir;          // (sessions)

@@ -15,6 +15,8 @@
 #include "engine/data/session.h"
 #include "engine/env/env.h"
 #include "engine/env/task.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "engine/run/worker.h"
 
 enum { MEDIA_MAX_SNAPSHOTS = 64, OBS_WINDOW = 20, WARM_UP_UPDATES = 150, UPDATE_MS_CAPACITY = 1 << 14 };
@@ -89,7 +91,10 @@ struct worker {
     struct rollout rollout;
     struct rollout_thread *rollout_thread;          // NULL: rollouts run inline
     struct replay *replay;
-    bool full;                                      // mode full: a policy acts and learns
+    const struct worker_algo *algo;                 // what learns and acts
+    struct resume *resume;                          // NULL: a new run
+    int64_t learn_from;                             // policy steps from which on updates are due
+    char warning[240];                              // shown in the status until the next one
     struct world_model *wm;                         // the agent's, where there is one
     struct dreamer *dreamer;                        // mode full: the whole agent
     struct session *session;                        // NULL: no files
@@ -124,7 +129,7 @@ struct worker {
 
 // worker_setup.c
 bool worker_configure(struct worker *w, struct error *e);        // options -> config, ROM, sizes
-bool worker_build(struct worker *w, struct error *e);            // environments, replay, model
+bool worker_build(struct worker *w, struct error *e);            // environments, replay, model; their state on resume
 bool worker_open_session(struct worker *w, struct error *e);
 
 // worker_rollout.c
@@ -137,32 +142,81 @@ int worker_rollout_threads(const struct worker *w);              // of the actin
 void rollout_begin(struct worker *w, int64_t n_ticks, bool beside);
 bool rollout_wait(struct worker *w, struct error *e);
 
-// worker_model.c
-#define WORKER_RANGE_NAME "behaviour/range"
-const char *worker_mode(const struct worker *w);
-void worker_build_model(struct worker *w);                       // after the environments
-void worker_free_model(struct worker *w);
-int64_t worker_n_weights(const struct worker *w);
-// At the fence: the next rollout plays with the weights of now.
-void worker_publish_weights(struct worker *w);
-// The rollout's `actions`, for the frames in its `obs`. False, and one line, when the policy's numbers are not finite.
-bool worker_choose_actions(struct worker *w, struct error *e);
-bool worker_update_model(struct worker *w, struct wm_result *out);
-uint64_t worker_model_metrics(const struct worker *w, float out[METRIC_COUNT]);
+// worker_model.c: what learns and acts. One table each; all of it is called by the worker thread but `choose`.
+#define WORKER_RANGE_NAME "behaviour/range"                      // of the returns: [2]
+enum { MODEL_MAX_SETS = 4, MODEL_MAX_EXTRA = 1 + PLAYER_MAX_STATES };
+struct model_parts {                                             // what a checkpoint holds of the model
+    struct params *sets[MODEL_MAX_SETS];                         // the first one first
+    int n_sets;
+    struct st_source extra[MODEL_MAX_EXTRA];                     // saved from `data`, loaded into it
+    char names[MODEL_MAX_EXTRA][32];
+    int n_extra;
+};
+struct worker_algo {
+    const char *mode;
+    void (*build)(struct worker *w);                             // after the environments
+    void (*free)(struct worker *w);
+    int64_t (*n_weights)(const struct worker *w);
+    void (*publish)(struct worker *w);                           // at the fence: the next rollout plays with these weights
+    // The rollout's `actions`, for the frames in its `obs`. False, and one line, when they are not finite.
+    bool (*choose)(struct worker *w, struct error *e);
+    bool (*update)(struct worker *w, struct wm_result *out);
+    uint64_t (*metrics)(const struct worker *w, float out[METRIC_COUNT]);
+    void (*describe)(struct worker *w, struct model_parts *out);
+};
+const struct worker_algo *worker_algo_find(const char *mode);    // NULL: no such mode
 // *c holds hash and scalars; the model's part is filled in. Reading back: into a second model, then compared.
-bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, struct error *e);
+bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, const struct st_source *more, int n_more,
+                       struct error *e);
+bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c, struct safetensors **file,
+                       struct error *e);
 bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c, struct error *e);
+
+// worker_state.c
+enum { WORKER_STATE_TENSORS = 24 };
+struct worker_state_scratch {                                    // what is not stored in this form
+    bool policy_begun;
+    int64_t replay_rows;
+    uint8_t *environments;                                       // [n_envs][env_bytes]
+    size_t env_bytes;                                            // 0: they cannot be saved
+};
+void worker_state_collect(struct worker *w, struct worker_state_scratch *s);
+int worker_state_tensors(struct worker *w, struct worker_state_scratch *s, struct st_source out[WORKER_STATE_TENSORS]);
+void worker_state_free(struct worker_state_scratch *s);
+// *replay_rows: what the ring must hold.
+bool worker_state_restore(struct worker *w, const struct safetensors *file, int64_t *replay_rows, struct error *e);
+void worker_state_begin_anew(struct worker *w);                  // with an empty ring
+
+// worker_checkpoint.c
+bool worker_save_weights(struct worker *w, const char *path, struct error *e);
+// A disk that is full stops nothing but the last one: the older checkpoints stay, the run says so and goes on.
+bool worker_checkpoint(struct worker *w, bool last, struct error *e);
+bool worker_load_checkpoint(struct worker *w, struct error *e);  // resume->checkpoint
+
+// worker_resume.c
+struct resume {
+    char session[PATH_SIZE], checkpoint[PATH_SIZE];              // checkpoint "": from the beginning
+    int64_t opt_steps;
+    cJSON *meta;
+    struct config saved;
+    bool ring_changed;                                           // the saved rows do not fit
+    double elapsed_s;                                            // of the run before
+};
+bool worker_resume_options(struct worker *w, struct error *e);   // session -> options and config
+bool worker_resume_same_game(const struct worker *w, struct error *e);
+bool worker_resume_history(struct worker *w, struct error *e);   // old records and pictures, once the session is open
+void worker_resume_free(struct resume *r);                       // NULL is fine
 
 // worker_report.c
 void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message);
 void worker_restart_rates(struct worker *w);                     // when training begins
 bool worker_record(struct worker *w, struct error *e);           // after an update
-bool worker_checkpoint(struct worker *w, struct error *e);
 void worker_write_failure(struct worker *w, const struct wm_result *result);
 
 // worker_media.c
 void worker_publish_pictures(struct worker *w);
 bool worker_take_snapshot(struct worker *w, struct error *e);    // when one is due
+bool worker_reload_snapshots(struct worker *w, const char *path, struct error *e); // from a resumed run's frames
 bool worker_write_media(struct worker *w, struct error *e);      // plot, strip, video
 
 #endif

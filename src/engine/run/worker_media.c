@@ -56,19 +56,38 @@ static void thin_snapshots(struct worker *w) {
     w->snapshot_every *= 2;
 }
 
+static struct media_snapshot *next_snapshot(struct worker *w, int64_t updates) {
+    if (w->n_snapshots == MEDIA_MAX_SNAPSHOTS) thin_snapshots(w);
+    struct media_snapshot *s = &w->snapshots[w->n_snapshots++];
+    s->opt_steps = updates;
+    w->next_snapshot = updates + w->snapshot_every;
+    return s;
+}
+
 bool worker_take_snapshot(struct worker *w, struct error *e) {
     int64_t updates = wm_opt_steps(w->wm);
     if (w->opts.no_media || updates < w->next_snapshot) return true;
     struct feed_pictures *p = w->snapshot_pictures;
     if (!make_pictures(w, p)) return true;
-    if (w->n_snapshots == MEDIA_MAX_SNAPSHOTS) thin_snapshots(w);
-    struct media_snapshot *s = &w->snapshots[w->n_snapshots++];
-    s->opt_steps = updates;
+    struct media_snapshot *s = next_snapshot(w, updates);
     memcpy(s->real, p->real, FEED_PIXELS);
     memcpy(s->reconstruction, p->reconstruction, FEED_PIXELS);
     memcpy(s->error, p->error, FEED_PIXELS);
-    w->next_snapshot = updates + w->snapshot_every;
     return !w->frames || frames_append(w->frames, updates, w->fence.policy_steps, s->real, VIDEO_PANELS, e);
+}
+
+bool worker_reload_snapshots(struct worker *w, const char *path, struct error *e) {
+    struct frames_reader *r = frames_open(path, e);
+    if (!r) return false;
+    bool fine = frames_width(r) == FEED_WIDTH && frames_height(r) == FEED_HEIGHT;
+    if (!fine) error_set(e, STATUS_FAILED, "%s: pictures of another size", path);
+    for (int64_t i = 0; fine && i < frames_count(r); i++) {
+        struct frames_info info = frames_info(r, i);
+        if (info.n_pictures != VIDEO_PANELS) continue;
+        fine = frames_read(r, i, next_snapshot(w, info.opt_steps)->real, e);
+    }
+    frames_reader_free(r);
+    return fine;
 }
 
 // ---- at the end

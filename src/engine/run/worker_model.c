@@ -1,5 +1,4 @@
-// Worker model: the world model alone or the whole agent; the policy's actions, one update, what a
-// checkpoint holds.
+// Worker model: what learns and acts in a run, one table of functions each: the world model alone, the whole agent.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,57 +8,72 @@
 #include "base/philox.h"
 #include "engine/run/worker_internal.h"
 
-const char *worker_mode(const struct worker *w) { return w->full ? "full" : "standing_still"; }
+// ---- the world model alone: every environment holds one action
 
-static struct dreamer *agent_new(const struct worker *w) {
-    return dreamer_new(&(struct dreamer_opts){.config = &w->config,
-                                              .n_actions = w->rollout.env->n_actions,
-                                              .pool = w->pool,
-                                              .zero_latent = w->opts.zero_latent});
+static void world_build(struct worker *w) {
+    w->wm = wm_new(&(struct wm_opts){.config = &w->config,
+                                     .n_actions = w->rollout.env->n_actions,
+                                     .pool = w->pool,
+                                     .zero_latent = w->opts.zero_latent});
 }
 
-static struct world_model *model_new(const struct worker *w) {
-    return wm_new(&(struct wm_opts){.config = &w->config,
-                                    .n_actions = w->rollout.env->n_actions,
-                                    .pool = w->pool,
-                                    .zero_latent = w->opts.zero_latent});
+static void world_free(struct worker *w) { wm_free(w->wm); }
+static int64_t world_n_weights(const struct worker *w) { return wm_params(w->wm)->n_weights; }
+static void world_publish(struct worker *w) { (void)w; }
+
+static bool world_choose(struct worker *w, struct error *e) {
+    (void)e;
+    for (int n = 0; n < w->rollout.env->n_envs; n++) w->rollout.actions[n] = w->constant_action;
+    return true;
 }
 
-void worker_build_model(struct worker *w) {
-    if (!w->full) {
-        w->wm = model_new(w);
-        return;
-    }
-    w->dreamer = agent_new(w);
+static bool world_update(struct worker *w, struct wm_result *out) { return wm_update(w->wm, out); }
+
+static uint64_t world_metrics(const struct worker *w, float out[METRIC_COUNT]) { return wm_metrics(w->wm, out); }
+
+static void world_describe(struct worker *w, struct model_parts *out) {
+    out->sets[0] = wm_params(w->wm);
+    out->n_sets = 1;
+}
+
+// ---- DreamerV3: world model, actor and critic; the policy plays with a copy of the weights
+
+static void dreamer_build(struct worker *w) {
+    struct rollout *r = &w->rollout;
+    w->dreamer = dreamer_new(&(struct dreamer_opts){.config = &w->config,
+                                                    .n_actions = r->env->n_actions,
+                                                    .pool = w->pool,
+                                                    .zero_latent = w->opts.zero_latent});
     w->wm = dreamer_world(w->dreamer);
-    params_copy_init(&w->rollout.world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
-    params_copy_init(&w->rollout.actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
-    w->rollout.player = player_new(&(struct player_opts){
+    params_copy_init(&r->world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
+    params_copy_init(&r->actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
+    r->player = player_new(&(struct player_opts){
         .world = wm_dims(w->wm),
         .nets = behaviour_dims(dreamer_behaviour(w->dreamer)),
-        .world_params = &w->rollout.world_weights,
-        .actor_params = &w->rollout.actor_weights,
-        .n_envs = w->rollout.env->n_envs,
+        .world_params = &r->world_weights,
+        .actor_params = &r->actor_weights,
+        .n_envs = r->env->n_envs,
         .seed = (uint64_t)w->config.seed,
-        .pool = w->rollout.pool,
+        .pool = r->pool,
     });
 }
 
-void worker_free_model(struct worker *w) {
+static void dreamer_end(struct worker *w) {
     player_free(w->rollout.player);
     params_deinit(&w->rollout.world_weights);
     params_deinit(&w->rollout.actor_weights);
-    if (w->dreamer)
-        dreamer_free(w->dreamer);
-    else
-        wm_free(w->wm);
+    dreamer_free(w->dreamer);
 }
 
-int64_t worker_n_weights(const struct worker *w) {
-    return w->dreamer ? dreamer_n_weights(w->dreamer) : wm_params(w->wm)->n_weights;
-}
+static int64_t dreamer_count(const struct worker *w) { return dreamer_n_weights(w->dreamer); }
 
-// ---- acting
+static void dreamer_publish(struct worker *w) {
+    struct rollout *r = &w->rollout;
+    if (r->weights_step == wm_opt_steps(w->wm)) return;
+    r->weights_step = wm_opt_steps(w->wm);
+    params_copy_weights(&r->world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
+    params_copy_weights(&r->actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
+}
 
 // Whole ticks of all environments, as sheeprl counts them (spec/dreamer_v3.md 8.2).
 static bool in_prefill(const struct worker *w) {
@@ -67,35 +81,22 @@ static bool in_prefill(const struct worker *w) {
     return w->rollout.policy_steps < w->config.learning_starts / n * n;
 }
 
-void worker_publish_weights(struct worker *w) {
-    if (!w->dreamer || w->rollout.weights_step == wm_opt_steps(w->wm)) return;
-    w->rollout.weights_step = wm_opt_steps(w->wm);
-    params_copy_weights(&w->rollout.world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
-    params_copy_weights(&w->rollout.actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
-}
-
-bool worker_choose_actions(struct worker *w, struct error *e) {
+static bool dreamer_choose(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     int n_envs = r->env->n_envs;
-    if (!w->full) {
-        for (int n = 0; n < n_envs; n++) r->actions[n] = w->constant_action;
-    } else if (in_prefill(w)) {
+    char bad[TENSOR_NAME_SIZE];
+    if (in_prefill(w)) {
         for (int n = 0; n < n_envs; n++)
             r->actions[n] = (int32_t)rng_below((uint64_t)w->config.seed, RNG_PREFILL, (uint64_t)r->env_ticks,
                                                (uint32_t)n, (uint32_t)r->env->n_actions);
-    } else {
-        for (int n = 0; n < n_envs; n++) r->reset_now[n] = !r->mask[n];
-        char bad[TENSOR_NAME_SIZE];
-        if (!player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, bad))
-            return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite", (long long)r->policy_steps, bad);
+        return true;
     }
-    return true;
+    for (int n = 0; n < n_envs; n++) r->reset_now[n] = !r->mask[n];
+    return player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, bad) ||
+           error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite", (long long)r->policy_steps, bad);
 }
 
-// ---- learning
-
-bool worker_update_model(struct worker *w, struct wm_result *out) {
-    if (!w->dreamer) return wm_update(w->wm, out);
+static bool dreamer_learn(struct worker *w, struct wm_result *out) {
     struct dreamer_result r;
     bool fine = dreamer_update(w->dreamer, &r);
     *out = r.model;
@@ -106,82 +107,108 @@ bool worker_update_model(struct worker *w, struct wm_result *out) {
     return false;
 }
 
-uint64_t worker_model_metrics(const struct worker *w, float out[METRIC_COUNT]) {
-    return w->dreamer ? dreamer_metrics(w->dreamer, out) : wm_metrics(w->wm, out);
+static uint64_t dreamer_values(const struct worker *w, float out[METRIC_COUNT]) {
+    return dreamer_metrics(w->dreamer, out);
+}
+
+static void dreamer_describe(struct worker *w, struct model_parts *out) {
+    struct player_state states[PLAYER_MAX_STATES];
+    for (int i = 0; i < DREAMER_N_SETS; i++) out->sets[i] = dreamer_params(w->dreamer, (enum dreamer_set)i);
+    out->n_sets = DREAMER_N_SETS;
+    out->extra[0] = (struct st_source){WORKER_RANGE_NAME, ST_REAL, 1, {2}, dreamer_range(w->dreamer)};
+    int n = player_states(w->rollout.player, states);
+    for (int i = 0; i < n; i++) {
+        snprintf(out->names[i], sizeof out->names[i], "player/%s", states[i].name);
+        out->extra[1 + i] =
+            (struct st_source){out->names[i], ST_REAL, 2, {states[i].rows, states[i].width}, states[i].data};
+    }
+    out->n_extra = 1 + n;
+}
+
+static const struct worker_algo algos[] = {
+    {"standing_still", world_build, world_free, world_n_weights, world_publish, world_choose, world_update,
+     world_metrics, world_describe},
+    {"full", dreamer_build, dreamer_end, dreamer_count, dreamer_publish, dreamer_choose, dreamer_learn, dreamer_values,
+     dreamer_describe},
+};
+
+const struct worker_algo *worker_algo_find(const char *mode) {
+    for (size_t i = 0; i < sizeof algos / sizeof *algos; i++)
+        if (strcmp(algos[i].mode, mode) == 0) return &algos[i];
+    return NULL;
 }
 
 // ---- checkpoints
 
-// The model's part of *c. `sets` and `extra` are the caller's and must live as long as *c.
-static void describe(struct world_model *wm, struct dreamer *d, struct params *sets[DREAMER_N_SETS],
-                     struct st_source *range, struct checkpoint *c) {
-    c->params = wm_params(wm);
-    if (!d) return;
-    for (int i = DREAMER_ACTOR; i < DREAMER_N_SETS; i++)
-        sets[c->n_more_params++] = dreamer_params(d, (enum dreamer_set)i);
-    c->more_params = sets;
-    *range = (struct st_source){.name = WORKER_RANGE_NAME,
-                                .dtype = ST_REAL,
-                                .n_dims = 1,
-                                .shape = {2},
-                                .data = dreamer_range(d)};
-    c->extra = range;
-    c->n_extra = 1;
+static void fill(struct checkpoint *c, const struct model_parts *parts) {
+    c->params = parts->sets[0];
+    c->more_params = parts->sets + 1;
+    c->n_more_params = parts->n_sets - 1;
 }
 
-bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, struct error *e) {
-    struct params *sets[DREAMER_N_SETS];
-    struct st_source extra[1 + PLAYER_MAX_STATES];
-    struct player_state states[PLAYER_MAX_STATES];
-    char names[PLAYER_MAX_STATES][32];
-    describe(w->wm, w->dreamer, sets, extra, c);
-    int n = w->rollout.player ? player_states(w->rollout.player, states) : 0;
-    for (int i = 0; i < n; i++) {
-        snprintf(names[i], sizeof names[i], "player/%s", states[i].name);
-        extra[c->n_extra++] = (struct st_source){.name = names[i],
-                                                 .dtype = ST_REAL,
-                                                 .n_dims = 2,
-                                                 .shape = {states[i].rows, states[i].width},
-                                                 .data = states[i].data};
-    }
+bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, const struct st_source *more, int n_more,
+                       struct error *e) {
+    struct model_parts parts = {0};
+    struct st_source extra[MODEL_MAX_EXTRA + WORKER_STATE_TENSORS];
+    CHECK(n_more <= WORKER_STATE_TENSORS, "%d more tensors", n_more);
+    w->algo->describe(w, &parts);
+    fill(c, &parts);
+    memcpy(extra, parts.extra, (size_t)parts.n_extra * sizeof *extra);
+    memcpy(extra + parts.n_extra, more, (size_t)n_more * sizeof *extra);
+    c->extra = extra;
+    c->n_extra = parts.n_extra + n_more;
     return checkpoint_save(path, c, e);
 }
 
-static bool same_weights(const struct checkpoint *a, const struct checkpoint *b) {
-    for (int i = -1; i < a->n_more_params; i++) {
-        const struct params *p = i < 0 ? a->params : a->more_params[i],
-                            *q = i < 0 ? b->params : b->more_params[i];
-        size_t bytes = (size_t)p->n_flat * sizeof(real);
-        if (memcmp(p->weights, q->weights, bytes) || memcmp(p->moment1, q->moment1, bytes) ||
-            memcmp(p->moment2, q->moment2, bytes))
-            return false;
+bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c, struct safetensors **file,
+                       struct error *e) {
+    struct model_parts parts = {0};
+    w->algo->describe(w, &parts);
+    fill(c, &parts);
+    if (!checkpoint_load(path, c, file, e)) return false;
+    for (int i = 0; i < parts.n_extra; i++) {
+        const struct st_source *to = &parts.extra[i];
+        const struct st_tensor *t = safetensors_expect(*file, to->name, to->dtype, to->n_dims, to->shape, e);
+        if (!t) return false;
+        memcpy((void *)(uintptr_t)to->data, t->data, t->n_bytes); // the model's own: not const in truth
     }
     return true;
 }
 
-static bool same_range(struct worker *w, const struct safetensors *s) {
-    const struct st_tensor *t = s ? safetensors_find(s, WORKER_RANGE_NAME) : NULL;
-    return t && t->n_bytes == 2 * sizeof(real) &&
-           memcmp(t->data, dreamer_range(w->dreamer), t->n_bytes) == 0;
+static bool same_parts(const struct model_parts *a, const struct model_parts *b) {
+    bool same = a->n_sets == b->n_sets && a->n_extra == b->n_extra;
+    for (int i = 0; same && i < a->n_sets; i++) {
+        const struct params *p = a->sets[i], *q = b->sets[i];
+        size_t bytes = (size_t)p->n_flat * sizeof(real);
+        same = memcmp(p->weights, q->weights, bytes) == 0 && memcmp(p->moment1, q->moment1, bytes) == 0 &&
+               memcmp(p->moment2, q->moment2, bytes) == 0;
+    }
+    for (int i = 0; same && i < a->n_extra; i++) {
+        size_t bytes = st_dtype_bytes(a->extra[i].dtype);
+        for (int k = 0; k < a->extra[i].n_dims; k++) bytes *= (size_t)a->extra[i].shape[k];
+        same = memcmp(a->extra[i].data, b->extra[i].data, bytes) == 0;
+    }
+    return same;
 }
 
-bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
-                             struct error *e) {
-    struct dreamer *agent = w->full ? agent_new(w) : NULL;
-    struct world_model *model = agent ? dreamer_world(agent) : model_new(w);
-    struct params *sets[2][DREAMER_N_SETS];
-    struct st_source range[2];
-    struct checkpoint mine = {0};
+bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c, struct error *e) {
+    struct worker *twin = mem_alloc(sizeof *twin);
+    struct model_parts mine = {0}, theirs = {0};
     struct safetensors *file = NULL;
-    describe(w->wm, w->dreamer, sets[0], &range[0], &mine);
-    describe(model, agent, sets[1], &range[1], c);
-    bool fine = checkpoint_load(path, c, &file, e);
-    if (fine && (!same_weights(&mine, c) || (agent && !same_range(w, file))))
+    twin->config = w->config;
+    twin->pool = w->pool;
+    twin->opts = w->opts;
+    twin->algo = w->algo;
+    twin->rollout.env = w->rollout.env;
+    twin->rollout.pool = w->rollout.pool;
+    twin->algo->build(twin);
+    bool fine = worker_load_model(twin, path, c, &file, e);
+    w->algo->describe(w, &mine);
+    twin->algo->describe(twin, &theirs);
+    if (fine && !same_parts(&mine, &theirs))
         fine = error_set(e, STATUS_FAILED, "%s: does not hold what was saved", path);
     safetensors_free(file);
-    if (agent)
-        dreamer_free(agent);
-    else
-        wm_free(model);
+    twin->algo->free(twin);
+    free(twin);
     return fine;
 }

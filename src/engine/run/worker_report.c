@@ -20,6 +20,11 @@ static int64_t rows_in_ring(const struct worker *w) {
 
 static double seconds_since(int64_t ns) { return (double)(clock_now_ns() - ns) * 1e-9; }
 
+// Since the run began, without the time that it was not running.
+static double elapsed_s(const struct worker *w) {
+    return seconds_since(w->start_ns) + (w->resume ? w->resume->elapsed_s : 0);
+}
+
 // ---- status
 
 // The prefill is hundreds of times faster than training: rates of the one must not enter the other's.
@@ -55,18 +60,18 @@ void worker_publish_status(struct worker *w, enum feed_phase phase, const char *
                             .replay_rows = rows_in_ring(w),
                             .replay_capacity = replay_capacity(w->replay),
                             .replay_ratio_target = w->config.replay_ratio,
-                            .elapsed_s = seconds_since(w->start_ns),
+                            .elapsed_s = elapsed_s(w),
                             .sps = w->sps,
                             .train_sps = w->train_sps,
                             .n_threads = w->n_threads,
-                            .n_weights = worker_n_weights(w)};
+                            .n_weights = w->algo->n_weights(w)};
     snprintf(s.algo, sizeof s.algo, "dreamer_v3");
     snprintf(s.task, sizeof s.task, "%.47s", w->rom_name);
-    snprintf(s.mode, sizeof s.mode, "%s", worker_mode(w));
+    snprintf(s.mode, sizeof s.mode, "%s", w->algo->mode);
     snprintf(s.preset, sizeof s.preset, "%.11s", w->config.preset);
     snprintf(s.device, sizeof s.device, "cpu");
     snprintf(s.session, sizeof s.session, "%.199s", w->session ? session_path(w->session) : "");
-    snprintf(s.message, sizeof s.message, "%.239s", message);
+    snprintf(s.message, sizeof s.message, "%.239s", message[0] ? message : w->warning);
     feed_set_status(w->feed, &s);
     if (w->session) {
         struct error e = {0};  // a heartbeat that fails is no reason to stop; the next record will tell
@@ -78,7 +83,7 @@ void worker_publish_status(struct worker *w, enum feed_phase phase, const char *
 
 static void put(struct record *r, enum metric m, double value) {
     r->value[m] = (float)value;
-    r->present |= (uint64_t)1 << m;
+    r->present |= METRIC_BIT(m);
 }
 
 static void put_episodes(struct worker *w, struct record *r) {
@@ -113,7 +118,7 @@ static void put_timing(struct worker *w, struct record *r) {
     put(r, METRIC_ENV_MS, (double)w->last_env_ms);
     put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
     put_shares(w, r);
-    put(r, METRIC_WALL_TIME, seconds_since(w->start_ns));
+    put(r, METRIC_WALL_TIME, elapsed_s(w));
 }
 
 static void add_statistics(struct worker *w, const struct record *r) {
@@ -132,7 +137,7 @@ static void add_statistics(struct worker *w, const struct record *r) {
 bool worker_record(struct worker *w, struct error *e) {
     int64_t updates = wm_opt_steps(w->wm);
     struct record r = {.opt_steps = updates, .env_steps = w->fence.policy_steps};
-    r.present = worker_model_metrics(w, r.value);
+    r.present = w->algo->metrics(w, r.value);
     put(&r, METRIC_REPLAY_SIZE, (double)rows_in_ring(w));
     put(&r, METRIC_READY_STEPS, (double)((w->fence.window.end - w->fence.window.first) * w->rollout.env->n_envs));
     put(&r, METRIC_REPLAY_RATIO, (double)updates / (double)w->fence.policy_steps);
@@ -140,11 +145,11 @@ bool worker_record(struct worker *w, struct error *e) {
     if (updates % w->config.log_every == 0) {
         put_episodes(w, &r);
         put_timing(w, &r);
-        feed_push_record(w->feed, &r, seconds_since(w->start_ns));
+        feed_push_record(w->feed, &r, elapsed_s(w));
         if (w->session && !session_append(w->session, &r, e)) return false;
     }
     if (!worker_take_snapshot(w, e)) return false;
-    if (w->config.checkpoint_every > 0 && updates % w->config.checkpoint_every == 0) return worker_checkpoint(w, e);
+    if (w->config.checkpoint_every > 0 && updates % w->config.checkpoint_every == 0) return worker_checkpoint(w, false, e);
     return true;
 }
 
@@ -192,40 +197,7 @@ void worker_summary(const struct worker *w, struct worker_summary *out) {
     snprintf(out->session, sizeof out->session, "%.199s", w->session ? session_path(w->session) : "");
 }
 
-// ---- checkpoint and failure
-
-static bool save_checkpoint(struct worker *w, const char *path, struct error *e) {
-    int64_t updates = wm_opt_steps(w->wm), policy_steps = w->rollout.policy_steps, ticks = w->rollout.env_ticks;
-    char hash[CONFIG_HASH_SIZE];
-    config_hash(&w->config, hash);
-    struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
-    struct checkpoint c = {.config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
-    return worker_save_model(w, path, &c, e);
-}
-
-bool worker_checkpoint(struct worker *w, struct error *e) {
-    char path[PATH_SIZE];
-    if (!w->session) return true;
-    if (!rollout_wait(w, e)) return false; // what it plays is part of the state
-    if (!session_checkpoint_path(w->session, wm_opt_steps(w->wm), path, e) || !save_checkpoint(w, path, e)) return false;
-    if (!session_prune_checkpoints(w->session, (int)w->config.checkpoint_keep_last, e)) return false;
-    log_write(LOG_INFO, "checkpoint %s", path);
-    return true;
-}
-
-bool worker_verify_checkpoint(struct worker *w, struct error *e) {
-    char path[PATH_SIZE], hash[CONFIG_HASH_SIZE];
-    int64_t step = 0, updates = 0, policy_steps = 0, ticks = 0;
-    if (!w->session || !session_newest_checkpoint(session_path(w->session), path, &step, e))
-        return w->session ? false : error_set(e, STATUS_FAILED, "this run wrote no session");
-    config_hash(&w->config, hash);
-    struct checkpoint_scalar scalars[] = {{"opt_steps", &updates}, {"env_steps", &policy_steps}, {"env_ticks", &ticks}};
-    struct checkpoint c = {.config_sha256 = hash, .scalars = scalars, .n_scalars = 3};
-    bool fine = worker_model_reads_back(w, path, &c, e);
-    if (fine && (updates != wm_opt_steps(w->wm) || policy_steps != w->rollout.policy_steps))
-        fine = error_set(e, STATUS_FAILED, "%s: does not hold what was saved", path);
-    return fine;
-}
+// ---- failure
 
 // The batch that failed, as it was fed to the model.
 static bool save_batch(struct worker *w, const char *folder, struct error *e) {
@@ -252,7 +224,7 @@ static void add_word(struct text *t, const char *option, const char *word) {
 // A shell command that runs this run up to update `updates` again, with every key that was given.
 static void format_command(const struct worker *w, int64_t updates, struct text *t) {
     const struct run_opts *o = &w->opts;
-    text_add(t, "workbench train --headless --mode %s --preset %s", worker_mode(w), w->config.preset);
+    text_add(t, "workbench train --headless --mode %s --preset %s", w->algo->mode, w->config.preset);
     add_word(t, o->rom_path ? "--rom" : "--task", o->rom_path ? o->rom_path : w->rom_name);
     add_word(t, "--state", o->state_path);
     add_word(t, "--goal-dir", o->goal_dir);
@@ -312,7 +284,7 @@ void worker_write_failure(struct worker *w, const struct wm_result *result) {
     if (!w->session || !rollout_wait(w, &e)) return;
     char folder[PATH_SIZE], weights[PATH_SIZE];
     bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) &&
-                path_join(weights, folder, "before.safetensors", &e) && save_checkpoint(w, weights, &e) &&
+                path_join(weights, folder, "before.safetensors", &e) && worker_save_weights(w, weights, &e) &&
                 save_batch(w, folder, &e) && save_config(w, folder, &e) && save_last_metrics(w, folder, &e) &&
                 save_report(w, folder, result, &e);
     if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);

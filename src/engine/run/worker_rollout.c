@@ -63,7 +63,7 @@ static void produce_rows(struct rollout *r, struct replay *replay) {
 static bool play_tick(struct worker *w) {
     struct rollout *r = &w->rollout;
     produce_rows(r, w->replay);
-    if (!worker_choose_actions(w, &r->error)) return false;
+    if (!w->algo->choose(w, &r->error)) return false;
     for (int n = 0; n < r->env->n_envs; n++) {
         replay_write_action(w->replay, n, r->needs_reset[n] ? REPLAY_NO_ACTION : r->actions[n]);
         r->policy_steps += !r->needs_reset[n];

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "emu/gb_action.h"
 #include "engine/env/builtin.h"
 #include "engine/env/gameboy.h"
 #include "engine/run/worker_internal.h"
@@ -30,7 +31,8 @@ static bool only(const char *option, const char *given, const char *allowed, con
 
 static bool check_options(const struct run_opts *o, struct error *e) {
     if (!only("--algo", o->algo, "dreamer_v3", "no such algorithm in this version", e)) return false;
-    if (o->mode && strcmp(o->mode, "full") != 0 && strcmp(o->mode, "standing_still") != 0)
+    if (o->resume && o->no_session) return error_set(e, STATUS_USAGE, "--resume and --no-session exclude each other");
+    if (o->mode && !worker_algo_find(o->mode))
         return error_set(e, STATUS_USAGE, "--mode %s: no such mode; known: standing_still, full", o->mode);
     if (o->device && strcmp(o->device, "cuda") == 0)
         return error_set(e, STATUS_FAILED, "--device cuda: this version has no CUDA backend; use --device cpu");
@@ -48,6 +50,7 @@ static bool check_options(const struct run_opts *o, struct error *e) {
 static bool load_config(struct worker *w, struct error *e) {
     const struct run_opts *o = &w->opts;
     char seed[64];
+    if (o->resume) return worker_resume_options(w, e);
     if (!config_init(&w->config, o->preset ? o->preset : "tiny", e)) return false;
     snprintf(seed, sizeof seed, "seed=%s", o->seed ? o->seed : "");
     if (o->seed && !config_set(&w->config, seed, e)) return false;
@@ -90,7 +93,7 @@ static bool load_goal_task(struct worker *w, const char *name, struct error *e) 
     w->rom_bytes = task->rom_bytes;
     memcpy(w->rom_sha256, task->rom_sha256, sizeof w->rom_sha256);
     memcpy(w->state_sha256, task->state_sha256, sizeof w->state_sha256);
-    if (is_set(o, "env.max_episode_steps")) task->rules.max_steps = (int)w->config.max_episode_steps;
+    if (o->resume || is_set(o, "env.max_episode_steps")) task->rules.max_steps = (int)w->config.max_episode_steps;
     w->config.max_episode_steps = task->rules.max_steps;
     return true;
 }
@@ -129,7 +132,9 @@ static bool check_bounds(const struct worker *w, struct error *e) {
 
 bool worker_configure(struct worker *w, struct error *e) {
     if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e)) return false;
-    w->full = w->opts.mode ? strcmp(w->opts.mode, "full") == 0 : w->goal_task != NULL;
+    if (w->resume && !worker_resume_same_game(w, e)) return false;
+    w->algo = worker_algo_find(w->opts.mode ? w->opts.mode : w->goal_task ? "full" : "standing_still");
+    w->learn_from = w->config.learning_starts;
     w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : usable_cpus();
     w->snapshot_every = 1;
     w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
@@ -172,12 +177,21 @@ bool worker_build(struct worker *w, struct error *e) {
     w->pool = pool_new(w->n_threads);
     w->rollout.pool = pool_new(worker_rollout_threads(w));
     if (!make_environments(w, e) || !worker_build_rollout(w, e)) return false;
-    worker_build_model(w);
-    return true;
+    w->algo->build(w);
+    return !w->resume || !w->resume->checkpoint[0] || worker_load_checkpoint(w, e);
 }
 
 static const char *goal_name(const struct worker *w) {
     return w->opts.goal_dir ? path_base(w->opts.goal_dir) : w->rom_name;
+}
+
+// A resumed run takes its pictures so far from the file, as if it had made them.
+static bool open_frames(struct worker *w, struct error *e) {
+    char path[PATH_SIZE];
+    if (!session_frames_path(w->session, path, e)) return false;
+    bool old = w->resume && file_exists(path);
+    w->frames = old ? frames_resume(path, wm_opt_steps(w->wm), e) : frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
+    return w->frames && (!old || worker_reload_snapshots(w, path, e));
 }
 
 bool worker_open_session(struct worker *w, struct error *e) {
@@ -188,7 +202,7 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .tag = o->tag,
                                 .algo = "dreamer_v3",
                                 .task = w->rom_name,
-                                .mode = worker_mode(w),
+                                .mode = w->algo->mode,
                                 .preset = w->config.preset,
                                 .device = "cpu",
                                 .kernel = cpu_kernels_name(),
@@ -201,13 +215,14 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .goal_sha256 = w->goal_task ? w->goal_task->goal.sha256 : NULL,
                                 .goal_pipeline = w->goal_task ? w->goal_task->goal.meta.pipeline_version : 0,
                                 .seed = (uint64_t)w->config.seed,
-                                .n_weights = worker_n_weights(w),
+                                .n_weights = w->algo->n_weights(w),
+                                .rom_path = o->rom_path,
+                                .state_path = o->state_path,
+                                .goal_dir = o->goal_dir,
+                                .frames_per_step = GB_FRAMES_PER_STEP,
+                                .release_after = GB_RELEASE_AFTER,
                                 .config_json = json};
-    w->session = session_create(&opts, e);
+    w->session = w->resume ? session_resume(w->resume->session, &opts, wm_opt_steps(w->wm), e) : session_create(&opts, e);
     free(json);
-    if (!w->session) return false;
-    char path[PATH_SIZE];
-    if (!session_frames_path(w->session, path, e)) return false;
-    w->frames = frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
-    return w->frames != NULL;
+    return w->session && (!w->resume || worker_resume_history(w, e)) && open_frames(w, e);
 }

@@ -119,4 +119,5 @@ int player_states(struct player *p, struct player_state out[PLAYER_MAX_STATES]) 
 }
 
 void player_resume(struct player *p) { p->begun = true; }
+bool player_has_begun(const struct player *p) { return p->begun; }
 const struct player_graph *player_nodes(const struct player *p) { return &p->nodes; }

@@ -56,6 +56,7 @@ struct player_state {
 };
 int player_states(struct player *p, struct player_state out[PLAYER_MAX_STATES]);
 void player_resume(struct player *p);
+bool player_has_begun(const struct player *p); // stepped, or resumed
 const struct player_graph *player_nodes(const struct player *p); // for parity checks
 
 #endif

@@ -1,0 +1,195 @@
+// Resume: a run that was killed at any moment and goes on gives the bytes of one that was not; what is refused.
+#include <dirent.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "engine/data/session.h"
+#include "engine/run/worker.h"
+#include "support/test.h"
+
+enum { UPDATES = 36, MAX_SETTINGS = 16 };
+static const char *const quick[] = {
+    "algo.per_rank_sequence_length=16", "algo.per_rank_batch_size=4", "algo.learning_starts=40",
+    "algo.horizon=4",                   "algo.replay_ratio=0.25",     "env.num_envs=2",
+    "env.max_episode_steps=30",         "checkpoint.every=7",         "buffer.size=200",
+    "metric.log_every=3",               "checkpoint.keep_last=3",
+};
+enum { N_QUICK = sizeof quick / sizeof *quick };
+
+static struct run_opts options(const char *mode, const char *root) {
+    return (struct run_opts){.task = "sprites",
+                             .mode = mode,
+                             .preset = "micro",
+                             .updates = UPDATES,
+                             .n_threads = 2,
+                             .sessions_dir = root,
+                             .no_media = true,
+                             .settings = quick,
+                             .n_settings = N_QUICK};
+}
+
+// Runs to the end; the session's folder into `session`.
+static enum status run(const struct run_opts *opts, char session[200], struct error *e) {
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(opts, feed, e);
+    enum status status = w ? worker_run(w, e) : e->status;
+    struct worker_summary s;
+    if (w) worker_summary(w, &s);
+    if (w && session) memcpy(session, s.session, sizeof s.session);
+    worker_free(w);
+    feed_free(feed);
+    return status;
+}
+
+static void run_well(const struct run_opts *opts, char session[200]) {
+    struct error e = {0};
+    if (run(opts, session, &e) != STATUS_OK) fail_msg("%s", e.message);
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name) {
+    struct error e = {0};
+    char pa[PATH_SIZE], pb[PATH_SIZE];
+    uint8_t *da, *db;
+    size_t na, nb;
+    assert_true(path_join(pa, a, name, &e) && path_join(pb, b, name, &e));
+    if (!file_read(pa, 1 << 30, &da, &na, &e) || !file_read(pb, 1 << 30, &db, &nb, &e)) fail_msg("%s", e.message);
+    if (na == 0 || na != nb || memcmp(da, db, na) != 0) fail_msg("%s differs from %s", pb, pa);
+    free(da);
+    free(db);
+}
+
+// The only folder in `root`.
+static void only_session(const char *root, char out[200]) {
+    DIR *dir = opendir(root);
+    assert_non_null(dir);
+    int n = 0;
+    for (struct dirent *d; (d = readdir(dir));)
+        if (d->d_name[0] != '.') n++, snprintf(out, 200, "%.80s/%.110s", root, d->d_name);
+    closedir(dir);
+    assert_int_equal(n, 1);
+}
+
+static int64_t file_bytes(const char *folder, const char *name) {
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "rb");
+    if (!f) return -1;
+    fseek(f, 0, SEEK_END);
+    int64_t n = ftell(f);
+    fclose(f);
+    return n;
+}
+
+// A child process runs; it is killed once metrics.jsonl has `bytes` bytes and `wait_us` more are over.
+static void run_and_kill(const struct run_opts *opts, const char *root, int64_t bytes, int wait_us) {
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct error e = {0};
+        _exit(run(opts, NULL, &e));
+    }
+    char session[200];
+    int64_t deadline = clock_now_ns() + 60000000000;
+    for (bool there = false; !there && clock_now_ns() < deadline; clock_sleep_ns(200000)) {
+        if (opts->resume)
+            snprintf(session, sizeof session, "%s", opts->resume);
+        else if (access(root, F_OK) != 0)
+            continue;
+        else {
+            DIR *dir = opendir(root);
+            int n = 0;
+            for (struct dirent *d; dir && (d = readdir(dir));) n += d->d_name[0] != '.';
+            if (dir) closedir(dir);
+            if (n != 1) continue;
+            only_session(root, session);
+        }
+        there = file_bytes(session, "metrics.jsonl") >= bytes && file_bytes(session, "meta.json") > 0;
+        if (waitpid(child, NULL, WNOHANG) == child) return; // done before: a resume of a finished run
+    }
+    clock_sleep_ns((int64_t)wait_us * 1000);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void folder_in(char out[PATH_SIZE], const char *root, const char *name) {
+    struct error e = {0};
+    assert_true(path_join(out, root, name, &e));
+}
+
+static void assert_same_run(const char *a, const char *b) {
+    static const char *const files[] = {"metrics.jsonl", "config.json", "checkpoints/step_000000036.safetensors",
+                                        "checkpoints/step_000000028.safetensors",
+                                        "checkpoints/step_000000035.safetensors"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) assert_same_file(a, b, files[i]);
+    struct error e = {0};
+    struct session_data *d = session_read(b, &e);
+    if (!d) fail_msg("%s", e.message);
+    assert_string_equal(cJSON_GetObjectItem(d->heartbeat, "state")->valuestring, "done");
+    assert_int_equal(d->records[d->n_records - 1].opt_steps, UPDATES);
+    session_data_free(d);
+}
+
+static void kill_and_compare(const char *mode, const int64_t *bytes, const int *wait_us, int n_kills) {
+    char base[PATH_SIZE], root[PATH_SIZE], straight[200], session[200];
+    snprintf(base, sizeof base, "%s", test_folder());
+    folder_in(root, base, "straight");
+    struct run_opts o = options(mode, root);
+    run_well(&o, straight);
+    for (int i = 0; i < n_kills; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "killed%d", i);
+        folder_in(root, base, name);
+        o = options(mode, root);
+        run_and_kill(&o, root, bytes[i], wait_us[i]);
+        only_session(root, session);
+        struct run_opts again = {.resume = session, .updates = UPDATES, .n_threads = 1 + i % 3, .no_media = true};
+        if (i % 2) run_and_kill(&again, root, bytes[i] + 2500, wait_us[i]); // killed a second time
+        run_well(&again, session);
+        assert_same_run(straight, session);
+    }
+}
+
+static void an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    const int64_t bytes[] = {0, 1, 2000, 4000, 6000};
+    const int wait_us[] = {1000, 0, 3000, 700, 12000};
+    kill_and_compare("full", bytes, wait_us, SANITIZED ? 2 : 5);
+}
+
+static void a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    const int64_t bytes[] = {1500, 3000};
+    const int wait_us[] = {2000, 9000};
+    kill_and_compare("standing_still", bytes, wait_us, SANITIZED ? 1 : 2);
+}
+
+static void a_run_that_ended_goes_on_like_one_that_never_did(void **state) {
+    (void)state;
+    char base[PATH_SIZE], root[PATH_SIZE], straight[200], session[200];
+    snprintf(base, sizeof base, "%s", test_folder());
+    folder_in(root, base, "straight");
+    struct run_opts o = options("full", root);
+    run_well(&o, straight);
+    folder_in(root, base, "parts");
+    o = options("full", root);
+    o.updates = 17;
+    run_well(&o, session);
+    struct run_opts again = {.resume = session, .updates = UPDATES, .n_threads = 1, .no_media = true};
+    run_well(&again, session);
+    assert_same_file(straight, session, "metrics.jsonl");
+    assert_same_file(straight, session, "checkpoints/step_000000036.safetensors");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_that_ended_goes_on_like_one_that_never_did),
+        cmocka_unit_test(an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes),
+        cmocka_unit_test(a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
