@@ -155,6 +155,31 @@ static void a_plot_shows_curves_and_marks_what_is_not_finite(void **state) {
     assert_true(n_curve[0] > 3000);
 }
 
+static void runs_are_drawn_in_colours_of_their_own(void **state) {
+    (void)state;
+    struct error e = {0};
+    const char *path = file_in(test_folder(), "runs.png");
+    struct record r[2][50] = {0};
+    struct plot_run runs[2] = {{"seed 1", r[0], 50}, {"seed 2", r[1], 50}};
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < 50; i++) {
+            r[k][i].env_steps = 1000 * (i + 1);
+            r[k][i].value[METRIC_SUCCESS_RATE] = k ? 0.9f : 0.1f;
+            r[k][i].present = METRIC_BIT(METRIC_SUCCESS_RATE);
+        }
+    int n[2];
+    for (int n_runs = 1; n_runs <= 2; n_runs++) {
+        int width, height;
+        if (!plot_runs_png(path, "two", METRIC_SUCCESS_RATE, runs, n_runs, &e)) fail_msg("%s", e.message);
+        uint8_t *pixels = read_png(path, &width, &height);
+        assert_true(count_colour(pixels, width * height, 0x1f5fa8) > 700);
+        n[n_runs - 1] = count_colour(pixels, width * height, 0xd2691e);
+        free(pixels);
+    }
+    assert_int_equal(n[0], 0);
+    assert_true(n[1] > 700);
+}
+
 static void plots_of_nothing_of_one_record_and_of_extreme_values_are_fine(void **state) {
     (void)state;
     struct error e = {0};
@@ -355,6 +380,7 @@ int main(void) {
         cmocka_unit_test(letters_differ_from_each_other),
         cmocka_unit_test(an_unwritable_picture_is_one_line),
         cmocka_unit_test(a_plot_shows_curves_and_marks_what_is_not_finite),
+        cmocka_unit_test(runs_are_drawn_in_colours_of_their_own),
         cmocka_unit_test(plots_of_nothing_of_one_record_and_of_extreme_values_are_fine),
         cmocka_unit_test(equal_runs_give_equal_plots),
         cmocka_unit_test(a_strip_shows_every_picture_unchanged),

@@ -15,7 +15,7 @@ enum {
     PANEL_HEIGHT = 230,
     COLUMNS = 2,
     HEADER = 34,
-    MAX_CURVES = 3,
+    MAX_CURVES = PLOT_MAX_RUNS,
     MAX_TICKS = 16
 };
 enum {
@@ -29,7 +29,8 @@ enum {
 
 static const uint32_t paper = 0xffffff, ink = 0x202428, dim = 0x80868c, grid = 0xe6e8ea,
                       band_colour = 0xe4f2e4, alarm_colour = 0xd02020;
-static const uint32_t curve_colours[MAX_CURVES] = {0x1f5fa8, 0xd2691e, 0x2e8b57};
+static const uint32_t curve_colours[MAX_CURVES] = {0x1f5fa8, 0xd2691e, 0x2e8b57, 0x8a2be2,
+                                                   0xb8860b, 0x00868b, 0xc71585, 0x556b2f};
 
 struct panel {
     const char *title, *unit;
@@ -37,37 +38,38 @@ struct panel {
     double band_low, band_high; // a good range, shaded; equal: none
     int n_curves;
     enum metric curves[MAX_CURVES];
+    bool optional; // left out where the run measured none of it
 };
 
-static const struct panel panels[] = {
-    {"world-model and observation loss", "", true, 0, 0, 2, {METRIC_LOSS_MODEL, METRIC_OBS_NLL}},
-    {"reward and continue loss", "nats", true, 0, 0, 2, {METRIC_REWARD_NLL, METRIC_CONTINUE_NLL}},
-    {"KL divergence", "nats", false, 0, 0, 2, {METRIC_KL_DYN, METRIC_KL_TOTAL}},
-    {"entropy of prior and posterior",
-     "nats",
-     false,
-     0,
-     0,
-     2,
-     {METRIC_PRIOR_ENTROPY, METRIC_POSTERIOR_ENTROPY}},
-    {"posterior / prior entropy, good between 0.7 and 1.3",
-     "",
-     false,
-     0.7,
-     1.3,
-     1,
-     {METRIC_ENTROPY_RATIO}},
-    {"gradient norm before clipping", "", true, 0, 0, 1, {METRIC_GRAD_NORM_MODEL}},
-    {"replay ratio so far",
-     "gradient steps per policy step",
-     false,
-     0,
-     0,
-     1,
-     {METRIC_REPLAY_RATIO}},
-    {"speed", "1/s", true, 0, 0, 2, {METRIC_SPS, METRIC_TRAIN_SPS}},
+// One curve of a panel.
+struct curve {
+    const struct record *records;
+    int64_t n;
+    enum metric metric;
+    const char *label;
 };
-enum { N_PANELS = sizeof panels / sizeof panels[0], ROWS = (N_PANELS + COLUMNS - 1) / COLUMNS };
+
+// clang-format off
+static const struct panel panels[] = {
+    {"world-model and observation loss", "", true, 0, 0, 2, {METRIC_LOSS_MODEL, METRIC_OBS_NLL}, false},
+    {"reward and continue loss", "nats", true, 0, 0, 2, {METRIC_REWARD_NLL, METRIC_CONTINUE_NLL}, false},
+    {"KL divergence", "nats", false, 0, 0, 2, {METRIC_KL_DYN, METRIC_KL_TOTAL}, false},
+    {"entropy of prior and posterior", "nats", false, 0, 0, 2, {METRIC_PRIOR_ENTROPY, METRIC_POSTERIOR_ENTROPY}, false},
+    {"posterior / prior entropy, good between 0.7 and 1.3", "", false, 0.7, 1.3, 1, {METRIC_ENTROPY_RATIO}, false},
+    {"gradient norm before clipping", "", true, 0, 0, 3,
+     {METRIC_GRAD_NORM_MODEL, METRIC_GRAD_NORM_ACTOR, METRIC_GRAD_NORM_CRITIC}, false},
+    {"replay ratio so far", "gradient steps per policy step", false, 0, 0, 1, {METRIC_REPLAY_RATIO}, false},
+    {"speed", "1/s", true, 0, 0, 2, {METRIC_SPS, METRIC_TRAIN_SPS}, false},
+    {"success", "share of episodes", false, 0, 0, 1, {METRIC_SUCCESS_RATE}, true},
+    {"policy entropy in the dream", "nats", false, 0, 0, 1, {METRIC_ACTION_ENTROPY}, true},
+    {"actor and critic loss", "", false, 0, 0, 2, {METRIC_LOSS_ACTOR, METRIC_LOSS_CRITIC}, true},
+    {"returns in the dream", "", false, 0, 0, 3, {METRIC_RET_P05, METRIC_RET_P95, METRIC_VALUE_MEAN}, true},
+    {"size of a step over size of the weights", "", true, 0, 0, 3,
+     {METRIC_UPDATE_RATIO_MODEL, METRIC_UPDATE_RATIO_ACTOR, METRIC_UPDATE_RATIO_CRITIC}, true},
+    {"classes of the latent drawn", "share", false, 0, 0, 1, {METRIC_LATENT_CLASSES}, true},
+};
+// clang-format on
+enum { N_PANELS = sizeof panels / sizeof panels[0] };
 
 struct axis {
     double low, high; // log: of the logarithm to base 10
@@ -93,12 +95,13 @@ static double nice_step(double range, int n) {
     return (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10) * power;
 }
 
-static struct axis value_axis(const struct panel *p, const struct record *records, int64_t n) {
+static struct axis value_axis(const struct panel *p, const struct curve *curves, int n) {
     struct axis a = {.low = INFINITY, .high = -INFINITY, .log = p->log};
-    for (int64_t i = 0; i < n; i++)
-        for (int c = 0; c < p->n_curves; c++) {
-            double v = (double)records[i].value[p->curves[c]];
-            if (!measured(&records[i], p->curves[c]) || !drawable(&a, v)) continue;
+    for (int c = 0; c < n; c++)
+        for (int64_t i = 0; i < curves[c].n; i++) {
+            const struct record *r = &curves[c].records[i];
+            double v = (double)r->value[curves[c].metric];
+            if (!measured(r, curves[c].metric) || !drawable(&a, v)) continue;
             a.low = fmin(a.low, to_axis(&a, v));
             a.high = fmax(a.high, to_axis(&a, v));
         }
@@ -158,6 +161,7 @@ struct frame { // where a panel's plot lies
     int x, y; // left top of the plot area
     struct axis values;
     double max_step;
+    bool env_steps; // of the x axis; else gradient steps
 };
 
 static int pixel_y(const struct frame *f, double axis_value) {
@@ -189,19 +193,20 @@ static void draw_axes(const struct frame *f) {
         image_text(f->im, left + width > f->x + PLOT_W ? f->x + PLOT_W - width : left,
                    f->y + PLOT_H + 6, text, 1, dim);
     }
-    image_text(f->im, f->x + (PLOT_W - image_text_width("gradient step", 1)) / 2,
-               f->y + PLOT_H + 18, "gradient step", 1, dim);
+    const char *name = f->env_steps ? "environment step" : "gradient step";
+    image_text(f->im, f->x + (PLOT_W - image_text_width(name, 1)) / 2, f->y + PLOT_H + 18, name, 1,
+               dim);
     image_line(f->im, f->x - 1, f->y, f->x - 1, f->y + PLOT_H, dim);
     image_line(f->im, f->x - 1, f->y + PLOT_H, f->x + PLOT_W - 1, f->y + PLOT_H, dim);
 }
 
-static void fill_bins(const struct frame *f, const struct record *records, int64_t n, enum metric m,
-                      struct bin *bins) {
+static void fill_bins(const struct frame *f, const struct curve *curve, struct bin *bins) {
     memset(bins, 0, PLOT_W * sizeof *bins);
-    for (int64_t i = 0; i < n; i++) {
-        if (!measured(&records[i], m)) continue;
-        double v = (double)records[i].value[m];
-        struct bin *b = &bins[column_of(f, records[i].opt_steps)];
+    for (int64_t i = 0; i < curve->n; i++) {
+        const struct record *r = &curve->records[i];
+        if (!measured(r, curve->metric)) continue;
+        double v = (double)r->value[curve->metric];
+        struct bin *b = &bins[column_of(f, f->env_steps ? r->env_steps : r->opt_steps)];
         if (!drawable(&f->values, v)) {
             b->n_bad += !isfinite(v); // 0 on a logarithmic axis is no alarm
             continue;
@@ -238,18 +243,18 @@ static int64_t draw_curve(const struct frame *f, const struct bin *bins, uint32_
     return n_bad;
 }
 
-static void draw_legend(const struct frame *f, const struct panel *p, const struct bin *const *bins,
-                        int64_t n_bad) {
+static void draw_legend(const struct frame *f, const struct curve *curves, int n,
+                        const struct bin *const *bins, int64_t n_bad) {
     int x = f->x;
-    for (int c = 0; c < p->n_curves; c++) {
+    for (int c = 0; c < n; c++) {
         char text[64], value[24] = "no value";
         for (int k = PLOT_W - 1; k >= 0; k--)
             if (bins[c][k].n) {
-                format_number(p->log ? pow(10, bins[c][k].last) : bins[c][k].last, value,
+                format_number(f->values.log ? pow(10, bins[c][k].last) : bins[c][k].last, value,
                               sizeof value);
                 break;
             }
-        snprintf(text, sizeof text, "%s %s", metric_info[p->curves[c]].name, value);
+        snprintf(text, sizeof text, "%.38s %s", curves[c].label, value);
         image_box(f->im, x, f->y - 12, 8, 7, curve_colours[c]);
         image_text(f->im, x + 12, f->y - 12, text, 1, ink);
         x += 12 + image_text_width(text, 1) + 14;
@@ -261,13 +266,12 @@ static void draw_legend(const struct frame *f, const struct panel *p, const stru
                    alarm_colour);
 }
 
-static void draw_panel(struct image *im, int x, int y, const struct panel *p,
-                       const struct record *records, int64_t n, double max_step) {
-    struct frame f = {.im = im,
-                      .x = x + LEFT,
-                      .y = y + TOP,
-                      .values = value_axis(p, records, n),
-                      .max_step = max_step};
+// At f->x, f->y; its axes are worked out here.
+static void draw_panel(struct frame f, const struct panel *p, const struct curve *curves, int n) {
+    struct image *im = f.im;
+    int y = f.y;
+    f.x += LEFT, f.y += TOP;
+    f.values = value_axis(p, curves, n);
     char title[128];
     snprintf(title, sizeof title, "%s%s%s%s%s", p->title, *p->unit ? " (" : "", p->unit,
              *p->unit ? ")" : "", p->log ? ", log scale" : "");
@@ -278,30 +282,80 @@ static void draw_panel(struct image *im, int x, int y, const struct panel *p,
     draw_axes(&f);
     struct bin *bins[MAX_CURVES];
     int64_t n_bad = 0, n_values = 0;
-    for (int c = 0; c < p->n_curves; c++) {
+    for (int c = 0; c < n; c++) {
         bins[c] = mem_alloc(PLOT_W * sizeof **bins);
-        fill_bins(&f, records, n, p->curves[c], bins[c]);
+        fill_bins(&f, &curves[c], bins[c]);
         n_bad += draw_curve(&f, bins[c], curve_colours[c]);
         for (int k = 0; k < PLOT_W; k++) n_values += bins[c][k].n;
     }
     if (!n_values && !n_bad)
         image_text(im, f.x + (PLOT_W - image_text_width("no values", 1)) / 2, f.y + PLOT_H / 2,
                    "no values", 1, dim);
-    draw_legend(&f, p, (const struct bin *const *)bins, n_bad);
-    for (int c = 0; c < p->n_curves; c++) free(bins[c]);
+    draw_legend(&f, curves, n, (const struct bin *const *)bins, n_bad);
+    for (int c = 0; c < n; c++) free(bins[c]);
+}
+
+// ---- whole pictures
+
+// The panel's curves of one run; those without a value are left out unless all are.
+static int curves_of(const struct panel *p, const struct record *records, int64_t n,
+                     struct curve out[MAX_CURVES]) {
+    int n_known = 0;
+    for (int c = 0; c < p->n_curves; c++) {
+        bool known = false;
+        for (int64_t i = 0; i < n && !known; i++) known = measured(&records[i], p->curves[c]);
+        if (!known && (c || p->optional)) continue;
+        out[n_known++] =
+            (struct curve){records, n, p->curves[c], metric_info[p->curves[c]].name};
+    }
+    return n_known;
+}
+
+static bool write_and_free(struct image *im, const char *path, const char *title, struct error *e) {
+    const struct image_note notes[] = {{"Title", title}, {"Software", "workbench"}};
+    bool ok = image_write_png(im, path, notes, 2, e);
+    image_deinit(im);
+    return ok;
 }
 
 bool plot_metrics_png(const char *path, const char *title, const struct record *records, int64_t n,
                       struct error *e) {
     struct image im;
-    double max_step = n ? (double)records[n - 1].opt_steps : 0;
-    image_init(&im, COLUMNS * PANEL_WIDTH, HEADER + ROWS * PANEL_HEIGHT + 8, paper);
+    struct curve curves[N_PANELS][MAX_CURVES];
+    int n_curves[N_PANELS], n_shown = 0;
+    for (int i = 0; i < N_PANELS; i++) {
+        n_curves[i] = curves_of(&panels[i], records, n, curves[i]);
+        n_shown += n_curves[i] > 0;
+    }
+    int rows = (n_shown + COLUMNS - 1) / COLUMNS;
+    image_init(&im, COLUMNS * PANEL_WIDTH, HEADER + rows * PANEL_HEIGHT + 8, paper);
     image_text(&im, 14, 12, title, 2, ink);
-    for (int i = 0; i < N_PANELS; i++)
-        draw_panel(&im, i % COLUMNS * PANEL_WIDTH, HEADER + i / COLUMNS * PANEL_HEIGHT, &panels[i],
-                   records, n, max_step);
-    const struct image_note notes[] = {{"Title", title}, {"Software", "workbench"}};
-    bool ok = image_write_png(&im, path, notes, 2, e);
-    image_deinit(&im);
-    return ok;
+    for (int i = 0, at = 0; i < N_PANELS; i++) {
+        if (!n_curves[i]) continue;
+        struct frame f = {.im = &im,
+                          .x = at % COLUMNS * PANEL_WIDTH,
+                          .y = HEADER + at / COLUMNS * PANEL_HEIGHT,
+                          .max_step = n ? (double)records[n - 1].opt_steps : 0};
+        draw_panel(f, &panels[i], curves[i], n_curves[i]);
+        at++;
+    }
+    return write_and_free(&im, path, title, e);
+}
+
+bool plot_runs_png(const char *path, const char *title, enum metric metric,
+                   const struct plot_run *runs, int n_runs, struct error *e) {
+    struct image im;
+    struct curve curves[MAX_CURVES];
+    CHECK(n_runs >= 1 && n_runs <= MAX_CURVES, "%d runs", n_runs);
+    struct panel p = {.title = metric_info[metric].what, .unit = metric_info[metric].unit};
+    struct frame f = {.im = &im, .y = HEADER, .env_steps = true};
+    for (int i = 0; i < n_runs; i++) {
+        const struct plot_run *r = &runs[i];
+        curves[i] = (struct curve){r->records, r->n, metric, r->label};
+        if (r->n) f.max_step = fmax(f.max_step, (double)r->records[r->n - 1].env_steps);
+    }
+    image_init(&im, PANEL_WIDTH, HEADER + PANEL_HEIGHT + 8, paper);
+    image_text(&im, 14, 12, title, 2, ink);
+    draw_panel(f, &p, curves, n_runs);
+    return write_and_free(&im, path, title, e);
 }
