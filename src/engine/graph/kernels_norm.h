@@ -1,7 +1,7 @@
 // LayerNorm with optional SiLU, forward and backward, and column sums.
 //
 // Sums over rows are taken per share, the shares' partial sums added in a fixed order.
-// Two forms. Rows of 1, 2 or 4 vectors, and two rows to a vector (the convolutions' norms: many
+// Two forms. Rows of 1, 2 or 4 vectors, and several rows to a vector (the convolutions' norms: many
 // short rows), are taken in blocks held in registers and on the stack: variances of a whole block
 // share one square root and one division. Any other width: one row after the other.
 #ifndef GRAPH_KERNELS_NORM_H
@@ -11,7 +11,7 @@
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_vec.h"
 
-// A group is what a load takes: one row of V vectors, or P = 2 rows in one vector (then V = 1). A
+// A group is what a load takes: one row of V vectors, or P rows in one vector (then V = 1). A
 // block is up to NORM_BLOCK groups. U groups are taken in step (kernels_vec.h). V, P and U are
 // constants after inlining.
 enum { NORM_BLOCK = 16, NORM_IN_STEP = 2, NORM_VECS_MAX = VEC_MANY };
@@ -30,7 +30,8 @@ ALWAYS_INLINE void norm_load(struct norm_parameters *p, const struct norm_job *j
 
 struct norm_block {
     vec centred[NORM_BLOCK * NORM_VECS_MAX]; // x - mean
-    _Alignas(64) real scale[2 * NORM_BLOCK]; // 1 / sqrt(var + eps) per row
+    _Alignas(64) real scale[2 * NORM_BLOCK]; // 1 / sqrt(var + eps) per row, P <= 2
+    vec lanes[NORM_BLOCK];                   // the same in all lanes of the row, P > 2
 };
 
 // sum[u] = sum over each row of group u of v, in all lanes of the row.
@@ -54,6 +55,10 @@ ALWAYS_INLINE void norm_stats(struct norm_block *b, const real *x, int g, real e
     norm_sums(sum, v, V, P, U);
     VEC_EACH(u, U) {
         const vec variance = sum[u] * inverse + eps;
+        if (P > 2) {
+            b->lanes[g + u] = variance;
+            continue;
+        }
         b->scale[P * (g + u)] = variance[0];
         if (P == 2) b->scale[P * (g + u) + 1] = variance[LANES / 2];
     }
@@ -64,18 +69,21 @@ ALWAYS_INLINE void norm_block_stats(struct norm_block *b, const real *x, int gro
     int g = 0;
     for (; g + U <= groups; g += U) norm_stats(b, x, g, eps, V, P, U);
     for (; g < groups; g++) norm_stats(b, x, g, eps, V, P, 1);
-    for (int i = g * P; i < NORM_BLOCK * P; i++) b->scale[i] = 1;
+    for (int i = g; P > 2 && i < NORM_BLOCK; i++) b->lanes[i] = vec_splat(1);
+    for (int i = g * P; P <= 2 && i < NORM_BLOCK * P; i++) b->scale[i] = 1;
 }
 
 // Variances become scales. Not at once: the vector load would wait for the single stores, the users
 // for the root.
 ALWAYS_INLINE void norm_block_roots(struct norm_block *b, int P) {
-    for (int i = 0; i < NORM_BLOCK * P; i += LANES)
+    for (int i = 0; P > 2 && i < NORM_BLOCK; i++) b->lanes[i] = 1 / vec_sqrt(b->lanes[i]);
+    for (int i = 0; P <= 2 && i < NORM_BLOCK * P; i += LANES)
         vec_store(b->scale + i, 1 / vec_sqrt(vec_load(b->scale + i)));
 }
 
 ALWAYS_INLINE vec norm_scale(const struct norm_block *b, int g, int P) {
     if (P == 1) return vec_splat(b->scale[g]);
+    if (P > 2) return b->lanes[g];
     vec_int upper;
     VEC_EACH(i, LANES) upper[i] = i < LANES / 2 ? 0 : -1;
     return vec_select(upper, vec_splat(b->scale[2 * g + 1]), vec_splat(b->scale[2 * g]));
@@ -148,13 +156,16 @@ ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const struct 
 ALWAYS_INLINE void norm_store_totals(const vec *totals, real *out, int V, int P, int U) {
     for (int i = 0; i < V; i++) {
         const vec sum = U == 2 ? totals[i] + totals[V + i] : totals[i];
-        for (int l = 0; l < LANES / P; l++)
-            out[i * LANES + l] = P == 2 ? sum[l] + sum[LANES / 2 + l] : sum[l];
+        for (int l = 0; l < LANES / P; l++) {
+            real total = sum[l];
+            for (int row = 1; row < P; row++) total += sum[row * (LANES / P) + l];
+            out[i * LANES + l] = total;
+        }
     }
 }
 
 // Rows [first, end) in blocks, the next block's sums always ahead of this block's results, so that
-// neither waits for the other; what does not fill a group of two rows goes through padded copies.
+// neither waits for the other; what does not fill a group of rows goes through padded copies.
 ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range rows, int V, int P,
                                       int U) {
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
@@ -174,13 +185,14 @@ ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range r
         norm_forward_block(job, &p, now, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P, U);
         norm_block_roots(then, P);
     }
-    if ((rows.end - rows.first) % P == 0) return;
+    const int64_t rest = (rows.end - rows.first) % P;
+    if (rest == 0) return;
     real last[LANES] = {0}, out[LANES];
-    memcpy(last, job->x + (rows.end - 1) * n, (size_t)n * sizeof(real));
+    memcpy(last, job->x + (rows.end - rest) * n, (size_t)(rest * n) * sizeof(real));
     norm_block_stats(&blocks[0], last, 1, job->eps, V, P, 1);
     norm_block_roots(&blocks[0], P);
     norm_forward_block(job, &p, &blocks[0], out, 1, V, P, 1);
-    memcpy(job->y + (rows.end - 1) * n, out, (size_t)n * sizeof(real));
+    memcpy(job->y + (rows.end - rest) * n, out, (size_t)(rest * n) * sizeof(real));
 }
 
 ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range rows, real *dgamma,
@@ -206,16 +218,18 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
                             (int)kmin(NORM_BLOCK, groups - g), &totals, accumulate, V, P, U);
         norm_block_roots(then, P);
     }
-    if ((rows.end - rows.first) % P) {
+    const int64_t rest = (rows.end - rows.first) % P;
+    if (rest) {
         real x[LANES] = {0}, dy[LANES] = {0}, dx[LANES] = {0};
-        const int64_t at = (rows.end - 1) * n;
-        memcpy(x, job->x + at, (size_t)n * sizeof(real));
-        memcpy(dy, job->dy + at, (size_t)n * sizeof(real));
-        if (accumulate) memcpy(dx, job->dx + at, (size_t)n * sizeof(real));
+        const int64_t at = (rows.end - rest) * n;
+        const size_t bytes = (size_t)(rest * n) * sizeof(real);
+        memcpy(x, job->x + at, bytes);
+        memcpy(dy, job->dy + at, bytes);
+        if (accumulate) memcpy(dx, job->dx + at, bytes);
         norm_block_stats(&blocks[0], x, 1, job->eps, V, P, 1);
         norm_block_roots(&blocks[0], P);
         norm_backward_block(job, &p, &blocks[0], dy, dx, 1, &totals, accumulate, V, P, 1);
-        if (job->dx) memcpy(job->dx + at, dx, (size_t)n * sizeof(real));
+        if (job->dx) memcpy(job->dx + at, dx, bytes);
     }
     norm_store_totals(totals.dgamma, dgamma, V, P, U);
     norm_store_totals(totals.dbeta, dbeta, V, P, U);
@@ -369,6 +383,10 @@ static void norm_forward(const struct norm_job *job, int share) {
         norm_forward_short(job, rows, 4, 1, 1);
     else if (job->n == 8 && LANES == 16)
         norm_forward_short(job, rows, 1, 2, NORM_IN_STEP);
+    else if (job->n == 4 && LANES > 4)
+        norm_forward_short(job, rows, 1, LANES / 4, NORM_IN_STEP);
+    else if (job->n == 2 && LANES > 2)
+        norm_forward_short(job, rows, 1, LANES / 2, NORM_IN_STEP);
     else {
         const struct norm_row row = norm_row_of(job->n);
         for (int64_t r = rows.first; r < rows.end; r++) norm_forward_row(job, &row, r);
@@ -387,6 +405,10 @@ static void norm_backward(const struct norm_job *job, int share) {
         norm_backward_short(job, rows, dgamma, dbeta, 4, 1, 1);
     else if (job->n == 8 && LANES == 16)
         norm_backward_short(job, rows, dgamma, dbeta, 1, 2, NORM_IN_STEP);
+    else if (job->n == 4 && LANES > 4)
+        norm_backward_short(job, rows, dgamma, dbeta, 1, LANES / 4, NORM_IN_STEP);
+    else if (job->n == 2 && LANES > 2)
+        norm_backward_short(job, rows, dgamma, dbeta, 1, LANES / 2, NORM_IN_STEP);
     else {
         const struct norm_row row = norm_row_of(n);
         memset(dgamma, 0, (size_t)(2 * n) * sizeof(real));
