@@ -215,6 +215,7 @@ void graph_gradients(struct graph *g, struct tensor *loss) {
     CHECK(loss->needs_grad, "%s: the loss depends on no parameter", loss->name);
     mark_reached(g, loss);
     g->has_gradients = true;
+    reuse_steps(g);
     mark_columns(g);
     g->groups = linear_groups_new(g);
     int64_t offset;

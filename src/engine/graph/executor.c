@@ -25,7 +25,7 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     *ex = (struct executor){.g = g, .run = {k, k->rows, pool}};
     ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
     for (int i = 0; i < g->n_nodes; i++)
-        if (op_table[g->nodes[i]->kind].run) ex->steps[ex->n_steps++] = g->nodes[i];
+        if (op_table[g->nodes[i]->kind].run && !g->nodes[i]->given) ex->steps[ex->n_steps++] = g->nodes[i];
     ex->times = mem_alloc((size_t)g->n_nodes * sizeof *ex->times);
     return ex;
 }

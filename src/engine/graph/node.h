@@ -79,6 +79,7 @@ struct node {
     struct attributes at;
     struct tensor *scratch;                // for this node only, or NULL
     bool reached;                          // a gradient may arrive here
+    bool given;                            // not run: earlier nodes have written its output (reuse.c)
     uint32_t name_hash;                    // of the name before it was made unique
     char name[TENSOR_NAME_SIZE];
     int scope_length;
@@ -175,6 +176,9 @@ void linear_bias_grad(struct graph *g, const struct node *n, struct tensor *dy);
 int64_t node_one_hot(const struct node *n);                           // classes of out[0], 0: not known
 struct tensor *ones_of(struct graph *g, struct tensor *x);            // where x's ones are; NULL: x is to be multiplied
 void append_scatter(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy, struct tensor *ones);
+
+// ---- layers computed twice (reuse.c)
+void reuse_steps(struct graph *g);                                    // after `reached` is known, before any gradient buffer
 
 // ---- planning (plan.c)
 // For tests: guard_bytes unused bytes behind every root, and no memory is used twice.

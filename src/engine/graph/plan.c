@@ -26,7 +26,7 @@ static void touch(const struct tensor *t, int node) {
 static void find_lifetimes(struct graph *g) {
     for (int i = 0; i < g->n_nodes; i++) {
         const struct node *n = g->nodes[i];
-        bool runs = op_table[n->kind].run != NULL;
+        bool runs = op_table[n->kind].run != NULL && !n->given;
         for (int s = 0; runs && s < n->n_src; s++) touch(n->src[s], i);
         for (int o = 0; runs && o < n->n_out; o++) touch(n->out[o], i);
         touch(n->scratch, i);
