@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "engine/data/session.h"
 #include "engine/run/worker.h"
-#include "support/test.h"
+#include "support/small_run.h"
 
 static const char *const quick[] = {
     "algo.learning_starts=40",
@@ -26,30 +26,6 @@ static struct run_opts options(const char *task, int64_t updates) {
                              .n_settings = N_QUICK};
 }
 
-static enum status run(const struct run_opts *opts, struct worker_summary *s, struct error *e) {
-    struct feed *feed = feed_new(0);
-    struct worker *w = worker_new(opts, feed, e);
-    enum status status = w ? worker_run(w, e) : e->status;
-    if (w && s) worker_summary(w, s);
-    worker_free(w);
-    feed_free(feed);
-    return status;
-}
-
-static void assert_same_file(const char *a, const char *b, const char *name) {
-    struct error e = {0};
-    char pa[PATH_SIZE], pb[PATH_SIZE];
-    uint8_t *da, *db;
-    size_t na, nb;
-    assert_true(path_join(pa, a, name, &e) && path_join(pb, b, name, &e));
-    if (!file_read(pa, 1 << 30, &da, &na, &e) || !file_read(pb, 1 << 30, &db, &nb, &e)) fail_msg("%s", e.message);
-    assert_true(na > 0);
-    assert_int_equal(na, nb);
-    assert_memory_equal(da, db, na);
-    free(da);
-    free(db);
-}
-
 static void same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {
     (void)state;
     char root[PATH_SIZE];
@@ -60,7 +36,7 @@ static void same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {
         struct run_opts o = options("sprites", 6);
         o.sessions_dir = root;
         o.n_threads = i == 0 ? 1 : i + 1;
-        if (run(&o, &s[i], &e) != STATUS_OK) fail_msg("%s", e.message);
+        if (run_worker(&o, &s[i], &e) != STATUS_OK) fail_msg("%s", e.message);
     }
     for (int i = 1; i < 3; i++) {
         assert_same_file(s[0].session, s[i].session, "metrics.jsonl");
@@ -75,9 +51,9 @@ static void another_seed_gives_other_numbers(void **state) {
     struct error e = {0};
     struct run_opts o = options("static", 2);
     o.no_session = true;
-    assert_int_equal(run(&o, &a, &e), STATUS_OK);
+    assert_int_equal(run_worker(&o, &a, &e), STATUS_OK);
     o.seed = "7";
-    assert_int_equal(run(&o, &b, &e), STATUS_OK);
+    assert_int_equal(run_worker(&o, &b, &e), STATUS_OK);
     assert_true(a.first_obs_nll != b.first_obs_nll);
 }
 
@@ -87,12 +63,12 @@ static void one_update_per_policy_step_after_the_prefill(void **state) {
     struct error e = {0};
     struct run_opts o = options("static", 5);
     o.no_session = true;
-    assert_int_equal(run(&o, &s, &e), STATUS_OK);
+    assert_int_equal(run_worker(&o, &s, &e), STATUS_OK);
     assert_int_equal(s.opt_steps, 5);
     assert_int_equal(s.env_steps, 40 + 5);  // the first update is due after policy step 40 and runs beside step 41
     o.updates = 0;
     o.env_steps = 50;
-    assert_int_equal(run(&o, &s, &e), STATUS_OK);
+    assert_int_equal(run_worker(&o, &s, &e), STATUS_OK);
     assert_int_equal(s.env_steps, 50);
     assert_int_equal(s.opt_steps, 50 - 40 + 1);
 }
@@ -106,7 +82,7 @@ static void a_loss_that_is_not_finite_stops_the_run_with_a_failure_folder(void *
     o.sessions_dir = test_folder();
     o.settings = overflow;
     o.n_settings = 2;
-    assert_int_equal(run(&o, &s, &e), STATUS_FAILED);
+    assert_int_equal(run_worker(&o, &s, &e), STATUS_FAILED);
     assert_non_null(strstr(e.message, "not finite"));
     assert_false(s.all_finite);
     assert_int_equal(s.opt_steps, 0);
@@ -293,9 +269,9 @@ static void a_model_without_its_latent_cannot_beat_the_mean_picture(void **state
     o.n_threads = 2;
     o.settings = fast;
     o.n_settings = 1;
-    assert_int_equal(run(&o, &with, &e), STATUS_OK);
+    assert_int_equal(run_worker(&o, &with, &e), STATUS_OK);
     o.zero_latent = true;
-    assert_int_equal(run(&o, &without, &e), STATUS_OK);
+    assert_int_equal(run_worker(&o, &without, &e), STATUS_OK);
     assert_true(with.last_obs_nll < 0.45 * with.mean_picture_loss);
     assert_true(without.last_obs_nll > 0.95 * without.mean_picture_loss);
 }
@@ -362,7 +338,7 @@ static void a_full_disk_stops_the_run_in_one_line(void **state) {
     small.rlim_cur = 8192;
     void (*old)(int) = signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &small);
-    enum status status = run(&o, &s, &e);
+    enum status status = run_worker(&o, &s, &e);
     setrlimit(RLIMIT_FSIZE, &before);
     signal(SIGXFSZ, old);
     assert_int_equal(status, STATUS_FAILED);

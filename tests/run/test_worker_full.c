@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "engine/data/session.h"
 #include "engine/run/worker.h"
-#include "support/test.h"
+#include "support/small_run.h"
 
 static const char *const quick[] = {
     "algo.per_rank_sequence_length=16",
@@ -32,21 +32,6 @@ static struct worker *run(const struct run_opts *opts, struct feed *feed) {
     struct worker *w = worker_new(opts, feed, &e);
     if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
     return w;
-}
-
-static void assert_same_file(const char *a, const char *b, const char *name) {
-    struct error e = {0};
-    char pa[PATH_SIZE], pb[PATH_SIZE];
-    uint8_t *da, *db;
-    size_t na, nb;
-    assert_true(path_join(pa, a, name, &e) && path_join(pb, b, name, &e));
-    if (!file_read(pa, 1 << 30, &da, &na, &e) || !file_read(pb, 1 << 30, &db, &nb, &e))
-        fail_msg("%s", e.message);
-    assert_true(na > 0);
-    assert_int_equal(na, nb);
-    assert_memory_equal(da, db, na);
-    free(da);
-    free(db);
 }
 
 static void same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {

@@ -132,7 +132,7 @@ bool worker_resume_options(struct worker *w, struct error *e) {
     if (o->seed && !config_set(&w->config, seed, e)) return false;
     for (int i = 0; i < o->n_settings; i++)
         if (!config_set(&w->config, o->settings[i], e)) return false;
-    return config_check(&w->config, e) && compare_configs(w, e);
+    return compare_configs(w, e) && config_check(&w->config, e);
 }
 
 // ---- the same game
