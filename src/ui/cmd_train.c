@@ -64,10 +64,39 @@ static void catch_stop_signals(struct control *c, bool keep_running) {
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
+// What a line of progress shows of an algorithm other than DreamerV3: metrics by their short names.
+static const struct headline {
+    const char *algo;
+    enum metric metrics[6];
+    int n;
+} headlines[] = {
+    {"ppo", {METRIC_RETURN_MEAN, METRIC_DONE_RATE, METRIC_ENTROPY, METRIC_KL_K3, METRIC_CLIPFRAC, METRIC_SPS}, 6},
+};
+
+static const struct headline *headline_of(const char *algo) {
+    for (size_t i = 0; i < sizeof headlines / sizeof *headlines; i++)
+        if (algo && strcmp(headlines[i].algo, algo) == 0) return &headlines[i];
+    return NULL;
+}
+
+static void headline_line(const struct headline *h, const struct feed_status *s, const struct record *r) {
+    char target[32] = "";
+    if (s->target_opt_steps > 0) snprintf(target, sizeof target, "/%lld", (long long)s->target_opt_steps);
+    fprintf(stderr, "update %lld%s  env steps %lld", (long long)r->opt_steps, target, (long long)r->env_steps);
+    for (int i = 0; i < h->n; i++)
+        if (r->present >> h->metrics[i] & 1)
+            fprintf(stderr, "  %s %.4g", metric_info[h->metrics[i]].name, (double)r->value[h->metrics[i]]);
+    fputc('\n', stderr);
+}
+
 static void progress_line(struct feed *feed, const struct feed_status *s) {
     int64_t n = feed_n_records(feed);
     if (n == 0) {
         fprintf(stderr, "%s: env step %lld\n", feed_phase_names[s->phase], (long long)s->env_steps);
+        return;
+    }
+    if (headline_of(s->algo)) {
+        headline_line(headline_of(s->algo), s, feed_record(feed, n - 1));
         return;
     }
     const struct record *first = feed_record(feed, 0), *last = feed_record(feed, n - 1);
@@ -79,9 +108,44 @@ static void progress_line(struct feed *feed, const struct feed_status *s) {
             (double)last->value[METRIC_KL_DYN], (double)last->value[METRIC_ENTROPY_RATIO], (double)s->train_sps);
 }
 
+// Of a run that is told by its episodes, not by a world model's loss.
+static void print_episodes_summary(const struct worker_summary *s, enum status status, const struct error *e, bool json) {
+    if (!json) {
+        printf("%s: %lld updates, %lld env steps in %.1f s; %lld of %lld episodes reached the goal, %.0f %% in the last "
+               "rollout (return %.2f, entropy %.2f)%s%s\n",
+               status == STATUS_OK ? "done" : "failed", (long long)s->opt_steps, (long long)s->env_steps, s->wall_s,
+               (long long)s->successes, (long long)s->episodes, 100 * s->last_success_rate, s->last_return,
+               s->last_entropy, s->session[0] ? "; session " : "", s->session);
+        return;
+    }
+    cJSON *o = cJSON_CreateObject();
+    json_add_string(o, "status", status == STATUS_OK ? "done" : "failed");
+    if (status != STATUS_OK) json_add_string(o, "error", e->message);
+    json_add_string(o, "algo", s->algo);
+    json_add_count(o, "opt_steps", s->opt_steps);
+    json_add_count(o, "env_steps", s->env_steps);
+    json_add_double(o, "wall_s", s->wall_s);
+    json_add_double(o, "update_ms", s->update_ms);
+    json_add_count(o, "episodes", s->episodes);
+    json_add_count(o, "successes", s->successes);
+    json_add_double(o, "last_success_rate", s->last_success_rate);
+    json_add_double(o, "last_return", s->last_return);
+    json_add_double(o, "last_entropy", s->last_entropy);
+    json_add_bool(o, "all_finite", s->all_finite);
+    json_add_string(o, "session", s->session);
+    char *text = cJSON_Print(o);
+    puts(text);
+    free(text);
+    cJSON_Delete(o);
+}
+
 static void print_summary(const struct worker *w, enum status status, const struct error *e, bool json) {
     struct worker_summary s;
     worker_summary(w, &s);
+    if (s.algo) {
+        print_episodes_summary(&s, status, e, json);
+        return;
+    }
     double fall = s.first_obs_nll > 0 ? 100 * (1 - s.last_obs_nll / s.first_obs_nll) : 0;
     if (!json) {
         printf("%s: %lld updates, %lld policy steps in %.1f s; observation loss %.1f -> %.1f (%+.1f %%)%s%s\n",

@@ -134,12 +134,12 @@ static void a_saved_environment_goes_on_as_it_would_have(void **state) {
     struct world w, v;
     struct error e = {0};
     uint8_t saved[64];
-    assert_true(env_toy_state_bytes() <= sizeof saved);
     open_world(&w, 1, NULL);
     open_world(&v, 1, NULL);
+    assert_true(w.env->vtable->state_bytes(w.env) <= sizeof saved);
     for (int i = 0; i < 13; i++) step(&w, i % 2 ? DOWN : RIGHT);
-    env_toy_save(w.env, 0, saved);
-    assert_true(env_toy_load(v.env, 0, saved, &e));
+    w.env->vtable->save(w.env, 0, saved);
+    assert_true(v.env->vtable->load(v.env, 0, saved, &e));
     for (int i = 0; i < 2; i++) {
         step(&w, DOWN);
         step(&v, DOWN);
@@ -148,7 +148,7 @@ static void a_saved_environment_goes_on_as_it_would_have(void **state) {
     }
     assert_true(v.out[0].terminated);
     memset(saved, 0x7F, sizeof saved);
-    assert_false(env_toy_load(v.env, 0, saved, &e));
+    assert_false(v.env->vtable->load(v.env, 0, saved, &e));
     env_free(w.env);
     env_free(v.env);
 }

@@ -94,7 +94,30 @@ static void toy_free(struct env *env) {
     free(env);
 }
 
-static const struct env_vtable toy_vtable = {.reset = toy_reset, .step = toy_step, .free = toy_free};
+// ---- saving
+
+static size_t toy_state_bytes(const struct env *env) {
+    (void)env;
+    return sizeof(struct block);
+}
+
+static void toy_save(const struct env *env, int i, uint8_t *out) {
+    CHECK(i >= 0 && i < env->n_envs, "environment %d", i);
+    memcpy(out, &((const struct toy *)env)->blocks[i], sizeof(struct block));
+}
+
+static bool toy_load(struct env *env, int i, const uint8_t *in, struct error *e) {
+    CHECK(i >= 0 && i < env->n_envs, "environment %d", i);
+    struct block b;
+    memcpy(&b, in, sizeof b);
+    if (b.x < 0 || b.x >= CELLS || b.y < 0 || b.y >= CELLS || b.step < 0 || b.consecutive < 0)
+        return error_set(e, STATUS_FAILED, "state of environment %d: no toy environment's", i);
+    ((struct toy *)env)->blocks[i] = b;
+    return true;
+}
+
+static const struct env_vtable toy_vtable = {.reset = toy_reset, .step = toy_step, .free = toy_free,
+                                             .state_bytes = toy_state_bytes, .save = toy_save, .load = toy_load};
 
 struct env *env_toy_new(const struct env_toy_opts *o, struct error *e) {
     const char *id = o->action_codec ? o->action_codec : "pokemonred_puffer_v0";

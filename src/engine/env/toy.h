@@ -9,8 +9,6 @@
 #ifndef ENV_TOY_H
 #define ENV_TOY_H
 
-#include <stddef.h>
-
 #include "engine/env/env.h"
 #include "engine/env/goal.h"
 
@@ -24,10 +22,5 @@ extern const struct goal_rules toy_rules;       // tau .01, k 2, alpha 1, bonus 
 
 struct env *env_toy_new(const struct env_toy_opts *opts, struct error *e);    // NULL and *e on an unknown codec
 void toy_goal(struct goal *goal);                                             // the picture wanted
-
-// What one environment remembers between steps, for resume and tests: env_toy_state_bytes bytes.
-size_t env_toy_state_bytes(void);
-void env_toy_save(const struct env *env, int i, void *out);
-bool env_toy_load(struct env *env, int i, const void *in, struct error *e);
 
 #endif

@@ -27,6 +27,12 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
     w->opts = *opts;
     w->feed = feed;
     w->statistics.all_finite = true;
+    if (ppo_run_wanted(opts)) {
+        w->ppo = ppo_run_new(opts, feed, e);
+        if (w->ppo) return w;
+        free(w);
+        return NULL;
+    }
     if (!worker_configure(w, e) || !worker_build(w, e) || !worker_open_session(w, e)) {
         worker_free(w);
         return NULL;
@@ -41,6 +47,11 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
 
 void worker_free(struct worker *w) {
     if (!w) return;
+    if (w->ppo) {
+        ppo_run_free(w->ppo);
+        free(w);
+        return;
+    }
     session_close(w->session);
     worker_free_rollout(w);
     if (w->wm) w->algo->free(w);
@@ -199,6 +210,10 @@ static bool end_rollout(struct worker *w, bool fine, struct error *e) {
 
 static void *thread_main(void *arg) {
     struct worker *w = arg;
+    if (w->ppo) {
+        w->status = ppo_run_main(w->ppo, &w->error) ? STATUS_OK : w->error.status;
+        return NULL;
+    }
     w->start_ns = w->rate_ns = clock_now_ns();
     worker_publish_status(w, PHASE_PREFILL, "");
     w->busy.since_ns = w->start_ns;

@@ -19,7 +19,7 @@
 #include "engine/run/feed.h"
 
 struct run_opts {                      // NULL or 0: the default in parentheses
-    const char *algo;                  // (dreamer_v3)
+    const char *algo;                  // dreamer_v3, ppo (dreamer_v3)
     const char *task;                  // built-in task (sprites)
     const char *rom_path;              // a ROM file instead of a built-in task
     const char *state_path;            // episodes start there: a state of emu/gb_import.h (as switched on, warmed up)
@@ -54,6 +54,7 @@ void worker_free(struct worker *w);                                  // joined o
 
 // What the finished run says: loss of the first update, smallest window means, what the gate judges.
 struct worker_summary {
+    const char *algo;                              // NULL: dreamer_v3
     int64_t opt_steps, env_steps;
     double wall_s;
     double first_obs_nll, last_obs_nll;            // last: mean over the last 20 updates
@@ -61,6 +62,9 @@ struct worker_summary {
     double worst_entropy_gap;                      // max |prior - posterior| / max(1, prior) after warm-up
     double update_ms;                              // median
     bool all_finite;
+    // PPO: of the whole run; of the last rollout (NaN where no episode ended in it)
+    int64_t episodes, successes;
+    double last_success_rate, last_return, last_entropy;
     char session[200];
 };
 void worker_summary(const struct worker *w, struct worker_summary *out);

@@ -83,6 +83,7 @@ bool worker_checkpoint(struct worker *w, bool last, struct error *e) {
 }
 
 bool worker_verify_checkpoint(struct worker *w, struct error *e) {
+    if (w->ppo) return ppo_run_verify_checkpoint(w->ppo, e);
     char path[PATH_SIZE], hash[CONFIG_HASH_SIZE];
     int64_t step = 0;
     struct counters n;

@@ -17,6 +17,7 @@
 #include "engine/env/task.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "engine/run/ppo_run.h"
 #include "engine/run/worker.h"
 
 enum { MEDIA_MAX_SNAPSHOTS = 64, OBS_WINDOW = 20, WARM_UP_UPDATES = 150, UPDATE_MS_CAPACITY = 1 << 14 };
@@ -79,6 +80,7 @@ struct run_statistics {
 };
 
 struct worker {
+    struct ppo_run *ppo;                            // --algo ppo: the whole run, and nothing else here is used
     struct run_opts opts;                           // texts belong to the caller until worker_free
     struct config config;
     struct feed *feed;

@@ -176,6 +176,10 @@ static double mean_picture_loss(const struct replay *r) {
 }
 
 void worker_summary(const struct worker *w, struct worker_summary *out) {
+    if (w->ppo) {
+        ppo_run_summary(w->ppo, out);
+        return;
+    }
     const struct run_statistics *s = &w->statistics;
     *out = (struct worker_summary){.opt_steps = wm_opt_steps(w->wm),
                                    .env_steps = w->rollout.policy_steps,

@@ -23,14 +23,9 @@ static int usable_cpus(void) {
     return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
 }
 
-// An option that has one value in this version: what is asked for, and what there is.
-static bool only(const char *option, const char *given, const char *allowed, const char *why, struct error *e) {
-    if (!given || strcmp(given, allowed) == 0) return true;
-    return error_set(e, STATUS_USAGE, "%s %s: %s; use %s %s", option, given, why, option, allowed);
-}
-
 static bool check_options(const struct run_opts *o, struct error *e) {
-    if (!only("--algo", o->algo, "dreamer_v3", "no such algorithm in this version", e)) return false;
+    if (o->algo && strcmp(o->algo, "dreamer_v3") != 0)
+        return error_set(e, STATUS_USAGE, "--algo %s: no such algorithm; known: dreamer_v3, ppo", o->algo);
     if (o->resume && o->no_session) return error_set(e, STATUS_USAGE, "--resume and --no-session exclude each other");
     if (o->mode && !worker_algo_find(o->mode))
         return error_set(e, STATUS_USAGE, "--mode %s: no such mode; known: standing_still, full", o->mode);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 struct collect {
@@ -12,6 +13,7 @@ struct collect {
     struct ppo_rollout *rollout;
     struct collect_hooks hooks;
     struct collect_stats stats;
+    struct collect_times times;
     int64_t tick;                          // steps of each environment so far
     int32_t *actions;
     real *log_probs, *values, *rewards;
@@ -66,7 +68,13 @@ void collect_free(struct collect *c) {
 
 void collect_set_hooks(struct collect *c, const struct collect_hooks *hooks) { c->hooks = *hooks; }
 const struct collect_stats *collect_stats(const struct collect *c) { return &c->stats; }
-void collect_clear(struct collect *c) { c->stats = (struct collect_stats){0}; }
+const struct collect_times *collect_times(const struct collect *c) { return &c->times; }
+
+void collect_clear(struct collect *c) {
+    c->stats = (struct collect_stats){0};
+    c->times = (struct collect_times){0};
+}
+
 int64_t collect_env_steps(const struct collect *c) { return c->tick * c->env->n_envs; }
 
 static void point_at(struct collect *c, int64_t t) {
@@ -141,10 +149,13 @@ static void take_results(struct collect *c, int64_t t) {
 }
 
 void collect_step(struct collect *c) {
-    const int64_t t = c->rollout->n_added;
+    const int64_t t = c->rollout->n_added, t0 = clock_now_ns();
     choose(c, t);
+    const int64_t t1 = clock_now_ns();
     point_at(c, t + 1);
     env_step(c->env, c->all, c->actions, c->slots, c->results);
+    c->times.policy_ns += t1 - t0;
+    c->times.env_ns += clock_now_ns() - t1;
     c->tick++;
     if (c->hooks.stepped) c->hooks.stepped(c->hooks.ctx, c->slots[0], c->actions[0], &c->results[0]);
     take_results(c, t);

@@ -24,6 +24,8 @@ struct collect_stats {                     // of one rollout
     int64_t action_counts[COLLECT_MAX_ACTIONS];
 };
 
+struct collect_times { int64_t policy_ns, env_ns; };   // of a rollout: choosing actions; stepping and resetting
+
 struct collect_hooks {                     // all may be NULL
     void *ctx;
     // After every step: environment 0's picture, action, result; the picture is the one before any reset.
@@ -40,7 +42,8 @@ void collect_begin(struct collect *c);                                // the rol
 void collect_step(struct collect *c);                                 // one action in every environment
 void collect_finish(struct collect *c);
 const struct collect_stats *collect_stats(const struct collect *c);   // since collect_clear
-void collect_clear(struct collect *c);
+const struct collect_times *collect_times(const struct collect *c);
+void collect_clear(struct collect *c);                                // both
 int64_t collect_env_steps(const struct collect *c);                   // since the run's start
 
 // Between rollouts: running returns and lengths and the number of steps, for checkpoints.

@@ -1,0 +1,320 @@
+// PPO runs end to end: determinism, stop and resume, failure folder, refusals.
+#include <dirent.h>
+#include <math.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "engine/algo/ppo/ppo_log.h"
+#include "engine/data/session.h"
+#include "engine/run/worker.h"
+#include "support/test.h"
+
+static const char *const small[] = {"env.num_envs=6", "algo.rollout_steps=8", "algo.minibatches=3",
+                                    "env.max_episode_steps=9", "algo.init=uniform", "eval.every=2", "eval.episodes=3", "checkpoint.every=2"};
+enum { N_SMALL = sizeof small / sizeof *small, MORE = N_SMALL + 4 };
+
+static struct run_opts options(const char *root, int64_t updates) {
+    return (struct run_opts){.algo = "ppo", .task = "toy", .updates = updates, .n_threads = 1, .no_media = true,
+                             .sessions_dir = root, .settings = small, .n_settings = N_SMALL};
+}
+
+static enum status run(const struct run_opts *opts, struct worker_summary *s, struct error *e) {
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(opts, feed, e);
+    enum status status = w ? worker_run(w, e) : e->status;
+    if (w && s) worker_summary(w, s);
+    if (w && status == STATUS_OK && !opts->no_session && !worker_verify_checkpoint(w, e)) status = STATUS_FAILED;
+    worker_free(w);
+    feed_free(feed);
+    return status;
+}
+
+static void must_run(const struct run_opts *opts, struct worker_summary *s) {
+    struct error e = {0};
+    if (run(opts, s, &e) != STATUS_OK) fail_msg("%s", e.message);
+}
+
+static void read_all(const char *folder, const char *name, uint8_t **data, size_t *n) {
+    struct error e = {0};
+    char path[PATH_SIZE];
+    if (!path_join(path, folder, name, &e) || !file_read(path, 1 << 28, data, n, &e)) fail_msg("%s", e.message);
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name) {
+    uint8_t *da, *db;
+    size_t na, nb;
+    read_all(a, name, &da, &na);
+    read_all(b, name, &db, &nb);
+    assert_true(na > 0);
+    if (na != nb || memcmp(da, db, na) != 0) fail_msg("%s differs", name);
+    free(da);
+    free(db);
+}
+
+static void the_same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {
+    (void)state;
+    char root[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct worker_summary s[2];
+    for (int i = 0; i < 2; i++) {
+        struct run_opts o = options(root, 4);
+        o.n_threads = i ? 3 : 1;
+        must_run(&o, &s[i]);
+    }
+    assert_same_file(s[0].session, s[1].session, "metrics.jsonl");
+    assert_same_file(s[0].session, s[1].session, "checkpoints/step_000000004.safetensors");
+    assert_int_equal(s[0].opt_steps, 4);
+    assert_int_equal(s[0].env_steps, 4 * 48);
+    assert_true(s[0].all_finite && s[0].episodes > 0 && strcmp(s[0].algo, "ppo") == 0);
+}
+
+// Resumed at update 2 of 6, in an episode and with a rollout cut off.
+static void resume_equals_an_uninterrupted_run(const char *task) {
+    char root[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct worker_summary whole, part;
+    struct run_opts o = options(root, 6);
+    o.task = task;
+    must_run(&o, &whole);
+    o.updates = 2;
+    must_run(&o, &part);
+    struct run_opts again = {.resume = part.session, .updates = 6, .n_threads = 1, .no_media = true};
+    struct worker_summary resumed;
+    must_run(&again, &resumed);
+    assert_string_equal(resumed.session, part.session);
+    assert_int_equal(resumed.opt_steps, 6);
+    assert_same_file(whole.session, part.session, "metrics.jsonl");
+    assert_same_file(whole.session, part.session, "checkpoints/step_000000006.safetensors");
+}
+
+static void a_resumed_toy_run_equals_an_uninterrupted_one(void **state) {
+    (void)state;
+    resume_equals_an_uninterrupted_run("toy");
+}
+
+static void a_resumed_game_boy_run_equals_an_uninterrupted_one(void **state) {
+    (void)state;
+    if (SANITIZED) skip();
+    resume_equals_an_uninterrupted_run("exit_lab");
+}
+
+// Going back to an older checkpoint cuts the records after it off.
+static void resume_from_an_older_checkpoint_plays_the_same_again(void **state) {
+    (void)state;
+    char root[PATH_SIZE], checkpoint[PATH_SIZE];
+    struct error e = {0};
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct worker_summary s;
+    struct run_opts o = options(root, 6);
+    must_run(&o, &s);
+    uint8_t *before, *after;
+    size_t n, m;
+    read_all(s.session, "metrics.jsonl", &before, &n);
+    assert_true(path_join(checkpoint, s.session, "checkpoints/step_000000004.safetensors", &e));
+    struct run_opts again = {.resume = checkpoint, .updates = 6, .n_threads = 1, .no_media = true};
+    must_run(&again, NULL);
+    read_all(s.session, "metrics.jsonl", &after, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(before, after, n);
+    free(before);
+    free(after);
+}
+
+static void refuse(const struct run_opts *o, const char *word) {
+    struct error e = {0};
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(o, feed, &e);
+    if (w) fail_msg("accepted; expected \"%s\"", word);
+    assert_int_equal(e.status, STATUS_USAGE);
+    if (!strstr(e.message, word)) fail_msg("'%s' has no '%s'", e.message, word);
+    feed_free(feed);
+}
+
+static void a_resume_with_another_network_or_game_is_refused(void **state) {
+    (void)state;
+    char root[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct worker_summary s;
+    struct run_opts o = options(root, 1);
+    must_run(&o, &s);
+    static const char *const stack[] = {"env.frame_stack=2"}, *const codec[] = {"env.action_codec=v1"},
+                      *const envs[] = {"env.num_envs=12"};
+    struct run_opts again = {.resume = s.session, .updates = 2, .n_threads = 1, .n_settings = 1};
+    again.settings = stack, refuse(&again, "env.frame_stack is 4 there, not 2");
+    again.settings = codec, refuse(&again, "env.action_codec is v0 there, not v1");
+    again.settings = envs, refuse(&again, "env.num_envs is 6 there, not 12");
+    again.n_settings = 0;
+    again.task = "exit_lab";
+    refuse(&again, "cannot change");
+}
+
+static void options_that_ppo_cannot_honour_are_refused(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"algo.horizon=10"}, *const odd[] = {"algo.minibatches=7"};
+    struct run_opts o = {.algo = "ppo", .updates = 1, .no_session = true, .n_threads = 1};
+    o.mode = "standing_still", refuse(&o, "--mode standing_still"), o.mode = NULL;
+    o.preset = "tiny", refuse(&o, "--preset tiny"), o.preset = NULL;
+    o.task = "sprites", refuse(&o, "scene without a goal"), o.task = NULL;
+    o.task = "nowhere", refuse(&o, "no such task; known: toy"), o.task = NULL;
+    o.rom_path = "game.gb", refuse(&o, "PPO needs a goal"), o.rom_path = NULL;
+    o.settings = wrong, o.n_settings = 1, refuse(&o, "unknown config key 'algo.horizon'");
+    o.settings = odd, refuse(&o, "algo.minibatches=7 does not divide");
+    o.algo = "sarsa", o.n_settings = 0, refuse(&o, "no such algorithm; known: dreamer_v3, ppo");
+}
+
+static void a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error(void **state) {
+    (void)state;
+    char root[PATH_SIZE], path[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    const char *settings[MORE];
+    memcpy(settings, small, sizeof small);
+    settings[N_SMALL] = "algo.vf_coef=1e300";                   // the value loss overflows a float
+    struct run_opts o = options(root, 3);
+    o.settings = settings;
+    o.n_settings = N_SMALL + 1;
+    struct worker_summary s;
+    struct error e = {0};
+    assert_int_equal(run(&o, &s, &e), STATUS_FAILED);
+    assert_non_null(strstr(e.message, "not finite"));
+    assert_false(s.all_finite);
+    static const char *const files[] = {"failure.json", "before.safetensors", "minibatch.safetensors", "config.json",
+                                        "last_metrics.jsonl"};
+    for (int i = 0; i < 5; i++) {
+        snprintf(path, sizeof path, "%s/failures/step_000000001/%s", s.session, files[i]);
+        if (!file_exists(path)) fail_msg("%s is missing", path);
+    }
+    snprintf(path, sizeof path, "%s/failures/step_000000001/failure.json", s.session);
+    cJSON *report = json_read_file(path, 1 << 20, &e);
+    const char *command;
+    assert_non_null(report);
+    assert_true(json_get_string(report, "command", path, &command, &e));
+    assert_non_null(strstr(command, "--algo ppo --task toy"));
+    assert_non_null(strstr(command, "algo.vf_coef="));
+    cJSON_Delete(report);
+}
+
+static void annealing_lowers_the_recorded_learning_rate(void **state) {
+    (void)state;
+    const char *settings[MORE];
+    memcpy(settings, small, sizeof small);
+    settings[N_SMALL] = "algo.anneal_lr=true";
+    struct run_opts o = options(NULL, 4);
+    o.no_session = true;
+    o.settings = settings;
+    o.n_settings = N_SMALL + 1;
+    struct feed *feed = feed_new(0);
+    struct error e = {0};
+    struct worker *w = worker_new(&o, feed, &e);
+    assert_int_equal(worker_run(w, &e), STATUS_OK);
+    assert_int_equal(feed_n_records(feed), 4);
+    for (int i = 0; i < 4; i++) {
+        assert_float_equal(feed_record(feed, i)->value[METRIC_LR], 2.5e-4 * (4 - i) / 4, 1e-9);
+        assert_int_equal(feed_record(feed, i)->present >> METRIC_EVAL_SUCCESS_RATE & 1, i % 2);
+    }
+    worker_free(w);
+    feed_free(feed);
+}
+
+// ---- the log's validator
+
+static const char *const required[] = {
+    "opt_steps", "env_steps", "sps", "wall_time_s", "reward_mean", "done_rate", "trunc_step_rate", "reset_rate", "dist_p10",
+    "dist_p50", "dist_p90", "entropy_mean", "value_mean", "value_std", "action_hist", "loss_total", "loss_policy",
+    "loss_value", "loss_entropy", "entropy", "approx_kl", "clipfrac", "kl_k3", "grad_norm", "explained_variance", "lr",
+    "grad_steps", "episodes", "env_ms", "policy_ms", "update_ms", "updates_per_s"};
+enum { N_REQUIRED = sizeof required / sizeof *required };
+
+static void rejected(const struct ppo_log_shape *shape, const cJSON *record, const char *key, const char *how) {
+    struct error e = {0};
+    if (ppo_log_check_record(record, shape, "log", &e)) fail_msg("%s %s was accepted", key, how);
+    if (!strstr(e.message, key)) fail_msg("%s %s gives: %s", key, how, e.message);
+}
+
+static void replace(cJSON *record, const char *key, cJSON *with) {
+    cJSON_DeleteItemFromObjectCaseSensitive(record, key);
+    if (with) cJSON_AddItemToObject(record, key, with);
+}
+
+static void the_validator_takes_the_log_and_rejects_each_broken_key(void **state) {
+    (void)state;
+    char root[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct worker_summary s;
+    struct error e = {0};
+    struct run_opts o = options(root, 4);
+    must_run(&o, &s);
+    int64_t n = 0;
+    if (!ppo_log_check_session(s.session, &n, &e)) fail_msg("%s", e.message);
+    assert_int_equal(n, 4);
+    struct ppo_log_shape shape;
+    cJSON *good = ppo_log_read_record(s.session, 1, &shape, &e);
+    if (!good || !ppo_log_check_record(good, &shape, "log", &e)) fail_msg("%s", e.message);
+    assert_true(shape.n_envs == 6 && shape.n_steps == 8 && shape.n_actions == 7);
+    for (int i = 0; i < N_REQUIRED; i++) {
+        cJSON *broken = cJSON_Duplicate(good, true);
+        replace(broken, required[i], NULL);
+        rejected(&shape, broken, required[i], "missing");
+        replace(broken, required[i], cJSON_CreateString("NaN"));
+        rejected(&shape, broken, required[i], "not finite");
+        replace(broken, required[i], cJSON_CreateBool(true));
+        rejected(&shape, broken, required[i], "of another type");
+        cJSON_Delete(broken);
+    }
+    static const struct { const char *key; double value; } ranges[] = {
+        {"done_rate", 1.5}, {"done_rate", -0.1}, {"reset_rate", 2}, {"clipfrac", -1}, {"kl_k3", -0.5}, {"dist_p50", 1.1},
+        {"entropy", 5}, {"entropy_mean", -1}, {"value_std", -1}, {"lr", -1}, {"opt_steps", 1.5}, {"env_steps", 7},
+        {"sps", -3}, {"explained_variance", 1.5}, {"grad_norm", -1}, {"grad_steps", 0.5}, {"eval_success_rate", 1.2}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        cJSON *broken = cJSON_Duplicate(good, true);
+        replace(broken, ranges[i].key, cJSON_CreateNumber(ranges[i].value));
+        rejected(&shape, broken, ranges[i].key, "out of range");
+        cJSON_Delete(broken);
+    }
+    static const char *const histograms[] = {"[48,0,0,0,0,0]", "[47,0,0,0,0,0,0]", "[49,-1,0,0,0,0,0]",
+                                             "[47.5,0.5,0,0,0,0,0]", "[\"48\",0,0,0,0,0,0]"};
+    for (size_t i = 0; i < sizeof histograms / sizeof *histograms; i++) {
+        cJSON *broken = cJSON_Duplicate(good, true);
+        replace(broken, "action_hist", cJSON_Parse(histograms[i]));
+        rejected(&shape, broken, "action_hist", histograms[i]);
+        cJSON_Delete(broken);
+    }
+    cJSON_Delete(good);
+}
+
+static void the_validator_rejects_a_meta_file_without_each_of_its_keys(void **state) {
+    (void)state;
+    static const char *const keys[] = {"algo", "task", "rom", "seed", "frames_per_step", "release_after", "config_sha256"};
+    char root[PATH_SIZE], path[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct worker_summary s;
+    struct error e = {0};
+    struct run_opts o = options(root, 1);
+    must_run(&o, &s);
+    snprintf(path, sizeof path, "%s/meta.json", s.session);
+    cJSON *meta = json_read_file(path, 1 << 20, &e);
+    assert_true(ppo_log_check_meta(meta, "meta.json", &e));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        cJSON *broken = cJSON_Duplicate(meta, true);
+        replace(broken, keys[i], NULL);
+        assert_false(ppo_log_check_meta(broken, "meta.json", &e));
+        assert_non_null(strstr(e.message, keys[i]));
+        cJSON_Delete(broken);
+    }
+    cJSON_Delete(meta);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_seed_gives_the_same_bytes_whatever_the_threads),
+        cmocka_unit_test(a_resumed_toy_run_equals_an_uninterrupted_one),
+        cmocka_unit_test(a_resumed_game_boy_run_equals_an_uninterrupted_one),
+        cmocka_unit_test(resume_from_an_older_checkpoint_plays_the_same_again),
+        cmocka_unit_test(a_resume_with_another_network_or_game_is_refused),
+        cmocka_unit_test(options_that_ppo_cannot_honour_are_refused),
+        cmocka_unit_test(a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error),
+        cmocka_unit_test(annealing_lowers_the_recorded_learning_rate),
+        cmocka_unit_test(the_validator_takes_the_log_and_rejects_each_broken_key),
+        cmocka_unit_test(the_validator_rejects_a_meta_file_without_each_of_its_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
