@@ -10,6 +10,12 @@
 
 enum { GB_RTC_SECOND = 4194304 };
 
+// Bank bits of an MBC3: seven, or eight on cartridges over 2 MiB (MBC30).
+HD uint8_t gb_cart_mbc3_bits(const struct gb *m)
+{
+    return m->rom->n_banks > 128 ? 0xff : 0x7f;
+}
+
 // Byte offset into the ROM of the bank seen at 0000 (high = 0) or 4000 (high = 1).
 HD uint32_t gb_cart_rom_offset(const struct gb *m, int high)
 {
@@ -27,7 +33,8 @@ HD uint32_t gb_cart_rom_offset(const struct gb *m, int high)
         if (high) bank = cart->rom_bank & 0x0f ? cart->rom_bank & 0x0f : 1;
         break;
     case GB_MAPPER_MBC3:
-        if (high) bank = cart->rom_bank & 0x7f ? cart->rom_bank & 0x7f : 1;
+        bank = cart->rom_bank & gb_cart_mbc3_bits(m);
+        if (!high || bank == 0) bank = (uint32_t)high;
         break;
     case GB_MAPPER_MBC5:
         if (high) bank = cart->rom_bank & 0x1ff;
@@ -138,7 +145,7 @@ HD void gb_cart_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
         break;
     case GB_MAPPER_MBC3:
         if (region == 0) cart->ram_on = (value & 0x0f) == 0x0a;
-        else if (region == 1) cart->rom_bank = value & 0x7f;
+        else if (region == 1) cart->rom_bank = value & gb_cart_mbc3_bits(m);
         else if (region == 2) cart->ram_bank = value & 0x0f;
         else {
             if (m->rom->has_rtc && !cart->rtc_latch && value == 1) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum { HEADER_END = 0x150, MAX_BYTES = 8 << 20, UNSUPPORTED = 255 };
+enum { MBC1_RAM_MAX = 32768 }; // its two bank bits reach no further, whatever the header says
 
 struct cart_type {
     uint8_t type, mapper; // mapper: enum gb_mapper or UNSUPPORTED
@@ -133,8 +134,7 @@ bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char
         return false;
     }
     if (rom_code > 8) {
-        snprintf(message, message_size, "the header's ROM size code %02X is not a known one",
-                 rom_code);
+        snprintf(message, message_size, "the header's ROM size code %02X is not a known one (00 to 08)", rom_code);
         return false;
     }
     size_t said = (size_t)32768 << rom_code;
@@ -145,9 +145,16 @@ bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char
     }
     uint32_t ram = found->has_ram && ram_code < 6 ? ram_sizes[ram_code] : 0;
     if (found->mapper == GB_MAPPER_MBC2) ram = 512;
-    if (ram > GB_CART_RAM_MAX || ram_code >= 6) {
+    if (found->mapper == GB_MAPPER_MBC1 && ram > MBC1_RAM_MAX) ram = MBC1_RAM_MAX;
+    if (found->has_ram && ram_code >= 6) {
         snprintf(message, message_size,
-                 "the cartridge's RAM (size code %02X) is not supported: 32 KiB at most", ram_code);
+                 "the header's RAM size code %02X is not a known one (00 to 05)", ram_code);
+        return false;
+    }
+    if (ram > GB_CART_RAM_MAX) {
+        snprintf(message, message_size,
+                 "the cartridge has %u KiB of RAM (size code %02X), a machine here %d KiB at most",
+                 ram >> 10, ram_code, GB_CART_RAM_MAX >> 10);
         return false;
     }
     rom->bytes = bytes;

@@ -121,6 +121,19 @@ static void mbc3_has_seven_bit_banks_and_four_ram_banks(void **state)
     assert_int_equal(rd(0xa000), 0xff);
 }
 
+// The MBC30 of cartridges over 2 MiB (mbc3-tester).
+static void mbc3_has_eight_bit_banks_beyond_2_MiB(void **state)
+{
+    (void)state;
+    fixture_start(fixture_rom(0x13, 7, 3));
+    for (int bank = 1; bank < 256; bank++) {
+        wr(0x2000, (uint8_t)bank);
+        assert_int_equal(bank_at_4000(), bank);
+    }
+    wr(0x2000, 0);
+    assert_int_equal(bank_at_4000(), 1);
+}
+
 static void mbc3_clock_counts_machine_time_and_reads_latched(void **state)
 {
     (void)state;
@@ -197,6 +210,7 @@ int main(void)
         cmocka_unit_test(small_cartridge_ram_repeats),
         cmocka_unit_test(mbc2_keeps_nibbles_and_decides_by_address_bit_8),
         cmocka_unit_test(mbc3_has_seven_bit_banks_and_four_ram_banks),
+        cmocka_unit_test(mbc3_has_eight_bit_banks_beyond_2_MiB),
         cmocka_unit_test(mbc3_clock_counts_machine_time_and_reads_latched),
         cmocka_unit_test(mbc5_has_nine_bit_banks_and_bank_0_is_bank_0),
         cmocka_unit_test(work_ram_has_an_echo_and_FEA0_is_empty),

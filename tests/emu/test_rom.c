@@ -103,11 +103,15 @@ static void sizes_no_cartridge_has_are_refused(void **state)
     size_t n = fixture_rom(0x01, 0, 0);
     fixture.bytes[0x148] = 9;
     fixture_checksum();
-    refused(n, "ROM size code 09", "");
+    refused(n, "ROM size code 09", "00 to 08");
     n = fixture_rom(0x1b, 0, 4);
-    refused(n, "32 KiB at most", "04");
+    refused(n, "128 KiB of RAM", "32 KiB at most");
     n = fixture_rom(0x1b, 0, 7);
-    refused(n, "32 KiB at most", "07");
+    refused(n, "size code 07", "00 to 05");
+    fixture_start(fixture_rom(0x03, 0, 4)); // MBC1 reaches 32 KiB of it
+    assert_int_equal(fixture.rom.ram_bytes, 32768);
+    fixture_start(fixture_rom(0x01, 0, 7)); // without RAM the code says nothing
+    assert_int_equal(fixture.rom.ram_bytes, 0);
 }
 
 int main(void)
