@@ -23,17 +23,14 @@ struct seed_curve {
 
 static bool read_curve(const cJSON *line, const char *where, struct seed_curve *out,
                        struct error *e) {
-    const cJSON *points, *sampled, *p;
+    const cJSON *points, *p;
     int64_t seed;
-    double rate;
     if (!json_get_i64(line, "seed", where, &seed, e) ||
-        !json_get_object(line, "sampled", where, &sampled, e) ||
-        !json_get_double(sampled, "success_rate", where, &rate, e) ||
         !json_get_array(line, "curve", where, &points, e))
         return false;
     *out = (struct seed_curve){.records = mem_alloc(((size_t)cJSON_GetArraySize(points) + 1) *
                                                     sizeof *out->records)};
-    snprintf(out->label, sizeof out->label, "seed %lld: %.2f,", (long long)seed, rate);
+    snprintf(out->label, sizeof out->label, "seed %lld", (long long)seed);
     cJSON_ArrayForEach(p, points) {
         int64_t x;
         double y;

@@ -47,6 +47,7 @@ struct curve {
     int64_t n;
     enum metric metric;
     const char *label;
+    bool bare; // the legend names it without its newest value
 };
 
 // clang-format off
@@ -254,7 +255,7 @@ static void draw_legend(const struct frame *f, const struct curve *curves, int n
                               sizeof value);
                 break;
             }
-        snprintf(text, sizeof text, "%.38s %s", curves[c].label, value);
+        snprintf(text, sizeof text, curves[c].bare ? "%.38s" : "%.38s %s", curves[c].label, value);
         image_box(f->im, x, f->y - 12, 8, 7, curve_colours[c]);
         image_text(f->im, x + 12, f->y - 12, text, 1, ink);
         x += 12 + image_text_width(text, 1) + 14;
@@ -306,7 +307,7 @@ static int curves_of(const struct panel *p, const struct record *records, int64_
         for (int64_t i = 0; i < n && !known; i++) known = measured(&records[i], p->curves[c]);
         if (!known && (c || p->optional)) continue;
         out[n_known++] =
-            (struct curve){records, n, p->curves[c], metric_info[p->curves[c]].name};
+            (struct curve){records, n, p->curves[c], metric_info[p->curves[c]].name, false};
     }
     return n_known;
 }
@@ -351,7 +352,7 @@ bool plot_runs_png(const char *path, const char *title, enum metric metric,
     struct frame f = {.im = &im, .y = HEADER, .env_steps = true};
     for (int i = 0; i < n_runs; i++) {
         const struct plot_run *r = &runs[i];
-        curves[i] = (struct curve){r->records, r->n, metric, r->label};
+        curves[i] = (struct curve){r->records, r->n, metric, r->label, true};
         if (r->n) f.max_step = fmax(f.max_step, (double)r->records[r->n - 1].env_steps);
     }
     image_init(&im, PANEL_WIDTH, HEADER + PANEL_HEIGHT + 8, paper);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "engine/algo/ppo/ppo_stats.h"
 
 void eval_wilson(int64_t k, int64_t n, double *low, double *high) {
     const double z = 1.959963984540054;
@@ -14,17 +15,6 @@ void eval_wilson(int64_t k, int64_t n, double *low, double *high) {
     double centre = p + z2 / 2, half = z * sqrt(p * (1 - p) / (double)n + z2 / (4 * (double)n));
     *low = k == 0 ? 0 : (centre - half) / (1 + z2);
     *high = k == n ? 1 : (centre + half) / (1 + z2);
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double lower_median(double *values, int64_t n) {
-    if (n == 0) return NAN;
-    qsort(values, (size_t)n, sizeof *values, compare);
-    return values[(n - 1) / 2];
 }
 
 struct eval_stats eval_stats_of(const struct eval_episode *episodes, int64_t n) {
@@ -43,14 +33,14 @@ struct eval_stats eval_stats_of(const struct eval_episode *episodes, int64_t n) 
     }
     s.rate = (double)s.successes / (double)n;
     eval_wilson(s.successes, n, &s.low, &s.high);
-    s.median_steps = lower_median(steps, s.successes);
+    s.median_steps = stats_lower_median(steps, s.successes);
     s.min_steps = s.successes ? steps[0] : NAN;
     s.mean_reward = reward / (double)n;
     s.mean_reward_success = reward_success / (double)s.successes;
     s.mean_reward_fail = (reward - reward_success) / (double)(n - s.successes);
     s.mean_length = length / (double)n;
     s.entropy = entropy / length;
-    s.median_distance = lower_median(distances, n);
+    s.median_distance = stats_lower_median(distances, n);
     free(steps);
     return s;
 }

@@ -77,13 +77,22 @@ static void take_fence(struct worker *w) {
     w->fence = (struct fence){replay_window(w->replay), replay_total(w->replay), r->policy_steps};
 }
 
+static void add_sums(struct episode_sums *to, const struct episode_sums *from) {
+    to->n += from->n;
+    to->n_success += from->n_success;
+    to->n_truncated += from->n_truncated;
+    to->return_sum += from->return_sum;
+    to->length_sum += from->length_sum;
+    for (int a = 0; a < RECORD_MAX_ACTIONS; a++) to->actions[a] += from->actions[a];
+    if (!from->has_distance) return;
+    to->has_distance = true;
+    memcpy(to->distance, from->distance, sizeof to->distance);
+}
+
 // What the finished rollout brought.
 static void take_rollout(struct worker *w) {
     struct rollout *r = &w->rollout;
-    w->episodes.n += r->episodes.n;
-    w->episodes.n_truncated += r->episodes.n_truncated;
-    w->episodes.return_sum += r->episodes.return_sum;
-    w->episodes.length_sum += r->episodes.length_sum;
+    add_sums(&w->episodes, &r->episodes);
     r->episodes = (struct episode_sums){0};
     w->busy.acting_ns += r->busy_ns;
     if (r->n_ticks > 0) w->last_env_ms = (float)((double)r->busy_ns / (double)r->n_ticks * 1e-6);

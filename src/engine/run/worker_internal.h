@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "base/file.h"
+#include "base/json.h"
 #include "base/pool.h"
 #include "engine/algo/config.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
@@ -15,8 +17,7 @@
 #include "engine/data/session.h"
 #include "engine/env/env.h"
 #include "engine/env/task.h"
-#include "base/file.h"
-#include "base/json.h"
+#include "engine/run/diagnostics.h"
 #include "engine/run/ppo_run.h"
 #include "engine/run/worker.h"
 
@@ -29,10 +30,20 @@ struct media_snapshot {
     uint8_t real[FEED_PIXELS], reconstruction[FEED_PIXELS], error[FEED_PIXELS];
 };
 
-// Sums over episodes that ended.
+// What the environments did since the last record: sums over the episodes that ended, how often each action was chosen.
 struct episode_sums {
-    int64_t n, n_truncated;
+    int64_t n, n_success, n_truncated;
     double return_sum, length_sum;
+    int64_t actions[RECORD_MAX_ACTIONS];
+    float distance[3];                              // to the goal after the last tick: 10, 50, 90 % of the environments
+    int32_t has_distance;
+};
+
+enum { WORKER_SIGNS_SETS = 3 };
+struct worker_signs {                               // worker_signs.c
+    int n;
+    struct update_probe probes[WORKER_SIGNS_SETS];  // world model, actor, critic
+    int64_t *counts;                                // [classes], scratch
 };
 
 // The acting side: what a rollout changes. While one runs on its own thread nobody else touches it.
@@ -55,6 +66,7 @@ struct rollout {
     struct env_step_result *results;
     double *episode_return;
     int64_t *episode_length;
+    float *distances;                               // scratch
 };
 
 // What the learner knows of the acting side: its state before the rollout in progress. Everything that is recorded or
@@ -110,6 +122,7 @@ struct worker {
     struct busy busy;
     struct episode_sums episodes;
     struct run_statistics statistics;
+    struct worker_signs signs;
     struct media_snapshot *snapshots;
     struct feed_pictures *snapshot_pictures;        // scratch of a snapshot
     uint8_t (*reconstruction)[WM_PIXELS];           // [WM_ROLLOUT], scratch of the display graph
@@ -166,6 +179,14 @@ struct worker_algo {
     uint64_t (*metrics)(const struct worker *w, float out[METRIC_COUNT]);
     void (*describe)(struct worker *w, struct model_parts *out);
 };
+
+// worker_signs.c: of the model, whatever it is. init after it was built; before: before every update.
+void worker_signs_init(struct worker *w);
+void worker_signs_free(struct worker *w);
+void worker_signs_before(struct worker *w);
+uint64_t worker_signs_metrics(const struct worker *w, float out[METRIC_COUNT]);
+
+// worker_model.c
 const struct worker_algo *worker_algo_find(const char *mode);    // NULL: no such mode
 // *c holds hash and scalars; the model's part is filled in. Reading back: into a second model, then compared.
 bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, const struct st_source *more, int n_more,

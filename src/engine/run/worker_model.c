@@ -15,9 +15,14 @@ static void world_build(struct worker *w) {
                                      .n_actions = w->rollout.env->n_actions,
                                      .pool = w->pool,
                                      .zero_latent = w->opts.zero_latent});
+    worker_signs_init(w);
 }
 
-static void world_free(struct worker *w) { wm_free(w->wm); }
+static void world_free(struct worker *w) {
+    worker_signs_free(w);
+    wm_free(w->wm);
+}
+
 static int64_t world_n_weights(const struct worker *w) { return wm_params(w->wm)->n_weights; }
 static void world_publish(struct worker *w) { (void)w; }
 
@@ -27,9 +32,14 @@ static bool world_choose(struct worker *w, struct error *e) {
     return true;
 }
 
-static bool world_update(struct worker *w, struct wm_result *out) { return wm_update(w->wm, out); }
+static bool world_update(struct worker *w, struct wm_result *out) {
+    worker_signs_before(w);
+    return wm_update(w->wm, out);
+}
 
-static uint64_t world_metrics(const struct worker *w, float out[METRIC_COUNT]) { return wm_metrics(w->wm, out); }
+static uint64_t world_metrics(const struct worker *w, float out[METRIC_COUNT]) {
+    return wm_metrics(w->wm, out) | worker_signs_metrics(w, out);
+}
 
 static void world_describe(struct worker *w, struct model_parts *out) {
     out->sets[0] = wm_params(w->wm);
@@ -56,9 +66,11 @@ static void dreamer_build(struct worker *w) {
         .seed = (uint64_t)w->config.seed,
         .pool = r->pool,
     });
+    worker_signs_init(w);
 }
 
 static void dreamer_end(struct worker *w) {
+    worker_signs_free(w);
     player_free(w->rollout.player);
     params_deinit(&w->rollout.world_weights);
     params_deinit(&w->rollout.actor_weights);
@@ -98,6 +110,7 @@ static bool dreamer_choose(struct worker *w, struct error *e) {
 
 static bool dreamer_learn(struct worker *w, struct wm_result *out) {
     struct dreamer_result r;
+    worker_signs_before(w);
     bool fine = dreamer_update(w->dreamer, &r);
     *out = r.model;
     if (fine || out->bad_node[0]) return fine;
@@ -108,7 +121,7 @@ static bool dreamer_learn(struct worker *w, struct wm_result *out) {
 }
 
 static uint64_t dreamer_values(const struct worker *w, float out[METRIC_COUNT]) {
-    return dreamer_metrics(w->dreamer, out);
+    return dreamer_metrics(w->dreamer, out) | worker_signs_metrics(w, out);
 }
 
 static void dreamer_describe(struct worker *w, struct model_parts *out) {

@@ -86,12 +86,24 @@ static void put(struct record *r, enum metric m, double value) {
     r->present |= METRIC_BIT(m);
 }
 
-static void put_episodes(struct worker *w, struct record *r) {
-    struct episode_sums *s = &w->episodes;
+static void put_ended(struct record *r, const struct episode_sums *s, bool has_goal) {
     if (s->n == 0) return;
     put(r, METRIC_RETURN_MEAN, s->return_sum / (double)s->n);
     put(r, METRIC_LENGTH_MEAN, s->length_sum / (double)s->n);
     put(r, METRIC_TRUNC_RATE, (double)s->n_truncated / (double)s->n);
+    if (has_goal) put(r, METRIC_SUCCESS_RATE, (double)s->n_success / (double)s->n);
+}
+
+static void put_episodes(struct worker *w, struct record *r) {
+    static const enum metric distances[] = {METRIC_DIST_P10, METRIC_DIST_P50, METRIC_DIST_P90};
+    struct episode_sums *s = &w->episodes;
+    int n_actions = w->rollout.env->n_actions;
+    put_ended(r, s, w->goal_task != NULL);
+    for (int k = 0; k < 3 && w->goal_task && s->has_distance; k++) put(r, distances[k], (double)s->distance[k]);
+    if (w->dreamer && n_actions <= RECORD_MAX_ACTIONS) { // else the one action is in the config
+        r->n_actions = n_actions;
+        memcpy(r->action_hist, s->actions, sizeof r->action_hist);
+    }
     *s = (struct episode_sums){0};
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/algo/ppo/ppo_stats.h"
 #include "engine/run/worker_internal.h"
 
 // A rollout has as many ticks as make one update due, so that it runs beside that update, but not so many that pauses
@@ -31,6 +32,7 @@ int worker_rollout_ticks(const struct worker *w) {
 
 static void end_episode(struct rollout *r, int n) {
     r->episodes.n++;
+    r->episodes.n_success += r->results[n].terminated;
     r->episodes.n_truncated += r->results[n].truncated;
     r->episodes.return_sum += r->episode_return[n];
     r->episodes.length_sum += (double)r->episode_length[n];
@@ -66,11 +68,23 @@ static bool play_tick(struct worker *w) {
     if (!w->algo->choose(w, &r->error)) return false;
     for (int n = 0; n < r->env->n_envs; n++) {
         replay_write_action(w->replay, n, r->needs_reset[n] ? REPLAY_NO_ACTION : r->actions[n]);
-        r->policy_steps += !r->needs_reset[n];
+        if (r->needs_reset[n]) continue;
+        r->policy_steps++;
+        if (r->actions[n] < RECORD_MAX_ACTIONS) r->episodes.actions[r->actions[n]]++;
     }
     replay_commit(w->replay);
     r->env_ticks++;
     return true;
+}
+
+// Of the environments that the last tick stepped; the others stand at a new start.
+static void take_distances(struct rollout *r) {
+    int64_t n = 0;
+    for (int i = 0; i < r->env->n_envs; i++)
+        if (r->mask[i]) r->distances[n++] = r->results[i].distance;
+    r->episodes.has_distance = n > 0;
+    for (int k = 0; k < 3 && n > 0; k++)
+        r->episodes.distance[k] = (float)stats_quantile(r->distances, n, 0.1 + 0.4 * k);
 }
 
 // Ends early when the steps that were asked for are played.
@@ -79,6 +93,7 @@ static void play(struct worker *w) {
     int64_t t0 = clock_now_ns(), wanted = w->opts.env_steps;
     for (int64_t i = 0; i < r->n_ticks && r->fine && (wanted == 0 || r->policy_steps < wanted); i++)
         r->fine = play_tick(w);
+    take_distances(r);
     r->busy_ns = clock_now_ns() - t0;
 }
 
@@ -153,6 +168,7 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
     r->results = mem_alloc(n * sizeof *r->results);
     r->episode_return = mem_alloc(n * sizeof *r->episode_return);
     r->episode_length = mem_alloc(n * sizeof *r->episode_length);
+    r->distances = mem_alloc(n * sizeof *r->distances);
     if (w->n_threads > 1) {
         struct rollout_thread *t = w->rollout_thread = mem_alloc(sizeof *t);
         pthread_mutex_init(&t->mutex, NULL);
@@ -188,4 +204,5 @@ void worker_free_rollout(struct worker *w) {
     free(r->results);
     free(r->episode_return);
     free(r->episode_length);
+    free(r->distances);
 }
