@@ -34,6 +34,7 @@ static void print_train(const char *preset, const struct bench_train_result *r) 
     }
     printf("%-24s %10.2f %10.3f %10.1f   = %.0f %% of this machine's %.0f GFLOP/s\n", "all", ms, gflop, gflop * 1e3 / ms,
            100 * gflop * 1e3 / ms / r->peak_gflops, r->peak_gflops);
+    printf("beside it: a batch from the replay %.3f ms, a policy step of one emulator %.2f ms\n", r->replay_ms, r->emulator_ms);
     printf("\n%-24s %10s\n", "kind of node", "ms");
     for (int i = 0; i < r->n_ops; i++) printf("%-24s %10.2f\n", r->ops[i].op, r->ops[i].ms);
 }
@@ -46,6 +47,8 @@ static void add_timing(cJSON *median, cJSON *min, const char *name, const struct
 static void add_profile(cJSON *o, const struct bench_train_result *r) {
     if (!r->n_parts) return;
     json_add_double(o, "peak_gflops", r->peak_gflops);
+    json_add_double(o, "replay_batch_ms", r->replay_ms);
+    json_add_double(o, "emulator_step_ms", r->emulator_ms);
     cJSON *parts = json_add_object(o, "parts"), *ops = json_add_object(o, "ops_ms");
     for (int i = 0; i < r->n_parts; i++) {
         cJSON *p = json_add_object(parts, r->parts[i].name);

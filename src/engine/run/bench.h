@@ -34,6 +34,7 @@ struct bench_train_result {
     struct bench_part parts[BENCH_MAX_PARTS];         // with `profile`
     struct bench_op ops[BENCH_MAX_OPS];               // longest first
     int n_parts, n_ops;
+    double replay_ms, emulator_ms;                    // beside the updates: a batch sampled; a policy step of one machine
     double peak_gflops;                               // of this machine, measured on as many threads (peak.h)
 };
 bool bench_train(const struct bench_train_opts *opts, struct bench_train_result *out, struct error *e);

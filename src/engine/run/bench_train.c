@@ -8,7 +8,9 @@
 #include "base/mem.h"
 #include "base/philox.h"
 #include "base/pool.h"
+#include "emu/gb_action.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/data/replay.h"
 #include "engine/run/bench.h"
 #include "engine/run/peak.h"
 
@@ -88,6 +90,38 @@ static int longest_first(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
+// ---- beside the updates
+
+// One batch out of a ring of a few times its rows.
+static double replay_batch_ms(const struct wm_batch *b) {
+    enum { TURNS = 20 };
+    struct replay_opts o = {.rows = 4 * b->length + b->batch, .n_envs = 1, .n_actions = b->n_actions};
+    struct error e;
+    struct replay *r = replay_new(&o, &e);
+    CHECK(r, "%s", e.message);
+    for (int64_t t = 0; t < o.rows; t++) {
+        memset(replay_slot(r, 0), (int)t & 255, WM_PACKED_BYTES);
+        replay_write_arrival(r, 0, 0, t == 0, false, false);
+        replay_write_action(r, 0, (int)(t % b->n_actions));
+        replay_commit(r);
+    }
+    const struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .rewards = b->rewards,
+                                     .continues = b->continues, .is_first = b->is_first};
+    const int64_t t0 = clock_now_ns();
+    for (int i = 0; i < TURNS; i++)
+        CHECK(replay_sample(r, 0, (uint64_t)i, b->length, b->batch, &out, &e), "%s", e.message);
+    const double ms = (double)(clock_now_ns() - t0) * 1e-6 / TURNS;
+    replay_free(r);
+    return ms;
+}
+
+static double emulator_step_ms(void) {
+    struct bench_emu_result r;
+    struct error e;
+    CHECK(bench_emu(&(struct bench_emu_opts){.steps = 50}, &r, &e), "%s", e.message);
+    return 1e3 * GB_FRAMES_PER_STEP / r.frames_per_second;
+}
+
 static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct pool *pool) {
     executor_node_times(wm_executor(dreamer_world(d)), add_node, r);
     executor_node_times(behaviour_executor(dreamer_behaviour(d)), add_node, r);
@@ -95,6 +129,8 @@ static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct
     for (int i = 0; i < r->n_parts; i++) inside += r->parts[i].ms;
     find_part(r, "noise, clipping, Adam")->ms = r->full.mean_ms - inside;
     qsort(r->ops, (size_t)r->n_ops, sizeof *r->ops, longest_first);
+    r->replay_ms = replay_batch_ms(wm_batch(dreamer_world(d)));
+    r->emulator_ms = emulator_step_ms();
     r->peak_gflops = peak_fma_gflops(pool);
 }
 

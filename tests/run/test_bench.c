@@ -1,0 +1,55 @@
+// bench train: what it reports hangs together.
+#include "engine/run/bench.h"
+#include "support/test.h"
+
+static const char *const small[] = {"algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=4", "algo.horizon=3"};
+
+static struct bench_train_result measured(bool profile) {
+    struct bench_train_result r;
+    struct error e = {0};
+    const struct bench_train_opts o = {.preset = "tiny", .n_threads = 2, .updates = 3, .profile = profile,
+                                       .settings = small, .n_settings = sizeof small / sizeof *small};
+    if (!bench_train(&o, &r, &e)) fail_msg("%s", e.message);
+    return r;
+}
+
+static void a_full_update_is_world_model_and_behaviour(void **state) {
+    (void)state;
+    const struct bench_train_result r = measured(false);
+    assert_true(r.world_model.min_ms > 0 && r.behaviour.min_ms > 0);
+    assert_true(r.full.min_ms >= r.world_model.min_ms + r.behaviour.min_ms);
+    assert_true(r.full.min_ms <= r.full.median_ms);
+    assert_true(r.n_weights > 2000000 && r.n_nodes_slab_bytes > 0);
+    assert_int_equal(r.n_parts, 0); // nothing is profiled unless asked for
+}
+
+static void the_parts_make_up_the_update(void **state) {
+    (void)state;
+    static const char *const wanted[] = {"encoder", "scan", "decoder", "heads, losses", "imagination", "critic",
+                                         "actor", "weights packed", "noise, clipping, Adam"};
+    const struct bench_train_result r = measured(true);
+    double ms = 0, by_kind = 0;
+    for (int i = 0; i < r.n_parts; i++) {
+        const struct bench_part *p = &r.parts[i];
+        ms += p->ms;
+        assert_true(p->gflop >= 0 && p->product_ms <= p->ms);
+        if (strcmp(p->name, "other") == 0) assert_true(p->ms < 0.2 * r.full.mean_ms); // names still give the parts
+    }
+    for (int i = 0; i < r.n_ops; i++) by_kind += r.ops[i].ms;
+    assert_true(ms > 0.999 * r.full.mean_ms && ms < 1.001 * r.full.mean_ms);
+    assert_true(by_kind > 0 && by_kind < r.full.mean_ms);
+    for (size_t w = 0; w < sizeof wanted / sizeof *wanted; w++) {
+        int found = 0;
+        for (int i = 0; i < r.n_parts; i++) found += strcmp(r.parts[i].name, wanted[w]) == 0;
+        if (found != 1) fail_msg("part '%s' is there %d times", wanted[w], found);
+    }
+    assert_true(r.peak_gflops > 0 && r.replay_ms > 0 && r.emulator_ms > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_update_is_world_model_and_behaviour),
+        cmocka_unit_test(the_parts_make_up_the_update),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
