@@ -143,6 +143,8 @@ bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char
                  "the ROM is truncated: %zu bytes, its header says %zu", n_bytes, said);
         return false;
     }
+    size_t used = said;
+    while (used * 2 <= n_bytes) used *= 2;
     uint32_t ram = found->has_ram && ram_code < 6 ? ram_sizes[ram_code] : 0;
     if (found->mapper == GB_MAPPER_MBC2) ram = 512;
     if (found->mapper == GB_MAPPER_MBC1 && ram > MBC1_RAM_MAX) ram = MBC1_RAM_MAX;
@@ -158,17 +160,17 @@ bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char
         return false;
     }
     rom->bytes = bytes;
-    rom->n_bytes = (uint32_t)said;
-    rom->n_banks = (uint32_t)(said >> 14);
+    rom->n_bytes = (uint32_t)used;
+    rom->n_banks = (uint32_t)(used >> 14);
     rom->ram_bytes = ram;
-    rom->hash = fnv1a(bytes, said);
+    rom->hash = fnv1a(bytes, used);
     rom->global_checksum = (uint16_t)(bytes[0x14e] << 8 | bytes[0x14f]);
-    rom->global_checksum_ok = global_checksum(bytes, said) == rom->global_checksum;
+    rom->global_checksum_ok = global_checksum(bytes, used) == rom->global_checksum;
     rom->header_checksum_ok = header_checksum(bytes) == bytes[0x14d];
     rom->type = type;
     rom->mapper = found->mapper;
     rom->has_rtc = found->has_rtc;
-    rom->multicart = found->mapper == GB_MAPPER_MBC1 && is_multicart(bytes, said);
+    rom->multicart = found->mapper == GB_MAPPER_MBC1 && is_multicart(bytes, used);
     copy_title(rom->title, bytes);
     return true;
 }

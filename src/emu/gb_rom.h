@@ -15,7 +15,8 @@ extern "C" {
 
 // Fills *rom, which borrows the bytes: keep them while any machine uses it. Refuses a file that is
 // empty, too short for a header, shorter than the header says, over 8 MiB, with a mapper this
-// emulator lacks, or more than 32 KiB of cartridge RAM. `message` (one line without the file's
+// emulator lacks, or more than 32 KiB of cartridge RAM. Of a file longer than its header says, the
+// largest power of two counts. `message` (one line without the file's
 // name) is written when false is returned. Wrong checksums are accepted and told in
 // rom->header_checksum_ok (the boot ROM of a real machine would stop) and rom->global_checksum_ok.
 bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char *message,

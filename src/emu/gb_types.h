@@ -77,7 +77,7 @@ enum gb_mapper { GB_MAPPER_NONE, GB_MAPPER_MBC1, GB_MAPPER_MBC2, GB_MAPPER_MBC3,
 // A cartridge as gb_rom_parse understood it. Borrows the bytes: they must outlive every machine.
 struct gb_rom {
     const uint8_t *bytes;
-    uint32_t n_bytes; // a power of two, 32 KiB or more (what the header says)
+    uint32_t n_bytes; // a power of two, 32 KiB or more
     uint32_t n_banks; // of 16 KiB
     uint32_t ram_bytes; // 0 to 32,768
     uint64_t hash; // FNV-1a over the bytes: says whether a state belongs to this ROM

@@ -70,7 +70,7 @@ static void print_info_text(const char *path, const struct rom_file *r) {
     printf("type       %s (%02X)%s\n", gb_rom_type_name(r->rom.type), r->rom.type,
            r->rom.multicart ? ", multicart" : "");
     printf("ROM        %u bytes, %u banks%s\n", r->rom.n_bytes, r->rom.n_banks,
-           r->n_bytes > r->rom.n_bytes ? " (the file is longer than its header says)" : "");
+           r->n_bytes > (size_t)32768 << r->bytes[0x148] ? " (more than the header says)" : "");
     printf("RAM        %u bytes\n", r->rom.ram_bytes);
     printf("checksums  header %02X %s, global %04X %s\n", r->bytes[0x14d],
            r->rom.header_checksum_ok ? "ok"

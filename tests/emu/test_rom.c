@@ -97,6 +97,18 @@ static void an_unsupported_mapper_is_refused_by_name_and_number(void **state)
     }
 }
 
+static void a_file_longer_than_its_header_says_has_all_its_banks(void **state)
+{
+    (void)state;
+    fixture_rom(0x01, 2, 0);
+    fixture.bytes[0x148] = 0; // the header says 32 KiB of 128
+    fixture_checksum();
+    struct gb *m = fixture_start((128 << 10) + 100); // what is over a power of two is left out
+    assert_int_equal(fixture.rom.n_banks, 8);
+    gb_write(m, 0x2000, 7, 0);
+    assert_int_equal(gb_read(m, 0x4000, 0), 7);
+}
+
 static void sizes_no_cartridge_has_are_refused(void **state)
 {
     (void)state;
@@ -125,6 +137,7 @@ int main(void)
         cmocka_unit_test(a_wrong_header_checksum_is_told_but_accepted),
         cmocka_unit_test(a_wrong_global_checksum_is_told_but_accepted),
         cmocka_unit_test(an_unsupported_mapper_is_refused_by_name_and_number),
+        cmocka_unit_test(a_file_longer_than_its_header_says_has_all_its_banks),
         cmocka_unit_test(sizes_no_cartridge_has_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
