@@ -152,6 +152,54 @@ static void a_scene_has_no_goal_in_meta(void **state) {
     cJSON_Delete(meta);
 }
 
+static double value(const struct record *r, enum metric m) {
+    if (!(r->present & METRIC_BIT(m))) fail_msg("%s was not measured", metric_info[m].name);
+    return (double)r->value[m];
+}
+
+// Every episode is cut off after eight steps, so none succeeds.
+static void records_tell_of_episodes_distances_actions_and_steps(void **state) {
+    (void)state;
+    static const char *const keys[] = {"algo.learning_starts=140", "env.num_envs=2",
+                                       "env.max_episode_steps=8"};
+    char session[200];
+    struct error e = {0};
+    struct run_opts o = options();
+    o.task = "exit_lab";
+    o.sessions_dir = test_folder();
+    o.settings = keys, o.n_settings = 3;
+    o.updates = 12;
+    if (run(&o, session, &e) != STATUS_OK) fail_msg("%s", e.message);
+    struct session_data *d = session_read(session, &e);
+    if (!d) fail_msg("%s", e.message);
+    assert_int_equal(d->n_records, 12);
+    int64_t n_actions = 0, n_ended = 0;
+    for (int64_t i = 0; i < d->n_records; i++) {
+        const struct record *r = &d->records[i];
+        assert_int_equal(r->n_actions, 8);
+        for (int a = 0; a < 8; a++) n_actions += r->action_hist[a];
+        if (r->present & METRIC_BIT(METRIC_SUCCESS_RATE)) {
+            n_ended++;
+            assert_true(value(r, METRIC_SUCCESS_RATE) == 0 && value(r, METRIC_TRUNC_RATE) == 1);
+            assert_true(value(r, METRIC_LENGTH_MEAN) == 8);
+        }
+        if (r->present & METRIC_BIT(METRIC_DIST_P10)) {
+            double low = value(r, METRIC_DIST_P10), high = value(r, METRIC_DIST_P90);
+            assert_true(low > 0.3 && low <= value(r, METRIC_DIST_P50));
+            assert_true(value(r, METRIC_DIST_P50) <= high && high < 0.45);
+        }
+        static const enum metric ratios[] = {METRIC_UPDATE_RATIO_MODEL, METRIC_UPDATE_RATIO_ACTOR,
+                                             METRIC_UPDATE_RATIO_CRITIC};
+        for (int k = 0; k < 3; k++) assert_true(value(r, ratios[k]) > 0 && value(r, ratios[k]) < 1);
+        assert_true(value(r, METRIC_LATENT_CLASSES) > 0.2 && value(r, METRIC_LATENT_CLASSES) <= 1);
+        assert_true(value(r, METRIC_LATENT_PERPLEXITY) >= 1);
+        assert_true(value(r, METRIC_LATENT_PERPLEXITY) <= 4); // classes of preset micro
+    }
+    assert_true(n_ended >= 1);
+    assert_int_equal(n_actions, d->records[11].env_steps);
+    session_data_free(d);
+}
+
 static void assert_refused(const struct run_opts *o, const char *const words[3]) {
     struct error e = {0};
     struct run_opts opts = *o;
@@ -196,6 +244,7 @@ int main(void) {
         cmocka_unit_test(a_users_files_give_the_run_of_the_task_they_are),
         cmocka_unit_test(the_time_limit_is_the_stages_unless_it_is_set),
         cmocka_unit_test(a_scene_has_no_goal_in_meta),
+        cmocka_unit_test(records_tell_of_episodes_distances_actions_and_steps),
         cmocka_unit_test(what_does_not_fit_the_goal_is_refused_with_both_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
