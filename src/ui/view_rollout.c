@@ -28,7 +28,8 @@ static void draw_large(const struct view *v, struct canvas *c, const struct layo
                                     caption[which]);
         struct rect rest = {x, r.y, r.x + r.w - x, 1};
         if (which == 0)
-            canvas_printf(c, rest, style(ROLE_DIM), "frame %d/%d", v->frame + 1, p->n_rollout);
+            canvas_printf(c, rest, style(ROLE_DIM), "frame %d/%d %s", v->frame + 1, p->n_rollout,
+                          p->action[v->frame]);
         if (which == 1)
             canvas_printf(c, rest, style(seen ? ROLE_GOOD : ROLE_WARN),
                           seen ? "posterior, context %d/%d" : "imagined %d/%d",
@@ -128,7 +129,8 @@ static void draw_strips(const struct view *v, struct canvas *c, const struct lay
                                                            : ROLE_WARN_BG,
                                     0);
         char text[32];
-        snprintf(text, sizeof text, "%s%d", i == 0 ? "truth " : "", frame + 1);
+        snprintf(text, sizeof text, "%s%d%s%s", i == 0 ? "truth " : "", frame + 1,
+                 p->action[frame][0] ? " " : "", p->action[frame]);
         canvas_text(c, (struct rect){l->truth[i].x, l->truth[i].y, l->truth[i].w, 1}, tag, text);
         snprintf(text, sizeof text, "%s%d", i == 0 ? "dream " : "", frame + 1);
         canvas_text(c, (struct rect){l->dream[i].x, l->dream[i].y, l->dream[i].w, 1}, tag, text);

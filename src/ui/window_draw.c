@@ -235,8 +235,11 @@ static void rollout_row(SDL_Surface *s, const struct window_layout *l, const str
         for (int i = 0; i < FEED_PIXELS; i++)
             heat[i] = (uint8_t)abs(levels[EMULATOR][i] - levels[MODEL][i]);
         levels[ERROR] = heat;
-        snprintf(truth, sizeof truth, "open loop: frame %d of %d", v->frame + 1, p->n_rollout);
-        snprintf(frame, sizeof frame, "frame %d of %d", v->frame + 1, p->n_rollout);
+        const char *action = p->action[v->frame], *comma = *action ? ", " : "";
+        snprintf(truth, sizeof truth, "open loop: frame %d of %d%s%s", v->frame + 1, p->n_rollout,
+                 comma, action);
+        snprintf(frame, sizeof frame, "frame %d of %d%s%s", v->frame + 1, p->n_rollout, comma,
+                 action);
         if (v->frame < FEED_CONTEXT) {
             snprintf(dream, sizeof dream, "model: context %d of %d", v->frame + 1, FEED_CONTEXT);
             snprintf(step, sizeof step, "context %d", v->frame + 1);

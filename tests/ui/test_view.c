@@ -352,6 +352,15 @@ static void frames_of_the_rollout_step_within_their_range(void **state) {
     assert_int_equal(view.frame, 1);
 }
 
+static void a_frame_of_the_rollout_names_the_action_that_led_to_it(void **state) {
+    (void)state;
+    train(100);
+    press("2");
+    assert_false(shows("LEFT"));
+    snprintf(view.pictures->action[view.frame], FEED_ACTION_SIZE, "LEFT");
+    assert_true(shows("frame 6/20 LEFT"));
+}
+
 static void the_log_filters_by_level_and_text(void **state) {
     (void)state;
     log_write(LOG_INFO, "apple");
@@ -517,6 +526,7 @@ int main(void) {
         T(a_run_shows_the_plots_it_has_metrics_for),
         T(the_focused_plot_is_always_on_screen),
         T(frames_of_the_rollout_step_within_their_range),
+        T(a_frame_of_the_rollout_names_the_action_that_led_to_it),
         T(the_log_filters_by_level_and_text),
         T(text_from_the_outside_cannot_write_to_the_terminal),
         T(commands_are_the_words_of_the_key_table),

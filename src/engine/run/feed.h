@@ -17,7 +17,7 @@
 #include "engine/data/record.h"
 
 enum { FEED_HEIGHT = 72, FEED_WIDTH = 80, FEED_PIXELS = FEED_HEIGHT * FEED_WIDTH };
-enum { FEED_CONTEXT = 5, FEED_IMAGINED = 15, FEED_ROLLOUT = FEED_CONTEXT + FEED_IMAGINED };
+enum { FEED_CONTEXT = 5, FEED_IMAGINED = 15, FEED_ROLLOUT = FEED_CONTEXT + FEED_IMAGINED, FEED_ACTION_SIZE = 12 };
 
 enum feed_phase { PHASE_STARTING, PHASE_PREFILL, PHASE_TRAINING, PHASE_PAUSED, PHASE_DONE, PHASE_FAILED };
 extern const char *const feed_phase_names[];     // "starting", "prefill", ...
@@ -48,6 +48,7 @@ struct feed_pictures {
     uint8_t truth[FEED_ROLLOUT][FEED_PIXELS];
     uint8_t dream[FEED_ROLLOUT][FEED_PIXELS];
     float dream_error_shades[FEED_ROLLOUT];
+    char action[FEED_ROLLOUT][FEED_ACTION_SIZE];      // that led to the frame: "UP"; "start" after a reset, "" unknown
 };
 
 struct feed;

@@ -27,11 +27,23 @@ static float difference(const uint8_t *a, const uint8_t *b, uint8_t *out) {
     return (float)sum / (float)(FEED_PIXELS * LEVELS_PER_SHADE);
 }
 
+// Before the display graph calls its first row a start.
+static void name_actions(const struct worker *w, const struct wm_batch *b, struct feed_pictures *p) {
+    for (int i = 0; i < FEED_ROLLOUT; i++) {
+        const real *one_hot = b->prev_actions + (size_t)i * (size_t)b->n_actions;
+        const char *name = b->is_first[i] != 0 ? "start" : "";
+        for (int a = 0; a < b->n_actions && !*name; a++)
+            if (one_hot[a] == 1) name = w->rollout.env->action_names[a];
+        snprintf(p->action[i], sizeof p->action[i], "%s", name);
+    }
+}
+
 // Runs the display graph on the newest rows of environment 0. False while there are too few.
 static bool make_pictures(struct worker *w, struct feed_pictures *p) {
     const struct wm_batch *b = wm_display_batch(w->wm);
     struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first};
     if (!replay_rows_before(w->replay, 0, w->fence.rows, WM_ROLLOUT, &out)) return false;
+    name_actions(w, b, p);
     wm_display(w->wm, w->reconstruction, p->dream);
     p->opt_steps = wm_opt_steps(w->wm);
     p->env_steps = w->fence.policy_steps;
