@@ -1,8 +1,11 @@
 // Replay ring: rows, sampling, the write head, determinism, invariants, saving and restoring.
-#include "support/test.h"
+#include "support/expect_abort.h"
 
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -355,6 +358,56 @@ static void impossible_sizes_are_refused(void **state) {
     }
 }
 
+// ---- a ring in a file
+
+static void a_ring_in_a_file_is_like_one_in_memory_and_leaves_nothing_behind(void **state) {
+    (void)state;
+    struct error e = {0};
+    char folder[PATH_SIZE];
+    snprintf(folder, sizeof folder, "%s", test_folder());
+    struct replay_opts o = {.rows = 40, .n_envs = 2, .n_actions = A, .obs_bytes = OBS, .file_folder = folder};
+    struct replay *file = replay_new(&o, &e);
+    if (!file) fail_msg("%s", e.message);
+    o.file_folder = NULL;
+    struct replay *memory = replay_new(&o, &e);
+    struct buffers x = make_buffers(8, 4), y = make_buffers(8, 4);
+    for (int t = 0; t < 100; t++) push_row(file, 2, 6), push_row(memory, 2, 6);
+    assert_int_equal(rmdir(folder), 0); // no name is left, while the ring is in use
+    assert_true(replay_sample(file, 3, 4, 8, 4, &x.batch, &e) && replay_sample(memory, 3, 4, 8, 4, &y.batch, &e));
+    for (int i = 0; i < 4; i++)
+        for (int t = 0; t < 8; t++) {
+            size_t cell = (size_t)(t * 4 + i);
+            assert_memory_equal(x.batch.packed + cell * OBS, y.batch.packed + cell * OBS, OBS);
+            assert_true(x.batch.rewards[cell] == y.batch.rewards[cell]);
+            assert_memory_equal(x.batch.actions + cell * A, y.batch.actions + cell * A, A * sizeof(real));
+        }
+    assert_true(replay_check(file, &e));
+    free_buffers(&x);
+    free_buffers(&y);
+    replay_free(file);
+    replay_free(memory);
+    o.file_folder = folder; // gone
+    assert_null(replay_new(&o, &e));
+    assert_non_null(strstr(e.message, folder));
+}
+
+static void a_ring_that_the_disk_has_no_room_for_is_refused(void **state) {
+    (void)state;
+    struct error e = {0};
+    struct rlimit before, small;
+    struct replay_opts o = {.rows = 1000, .n_envs = 1, .n_actions = 2, .file_folder = test_folder()};
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = 100000;
+    void (*old)(int) = signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    struct replay *r = replay_new(&o, &e);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, old);
+    assert_null(r);
+    assert_non_null(strstr(e.message, "buffer.memmap: no room for"));
+}
+
 // ---- a writer and a sampler in two threads, as acting and learning overlap
 
 enum { GUARD = 16, ROUNDS = 200, THREAD_T = 8, THREAD_B = 16 };
@@ -385,6 +438,58 @@ static void a_batch_is_whole_while_a_writer_fills_the_guarded_rows(void **state)
     replay_free(r);
 }
 
+// F46: rollouts of STRIDE rows on a thread of their own, as the worker plays them. What may be sampled is fixed before
+// each: the rows committed by then without the margin, less those that the rollout takes; every row names itself.
+enum { STRIDE = 4, ROLLOUTS = 120, F46_T = 16, F46_ROWS = 64 };
+
+static void *write_rollout(void *arg) {
+    for (int i = 0; i < STRIDE; i++) push_row(arg, 2, 9);
+    return NULL;
+}
+
+static void a_batch_beside_a_rollout_sees_the_rows_committed_before_it(void **state) {
+    (void)state;
+    for (int margin = 0; margin <= 16; margin += 16) {
+        struct replay *r = ring(F46_ROWS, 2, STRIDE, margin);
+        struct buffers b = make_buffers(F46_T, THREAD_B);
+        for (int64_t k = 0; k < ROLLOUTS; k++) {
+            struct replay_window w = replay_window(r);
+            int64_t total = k * STRIDE, first = total - F46_ROWS + STRIDE, end = total - margin;
+            assert_int_equal(w.first, first > 0 ? first : 0);
+            assert_int_equal(w.end, end > w.first ? end : w.first);
+            pthread_t thread;
+            assert_int_equal(pthread_create(&thread, NULL, write_rollout, r), 0);
+            struct replay_start starts[THREAD_B];
+            struct error e = {0};
+            bool ready = replay_draw(r, w, 2, (uint64_t)k, F46_T, THREAD_B, starts, &e);
+            assert_int_equal(ready, w.end - w.first >= F46_T);
+            if (ready) replay_gather(r, starts, F46_T, THREAD_B, &b.batch);
+            pthread_join(thread, NULL);
+            for (int i = 0; ready && i < THREAD_B; i++) {
+                assert_true(starts[i].t >= w.first && starts[i].t + F46_T <= w.end);
+                check_sequence(&b, F46_T, THREAD_B, i, starts[i].t, (int)starts[i].env, 9);
+            }
+        }
+        free_buffers(&b);
+        replay_free(r);
+    }
+}
+
+// A writer that begins one row more than it said: found, not sampled.
+static void gather_lapped_rows(void) {
+    struct replay *r = ring(F46_ROWS, 2, STRIDE, 0);
+    for (int t = 0; t < 3 * F46_ROWS; t++) push_row(r, 2, 9);
+    struct buffers b = make_buffers(F46_T, 1);
+    struct replay_start oldest = {.env = 0, .t = replay_window(r).first};
+    for (int i = 0; i < STRIDE + 1; i++) push_row(r, 2, 9);
+    replay_gather(r, &oldest, F46_T, 1, &b.batch);
+}
+
+static void a_rollout_longer_than_the_guard_is_caught(void **state) {
+    (void)state;
+    expect_abort(gather_lapped_rows, "not in the ring");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_back_as_they_were_written),
@@ -400,6 +505,10 @@ int main(void) {
         cmocka_unit_test(a_restored_ring_goes_on_exactly_like_the_saved_one),
         cmocka_unit_test(a_saved_ring_of_another_size_or_with_broken_rows_is_refused),
         cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(a_batch_beside_a_rollout_sees_the_rows_committed_before_it),
+        cmocka_unit_test(a_rollout_longer_than_the_guard_is_caught),
+        cmocka_unit_test(a_ring_in_a_file_is_like_one_in_memory_and_leaves_nothing_behind),
+        cmocka_unit_test(a_ring_that_the_disk_has_no_room_for_is_refused),
         cmocka_unit_test(a_batch_is_whole_while_a_writer_fills_the_guarded_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

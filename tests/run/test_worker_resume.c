@@ -11,7 +11,24 @@
 
 enum { UPDATES = 36 };
 
-static struct run_opts options(const char *mode, const char *root) { return small_run(mode, root, UPDATES); }
+// Three updates a tick, so that checkpoints fall inside a batch; short episodes, so that some end between two records;
+// the agent's task answers to its buttons.
+static const char *const busy[] = {
+    "algo.per_rank_sequence_length=16", "algo.per_rank_batch_size=4", "algo.learning_starts=40",
+    "algo.horizon=4",                   "algo.replay_ratio=1.55",     "env.num_envs=2",
+    "env.max_episode_steps=5",          "checkpoint.every=7",         "buffer.size=60",
+    "metric.log_every=5",               "checkpoint.keep_last=3",
+};
+
+static struct run_opts options(const char *mode, const char *root) {
+    struct run_opts o = small_run(mode, root, UPDATES);
+    if (strcmp(mode, "full") == 0) {
+        o.task = "exit_lab";
+        o.settings = busy;
+        o.n_settings = sizeof busy / sizeof *busy;
+    }
+    return o;
+}
 
 // The only folder in `root`.
 static void only_session(const char *root, char out[200]) {
@@ -80,7 +97,7 @@ static void assert_same_run(const char *a, const char *b) {
     struct session_data *d = session_read(b, &e);
     if (!d) fail_msg("%s", e.message);
     assert_string_equal(cJSON_GetObjectItem(d->heartbeat, "state")->valuestring, "done");
-    assert_int_equal(d->records[d->n_records - 1].opt_steps, UPDATES);
+    assert_true(d->n_records >= UPDATES / 5);
     session_data_free(d);
 }
 
@@ -106,7 +123,7 @@ static void kill_and_compare(const char *mode, const int64_t *bytes, const int *
 
 static void an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
     (void)state;
-    const int64_t bytes[] = {0, 1, 4000};
+    const int64_t bytes[] = {0, 1, 1500};
     const int wait_us[] = {1000, 0, 3000};
     kill_and_compare("full", bytes, wait_us, SANITIZED ? 2 : 3);
 }
@@ -118,21 +135,30 @@ static void a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes(vo
     kill_and_compare("standing_still", bytes, wait_us, 1);
 }
 
-static void a_run_that_ended_goes_on_like_one_that_never_did(void **state) {
-    (void)state;
+static void end_and_go_on(const char *const *settings) {
     char base[PATH_SIZE], root[PATH_SIZE], straight[200], session[200];
     snprintf(base, sizeof base, "%s", test_folder());
     folder_in(root, base, "straight");
     struct run_opts o = options("full", root);
+    o.settings = settings;
     run_well(&o, straight);
     folder_in(root, base, "parts");
-    o = options("full", root);
+    o.sessions_dir = root;
     o.updates = 17;
     run_well(&o, session);
     struct run_opts again = {.resume = session, .updates = UPDATES, .n_threads = 1, .no_media = true};
     run_well(&again, session);
     assert_same_file(straight, session, "metrics.jsonl");
     assert_same_file(straight, session, "checkpoints/step_000000036.safetensors");
+}
+
+static void a_run_that_ended_goes_on_like_one_that_never_did(void **state) {
+    (void)state;
+    const char *shorter[sizeof busy / sizeof *busy];
+    memcpy(shorter, busy, sizeof busy);
+    shorter[6] = "env.max_episode_steps=1";
+    end_and_go_on(busy);
+    end_and_go_on(shorter);
 }
 
 int main(void) {

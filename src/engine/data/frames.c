@@ -249,7 +249,13 @@ bool frames_read(struct frames_reader *r, int64_t index, uint8_t *pixels, struct
 
 // ---- going on
 
-struct frames_writer *frames_resume(const char *path, int64_t opt_steps, struct error *e) {
+struct frames_writer *frames_resume(const char *path, int width, int height, int64_t opt_steps,
+                                    struct error *e) {
+    struct stat st;
+    if (stat(path, &st) != 0 || st.st_size < (off_t)sizeof(struct file_header)) {
+        unlink(path);
+        return frames_create(path, width, height, e);
+    }
     struct frames_reader *r = frames_open(path, e);
     if (!r) return NULL;
     int64_t end = sizeof(struct file_header);

@@ -1,11 +1,15 @@
 // Replay ring: rows of N environments in sheeprl's alignment; sampled sequences for the learner.
 #include "engine/data/replay.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/philox.h"
 
@@ -15,6 +19,9 @@ enum { MAX_BATCH = 4096, ARRIVAL = 1, ACTION = 2, COMPLETE = ARRIVAL | ACTION };
 struct replay {
     struct replay_opts opts;
     size_t n_slots; // rows * n_envs
+    void *base;     // of all arrays but `parts`
+    size_t n_bytes;
+    char *folder; // of the mapped file; NULL: memory
     uint8_t *obs;   // [n_slots][obs_bytes]
     int32_t *action, *episode_id;
     float *reward;
@@ -24,13 +31,65 @@ struct replay {
     uint8_t *parts;       // [n_envs] of the row being written
 };
 
+// ---- memory: one slab, or one mapped file
+
+enum { N_ARRAYS = 7, ARRAY_ALIGN = 64 };
+
+// Places the arrays one after the other, from `base` on; returns the bytes of all.
+static size_t place(struct replay *r, uint8_t *base) {
+    size_t n = r->n_slots, at = 0;
+    const size_t bytes[N_ARRAYS] = {n * (size_t)r->opts.obs_bytes, n * sizeof *r->action,
+                                    n * sizeof *r->episode_id,     n * sizeof *r->reward,
+                                    n, n, n};
+    uint8_t *to[N_ARRAYS];
+    for (int i = 0; i < N_ARRAYS; i++) {
+        to[i] = base ? base + at : NULL;
+        at += (bytes[i] + ARRAY_ALIGN - 1) / ARRAY_ALIGN * ARRAY_ALIGN;
+    }
+    r->obs = to[0];
+    r->action = (void *)to[1];
+    r->episode_id = (void *)to[2];
+    r->reward = (void *)to[3];
+    r->is_first = to[4];
+    r->terminated = to[5];
+    r->truncated = to[6];
+    return at;
+}
+
+// The file has no name once it is mapped: it goes with the process, however that ends. Its room on the disk is taken at
+// once, because a full disk would later be a signal.
+static void *map_file(const char *folder, size_t bytes, struct error *e) {
+    char path[PATH_SIZE];
+    if (!path_join(path, folder, ".replay.ring-XXXXXX", e)) return NULL;
+    int fd = mkstemp(path);
+    if (fd < 0) {
+        error_set(e, STATUS_USAGE, "cannot make the replay's file in %s: %s", folder, strerror(errno));
+        return NULL;
+    }
+    unlink(path);
+    int code = posix_fallocate(fd, 0, (off_t)bytes);
+    void *base = code ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        error_set(e, STATUS_FAILED, "buffer.memmap: no room for %zu MB in %s: %s; set buffer.size", bytes >> 20, folder,
+                  strerror(code ? code : errno));
+    close(fd);
+    return base == MAP_FAILED ? NULL : base;
+}
+
+static bool get_memory(struct replay *r, struct error *e) {
+    r->n_bytes = place(r, NULL);
+    r->base = r->folder ? map_file(r->folder, r->n_bytes, e) : mem_slab_alloc(r->n_bytes);
+    if (r->base) place(r, r->base);
+    return r->base != NULL;
+}
+
 struct replay *replay_new(const struct replay_opts *opts, struct error *e) {
     struct replay_opts o = *opts;
     if (!o.obs_bytes) o.obs_bytes = REPLAY_OBS_BYTES;
     CHECK(o.n_envs >= 1 && o.n_actions >= 1 && o.obs_bytes >= 1 && o.guard >= 0 &&
               o.safety_margin >= 0,
           "replay options");
-    if (o.rows < 1 || o.rows > INT32_MAX || o.rows > INT64_MAX / o.n_envs / o.obs_bytes ||
+    if (o.rows < 1 || o.rows > INT32_MAX || o.rows > INT64_MAX / o.n_envs / (o.obs_bytes + 64) ||
         o.rows <= (int64_t)o.guard + o.safety_margin) {
         error_set(e, STATUS_USAGE,
                   "a replay ring of %" PRId64
@@ -41,26 +100,21 @@ struct replay *replay_new(const struct replay_opts *opts, struct error *e) {
     struct replay *r = mem_alloc(sizeof *r);
     r->opts = o;
     r->n_slots = (size_t)o.rows * (size_t)o.n_envs;
-    r->obs = mem_slab_alloc(r->n_slots * (size_t)o.obs_bytes);
-    r->action = mem_slab_alloc(r->n_slots * sizeof *r->action);
-    r->episode_id = mem_slab_alloc(r->n_slots * sizeof *r->episode_id);
-    r->reward = mem_slab_alloc(r->n_slots * sizeof *r->reward);
-    r->is_first = mem_slab_alloc(r->n_slots);
-    r->terminated = mem_slab_alloc(r->n_slots);
-    r->truncated = mem_slab_alloc(r->n_slots);
+    r->folder = o.file_folder ? mem_strdup(o.file_folder) : NULL;
+    r->opts.file_folder = r->folder;
     r->parts = mem_alloc((size_t)o.n_envs);
-    return r;
+    if (get_memory(r, e)) return r;
+    replay_free(r);
+    return NULL;
 }
 
 void replay_free(struct replay *r) {
     if (!r) return;
-    mem_slab_free(r->obs, r->n_slots * (size_t)r->opts.obs_bytes);
-    mem_slab_free(r->action, r->n_slots * sizeof *r->action);
-    mem_slab_free(r->episode_id, r->n_slots * sizeof *r->episode_id);
-    mem_slab_free(r->reward, r->n_slots * sizeof *r->reward);
-    mem_slab_free(r->is_first, r->n_slots);
-    mem_slab_free(r->terminated, r->n_slots);
-    mem_slab_free(r->truncated, r->n_slots);
+    if (r->folder && r->base)
+        munmap(r->base, r->n_bytes);
+    else
+        mem_slab_free(r->base, r->n_bytes);
+    free(r->folder);
     free(r->parts);
     free(r);
 }

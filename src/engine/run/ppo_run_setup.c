@@ -14,7 +14,6 @@
 
 enum { MAX_THREADS = 64 };
 static const size_t max_json_bytes = 4 << 20;
-#define TOY "toy"
 
 // ---- which algorithm
 
@@ -108,9 +107,9 @@ static bool load_game(struct ppo_run *r, struct error *e) {
         if (dot && dot != r->name) *dot = 0;
         return open_task(r, e);
     }
-    const char *name = o->task ? o->task : TOY;
+    const char *name = o->task ? o->task : TOY_TASK_NAME;
     snprintf(r->name, sizeof r->name, "%.63s", name);
-    if (strcmp(name, TOY) == 0) {
+    if (strcmp(name, TOY_TASK_NAME) == 0) {
         if (!ppo_config_given(&r->config, "env.max_episode_steps")) r->config.max_episode_steps = toy_rules.max_steps;
         toy_goal(&r->goal);
         return true;
@@ -119,9 +118,9 @@ static bool load_game(struct ppo_run *r, struct error *e) {
     char known[200];
     builtin_task_names(known, sizeof known);
     if (!task)
-        return error_set(e, STATUS_USAGE, "--task %s: no such task; known: " TOY ", %s (or --rom FILE)", name, known);
+        return error_set(e, STATUS_USAGE, "--task %s: no such task; known: " TOY_TASK_NAME ", %s (or --rom FILE)", name, known);
     if (!task->goals)
-        return error_set(e, STATUS_USAGE, "--task %s is a scene without a goal: PPO needs one, as " TOY " or exit_lab", name);
+        return error_set(e, STATUS_USAGE, "--task %s is a scene without a goal: PPO needs one, as " TOY_TASK_NAME " or exit_lab", name);
     return open_task(r, e);
 }
 
@@ -176,7 +175,7 @@ static bool take_session_game(struct ppo_run *r, const cJSON *meta) {
         snprintf(paths[i], sizeof paths[i], "%s", from[i] ? from[i] : "");
         *to[i] = from[i] ? paths[i] : NULL;
     }
-    snprintf(task, sizeof task, "%.63s", name ? name : TOY);
+    snprintf(task, sizeof task, "%.63s", name ? name : TOY_TASK_NAME);
     if (!rom) o->task = task;
     return true;
 }
@@ -269,9 +268,9 @@ static bool push_history(struct ppo_run *r, struct error *e) {
 static bool open_frames(struct ppo_run *r, struct error *e) {
     char path[PATH_SIZE];
     if (!session_frames_path(r->session, path, e)) return false;
-    const bool goes_on = r->resume_session[0] && file_exists(path);
-    r->frames = goes_on ? frames_resume(path, ppo_counters(r->agent)->updates, e)
-                        : frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
+    r->frames = r->resume_session[0]
+                    ? frames_resume(path, FEED_WIDTH, FEED_HEIGHT, ppo_counters(r->agent)->updates, e)
+                    : frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
     return r->frames != NULL;
 }
 

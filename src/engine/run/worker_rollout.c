@@ -154,8 +154,15 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
                          "are played beside a batch need %lld",
                          (long long)w->config.buffer_size, (long long)rows, (long long)r->env->n_envs,
                          (long long)(w->config.sequence_length + ticks));
-    struct replay_opts replay = {
-        .rows = rows, .n_envs = r->env->n_envs, .n_actions = r->env->n_actions, .guard = (int)ticks};
+    const char *folder = w->resume ? w->resume->session : w->opts.sessions_dir ? w->opts.sessions_dir : "sessions";
+    if (w->config.buffer_memmap && w->opts.no_session)
+        return error_set(e, STATUS_USAGE, "buffer.memmap=true needs a session's folder: leave --no-session out");
+    if (w->config.buffer_memmap && !file_make_folders(folder, e)) return false;
+    struct replay_opts replay = {.rows = rows,
+                                 .n_envs = r->env->n_envs,
+                                 .n_actions = r->env->n_actions,
+                                 .guard = (int)ticks,
+                                 .file_folder = w->config.buffer_memmap ? folder : NULL};
     w->replay = replay_new(&replay, e);
     if (!w->replay) return false;
     r->fine = true;

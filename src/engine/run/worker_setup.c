@@ -184,9 +184,9 @@ static const char *goal_name(const struct worker *w) {
 static bool open_frames(struct worker *w, struct error *e) {
     char path[PATH_SIZE];
     if (!session_frames_path(w->session, path, e)) return false;
-    bool old = w->resume && file_exists(path);
-    w->frames = old ? frames_resume(path, wm_opt_steps(w->wm), e) : frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
-    return w->frames && (!old || worker_reload_snapshots(w, path, e));
+    if (!w->resume) return (w->frames = frames_create(path, FEED_WIDTH, FEED_HEIGHT, e)) != NULL;
+    w->frames = frames_resume(path, FEED_WIDTH, FEED_HEIGHT, wm_opt_steps(w->wm), e);
+    return w->frames && worker_reload_snapshots(w, path, e);
 }
 
 bool worker_open_session(struct worker *w, struct error *e) {
