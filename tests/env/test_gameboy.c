@@ -60,8 +60,8 @@ static void a_delayed_start_is_the_game_some_frames_later(void **state) {
     const int32_t noop[3] = {0, 0, 0};
     struct env_gameboy_opts opts = task_opts("sprites", 3);
     struct batch *b = batch_new(&opts);
-    env_gameboy_delay_start(b->env, 1, 24);
-    env_gameboy_delay_start(b->env, 2, 5);
+    env_delay_start(b->env, 1, 24);
+    env_delay_start(b->env, 2, 5);
     env_reset(b->env, everyone, b->obs);
     assert_memory_not_equal(b->frames[0], b->frames[1], ENV_OBS_BYTES);
     assert_memory_not_equal(b->frames[0], b->frames[2], ENV_OBS_BYTES);
@@ -69,7 +69,7 @@ static void a_delayed_start_is_the_game_some_frames_later(void **state) {
     memcpy(delayed, b->frames[1], sizeof delayed);
     env_step(b->env, everyone, noop, b->obs, b->results);
     assert_memory_equal(b->frames[0], delayed, ENV_OBS_BYTES);
-    env_gameboy_delay_start(b->env, 1, 0);
+    env_delay_start(b->env, 1, 0);
     env_reset(b->env, everyone, b->obs);
     assert_memory_equal(b->frames[0], b->frames[1], ENV_OBS_BYTES);
     batch_free(b);

@@ -37,6 +37,8 @@ struct env_vtable {
     void (*save)(const struct env *env, int i, uint8_t *out);
     // False and one line: bytes of another game, cut or altered; environment i is then what it was.
     bool (*load)(struct env *env, int i, const uint8_t *bytes, struct error *e);
+    // Optional: env_delay_start.
+    void (*delay_start)(struct env *env, int i, int frames);
 };
 
 struct env {                          // first member of every implementation
@@ -53,6 +55,12 @@ static inline void env_reset(struct env *env, const uint8_t *mask, uint8_t *cons
 static inline void env_step(struct env *env, const uint8_t *mask, const int32_t *actions, uint8_t *const *obs,
                             struct env_step_result *out) {
     env->vtable->step(env, mask, actions, obs, out);
+}
+// From its next reset on, environment i begins its episodes so many frames without buttons after the start, and that
+// is its first observation. 0: at the start itself. For evaluations, whose episodes would otherwise all be the same.
+// Where time does not pass by itself, nothing happens.
+static inline void env_delay_start(struct env *env, int i, int frames) {
+    if (env->vtable->delay_start) env->vtable->delay_start(env, i, frames);
 }
 static inline void env_free(struct env *env) {
     if (env) env->vtable->free(env);

@@ -180,8 +180,14 @@ static bool gameboy_load(struct env *env, int i, const uint8_t *bytes, struct er
     return true;
 }
 
+static void gameboy_delay_start(struct env *env, int i, int frames) {
+    CHECK(i >= 0 && i < env->n_envs && frames >= 0, "environment %d, %d frames", i, frames);
+    ((struct gameboy *)env)->machines[i].start_delay = frames;
+}
+
 static const struct env_vtable gameboy_vtable = {
-    gameboy_reset, gameboy_step, gameboy_free, gameboy_state_bytes, gameboy_save, gameboy_load};
+    gameboy_reset, gameboy_step, gameboy_free,       gameboy_state_bytes,
+    gameboy_save,  gameboy_load, gameboy_delay_start};
 
 static const struct gb_action_codec *find_codec(const char *id, struct error *e) {
     const struct gb_action_codec *codec = gb_action_codec_find(id);
@@ -265,11 +271,6 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
 
 float env_gameboy_start_distance(const struct env *env) {
     return ((const struct gameboy *)env)->start_distance;
-}
-
-void env_gameboy_delay_start(struct env *env, int i, int frames) {
-    CHECK(i >= 0 && i < env->n_envs && frames >= 0, "environment %d, %d frames", i, frames);
-    ((struct gameboy *)env)->machines[i].start_delay = frames;
 }
 
 size_t env_gameboy_state_bytes(const struct env *env) {

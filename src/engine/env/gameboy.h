@@ -38,11 +38,6 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *opts, struct error *e
 // Distance of the start picture to the goal; 0 without a goal.
 float env_gameboy_start_distance(const struct env *env);
 
-// From its next reset on, machine i begins its episodes so many frames without buttons after the
-// start, and that is its first observation. 0: at the start itself. For evaluations, whose episodes
-// would otherwise all be the same.
-void env_gameboy_delay_start(struct env *env, int i, int frames);
-
 // The exact state (emu/gb_state.h) of one machine: env_gameboy_state_bytes bytes to out. For tools
 // and tests.
 size_t env_gameboy_state_bytes(const struct env *env);

@@ -12,6 +12,8 @@
 #include "engine/env/env.h"
 #include "engine/env/goal.h"
 
+#define TOY_TASK_NAME "toy"               // --task
+
 struct env_toy_opts {
     int n_envs;                        // 0: 1
     const char *action_codec;          // NULL: pokemonred_puffer_v0

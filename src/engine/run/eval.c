@@ -35,6 +35,8 @@ static bool set_options(struct eval *v, const struct eval_opts *o, struct error 
 static bool check_policy(struct eval *v, struct error *e) {
     struct eval_opts *o = &v->opts;
     if (!v->agent.full && o->open_loop && o->policy != EVAL_RANDOM) o->policy = EVAL_CONSTANT;
+    if (v->agent.is_ppo && o->open_loop)
+        return error_set(e, STATUS_USAGE, "%s: --open-loop measures a world model, which ppo has not", v->agent.session);
     if (v->agent.full || o->open_loop) return true;
     return error_set(e, STATUS_USAGE,
                      "%s was trained standing still: it has no policy to evaluate; --open-loop "

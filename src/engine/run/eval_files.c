@@ -124,7 +124,7 @@ static uint8_t *replay_episode(struct eval *v, const struct eval_episode *p) {
     struct env_step_result *results = mem_alloc(n * sizeof *results);
     mask[0] = 1;
     obs[0] = frame;
-    env_gameboy_delay_start(v->env, 0, p->start_frames);
+    env_delay_start(v->env, 0, p->start_frames);
     env_reset(v->env, mask, obs);
     add_frame(pixels, frame);
     for (int k = 0; k < p->steps; k++) {

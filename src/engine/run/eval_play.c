@@ -10,6 +10,7 @@
 #include "engine/algo/dreamer_v3/noise.h"
 #include "engine/algo/dreamer_v3/player.h"
 #include "engine/algo/dreamer_v3/player_graph.h"
+#include "engine/algo/ppo/ppo.h"
 #include "engine/env/gameboy.h"
 
 struct lane {
@@ -29,7 +30,8 @@ struct table {
     uint8_t *reset, *active, *frames, **obs;
     int32_t *actions;
     struct env_step_result *results;
-    struct player *player; // NULL: random or constant
+    struct player *player; // NULL: random, constant, or PPO
+    struct ppo *ppo;       // NULL: another algorithm, random or constant
 };
 
 int eval_start_frames(uint64_t seed, int64_t episode, int warm_up_frames) {
@@ -69,7 +71,7 @@ static void begin_episode(struct table *t, int n) {
     *p = (struct eval_episode){.start_frames = eval_start_frames(t->play->seed, lane->episode,
                                                                  t->play->warm_up_frames),
                                .least_distance = INFINITY};
-    env_gameboy_delay_start(t->play->env, n, p->start_frames);
+    env_delay_start(t->play->env, n, p->start_frames);
 }
 
 static void keep_action(struct lane *lane, struct eval_episode *p, int action) {
@@ -131,10 +133,45 @@ static double entropy_of(const struct table *t, int n) {
     return sum;
 }
 
+// ---- PPO: a stack of frames per lane, one forward pass for all
+
+static void stack_frame(struct table *t, int n) {
+    const size_t frame = ENV_OBS_BYTES, stack = (size_t)ppo_options(t->ppo)->dims.stack * frame;
+    uint8_t *s = ppo_stacks(t->ppo) + (size_t)n * stack;
+    if (t->reset[n])
+        for (size_t at = 0; at < stack; at += frame) memcpy(s + at, t->obs[n], frame);
+    else
+        memmove(s, s + frame, stack - frame);
+    memcpy(s + stack - frame, t->obs[n], frame);
+}
+
+static bool choose_ppo(struct table *t, struct error *e) {
+    const struct eval_play *play = t->play;
+    const int64_t n_actions = play->env->n_actions;
+    real log_probs[PPO_MAX_ACTIONS];
+    for (int n = 0; n < t->n; n++)
+        if (t->active[n] || t->reset[n]) stack_frame(t, n);
+    ppo_evaluate(t->ppo);
+    for (int n = 0; n < t->n; n++) {
+        struct lane *lane = &t->lanes[n];
+        const real *logits = ppo_logits(t->ppo) + n * n_actions;
+        const float u = rng_uniform(play->seed, RNG_PPO_ACTION, eval_moment(lane->episode, lane->step), 0);
+        ppo_log_softmax(logits, n_actions, log_probs);
+        for (int64_t a = 0; a < n_actions; a++) {
+            if (!isfinite((double)log_probs[a]))
+                return error_set(e, STATUS_FAILED, "%s: the policy's logits are not finite", play->agent->checkpoint);
+            lane->entropy -= exp((double)log_probs[a]) * (double)log_probs[a];
+        }
+        t->actions[n] = play->policy == EVAL_GREEDY ? ppo_greedy(logits, n_actions) : ppo_sample(log_probs, n_actions, u);
+    }
+    return true;
+}
+
 static bool choose_actions(struct table *t, int64_t tick, struct error *e) {
     const struct eval_play *play = t->play;
     char bad[TENSOR_NAME_SIZE];
     uint32_t n_actions = (uint32_t)play->env->n_actions;
+    if (t->ppo) return choose_ppo(t, e);
     if (t->player &&
         !player_step(t->player, t->reset, t->obs, tick, play->policy == EVAL_GREEDY, t->actions, bad))
         return error_set(e, STATUS_FAILED, "%s: the policy's %s is not finite",
@@ -156,9 +193,26 @@ static bool choose_actions(struct table *t, int64_t tick, struct error *e) {
 
 // ---- all of them
 
+// An agent of the saved weights; its learning graph is as small as can be.
+static struct ppo *make_ppo(const struct table *t) {
+    const struct saved_agent *a = t->play->agent;
+    struct ppo_opts o;
+    ppo_config_opts(&a->ppo, a->n_actions, &o);
+    o.n_envs = o.minibatches = t->n;
+    o.n_steps = 1;
+    o.init = PPO_INIT_UNIFORM;
+    struct ppo *p = ppo_new(&o, t->play->pool);
+    memcpy(ppo_params(p)->weights, a->sets[0].weights, (size_t)a->sets[0].n_flat * sizeof(real));
+    return p;
+}
+
 static struct player *make_player(struct table *t, const struct noise_source *noise) {
     const struct eval_play *play = t->play;
     if (play->policy != EVAL_SAMPLED && play->policy != EVAL_GREEDY) return NULL;
+    if (play->agent->is_ppo) {
+        t->ppo = make_ppo(t);
+        return NULL;
+    }
     return player_new(&(struct player_opts){
         .world = &play->agent->world,
         .nets = &play->agent->nets,
@@ -195,6 +249,7 @@ bool eval_play(const struct eval_play *play, struct eval_episode *episodes, stru
         fine = choose_actions(&t, tick, e);
     }
     player_free(t.player);
+    ppo_free(t.ppo);
     free(t.lanes);
     free(t.frames);
     free(t.obs);

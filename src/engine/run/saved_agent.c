@@ -10,6 +10,7 @@
 #include "engine/data/checkpoint.h"
 #include "engine/data/session.h"
 #include "engine/env/builtin.h"
+#include "engine/env/toy.h"
 #include "engine/run/worker_internal.h"
 
 enum { MAX_JSON_BYTES = 4 << 20, MAX_ROM_BYTES = 8 << 20, MAX_STATE_BYTES = 4 << 20 };
@@ -66,11 +67,26 @@ static bool read_meta(struct saved_agent *a, struct error *e) {
     if (schema != SESSION_SCHEMA)
         return error_set(e, STATUS_FAILED, "%s: session version %lld, this program reads version %d",
                          path, (long long)schema, SESSION_SCHEMA);
-    if (strcmp(algo, "dreamer_v3") != 0)
-        return error_set(e, STATUS_USAGE, "%s: algorithm %.40s; this command knows dreamer_v3",
-                         path, algo);
+    a->is_ppo = strcmp(algo, "ppo") == 0;
+    if (!a->is_ppo && strcmp(algo, "dreamer_v3") != 0)
+        return error_set(e, STATUS_USAGE,
+                         "%s: algorithm %.40s; this program knows dreamer_v3 and ppo", path, algo);
     a->full = strcmp(mode, "full") == 0;
     a->has_goal = cJSON_GetObjectItemCaseSensitive(a->meta, "goal") != NULL;
+    return true;
+}
+
+// The keys that a game is made of, for those who read them from `config`.
+static bool read_ppo_config(struct saved_agent *a, const char *text, size_t n, const char *path,
+                            struct error *e) {
+    struct ppo_config *c = &a->ppo;
+    ppo_config_init(c);
+    if (!config_init(&a->config, "tiny", e) || !ppo_config_from_json(c, text, n, path, e) ||
+        !ppo_config_check(c, e))
+        return false;
+    memcpy(a->config.action_codec, c->action_codec, sizeof a->config.action_codec);
+    a->config.max_episode_steps = c->max_episode_steps;
+    a->config.seed = c->seed;
     return true;
 }
 
@@ -82,9 +98,10 @@ static bool read_config(struct saved_agent *a, struct error *e) {
         !file_read(path, MAX_JSON_BYTES, &text, &n, e))
         return false;
     sha256_hex(text, n, a->config_sha256);
-    bool fine = config_init(&a->config, "tiny", e) &&
-                config_from_json(&a->config, (const char *)text, n, path, e) &&
-                config_check(&a->config, e);
+    bool fine = a->is_ppo ? read_ppo_config(a, (const char *)text, n, path, e)
+                          : config_init(&a->config, "tiny", e) &&
+                                config_from_json(&a->config, (const char *)text, n, path, e) &&
+                                config_check(&a->config, e);
     free(text);
     return fine;
 }
@@ -97,6 +114,13 @@ static const char *codec_id(const struct saved_agent *a, char out[64]) {
 static void make_sets(struct saved_agent *a) {
     char id[64];
     a->n_actions = gb_action_codec_find(codec_id(a, id))->n_actions;
+    if (a->is_ppo) {
+        a->n_sets = 1;
+        params_init(&a->sets[0]);
+        ppo_net_register(&a->sets[0], &(struct ppo_dims){a->ppo.frame_stack, a->n_actions});
+        params_allocate(&a->sets[0]);
+        return;
+    }
     a->world = wm_dims_from_config(&a->config, a->n_actions);
     a->nets = ac_dims_from_config(&a->config, &a->world, 0, NULL);
     a->n_sets = a->full ? DREAMER_N_SETS : 1;
@@ -149,10 +173,11 @@ bool saved_agent_load(struct saved_agent *a, struct error *e) {
     if (!checkpoint_load(a->checkpoint, &c, &file, e)) return false;
     const int64_t two = 2;
     const struct st_tensor *range = NULL;
-    if (a->full) range = safetensors_expect(file, WORKER_RANGE_NAME, ST_REAL, 1, &two, e);
+    const bool has_range = a->full && !a->is_ppo;
+    if (has_range) range = safetensors_expect(file, WORKER_RANGE_NAME, ST_REAL, 1, &two, e);
     if (range) memcpy(a->range, range->data, sizeof a->range);
     safetensors_free(file);
-    return !a->full || range;
+    return !has_range || range;
 }
 
 // ---- the game
@@ -216,10 +241,18 @@ static bool open_scene(struct saved_agent *a, const struct saved_files *f,
            same_hash(a, "start_state", f->state ? f->state : "no --state", state_hash, e);
 }
 
+static struct env *make_toy(const struct saved_agent *a, int n_envs, struct error *e) {
+    char codec[64];
+    struct goal_rules rules = toy_rules;
+    rules.max_steps = (int)a->config.max_episode_steps;
+    return env_toy_new(&(struct env_toy_opts){.n_envs = n_envs, .action_codec = codec_id(a, codec), .rules = &rules}, e);
+}
+
 struct env *saved_agent_env(struct saved_agent *a, const struct saved_files *f, int n_envs,
                             struct pool *pool, struct error *e) {
     char codec[64];
     CHECK(!a->goal_task && !a->rom && !a->state, "one environment per agent");
+    if (strcmp(a->task, TOY_TASK_NAME) == 0) return make_toy(a, n_envs, e);
     if (!f->rom && !builtin_task_find(a->task)) {
         error_set(e, STATUS_USAGE, "%s was trained on the file %s: give it with --rom%s",
                   a->session, a->task, a->has_goal ? ", --state and --goal-dir" : "");

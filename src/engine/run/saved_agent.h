@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "engine/algo/dreamer_v3/actor_critic.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/algo/ppo/ppo_config.h"
 #include "engine/env/task.h"
 
 struct saved_agent {
@@ -28,6 +29,8 @@ struct saved_agent {
     struct config config;
     char config_sha256[SHA256_HEX_SIZE]; // of config.json as it is on the disk
     bool full;                           // there is a policy
+    bool is_ppo;                         // then sets[0] is its network, and world and nets mean nothing
+    struct ppo_config ppo;               // ... and this is its config; of `config` only what both have holds
     bool has_goal;
     int n_actions;
     struct wm_dims world;
