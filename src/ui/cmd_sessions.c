@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "engine/algo/ppo/ppo_log.h"
 #include "engine/data/session.h"
 #include "ui/cli.h"
 
@@ -112,9 +113,24 @@ static int show(const struct cli *cli, const char *path) {
     return 0;
 }
 
+// Every record of the session: each key there, of its type, in its range. Sessions of DreamerV3: that they can be read.
+static int check(const struct cli *cli, const char *path) {
+    struct error e = {0};
+    struct session_data *d = session_read(path, &e);
+    if (!d) return cli_fail(&e);
+    int64_t n = d->n_records;
+    bool fine = strcmp(text_of(d->meta, "algo"), "ppo") != 0 || ppo_log_check_session(path, &n, &e);
+    session_data_free(d);
+    if (!fine) return cli_fail(&e);
+    if (cli->json) printf("{\"records\":%lld,\"fine\":true}\n", (long long)n);
+    else printf("%s: %lld records, nothing wrong\n", path, (long long)n);
+    return 0;
+}
+
 int cmd_sessions(const struct cli *cli) {
     if (cli->n_words == 1 && strcmp(cli->words[0], "list") == 0) return list(cli);
     if (cli->n_words == 2 && strcmp(cli->words[0], "show") == 0) return show(cli, cli->words[1]);
-    fprintf(stderr, "workbench: sessions: say workbench sessions list, or workbench sessions show SESSION\n");
+    if (cli->n_words == 2 && strcmp(cli->words[0], "check") == 0) return check(cli, cli->words[1]);
+    fprintf(stderr, "workbench: sessions: say workbench sessions list, sessions show SESSION or sessions check SESSION\n");
     return STATUS_USAGE;
 }

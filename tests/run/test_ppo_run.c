@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "engine/algo/ppo/ppo_log.h"
 #include "engine/data/session.h"
+#include "engine/run/eval.h"
 #include "engine/run/worker.h"
 #include "support/test.h"
 
@@ -215,6 +216,33 @@ static void annealing_lowers_the_recorded_learning_rate(void **state) {
     feed_free(feed);
 }
 
+// The recorded greedy evaluation of the last update and one of the saved weights are the same play.
+static void a_saved_policy_plays_as_it_did_in_training(void **state) {
+    (void)state;
+    char root[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct worker_summary s;
+    struct run_opts o = options(root, 4);
+    must_run(&o, &s);
+    struct error e = {0};
+    struct session_data *d = session_read(s.session, &e);
+    assert_non_null(d);
+    const struct record *last = &d->records[d->n_records - 1];
+    assert_true(last->present >> METRIC_EVAL_MEAN_RETURN & 1);
+    struct eval_report r;
+    struct eval *v = eval_new(&(struct eval_opts){.path = s.session, .policy = EVAL_GREEDY, .episodes = 5, .n_envs = 3}, &e);
+    if (!v || !eval_run(v, &e)) fail_msg("%s", e.message);
+    eval_report(v, &r);
+    assert_int_equal(r.policy_stats.episodes, 5);
+    assert_float_equal(r.policy_stats.mean_reward, last->value[METRIC_EVAL_MEAN_RETURN], 1e-5);
+    assert_float_equal(r.policy_stats.mean_length, 9, 0);      // env.max_episode_steps: none reaches the goal so soon
+    eval_free(v);
+    v = eval_new(&(struct eval_opts){.path = s.session, .open_loop = true}, &e);
+    assert_null(v);
+    assert_non_null(strstr(e.message, "--open-loop"));
+    session_data_free(d);
+}
+
 // ---- the log's validator
 
 static const char *const required[] = {
@@ -313,6 +341,7 @@ int main(void) {
         cmocka_unit_test(options_that_ppo_cannot_honour_are_refused),
         cmocka_unit_test(a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error),
         cmocka_unit_test(annealing_lowers_the_recorded_learning_rate),
+        cmocka_unit_test(a_saved_policy_plays_as_it_did_in_training),
         cmocka_unit_test(the_validator_takes_the_log_and_rejects_each_broken_key),
         cmocka_unit_test(the_validator_rejects_a_meta_file_without_each_of_its_keys),
     };

@@ -68,6 +68,12 @@ static const struct panel panels[] = {
     {"size of a step over size of the weights", "", true, 0, 0, 3,
      {METRIC_UPDATE_RATIO_MODEL, METRIC_UPDATE_RATIO_ACTOR, METRIC_UPDATE_RATIO_CRITIC}, true},
     {"classes of the latent drawn", "share", false, 0, 0, 1, {METRIC_LATENT_CLASSES}, true},
+    {"success of the greedy policy", "share of episodes", false, 0, 0, 1, {METRIC_EVAL_SUCCESS_RATE}, true},
+    {"policy entropy", "nats", false, 0, 0, 1, {METRIC_ENTROPY}, true},
+    {"policy and value loss", "", false, 0, 0, 2, {METRIC_LOSS_POLICY, METRIC_LOSS_VALUE}, true},
+    {"divergence of an update", "nats", false, 0, 0, 2, {METRIC_APPROX_KL, METRIC_KL_K3}, true},
+    {"clipped samples", "share", false, 0, 0, 1, {METRIC_CLIPFRAC}, true},
+    {"variance of the returns that the values explain", "share", false, 0, 0, 1, {METRIC_EXPLAINED_VARIANCE}, true},
 };
 // clang-format on
 enum { N_PANELS = sizeof panels / sizeof panels[0] };
@@ -298,14 +304,20 @@ static void draw_panel(struct frame f, const struct panel *p, const struct curve
 
 // ---- whole pictures
 
-// The panel's curves of one run; those without a value are left out unless all are.
+static bool ever_measured(const struct record *records, int64_t n, enum metric m) {
+    for (int64_t i = 0; i < n; i++)
+        if (measured(&records[i], m)) return true;
+    return false;
+}
+
+// The panel's curves of one run; those without a value are left out unless all are. A run that has no
+// world model at all has no panels for one.
 static int curves_of(const struct panel *p, const struct record *records, int64_t n,
                      struct curve out[MAX_CURVES]) {
     int n_known = 0;
+    const bool no_model = n > 0 && ever_measured(records, n, METRIC_LOSS_TOTAL);
     for (int c = 0; c < p->n_curves; c++) {
-        bool known = false;
-        for (int64_t i = 0; i < n && !known; i++) known = measured(&records[i], p->curves[c]);
-        if (!known && (c || p->optional)) continue;
+        if (!ever_measured(records, n, p->curves[c]) && (c || p->optional || no_model)) continue;
         out[n_known++] =
             (struct curve){records, n, p->curves[c], metric_info[p->curves[c]].name, false};
     }

@@ -150,6 +150,7 @@ static void put_rollout(const struct ppo_run *r, struct record *rec) {
     if (s->episodes > 0) {
         put(rec, METRIC_RETURN_MEAN, s->return_sum / (double)s->episodes);
         put(rec, METRIC_LENGTH_MEAN, s->length_sum / (double)s->episodes);
+        put(rec, METRIC_SUCCESS_RATE, (double)s->successes / (double)s->episodes);
         put(rec, METRIC_TRUNC_RATE, (double)s->truncs / (double)s->episodes);
     }
     stats_mean_std(r->rollout->values, n, &mean, &std);
