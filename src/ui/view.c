@@ -10,7 +10,7 @@
 #include "base/mem.h"
 
 // clang-format off
-#define PANEL(title, unit, ...) .plot = {title, unit, __VA_ARGS__}
+#define PANEL(name, in, n, ...) .plot = {.title = name, .unit = in, .n_series = n, .series = __VA_ARGS__}
 #define A_POLICY_LEARNS .n_needs = 2, .needs = {METRIC_ACTION_ENTROPY, METRIC_ENTROPY}
 const struct view_panel view_panels[VIEW_PANELS] = {
     {PANEL("success", "share", 2, {{METRIC_SUCCESS_RATE, "playing"}, {METRIC_EVAL_SUCCESS_RATE, "evaluated"}},
