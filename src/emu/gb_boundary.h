@@ -65,13 +65,19 @@ HD void gb_halt_begins(struct gb *m, bool pending)
     else m->cpu.halt_bug = 1;
 }
 
+// STOP takes the byte after it along unless an interrupt is pending. With a selected button down it
+// is no more than HALT, or nothing at all (Pan Docs, "Reducing power consumption", the chart of
+// STOP).
 HD void gb_stop_begins(struct gb *m, bool pending)
 {
+    if (!pending) m->cpu.pc++;
+    if (gb_joypad_lines(m) != 0x0f) {
+        m->cpu.halt = pending ? GB_RUNNING : GB_HALT_JUST;
+        return;
+    }
     gb_timer_write_div(m, m->now);
     gb_plan(m);
-    if (!pending) m->cpu.pc++;
-    if (gb_joypad_lines(m) != 0x0f) m->cpu.halt = GB_RUNNING;
-    else m->cpu.halt = GB_ASLEEP;
+    m->cpu.halt = GB_ASLEEP;
 }
 
 HD int gb_boundary(struct gb *m)

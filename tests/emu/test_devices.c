@@ -287,6 +287,26 @@ static void stop_sleeps_until_a_selected_button(void **state)
     assert_int_equal(gb_peek(m, 0xc000), 0x42);
 }
 
+static void stop_with_a_button_down_is_a_halt_that_leaves_div_alone(void **state)
+{
+    (void)state;
+    // IE = VBlank; select buttons; STOP; C000 = 42; then C001 = DIV
+    struct gb *m = FIXTURE_RUN(0xf3, 0x3e, 0x01, 0xe0, 0xff, 0xaf, 0xe0, 0x0f, 0x3e, 0x10, 0xe0,
+                               0x00, 0x10, 0x00, 0xf0, 0x04, 0xea, 0x01, 0xc0, 0x3e, 0x42, 0xea,
+                               0x00, 0xc0);
+    uint16_t before = gb_timer_divider(m, m->now);
+    gb_set_buttons(m, GB_BUTTON_A);
+    gb_io_write(m, 0x40, 0x11, m->now); // LCD off: nothing ends the halt
+    for (int i = 0; i < 3; i++) gb_run_frame(m, false);
+    assert_int_equal(gb_peek(m, 0xc000), 0);
+    assert_int_equal(m->cpu.halt, GB_HALTED);
+    gb_io_write(m, 0x40, 0x91, m->now);
+    gb_run_frame(m, false); // to VBlank and on
+    assert_int_equal(gb_peek(m, 0xc000), 0x42);
+    uint16_t passed = (uint16_t)(3 * GB_FRAME_CYCLES + 144 * GB_LINE_CYCLES);
+    assert_in_range((uint8_t)(gb_peek(m, 0xc001) - (uint8_t)((before + passed) >> 8)), 0, 1);
+}
+
 static void sound_registers_read_back_through_their_masks(void **state)
 {
     (void)state;
@@ -335,6 +355,7 @@ int main(void)
         cmocka_unit_test(halt_sleeps_until_an_enabled_interrupt_even_with_ime_off),
         cmocka_unit_test(a_missing_opcode_locks_the_machine_but_time_goes_on),
         cmocka_unit_test(stop_sleeps_until_a_selected_button),
+        cmocka_unit_test(stop_with_a_button_down_is_a_halt_that_leaves_div_alone),
         cmocka_unit_test(sound_registers_read_back_through_their_masks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
