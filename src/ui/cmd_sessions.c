@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "engine/algo/ppo/ppo_log.h"
 #include "engine/data/session.h"
+#include "engine/run/compare.h"
 #include "ui/cli.h"
 
 static const char *text_of(const cJSON *object, const char *key) {
@@ -127,10 +128,45 @@ static int check(const struct cli *cli, const char *path) {
     return 0;
 }
 
+// ---- compare
+
+static void print_level(const struct compare_reached *l) {
+    if (!l->reached) printf("  %12s %9s", "-", "-");
+    else printf("  %12lld %9.0f", (long long)l->env_steps, l->wall_s);
+}
+
+static void print_comparison(const struct compare_run *runs, int n) {
+    char note[200];
+    printf("%-44s %10s %8s %8s %8s  %22s  %22s\n", "run", "env steps", "wall s", "steps/s", "success",
+           "50 %: steps, wall s", "90 %: steps, wall s");
+    for (int i = 0; i < n; i++) {
+        const struct compare_run *r = &runs[i];
+        printf("%-44s %10lld %8.0f %8.0f %7.0f%%", r->label, (long long)r->env_steps, r->wall_s, r->sps, 100 * r->last_success);
+        for (int k = 0; k < COMPARE_N_LEVELS; k++) print_level(&r->levels[k]);
+        putchar('\n');
+    }
+    compare_differences(runs, n, note, sizeof note);
+    if (note[0]) printf("%s\n", note);
+}
+
+static int compare(const struct cli *cli, const char *const *paths, int n) {
+    struct compare_run runs[COMPARE_MAX_RUNS] = {0};
+    struct error e = {0};
+    bool fine = n <= COMPARE_MAX_RUNS || error_set(&e, STATUS_USAGE, "sessions compare: at most %d runs", COMPARE_MAX_RUNS);
+    for (int i = 0; i < n && fine; i++) fine = compare_open(&runs[i], paths[i], &e);
+    if (fine && cli->out) fine = compare_png(runs, n, cli->out, &e);
+    if (fine && cli->json) print_and_free(compare_json(runs, n));
+    else if (fine) print_comparison(runs, n);
+    for (int i = 0; i < n && i < COMPARE_MAX_RUNS; i++) compare_close(&runs[i]);
+    return fine ? 0 : cli_fail(&e);
+}
+
 int cmd_sessions(const struct cli *cli) {
     if (cli->n_words == 1 && strcmp(cli->words[0], "list") == 0) return list(cli);
     if (cli->n_words == 2 && strcmp(cli->words[0], "show") == 0) return show(cli, cli->words[1]);
+    if (cli->n_words >= 3 && strcmp(cli->words[0], "compare") == 0) return compare(cli, cli->words + 1, cli->n_words - 1);
     if (cli->n_words == 2 && strcmp(cli->words[0], "check") == 0) return check(cli, cli->words[1]);
-    fprintf(stderr, "workbench: sessions: say workbench sessions list, sessions show SESSION or sessions check SESSION\n");
+    fprintf(stderr, "workbench: sessions: say workbench sessions list, sessions show SESSION,\n"
+                    "           sessions check SESSION, or sessions compare A B [--json] [--out success.png]\n");
     return STATUS_USAGE;
 }

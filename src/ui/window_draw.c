@@ -208,6 +208,7 @@ static void panel_row(SDL_Surface *s, const struct brush *b, const SDL_Rect *lab
 static void now_row(SDL_Surface *s, const struct window_layout *l, const struct brush *b,
                     const struct feed_pictures *p) {
     char error[64] = "error", number[32] = "error";
+    const bool goal = p && p->shows_goal;
     if (p) {
         snprintf(error, sizeof error, "error %.3f shades", (double)p->error_shades);
         snprintf(number, sizeof number, "error %.3f", (double)p->error_shades);
@@ -216,7 +217,7 @@ static void now_row(SDL_Surface *s, const struct window_layout *l, const struct 
                                             p ? p->error : NULL};
     const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
         {"now: emulator", "emulator"},
-        {"reconstruction (posterior)", "reconstruction", "model"},
+        {goal ? "goal" : "reconstruction (posterior)", goal ? "goal" : "reconstruction", goal ? "goal" : "model"},
         {error, number, "error"}};
     panel_row(s, b, l->now_labels, l->now, levels, variants, "no picture yet");
 }

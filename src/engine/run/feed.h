@@ -42,6 +42,7 @@ struct feed_pictures {
     uint8_t reconstruction[FEED_PIXELS];              // the world model's posterior reconstruction of it
     uint8_t error[FEED_PIXELS];                       // |reconstruction - real|
     float error_shades;                               // its mean, in shades (0..3)
+    bool shows_goal;                                  // no model makes pictures: reconstruction is the goal, error the way to it
     // Open-loop rollout: frames 0..FEED_CONTEXT-1 are reconstructed from the posterior (the model saw them), the rest are
     // imagined with the actions that were really taken. truth: what the emulator really did.
     int n_rollout;                                    // 0: none yet; else FEED_ROLLOUT

@@ -100,6 +100,7 @@ static void make_pictures(struct ppo_run *r, struct feed_pictures *p) {
     p->error_shades = (float)sum / (float)(FEED_PIXELS * LEVELS_PER_SHADE);
     p->opt_steps = updates_done(r);
     p->env_steps = collect_env_steps(r->collect);
+    p->shows_goal = true;
     p->n_rollout = 0;
 }
 
