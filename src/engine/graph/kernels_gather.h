@@ -60,11 +60,10 @@ typedef void gather_kernel(const int32_t *index, int64_t index_row, int64_t coun
 #if VEC_BYTES == 64
 GATHER(1, 3)
 GATHER(4, 3)
-static gather_kernel *const gather_one[] = {gather_1x1, gather_1x2, gather_1x3};
-static gather_kernel *const gather_four[] = {gather_4x1, gather_4x2, gather_4x3};
+static gather_kernel *const gather_kernels[][3] = { // [four rows][vectors - 1]
+    {gather_1x1, gather_1x2, gather_1x3}, {gather_4x1, gather_4x2, gather_4x3}};
 #else
-static gather_kernel *const gather_one[] = {gather_1x1, gather_1x2};
-static gather_kernel *const gather_four[] = {gather_4x1, gather_4x2};
+static gather_kernel *const gather_kernels[][2] = {{gather_1x1, gather_1x2}, {gather_4x1, gather_4x2}};
 #endif
 
 // Whether the next rows have equally many ones, and no row has too many.
@@ -91,8 +90,7 @@ static void gather_tile(const struct gemm_job *job, int64_t row, int64_t m, cons
         }
         for (int64_t j = 0; j < width; j += MICRO_VECS * LANES) {
             const int64_t vecs = kmin(MICRO_VECS, (width - j) / LANES);
-            (four ? gather_four : gather_one)[vecs - 1](index, index_row, index[0], panel + j, width, c + j,
-                                                        PANEL_COLUMNS);
+            gather_kernels[four][vecs - 1](index, index_row, index[0], panel + j, width, c + j, PANEL_COLUMNS);
         }
     }
 }

@@ -11,8 +11,8 @@
 
 enum {
     TILE_M = 24, TILE_K = 128, TILE_N = 48, // A, B and C fill half a first-level cache
-    TILES = 20000,                          // about 20 ms on one core
-    RUNS = 5,
+    TILES = 3000,                           // about 3 ms on one core
+    RUNS = 7,
     READ_REALS = 48 << 20,                  // 192 MB
     READ_SLICES = 64,
 };
