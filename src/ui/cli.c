@@ -14,7 +14,8 @@ const struct cli_command cli_commands[] = {
     {"eval", "SESSION|CHECKPOINT [OPTIONS]", "play episodes with a saved policy", cmd_eval},
     {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export},
     {"bench", "train|emu [OPTIONS]", "measure speed", cmd_bench},
-    {"sessions", "list|show SESSION", "saved runs", cmd_sessions},
+    {"reproduce", "BUNDLE", "a failing update again, its bad node", cmd_reproduce},
+    {"sessions", "list|show|check|compare", "saved runs: show, check the log, compare", cmd_sessions},
     {"rom", "info|run|play FILE", "look at a cartridge, run or play it", cmd_rom},
     {"state", "info|import|export FILE", "saved states, other emulators' too", cmd_state},
     {"doctor", "", "what this machine offers", cmd_doctor},
@@ -32,7 +33,7 @@ static const struct option {
 #define AT(field) offsetof(struct cli, field)
     {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files"},
     {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code"},
-    {"--out", TEXT, AT(out), "FILE", "where to: gate's JSON summary, a state, a picture, eval's folder, export's file"},
+    {"--out", TEXT, AT(out), "FILE", "where to: a summary, state, picture, folder, weights"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3, ppo (dreamer_v3)"},
     {"--task", TEXT, AT(task), "NAME", "built-in scene or goal, see below (default sprites)"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},

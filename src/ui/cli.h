@@ -39,6 +39,7 @@ int cmd_bench(const struct cli *cli);
 int cmd_eval(const struct cli *cli);
 int cmd_export(const struct cli *cli);
 int cmd_doctor(const struct cli *cli);
+int cmd_reproduce(const struct cli *cli);
 int cmd_sessions(const struct cli *cli);
 int cmd_rom(const struct cli *cli);
 int cmd_state(const struct cli *cli);

@@ -77,6 +77,16 @@ struct fence {
     int64_t policy_steps;
 };
 
+// What a bundle needs of the moment before an update when it fails half way.
+enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR };             // the first part that was not finite
+extern const char *const worker_stage_names[];
+struct kept {
+    enum worker_stage stage;
+    struct params own;                              // a copy of the world model's weights, made where the rollout's is older
+    const struct params *world;                     // own, or the rollout's copy
+    struct params target;                           // of the target critic's
+};
+
 // Nanoseconds since the last record.
 struct busy {
     int64_t acting_ns, learning_ns, waiting_ns, since_ns;
@@ -123,6 +133,7 @@ struct worker {
     struct episode_sums episodes;
     struct run_statistics statistics;
     struct worker_signs signs;
+    struct kept kept;
     struct media_snapshot *snapshots;
     struct feed_pictures *snapshot_pictures;        // scratch of a snapshot
     uint8_t (*reconstruction)[WM_PIXELS];           // [WM_ROLLOUT], scratch of the display graph
@@ -234,6 +245,8 @@ void worker_resume_free(struct resume *r);                       // NULL is fine
 void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message);
 void worker_restart_rates(struct worker *w);                     // when training begins
 bool worker_record(struct worker *w, struct error *e);           // after an update
+
+// worker_failure.c
 void worker_write_failure(struct worker *w, const struct wm_result *result);
 
 // worker_media.c

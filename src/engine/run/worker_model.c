@@ -66,10 +66,14 @@ static void dreamer_build(struct worker *w) {
         .seed = (uint64_t)w->config.seed,
         .pool = r->pool,
     });
+    params_copy_init(&w->kept.own, dreamer_params(w->dreamer, DREAMER_WORLD));
+    params_copy_init(&w->kept.target, dreamer_params(w->dreamer, DREAMER_TARGET));
     worker_signs_init(w);
 }
 
 static void dreamer_end(struct worker *w) {
+    params_deinit(&w->kept.own);
+    params_deinit(&w->kept.target);
     worker_signs_free(w);
     player_free(w->rollout.player);
     params_deinit(&w->rollout.world_weights);
@@ -108,11 +112,23 @@ static bool dreamer_choose(struct worker *w, struct error *e) {
            error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite", (long long)r->policy_steps, bad);
 }
 
+// The rollout's copy serves for the first update of a batch: nobody writes it before the next fence.
+static void keep_before(struct worker *w) {
+    struct kept *k = &w->kept;
+    const struct params *world = dreamer_params(w->dreamer, DREAMER_WORLD);
+    bool copied = w->rollout.weights_step == wm_opt_steps(w->wm);
+    if (!copied) params_copy_weights(&k->own, world);
+    k->world = copied ? &w->rollout.world_weights : &k->own;
+    params_copy_weights(&k->target, dreamer_params(w->dreamer, DREAMER_TARGET));
+}
+
 static bool dreamer_learn(struct worker *w, struct wm_result *out) {
     struct dreamer_result r;
     worker_signs_before(w);
+    keep_before(w);
     bool fine = dreamer_update(w->dreamer, &r);
     *out = r.model;
+    w->kept.stage = r.model.bad_node[0] ? STAGE_WORLD : STAGE_BEHAVIOUR;
     if (fine || out->bad_node[0]) return fine;
     out->loss = r.behaviour.loss_actor + r.behaviour.loss_critic;
     out->grad_norm = hypot(r.behaviour.norm_actor, r.behaviour.norm_critic);

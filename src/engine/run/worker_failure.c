@@ -1,0 +1,124 @@
+// Worker failure: the bundle of an update that is not finite: batch, weights, config, last metrics, how to see it again.
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "engine/run/worker_internal.h"
+
+const char *const worker_stage_names[] = {"world_model", "behaviour"};
+
+// The batch that failed, as it was fed to the model.
+static bool save_batch(struct worker *w, const char *folder, struct error *e) {
+    const struct wm_batch *b = wm_batch(w->wm);
+    int64_t T = b->length, B = b->batch, A = b->n_actions;
+    enum st_dtype dtype = ST_REAL;
+    struct st_source tensors[] = {
+        {.name = "packed", .dtype = ST_U8, .n_dims = 3, .shape = {T, B, WM_PACKED_BYTES}, .data = b->packed},
+        {.name = "prev_actions", .dtype = dtype, .n_dims = 3, .shape = {T, B, A}, .data = b->prev_actions},
+        {.name = "is_first", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->is_first},
+        {.name = "rewards", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->rewards},
+        {.name = "continues", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->continues}};
+    char path[PATH_SIZE];
+    return path_join(path, folder, "batch.safetensors", e) && safetensors_write(path, tensors, 5, NULL, 0, e);
+}
+
+static void add_word(struct text *t, const char *option, const char *word) {
+    if (!word) return;
+    text_add(t, " %s '", option);
+    for (; *word; word++) text_add(t, *word == '\'' ? "'\\''" : "%c", *word);
+    text_add(t, "'");
+}
+
+// A shell command that runs this run up to update `updates` again, with every key that was given.
+static void format_command(const struct worker *w, int64_t updates, struct text *t) {
+    const struct run_opts *o = &w->opts;
+    text_add(t, "workbench train --headless --mode %s --preset %s", w->algo->mode, w->config.preset);
+    add_word(t, o->rom_path ? "--rom" : "--task", o->rom_path ? o->rom_path : w->rom_name);
+    add_word(t, "--state", o->state_path);
+    add_word(t, "--goal-dir", o->goal_dir);
+    if (o->accept_pipeline) text_add(t, " --accept-pipeline %d", o->accept_pipeline);
+    if (o->zero_latent) text_add(t, " --zero-latent");
+    for (int i = 0; i < config_n_keys; i++) {
+        char value[CONFIG_TEXT_SIZE];
+        if (!(w->config.given >> i & 1)) continue;
+        config_text(&w->config, i, value);
+        text_add(t, " %s=%s", config_keys[i].name, value);
+    }
+    text_add(t, " --updates %lld", (long long)updates);
+}
+
+static bool save_report(struct worker *w, const char *folder, const struct wm_result *result, struct error *e) {
+    char path[PATH_SIZE];
+    cJSON *o = cJSON_CreateObject();
+    int64_t step = wm_opt_steps(w->wm);
+    json_add_string(o, "what", "an update whose loss or gradient norm is not finite; the weights are those before it");
+    json_add_string(o, "algo", "dreamer_v3");
+    json_add_string(o, "mode", w->algo->mode);
+    json_add_string(o, "stage", worker_stage_names[w->kept.stage]);
+    json_add_string(o, "bad_node", result->bad_node);
+    json_add_double(o, "loss", result->loss);
+    json_add_double(o, "grad_norm", result->grad_norm);
+    json_add_count(o, "opt_steps", step);
+    json_add_count(o, "env_steps", w->fence.policy_steps);
+    json_add_count(o, "n_actions", w->rollout.env->n_actions);
+    json_add_bool(o, "zero_latent", w->opts.zero_latent);
+    json_add_u64(o, "seed", (uint64_t)w->config.seed);
+    json_add_string(o, "random_numbers", "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
+    json_add_string(o, "kernel", cpu_kernels_name());
+    json_add_string(o, "rom_sha256", w->rom_sha256);
+    struct text again = {0}, command = {0};
+    add_word(&again, "workbench reproduce", folder);
+    json_add_string(o, "reproduce", again.data + 1);
+    format_command(w, step + 1, &command);
+    json_add_string(o, "command", command.data);
+    text_deinit(&again);
+    text_deinit(&command);
+    bool fine = path_join(path, folder, "failure.json", e) && json_write_file(path, o, true, e);
+    cJSON_Delete(o);
+    return fine;
+}
+
+static bool save_last_metrics(struct worker *w, const char *folder, struct error *e) {
+    struct text lines = {0};
+    char path[PATH_SIZE];
+    int64_t n = feed_n_records(w->feed);
+    for (int64_t i = n > 20 ? n - 20 : 0; i < n; i++) session_format_metrics(feed_record(w->feed, i), &lines);
+    bool fine = path_join(path, folder, "last_metrics.jsonl", e) && file_write_atomic(path, lines.data ? lines.data : "", lines.n, e);
+    text_deinit(&lines);
+    return fine;
+}
+
+static bool save_config(struct worker *w, const char *folder, struct error *e) {
+    char path[PATH_SIZE], *json = config_to_json(&w->config);
+    bool fine = path_join(path, folder, "config.json", e) && file_write_atomic(path, json, strlen(json), e);
+    free(json);
+    return fine;
+}
+
+// The state before the update. When the behaviour fails, the world model has made its step: what it was before comes
+// from the copies (its moments are those after it), and what it is now, which the dream was made with, is saved too.
+static bool save_weights(struct worker *w, const char *folder, struct error *e) {
+    char before[PATH_SIZE], stepped[PATH_SIZE];
+    if (!path_join(before, folder, "before.safetensors", e) || !path_join(stepped, folder, "stepped.safetensors", e))
+        return false;
+    if (w->kept.stage == STAGE_WORLD) return worker_save_weights(w, before, e);
+    struct checkpoint world = {.params = wm_params(w->wm)};
+    if (!checkpoint_save(stepped, &world, e)) return false;
+    struct params *sets[] = {wm_params(w->wm), dreamer_params(w->dreamer, DREAMER_TARGET)};
+    real *now[] = {sets[0]->weights, sets[1]->weights};
+    sets[0]->weights = w->kept.world->weights;
+    sets[1]->weights = w->kept.target.weights;
+    bool fine = worker_save_weights(w, before, e);
+    for (int i = 0; i < 2; i++) sets[i]->weights = now[i];
+    return fine;
+}
+
+void worker_write_failure(struct worker *w, const struct wm_result *result) {
+    struct error e = {0};
+    char folder[PATH_SIZE];
+    if (!w->session || !rollout_wait(w, &e)) return;
+    bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) && save_weights(w, folder, &e) &&
+                save_batch(w, folder, &e) && save_config(w, folder, &e) && save_last_metrics(w, folder, &e) &&
+                save_report(w, folder, result, &e);
+    if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
+}

@@ -1,0 +1,50 @@
+// workbench reproduce: a failing update again, and the first node that was not finite.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "engine/run/reproduce.h"
+#include "ui/cli.h"
+
+static void print_json(const struct reproduction *r) {
+    cJSON *o = cJSON_CreateObject();
+    json_add_count(o, "update", r->update);
+    json_add_string(o, "stage", r->stage);
+    json_add_string(o, "recorded_node", r->recorded);
+    json_add_string(o, "bad_node", r->found);
+    json_add_bool(o, "reproduced", strcmp(r->found, r->recorded) == 0);
+    json_add_double(o, "loss", r->loss);
+    json_add_double(o, "grad_norm", r->grad_norm);
+    json_add_bool(o, "same_kernel", r->same_kernel);
+    char *text = cJSON_Print(o);
+    puts(text);
+    free(text);
+    cJSON_Delete(o);
+}
+
+static void print_text(const struct reproduction *r) {
+    const char *kernel = r->same_kernel ? "" : "; made with other kernels than this machine's";
+    if (!r->found[0])
+        printf("update %lld: all finite this time (loss %g, gradient norm %g); then it was %s%s\n", (long long)r->update,
+               r->loss, r->grad_norm, r->recorded, kernel);
+    else
+        printf("update %lld, %s: first bad node %s (loss %g, gradient norm %g)%s%s%s\n", (long long)r->update, r->stage,
+               r->found, r->loss, r->grad_norm, strcmp(r->found, r->recorded) ? "; then it was " : ", as recorded",
+               strcmp(r->found, r->recorded) ? r->recorded : "", kernel);
+}
+
+int cmd_reproduce(const struct cli *cli) {
+    struct reproduction r;
+    struct error e = {0};
+    if (cli->n_words != 1) {
+        fprintf(stderr, "workbench: reproduce needs one bundle: workbench reproduce SESSION/failures/step_NNN\n");
+        return STATUS_USAGE;
+    }
+    if (!reproduce_run(cli->words[0], (int)(cli->threads > 64 ? 64 : cli->threads), &r, &e)) return cli_fail(&e);
+    if (cli->json)
+        print_json(&r);
+    else
+        print_text(&r);
+    return strcmp(r.found, r.recorded) == 0 ? STATUS_OK : STATUS_FAILED;
+}

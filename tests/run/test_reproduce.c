@@ -1,0 +1,135 @@
+// Failure bundles: they hold the weights before the update, and the update fails again from them alone.
+#include <unistd.h>
+
+#include "engine/data/safetensors.h"
+#include "engine/data/session.h"
+#include "engine/run/reproduce.h"
+#include "support/small_run.h"
+
+static char root[PATH_SIZE], session[200]; // a healthy run with checkpoints of updates 7 and 9
+
+static int make_session(void **state) {
+    (void)state;
+    static const char *const busy[] = {
+        "algo.per_rank_sequence_length=16", "algo.per_rank_batch_size=4", "algo.learning_starts=40", "algo.horizon=4",
+        "algo.replay_ratio=1.5",            "env.num_envs=2",             "checkpoint.every=7",      "buffer.size=200",
+    };
+    snprintf(root, sizeof root, "%s", test_folder());
+    struct run_opts o = small_run("full", root, 9);
+    o.settings = busy;
+    o.n_settings = sizeof busy / sizeof *busy;
+    run_well(&o, session);
+    return 0;
+}
+
+// Goes on from the checkpoint of update `from` with one key changed, fails, and leaves a bundle.
+static void fail_after(int from, const char *setting, char bundle[PATH_SIZE]) {
+    static int n;
+    char copy[200], path[PATH_SIZE], command[PATH_SIZE];
+    struct error e = {0};
+    snprintf(copy, sizeof copy, "%.150s/copy%d", root, ++n);
+    snprintf(command, sizeof command, "cp -r %.190s %.190s", session, copy);
+    assert_int_equal(system(command), 0);
+    snprintf(path, sizeof path, "%.190s/checkpoints/step_%09d.safetensors", copy, from);
+    struct run_opts o = {.resume = path, .updates = 30, .n_threads = 2, .no_media = true, .settings = &setting, .n_settings = 1};
+    assert_int_equal(run_worker(&o, NULL, &e), STATUS_FAILED);
+    assert_non_null(strstr(e.message, "not finite"));
+    snprintf(bundle, PATH_SIZE, "%.190s/failures/step_%09d", copy, from + 1);
+}
+
+static void assert_same_weights(const char *a, const char *b, const char *prefix) {
+    struct error e = {0};
+    struct safetensors *x = safetensors_open(a, &e), *y = safetensors_open(b, &e);
+    if (!x || !y) fail_msg("%s", e.message);
+    int n = 0;
+    for (int i = 0; i < safetensors_count(x); i++) {
+        const struct st_tensor *t = safetensors_at(x, i), *u;
+        if (strncmp(t->name, prefix, strlen(prefix)) != 0) continue;
+        n++;
+        u = safetensors_find(y, t->name);
+        assert_non_null(u);
+        assert_int_equal(t->n_bytes, u->n_bytes);
+        if (memcmp(t->data, u->data, t->n_bytes) != 0) fail_msg("%s is another one", t->name);
+    }
+    assert_true(n > 20);
+    safetensors_free(x);
+    safetensors_free(y);
+}
+
+static struct reproduction again(const char *bundle) {
+    struct reproduction r;
+    struct error e = {0};
+    if (!reproduce_run(bundle, 1, &r, &e)) fail_msg("%s", e.message);
+    return r;
+}
+
+// Update 8 is the first of its rollout's batch or not, 10 the other: both ways of keeping the weights.
+static void a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again(void **state) {
+    (void)state;
+    for (int from = 7; from <= 9; from += 2) {
+        char bundle[PATH_SIZE], before[PATH_SIZE], checkpoint[PATH_SIZE];
+        fail_after(from, "algo.actor.ent_coef=1e39", bundle);
+        snprintf(before, sizeof before, "%.300s/before.safetensors", bundle);
+        snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_%09d.safetensors", session, from);
+        assert_same_weights(checkpoint, before, "weights/");
+        struct reproduction r = again(bundle);
+        assert_int_equal(r.update, from + 1);
+        assert_string_equal(r.stage, "behaviour");
+        assert_non_null(strstr(r.recorded, "behaviour/"));
+        assert_string_equal(r.found, r.recorded);
+        assert_true(r.same_kernel);
+    }
+}
+
+static void a_failure_of_the_world_model_keeps_everything_and_fails_again(void **state) {
+    (void)state;
+    char bundle[PATH_SIZE], before[PATH_SIZE], checkpoint[PATH_SIZE];
+    fail_after(7, "algo.world_model.kl_regularizer=1e39", bundle);
+    snprintf(before, sizeof before, "%.300s/before.safetensors", bundle);
+    snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_000000007.safetensors", session);
+    assert_same_weights(checkpoint, before, "weights/");
+    assert_same_weights(checkpoint, before, "adam_v/");
+    struct reproduction r = again(bundle);
+    assert_string_equal(r.stage, "world_model");
+    assert_true(r.recorded[0] != 0);
+    assert_string_equal(r.found, r.recorded);
+}
+
+static void what_was_repaired_is_finite_this_time(void **state) {
+    (void)state;
+    char bundle[PATH_SIZE], command[2 * PATH_SIZE];
+    fail_after(7, "algo.actor.ent_coef=1e39", bundle);
+    snprintf(command, sizeof command, "sed -i 's/1e+39/3e-4/' %s/config.json", bundle);
+    assert_int_equal(system(command), 0);
+    struct reproduction r = again(bundle);
+    assert_string_equal(r.found, "");
+    assert_true(r.recorded[0] != 0);
+}
+
+static void what_is_no_bundle_or_a_broken_one_is_refused(void **state) {
+    (void)state;
+    static const char *const files[] = {"failure.json", "config.json", "before.safetensors", "stepped.safetensors",
+                                        "batch.safetensors"};
+    char bundle[PATH_SIZE], path[PATH_SIZE];
+    struct reproduction r;
+    struct error e = {0};
+    assert_false(reproduce_run("/nowhere", 1, &r, &e));
+    assert_non_null(strstr(e.message, "/nowhere"));
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        fail_after(7, "algo.actor.ent_coef=1e39", bundle);
+        snprintf(path, sizeof path, "%.300s/%s", bundle, files[i]);
+        assert_int_equal(truncate(path, 200), 0);
+        assert_false(reproduce_run(bundle, 1, &r, &e));
+        if (!strstr(e.message, files[i])) fail_msg("%s: says %s", files[i], e.message);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again),
+        cmocka_unit_test(a_failure_of_the_world_model_keeps_everything_and_fails_again),
+        cmocka_unit_test(what_was_repaired_is_finite_this_time),
+        cmocka_unit_test(what_is_no_bundle_or_a_broken_one_is_refused),
+    };
+    return cmocka_run_group_tests(tests, make_session, NULL);
+}
