@@ -166,7 +166,7 @@ int cmd_sessions(const struct cli *cli) {
     if (cli->n_words == 2 && strcmp(cli->words[0], "show") == 0) return show(cli, cli->words[1]);
     if (cli->n_words >= 3 && strcmp(cli->words[0], "compare") == 0) return compare(cli, cli->words + 1, cli->n_words - 1);
     if (cli->n_words == 2 && strcmp(cli->words[0], "check") == 0) return check(cli, cli->words[1]);
-    fprintf(stderr, "workbench: sessions: say workbench sessions list, sessions show SESSION,\n"
-                    "           sessions check SESSION, or sessions compare A B [--json] [--out success.png]\n");
+    fprintf(stderr, "workbench: sessions: say sessions list, show SESSION, check SESSION or compare A B [--json] "
+                    "[--out success.png]\n");
     return STATUS_USAGE;
 }
