@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/env/builtin.h"
+#include "engine/env/toy.h"
 
 const struct cli_command cli_commands[] = {
     {"train", "[OPTIONS] [key=value ...]", "train and watch (the default command)", cmd_train},
@@ -172,6 +173,7 @@ void cli_print_help(void) {
     }
     printf("\nbuilt-in scenes and goals\n");
     for (int i = 0; i < n_builtin_tasks; i++) printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
+    printf("  %-20s %s\n", TOY_TASK_NAME, "a block that looks for a corner; no ROM, --algo ppo only");
     printf("\nAny config key can be set by its name: algo.replay_ratio=2\n"
            "Exit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n");
 }

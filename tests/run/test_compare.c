@@ -60,7 +60,7 @@ static void levels_are_reached_where_the_window_s_mean_is_as_high(void **state) 
     assert_true(cJSON_GetObjectItem(first, "env_steps_to_90_percent")->valuedouble == 11 * STEPS_A_ROW);
     assert_true(cJSON_IsNull(cJSON_GetObjectItem(second, "env_steps_to_90_percent")));
     cJSON_Delete(o);
-    snprintf(png, sizeof png, "%s/success.png", root);
+    assert_true(path_join(png, root, "success.png", &e));
     assert_true(compare_png(runs, 2, png, &e));
     assert_true(file_exists(png));
     compare_close(&runs[0]);

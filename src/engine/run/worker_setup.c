@@ -13,6 +13,7 @@
 #include "emu/gb_action.h"
 #include "engine/env/builtin.h"
 #include "engine/env/gameboy.h"
+#include "engine/env/toy.h"
 #include "engine/run/worker_internal.h"
 
 enum { MAX_ROM_BYTES = 8 << 20, MAX_STATE_BYTES = 4 << 20, MAX_THREADS = 64 };
@@ -107,6 +108,8 @@ static bool load_rom(struct worker *w, struct error *e) {
         const struct builtin_task *task = builtin_task_find(name);
         char known[200];
         builtin_task_names(known, sizeof known);
+        if (strcmp(name, TOY_TASK_NAME) == 0)
+            return error_set(e, STATUS_USAGE, "--task %s: there is no emulator behind it; it goes with --algo ppo", name);
         if (!task) return error_set(e, STATUS_USAGE, "--task %s: no such task; known: %s (or --rom FILE)", name, known);
         snprintf(w->rom_name, sizeof w->rom_name, "%s", task->name);
         if (task->goals) return load_goal_task(w, name, e);
