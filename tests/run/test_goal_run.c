@@ -160,14 +160,15 @@ static double value(const struct record *r, enum metric m) {
 // Every episode is cut off after eight steps, so none succeeds.
 static void records_tell_of_episodes_distances_actions_and_steps(void **state) {
     (void)state;
-    static const char *const keys[] = {"algo.learning_starts=140", "env.num_envs=2",
-                                       "env.max_episode_steps=8"};
+    static const char *const keys[] = {
+        "algo.learning_starts=40", "env.num_envs=2", "env.max_episode_steps=8",
+        "algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=16"};
     char session[200];
     struct error e = {0};
     struct run_opts o = options();
     o.task = "exit_lab";
     o.sessions_dir = test_folder();
-    o.settings = keys, o.n_settings = 3;
+    o.settings = keys, o.n_settings = 5;
     o.updates = 12;
     if (run(&o, session, &e) != STATUS_OK) fail_msg("%s", e.message);
     struct session_data *d = session_read(session, &e);
