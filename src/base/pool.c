@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-enum { MAX_THREADS = 256, SPIN_TURNS = 4000 };
+enum { MAX_THREADS = 256, MAX_DEFAULT = 64, SPIN_TURNS = 4000 };
 
 struct pool {
     int n_threads;
@@ -112,7 +112,7 @@ void pool_free(struct pool *p) {
 int pool_usable_cpus(void) {
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : n;
+    return n < 1 ? 1 : n > MAX_DEFAULT ? MAX_DEFAULT : n;
 }
 
 int pool_threads(const struct pool *p) { return p->n_threads; }

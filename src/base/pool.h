@@ -16,7 +16,7 @@ typedef void pool_task(void *ctx, int task);
 struct pool *pool_new(int n_threads);      // n_threads >= 1 counts the caller; 1 starts no thread
 void pool_free(struct pool *p);            // NULL is fine
 int pool_threads(const struct pool *p);
-int pool_usable_cpus(void);                // CPUs that this process may use, 1 or more
+int pool_usable_cpus(void);                // CPUs that this process may use, 1 .. 64: a default for n_threads
 void pool_run(struct pool *p, int n_tasks, pool_task *task, void *ctx);
 
 #endif

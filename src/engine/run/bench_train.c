@@ -1,6 +1,5 @@
 // Benchmark of the training update: world model and behaviour, and where their time goes.
 #define _GNU_SOURCE
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,11 +14,6 @@
 #include "engine/run/peak.h"
 
 enum { WARM_UP = 3, MAX_UPDATES = 1000000, N_ACTIONS = 8 };
-
-static int all_cpus(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
-}
 
 static int compare_doubles(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -194,7 +188,7 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
         if (!config_set(&config, o->settings[i], e)) return false;
     if (!config_check(&config, e)) return false;
     *r = (struct bench_train_result){.updates = o->updates > 0 ? (int)o->updates : 40,
-                                     .n_threads = o->n_threads > 0 ? (int)o->n_threads : all_cpus()};
+                                     .n_threads = o->n_threads > 0 ? (int)o->n_threads : pool_usable_cpus()};
     struct pool *pool = pool_new(r->n_threads);
     const int64_t t0 = clock_now_ns();
     struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &config, .n_actions = N_ACTIONS, .pool = pool});

@@ -1,6 +1,5 @@
 // PPO run setup: options and files become a config, environments, an agent and a session; or go on with a session.
 #define _GNU_SOURCE
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,9 +204,7 @@ static bool resume_config(struct ppo_run *r, struct error *e) {
 }
 
 bool ppo_run_configure(struct ppo_run *r, struct error *e) {
-    cpu_set_t set;
-    const int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    r->n_threads = r->opts.n_threads > 0 ? r->opts.n_threads : cpus > MAX_THREADS ? MAX_THREADS : cpus;
+    r->n_threads = r->opts.n_threads > 0 ? r->opts.n_threads : pool_usable_cpus();
     if (!check_options(&r->opts, e)) return false;
     ppo_config_init(&r->config);
     if (r->opts.resume ? !resume_config(r, e) : !(apply_settings(r, e) && load_game(r, e))) return false;

@@ -1,6 +1,5 @@
 // Worker setup: options and files become a config, environments, a replay ring, a model and a session.
 #define _GNU_SOURCE
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,6 @@
 #include "engine/run/worker_internal.h"
 
 enum { MAX_ROM_BYTES = 8 << 20, MAX_STATE_BYTES = 4 << 20, MAX_THREADS = 64 };
-
-static int usable_cpus(void) {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
-}
 
 static bool check_options(const struct run_opts *o, struct error *e) {
     if (o->algo && strcmp(o->algo, "dreamer_v3") != 0)
@@ -133,7 +126,7 @@ bool worker_configure(struct worker *w, struct error *e) {
     if (w->resume && !worker_resume_same_game(w, e)) return false;
     w->algo = worker_algo_find(w->opts.mode ? w->opts.mode : w->goal_task ? "full" : "standing_still");
     w->learn_from = w->config.learning_starts;
-    w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : usable_cpus();
+    w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : pool_usable_cpus();
     w->snapshot_every = 1;
     w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
     w->statistics.update_ms = mem_alloc(UPDATE_MS_CAPACITY * sizeof(float));
