@@ -164,7 +164,10 @@ static bool gameboy_load(struct env *env, int i, const uint8_t *bytes, struct er
     gb_copy(&fresh->gb, &g->start);
     bool fine = !begun || gb_state_load(&fresh->gb, &g->rom, bytes, n, message, sizeof message);
     if (fine) {
-        gb_copy(&m->gb, &fresh->gb);
+        if (begun)
+            gb_copy(&m->gb, &fresh->gb);
+        else
+            memset(&m->gb, 0, sizeof m->gb);
         m->episode_step = episode.step;
         m->ended = episode.ended != 0;
     }
