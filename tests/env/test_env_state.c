@@ -45,6 +45,8 @@ static void play(struct batch *b, int t0, int t1) {
         }
         env_reset(b->env, b->mask, slots);
         env_step(b->env, step, b->actions, slots, b->out);
+        for (int n = 0; n < N; n++)
+            if (!step[n]) b->out[n] = (struct env_step_result){0};
         for (int n = 0; n < N; n++) b->mask[n] = step[n] && (b->out[n].terminated || b->out[n].truncated);
     }
 }
