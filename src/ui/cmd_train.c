@@ -89,6 +89,30 @@ static void headline_line(const struct headline *h, const struct feed_status *s,
     fputc('\n', stderr);
 }
 
+// Mean over the records that have it among the last thousand; false: none has.
+static bool recent_mean(struct feed *feed, enum metric m, double *out) {
+    int64_t n = feed_n_records(feed), count = 0;
+    double sum = 0;
+    for (int64_t i = n > 1000 ? n - 1000 : 0; i < n; i++) {
+        const struct record *r = feed_record(feed, i);
+        if (!(r->present & METRIC_BIT(m))) continue;
+        sum += (double)r->value[m];
+        count++;
+    }
+    if (count) *out = sum / (double)count;
+    return count > 0;
+}
+
+// What a policy does, where one learns.
+static void format_policy(struct feed *feed, const struct record *last, char *out, size_t size) {
+    double success;
+    int at = 0;
+    out[0] = 0;
+    if (!(last->present & METRIC_BIT(METRIC_ACTION_ENTROPY))) return;
+    if (recent_mean(feed, METRIC_SUCCESS_RATE, &success)) at = snprintf(out, size, "  success %.2f", success);
+    snprintf(out + at, size - (size_t)at, "  policy entropy %.2f", (double)last->value[METRIC_ACTION_ENTROPY]);
+}
+
 static void progress_line(struct feed *feed, const struct feed_status *s) {
     int64_t n = feed_n_records(feed);
     if (n == 0) {
@@ -101,11 +125,12 @@ static void progress_line(struct feed *feed, const struct feed_status *s) {
     }
     const struct record *first = feed_record(feed, 0), *last = feed_record(feed, n - 1);
     double a = (double)first->value[METRIC_OBS_NLL], b = (double)last->value[METRIC_OBS_NLL];
-    char target[32] = "";
+    char target[32] = "", policy[64];
     if (s->target_opt_steps > 0) snprintf(target, sizeof target, "/%lld", (long long)s->target_opt_steps);
-    fprintf(stderr, "update %lld%s  observation loss %.1f (%+.1f %%)  kl %.2f  entropy ratio %.2f  %.1f updates/s\n",
-            (long long)last->opt_steps, target, b, a > 0 ? 100 * (b - a) / a : 0,
-            (double)last->value[METRIC_KL_DYN], (double)last->value[METRIC_ENTROPY_RATIO], (double)s->train_sps);
+    format_policy(feed, last, policy, sizeof policy);
+    fprintf(stderr, "update %lld%s  observation loss %.1f (%+.1f %%)  kl %.2f  entropy ratio %.2f%s  %.1f updates/s\n",
+            (long long)last->opt_steps, target, b, a > 0 ? 100 * (b - a) / a : 0, (double)last->value[METRIC_KL_DYN],
+            (double)last->value[METRIC_ENTROPY_RATIO], policy, (double)s->train_sps);
 }
 
 // Of a run that is told by its episodes, not by a world model's loss.
