@@ -1,59 +1,10 @@
-// The PPO agent on the toy environment: invariants of an update, determinism, learning.
+// The PPO agent on the toy environment: invariants of an update, determinism, its parts.
 #include <math.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/philox.h"
-#include "engine/algo/ppo/collect.h"
-#include "engine/algo/ppo/ppo_eval.h"
 #include "engine/algo/ppo/ppo_stats.h"
-#include "engine/env/toy.h"
-#include "support/test.h"
-
-struct run {
-    struct pool *pool;
-    struct env *env;
-    struct ppo_rollout *rollout;
-    struct ppo *agent;
-    struct collect *collect;
-};
-
-static struct ppo_opts defaults(int64_t n_envs, int64_t n_steps) {
-    return (struct ppo_opts){.n_envs = n_envs, .n_steps = n_steps, .epochs = 2, .minibatches = 4, .dims = {4, 7},
-                             .loss = {0.1, 0.5, 0.01, 0}, .gamma = 0.99, .lambda = 0.95, .bootstrap = true,
-                             .init = PPO_INIT_ORTHOGONAL, .adam_eps = 1e-5, .max_norm = 0.5, .seed = 7};
-}
-
-static void run_open(struct run *r, const struct ppo_opts *o, int n_threads, int max_steps) {
-    struct error e = {0};
-    struct goal_rules rules = toy_rules;
-    rules.max_steps = max_steps;
-    r->pool = pool_new(n_threads);
-    r->env = env_toy_new(&(struct env_toy_opts){.n_envs = (int)o->n_envs, .rules = &rules}, &e);
-    r->rollout = ppo_rollout_new(&(struct ppo_rollout_opts){o->n_steps, o->n_envs, (int)o->dims.stack});
-    r->agent = ppo_new(o, r->pool);
-    r->collect = collect_new(r->agent, r->env, r->rollout);
-    collect_begin(r->collect);
-}
-
-static void run_close(struct run *r) {
-    collect_free(r->collect);
-    ppo_free(r->agent);
-    ppo_rollout_free(r->rollout);
-    env_free(r->env);
-    pool_free(r->pool);
-}
-
-static void play(struct run *r) {
-    while (!ppo_rollout_is_full(r->rollout)) collect_step(r->collect);
-    collect_finish(r->collect);
-}
-
-static void update(struct run *r, double rate, struct ppo_learned *l) {
-    play(r);
-    assert_true(ppo_learn(r->agent, r->rollout, rate, l));
-    ppo_rollout_carry(r->rollout);
-}
+#include "ppo_toy_run.h"
 
 // ---- one update
 
@@ -321,48 +272,6 @@ static void explained_variance_is_1_for_perfect_values_and_0_for_constant_ones(v
     assert_true(stats_explained_variance(returns, same, 4) == 0);
 }
 
-// ---- learning
-
-static double success_rate(struct run *r, bool greedy, int episodes) {
-    struct ppo_eval_episode played[64];
-    struct error e = {0};
-    struct env *env = env_toy_new(&(struct env_toy_opts){.n_envs = 32}, &e);
-    ppo_eval_play(&(struct ppo_eval_opts){.agent = r->agent, .env = env, .n_episodes = episodes, .greedy = greedy,
-                                          .seed = 99}, played);
-    env_free(env);
-    return ppo_eval_report(played, episodes).success_rate;
-}
-
-static void sixty_updates_solve_the_toy_task_that_a_random_policy_does_not(void **state) {
-    (void)state;
-    if (SANITIZED || sizeof(real) == 8) skip();
-    struct ppo_opts o = defaults(32, 32);
-    if (getenv("PPO_SEED")) o.seed = (uint64_t)atoll(getenv("PPO_SEED"));
-    const double rate = getenv("PPO_LR") ? atof(getenv("PPO_LR")) : 1e-3;
-    struct run r;
-    struct ppo_learned l;
-    run_open(&r, &o, 2, 128);
-    const int64_t start = clock_now_ns();
-    const double before = success_rate(&r, false, 64);
-    for (int i = 0; i < 60; i++) {
-        collect_clear(r.collect);
-        update(&r, rate, &l);
-        const struct collect_stats *s = collect_stats(r.collect);
-        if (getenv("PPO_VERBOSE"))
-            print_message("%d: episodes %lld, solved %lld, entropy %.3f, k3 %.4f, clipped %.3f, value %.4f, ev %.3f, "
-                          "norm %.3f\n", i, (long long)s->episodes, (long long)s->successes, l.terms[PPO_ENTROPY],
-                          l.terms[PPO_KL_K3], l.terms[PPO_CLIP_FRACTION], l.terms[PPO_VALUE], l.explained_variance,
-                          l.grad_norm);
-    }
-    const double seconds = (double)(clock_now_ns() - start) * 1e-9;
-    const double after = success_rate(&r, false, 64);
-    print_message("toy: success %.2f before, %.2f after 60 updates of 32 x 32, greedy %.0f, %.1f s\n", before, after,
-                  success_rate(&r, true, 1), seconds);
-    assert_true(before < 0.3);
-    assert_true(after >= 0.9);
-    run_close(&r);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_ratio_is_one_before_the_weights_change),
@@ -378,7 +287,6 @@ int main(void) {
         cmocka_unit_test(normalised_advantages_have_mean_0_and_std_1_or_stay_0),
         cmocka_unit_test(orthogonal_weights_have_orthogonal_rows_or_columns_of_their_gain),
         cmocka_unit_test(explained_variance_is_1_for_perfect_values_and_0_for_constant_ones),
-        cmocka_unit_test(sixty_updates_solve_the_toy_task_that_a_random_policy_does_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

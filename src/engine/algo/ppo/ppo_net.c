@@ -50,10 +50,18 @@ static double normal(uint64_t seed, uint64_t stream, uint32_t element) {
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * (r.v[1] * 0x1p-32));
 }
 
+// Eight sums side by side, so that the compiler can use vectors.
 static double dot(const double *a, const double *b, int64_t n) {
-    double sum[4] = {0};
-    for (int64_t i = 0; i < n; i++) sum[i & 3] += a[i] * b[i];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    double sum[8] = {0}, rest = 0;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) sum[k] += a[i + k] * b[i + k];
+    for (; i < n; i++) rest += a[i] * b[i];
+    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7])) + rest;
+}
+
+static void subtract(double *restrict row, const double *restrict from, double times, int64_t n) {
+    for (int64_t j = 0; j < n; j++) row[j] -= times * from[j];
 }
 
 // Rows [rows][columns] of independent normals made orthonormal one after the other (modified Gram-Schmidt).
@@ -61,8 +69,7 @@ static void orthonormal_rows(double *m, int64_t rows, int64_t columns) {
     for (int64_t i = 0; i < rows; i++) {
         double *row = m + i * columns;
         for (int64_t k = 0; k < i; k++) {
-            const double along = dot(row, m + k * columns, columns);
-            for (int64_t j = 0; j < columns; j++) row[j] -= along * m[k * columns + j];
+            subtract(row, m + k * columns, dot(row, m + k * columns, columns), columns);
         }
         const double scale = 1 / sqrt(dot(row, row, columns));
         for (int64_t j = 0; j < columns; j++) row[j] *= scale;
