@@ -88,6 +88,41 @@ static void an_agent_comes_back_byte_for_byte(void **state) {
     round_trip("exit_lab", 5);
 }
 
+static void a_state_that_is_not_learned_is_zeros_there(void **state) {
+    (void)state;
+    static const char *const keys[] = {"algo.learning_starts=40",
+                                       "env.num_envs=2",
+                                       "algo.per_rank_batch_size=2",
+                                       "algo.per_rank_sequence_length=16",
+                                       "algo.world_model.learnable_initial_recurrent_state=false"};
+    char session[SESSION_SIZE];
+    struct error e = {0};
+    make_session(&(struct run_opts){.task = "exit_lab", .settings = keys, .n_settings = 5}, session);
+    const char *folder = test_folder(), *first = in_folder(folder, "a.safetensors"),
+               *second = in_folder(folder, "b.safetensors");
+    const char *checkpoint = in_folder(session, "checkpoints/step_000000002.safetensors");
+    export_agent(session, first);
+    struct safetensors *s = safetensors_open(first, &e);
+    if (!s) fail_msg("%s", e.message);
+    const struct st_tensor *t = safetensors_find(s, "world_model.rssm.initial_recurrent_state");
+    assert_non_null(t);
+    assert_int_equal(t->n_elements, 8);
+    for (int i = 0; i < 8; i++) assert_true(((const float *)t->data)[i] == 0);
+    safetensors_free(s);
+    import_agent(session, first, checkpoint);
+    export_agent(checkpoint, second);
+    assert_same_files(first, second);
+    // Weights of an agent that learned it do not fit.
+    char learned[SESSION_SIZE];
+    struct saved_agent a;
+    make_session(&(struct run_opts){.task = "exit_lab"}, learned);
+    export_agent(learned, first);
+    open_agent(&a, session, false);
+    assert_false(import_sheeprl(&a, first, second, &e));
+    assert_non_null(strstr(e.message, "initial_recurrent_state"));
+    saved_agent_close(&a);
+}
+
 static void a_world_model_alone_comes_back_byte_for_byte(void **state) {
     (void)state;
     round_trip("static", 1);
@@ -171,6 +206,7 @@ static void weights_that_do_not_fit_are_refused_and_wrapped_names_are_not(void *
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_agent_comes_back_byte_for_byte),
+        cmocka_unit_test(a_state_that_is_not_learned_is_zeros_there),
         cmocka_unit_test(a_world_model_alone_comes_back_byte_for_byte),
         cmocka_unit_test(weights_that_do_not_fit_are_refused_and_wrapped_names_are_not),
     };

@@ -40,7 +40,8 @@ def make_agent(ref, session):
         "m": config[wm + "encoder.cnn_channels_multiplier"],
     }
     n_actions = {"v0": 7, "v1": 8}[config["env.action_codec"]]
-    return tiny.Agent(ref, 0, fresh=True, sizes=sizes, heads=(n_actions,)), sizes
+    decoupled = config[wm + "decoupled_rssm"]
+    return tiny.Agent(ref, 0, fresh=True, sizes=sizes, heads=(n_actions,), decoupled=decoupled), sizes
 
 
 def state_dicts(agent, ref):
@@ -74,11 +75,17 @@ def forward(ref, agent, trace, sizes):
     z = torch.zeros(1, envs, sizes["S"], sizes["D"])
     rows = {"h": [], "z": [], "posterior_probs": []}
     embedding = wm.encoder({"rgb": frames})
+    decoupled = isinstance(rssm, ref.agent.DecoupledRSSM)
     for t in range(steps):
         u = trace["u"][t].numpy()
-        ref.sampler.start(0, queue=[np.zeros_like(u), u])  # the prior's draw is not used
         one = slice(t, t + 1)
-        h, z, _, posterior, _ = rssm.dynamic(z, h, trace["prev_action"][one], embedding[one], trace["reset"][one])
+        inputs = (z, h, trace["prev_action"][one])
+        ref.sampler.start(0, queue=[np.zeros_like(u), u])  # the prior's draw is not used
+        if decoupled:
+            h, _, _ = rssm.dynamic(*inputs, trace["reset"][one])
+            posterior, z = rssm._representation(embedding[one])
+        else:
+            h, z, _, posterior, _ = rssm.dynamic(*inputs, embedding[one], trace["reset"][one])
         rows["h"].append(h)
         rows["z"].append(z.flatten(-2))
         rows["posterior_probs"].append(posterior.exp())

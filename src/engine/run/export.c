@@ -13,6 +13,9 @@
 
 enum { N_RANGE = 2 };
 static const char *const range_names[N_RANGE] = {"moments.low", "moments.high"};
+// A buffer of zeros in sheeprl where the state after a reset is not learned; nothing of ours then.
+static const char zero_state_name[] = "world_model.rssm.initial_recurrent_state";
+static bool has_zero_state(const struct saved_agent *a) { return !a->config.learnable_initial; }
 
 // The actor's and critics' own names begin with their state dict's.
 static void sheeprl_name(int set, const struct param *p, char out[ST_NAME_SIZE]) {
@@ -35,7 +38,7 @@ static float *to_float(const real *from, int64_t n) {
 }
 
 bool export_sheeprl(const struct saved_agent *a, const char *out, struct error *e) {
-    int n = 0, n_all = count_params(a) + N_RANGE;
+    int n = 0, n_all = count_params(a) + N_RANGE + 1;
     char(*names)[ST_NAME_SIZE] = mem_alloc((size_t)n_all * sizeof *names);
     struct st_source *list = mem_alloc((size_t)n_all * sizeof *list);
     for (int i = 0; i < a->n_sets; i++)
@@ -52,6 +55,13 @@ bool export_sheeprl(const struct saved_agent *a, const char *out, struct error *
     for (int k = 0; a->full && k < N_RANGE; k++, n++)
         list[n] = (struct st_source){
             .name = range_names[k], .dtype = ST_F32, .data = to_float(&a->range[k], 1)};
+    if (has_zero_state(a))
+        list[n++] = (struct st_source){
+            .name = zero_state_name,
+            .dtype = ST_F32,
+            .n_dims = 1,
+            .shape = {a->world.recurrent},
+            .data = mem_alloc((size_t)a->world.recurrent * sizeof(float))};
     const struct st_text texts[] = {{"format", "pt"}, {"names", "sheeprl dreamer_v3"}};
     bool fine = safetensors_write(out, list, n, texts, 2, e);
     for (int i = 0; i < n; i++) free((void *)list[i].data);
@@ -109,6 +119,19 @@ static bool take(const struct safetensors *s, const char *name, int n_dims, cons
     return true;
 }
 
+static bool check_zero_state(const struct saved_agent *a, const struct safetensors *s,
+                             struct error *e) {
+    real *state = mem_alloc((size_t)a->world.recurrent * sizeof *state);
+    bool fine = take(s, zero_state_name, 1, &a->world.recurrent, state, e);
+    for (int64_t i = 0; fine && i < a->world.recurrent; i++)
+        if (state[i] != 0)
+            fine = error_set(e, STATUS_FAILED,
+                             "%s: tensor \"%s\" is not 0, but the session does not learn that state",
+                             safetensors_where(s), zero_state_name);
+    free(state);
+    return fine;
+}
+
 static bool take_all(struct saved_agent *a, const struct safetensors *s, struct error *e) {
     char name[ST_NAME_SIZE];
     for (int i = 0; i < a->n_sets; i++)
@@ -120,6 +143,8 @@ static bool take_all(struct saved_agent *a, const struct safetensors *s, struct 
     int n_expected = count_params(a);
     for (int k = 0; a->full && k < N_RANGE; k++, n_expected++)
         if (!take(s, range_names[k], 0, NULL, &a->range[k], e)) return false;
+    if (has_zero_state(a) && !check_zero_state(a, s, e)) return false;
+    n_expected += has_zero_state(a);
     return safetensors_count(s) == n_expected ||
            error_set(e, STATUS_FAILED, "%s: %d tensors, the session's model has %d: another model",
                      safetensors_where(s), safetensors_count(s), n_expected);
