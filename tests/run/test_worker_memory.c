@@ -67,7 +67,7 @@ static void updates_beside_rollouts_allocate_nothing(void **state) {
 static void memory_stays_flat_over_many_updates(void **state) {
     (void)state;
     if (SANITIZED) skip(); // shadow memory
-    const int64_t first = 200, last = 1200;
+    const int64_t first = 200, last = 900;
     struct feed *feed = feed_new(0);
     struct worker *w = start(feed);
     await_records(feed, first);

@@ -125,7 +125,7 @@ static void an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **
     (void)state;
     const int64_t bytes[] = {0, 1, 1500};
     const int wait_us[] = {1000, 0, 3000};
-    kill_and_compare("full", bytes, wait_us, SANITIZED ? 2 : 3);
+    kill_and_compare("full", bytes, wait_us, SANITIZED ? 1 : 3);
 }
 
 static void a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
@@ -158,7 +158,7 @@ static void a_run_that_ended_goes_on_like_one_that_never_did(void **state) {
     memcpy(shorter, busy, sizeof busy);
     shorter[6] = "env.max_episode_steps=1";
     end_and_go_on(busy);
-    end_and_go_on(shorter);
+    if (!SANITIZED) end_and_go_on(shorter);
 }
 
 int main(void) {
