@@ -32,7 +32,8 @@ LOCAL int fixtures_free(void **state) {
     return 0;
 }
 
-// The case of that name; skips the test (or fails it, as test_data decides) where the file is missing.
+// The case of that name; skips the test (or fails it, as test_data decides) where the file is
+// missing.
 LOCAL const cJSON *fixture(const char *name) {
     test_data("ppo/fixtures.json");
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(fixtures, name);
@@ -71,7 +72,8 @@ LOCAL void wave(real *out, int n, int k, double s) {
 }
 
 LOCAL void near(const char *what, double got, double want, double absolute) {
-    if (!(fabs(got - want) <= absolute)) fail_msg("%s: %.9g, the fixture says %.9g", what, got, want);
+    if (!(fabs(got - want) <= absolute))
+        fail_msg("%s: %.9g, the fixture says %.9g", what, got, want);
 }
 
 LOCAL void all_near(const char *what, const real *got, const cJSON *want, double absolute) {

@@ -16,9 +16,19 @@ struct run {
 };
 
 static inline struct ppo_opts defaults(int64_t n_envs, int64_t n_steps) {
-    return (struct ppo_opts){.n_envs = n_envs, .n_steps = n_steps, .epochs = 2, .minibatches = 4, .dims = {4, 7},
-                             .loss = {0.1, 0.5, 0.01, 0}, .gamma = 0.99, .lambda = 0.95, .bootstrap = true,
-                             .init = PPO_INIT_ORTHOGONAL, .adam_eps = 1e-5, .max_norm = 0.5, .seed = 7};
+    return (struct ppo_opts){.n_envs = n_envs,
+                             .n_steps = n_steps,
+                             .epochs = 2,
+                             .minibatches = 4,
+                             .dims = {4, 7},
+                             .loss = {0.1, 0.5, 0.01, 0},
+                             .gamma = 0.99,
+                             .lambda = 0.95,
+                             .bootstrap = true,
+                             .init = PPO_INIT_ORTHOGONAL,
+                             .adam_eps = 1e-5,
+                             .max_norm = 0.5,
+                             .seed = 7};
 }
 
 static inline void run_open(struct run *r, const struct ppo_opts *o, int n_threads, int max_steps) {
@@ -27,7 +37,8 @@ static inline void run_open(struct run *r, const struct ppo_opts *o, int n_threa
     rules.max_steps = max_steps;
     r->pool = pool_new(n_threads);
     r->env = env_toy_new(&(struct env_toy_opts){.n_envs = (int)o->n_envs, .rules = &rules}, &e);
-    r->rollout = ppo_rollout_new(&(struct ppo_rollout_opts){o->n_steps, o->n_envs, (int)o->dims.stack});
+    r->rollout =
+        ppo_rollout_new(&(struct ppo_rollout_opts){o->n_steps, o->n_envs, (int)o->dims.stack});
     r->agent = ppo_new(o, r->pool);
     r->collect = collect_new(r->agent, r->env, r->rollout);
     collect_begin(r->collect);

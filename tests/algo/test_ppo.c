@@ -17,7 +17,8 @@ static void the_ratio_is_one_before_the_weights_change(void **state) {
     for (int i = 0; i < 3; i++) {
         update(&r, 1e-3, &l);
         // The policy differs from uniform by now, so that a wrong observation would show.
-        assert_true(l.first[PPO_KL] == 0 && l.first[PPO_KL_K3] == 0 && l.first[PPO_CLIP_FRACTION] == 0);
+        assert_true(l.first[PPO_KL] == 0 && l.first[PPO_KL_K3] == 0 &&
+                    l.first[PPO_CLIP_FRACTION] == 0);
         assert_int_equal(l.steps, 8);
     }
     assert_true(l.terms[PPO_KL_K3] > 0);
@@ -35,7 +36,8 @@ static void a_rollout_with_shifted_observations_breaks_the_ratio(void **state) {
     // What the reference stores: at t the observation after the step (spec/ppo.md 8, 1).
     for (int64_t t = 0; t < o.n_steps; t++)
         for (int64_t i = 0; i < o.n_envs; i++)
-            memcpy(ppo_rollout_frame(r.rollout, t, i), ppo_rollout_frame(r.rollout, t + 1, i), ROLLOUT_FRAME_BYTES);
+            memcpy(ppo_rollout_frame(r.rollout, t, i), ppo_rollout_frame(r.rollout, t + 1, i),
+                   ROLLOUT_FRAME_BYTES);
     assert_true(ppo_learn(r.agent, r.rollout, 1e-3, &l));
     assert_true(l.first[PPO_KL_K3] > 0);
     run_close(&r);
@@ -98,14 +100,15 @@ static void an_update_stops_after_the_epoch_that_moved_too_far(void **state) {
     run_close(&r);
 }
 
-// Losses of the third update with seed 7. The values are this program's own, recorded once from a build with AVX-512 by
-// PPO_VERBOSE=1: a change here is a change of the algorithm.
+// Losses of the third update with seed 7. The values are this program's own, recorded once from a
+// build with AVX-512 by PPO_VERBOSE=1: a change here is a change of the algorithm.
 static void three_updates_give_the_recorded_losses(void **state) {
     (void)state;
     if (sizeof(real) == 8) skip();
-    static const double recorded[PPO_N_TERMS] = {
-        [PPO_TOTAL] = -0.0214194104, [PPO_POLICY] = -0.00290485463, [PPO_VALUE] = 0.00092913588,
-        [PPO_ENTROPY] = 1.94436914};
+    static const double recorded[PPO_N_TERMS] = {[PPO_TOTAL] = -0.0214194104,
+                                                 [PPO_POLICY] = -0.00290485463,
+                                                 [PPO_VALUE] = 0.00092913588,
+                                                 [PPO_ENTROPY] = 1.94436914};
     static const enum ppo_term checked[] = {PPO_TOTAL, PPO_POLICY, PPO_VALUE, PPO_ENTROPY};
     struct ppo_opts o = defaults(6, 20);
     struct run r;
@@ -113,11 +116,12 @@ static void three_updates_give_the_recorded_losses(void **state) {
     run_open(&r, &o, 1, 9);
     for (int i = 0; i < 3; i++) update(&r, 1e-3, &l);
     if (getenv("PPO_VERBOSE"))
-        print_message("total %.9g policy %.9g value %.9g entropy %.9g\n", l.terms[PPO_TOTAL], l.terms[PPO_POLICY],
-                      l.terms[PPO_VALUE], l.terms[PPO_ENTROPY]);
+        print_message("total %.9g policy %.9g value %.9g entropy %.9g\n", l.terms[PPO_TOTAL],
+                      l.terms[PPO_POLICY], l.terms[PPO_VALUE], l.terms[PPO_ENTROPY]);
     for (int i = 0; i < 4; i++)
         if (!(fabs(l.terms[checked[i]] - recorded[checked[i]]) < 1e-5))
-            fail_msg("term %d: %.9g, recorded %.9g", checked[i], l.terms[checked[i]], recorded[checked[i]]);
+            fail_msg("term %d: %.9g, recorded %.9g", checked[i], l.terms[checked[i]],
+                     recorded[checked[i]]);
     run_close(&r);
 }
 
@@ -158,7 +162,8 @@ static void a_continued_run_equals_an_uninterrupted_one(void **state) {
     run_open(&a, &o, 1, 9);
     for (int i = 0; i < 2; i++) update(&a, 1e-3, &la);
     run_open(&b, &o, 1, 9);
-    uint8_t *memory = mem_alloc(ppo_rollout_memory_bytes(a.rollout)), *counts = mem_alloc(collect_state_bytes(a.collect));
+    uint8_t *memory = mem_alloc(ppo_rollout_memory_bytes(a.rollout)),
+            *counts = mem_alloc(collect_state_bytes(a.collect));
     uint8_t block[64];
     ppo_rollout_memory_save(a.rollout, memory);
     ppo_rollout_memory_load(b.rollout, memory);
@@ -180,7 +185,8 @@ static void a_continued_run_equals_an_uninterrupted_one(void **state) {
         update(&b, 1e-3, &lb);
         assert_memory_equal(&la, &lb, sizeof la);
     }
-    assert_memory_equal(collect_stats(a.collect), collect_stats(b.collect), sizeof(struct collect_stats));
+    assert_memory_equal(collect_stats(a.collect), collect_stats(b.collect),
+                        sizeof(struct collect_stats));
     assert_memory_equal(to->weights, from->weights, bytes);
     free(memory);
     free(counts);
@@ -197,13 +203,14 @@ static void actions_are_drawn_as_often_as_their_probability_says(void **state) {
     real log_probs[A];
     int counts[A] = {0};
     ppo_log_softmax(logits, A, log_probs);
-    for (int i = 0; i < DRAWS; i++) counts[ppo_sample(log_probs, A, rng_uniform(1, RNG_PPO_ACTION, (uint64_t)i, 0))]++;
+    for (int i = 0; i < DRAWS; i++)
+        counts[ppo_sample(log_probs, A, rng_uniform(1, RNG_PPO_ACTION, (uint64_t)i, 0))]++;
     double chi2 = 0;
     for (int a = 0; a < A; a++) {
         const double expected = DRAWS * exp((double)log_probs[a]);
         chi2 += pow(counts[a] - expected, 2) / expected;
     }
-    assert_true(chi2 < 22.46);                 // 6 degrees of freedom: one in a thousand lies above
+    assert_true(chi2 < 22.46); // 6 degrees of freedom: one in a thousand lies above
     assert_int_equal(ppo_sample(log_probs, A, 0), 0);
     assert_int_equal(ppo_sample(log_probs, A, 0.99999994f), A - 1);
     assert_int_equal(ppo_greedy(logits, A), 3);
@@ -247,16 +254,20 @@ static void orthogonal_weights_have_orthogonal_rows_or_columns_of_their_gain(voi
     ppo_net_register(&p, &(struct ppo_dims){4, 7});
     params_allocate(&p);
     ppo_net_init(&p, 3, PPO_INIT_ORTHOGONAL);
-    static const struct { const char *name; double gain; } want[] = {
+    static const struct {
+        const char *name;
+        double gain;
+    } want[] = {
         {"conv1.weight", 2}, {"fc.weight", 2}, {"policy.weight", 1e-4}, {"value.weight", 1}};
     for (int i = 0; i < 4; i++) {
         const struct param *q = params_find(&p, want[i].name);
         const real *w = params_weights(&p, q);
         const int64_t n = q->n_elements / q->shape[0];
-        for (int64_t row = 0; row < q->shape[0]; row += q->shape[0] > 50 ? 37 : 1)
+        for (int64_t row = 0; row<q->shape[0]; row += q->shape[0]> 50 ? 37 : 1)
             for (int64_t other = 0; other <= row; other += 3) {
                 double dot = 0;
-                for (int64_t k = 0; k < n; k++) dot += (double)w[row * n + k] * (double)w[other * n + k];
+                for (int64_t k = 0; k < n; k++)
+                    dot += (double)w[row * n + k] * (double)w[other * n + k];
                 assert_true(fabs(dot - (row == other ? want[i].gain : 0)) < 1e-5 * want[i].gain);
             }
     }

@@ -17,7 +17,9 @@ static bool try(struct ppo_config *c, const char *key, const char *value, struct
 }
 
 // One row per key: values that are taken, values that are not.
-static const struct { const char *key, *good[2], *bad[2]; } rows[] = {
+static const struct {
+    const char *key, *good[2], *bad[2];
+} rows[] = {
     {"seed", {"0", "9007199254740991"}, {"-1", "x"}},
     {"algo.rollout_steps", {"1", "128"}, {"0", "65537"}},
     {"algo.update_epochs", {"1", "4"}, {"0", "1.5"}},
@@ -61,7 +63,8 @@ static void every_key_takes_its_values_and_nothing_else(void **state) {
             if (!try(&c, rows[i].key, rows[i].good[k], &e)) fail_msg("%s", e.message);
             assert_true(ppo_config_given(&c, rows[i].key));
             c = before;
-            if (try(&c, rows[i].key, rows[i].bad[k], &e)) fail_msg("%s=%s was taken", rows[i].key, rows[i].bad[k]);
+            if (try(&c, rows[i].key, rows[i].bad[k], &e))
+                fail_msg("%s=%s was taken", rows[i].key, rows[i].bad[k]);
             assert_int_equal(e.status, STATUS_USAGE);
             assert_non_null(strstr(e.message, rows[i].key));
             assert_memory_equal(&c, &before, sizeof c);
@@ -76,10 +79,14 @@ static void the_defaults_are_the_plans(void **state) {
     struct ppo_opts o;
     assert_true(ppo_config_check(&c, &e));
     ppo_config_opts(&c, 7, &o);
-    assert_true(o.n_envs == 256 && o.n_steps == 128 && o.epochs == 2 && o.minibatches == 4 && o.dims.stack == 4);
-    assert_true(o.gamma == 0.99 && o.lambda == 0.95 && o.loss.clip == 0.1 && o.loss.value_coef == 0.5);
-    assert_true(o.loss.entropy_coef == 0.01 && o.loss.value_clip == 0 && o.max_norm == 0.5 && o.adam_eps == 1e-5);
-    assert_true(o.bootstrap && o.advantages == PPO_ADVANTAGES_BATCH && o.init == PPO_INIT_ORTHOGONAL);
+    assert_true(o.n_envs == 256 && o.n_steps == 128 && o.epochs == 2 && o.minibatches == 4 &&
+                o.dims.stack == 4);
+    assert_true(o.gamma == 0.99 && o.lambda == 0.95 && o.loss.clip == 0.1 &&
+                o.loss.value_coef == 0.5);
+    assert_true(o.loss.entropy_coef == 0.01 && o.loss.value_clip == 0 && o.max_norm == 0.5 &&
+                o.adam_eps == 1e-5);
+    assert_true(o.bootstrap && o.advantages == PPO_ADVANTAGES_BATCH &&
+                o.init == PPO_INIT_ORTHOGONAL);
     assert_true(c.learning_rate == 2.5e-4 && strcmp(c.action_codec, "v0") == 0);
 }
 
@@ -89,10 +96,12 @@ static void options_follow_the_keys(void **state) {
     struct error e = {0};
     struct ppo_opts o;
     assert_true(try(&c, "algo.clip_vloss", "true", &e) && try(&c, "algo.value_clip", "0.3", &e));
-    assert_true(try(&c, "algo.truncation", "terminal", &e) && try(&c, "algo.normalize_advantages", "minibatch", &e));
+    assert_true(try(&c, "algo.truncation", "terminal", &e) &&
+                try(&c, "algo.normalize_advantages", "minibatch", &e));
     assert_true(try(&c, "algo.init", "uniform", &e));
     ppo_config_opts(&c, 8, &o);
-    assert_true(o.loss.value_clip == 0.3 && !o.bootstrap && o.advantages == PPO_ADVANTAGES_MINIBATCH);
+    assert_true(o.loss.value_clip == 0.3 && !o.bootstrap &&
+                o.advantages == PPO_ADVANTAGES_MINIBATCH);
     assert_true(o.init == PPO_INIT_UNIFORM && o.dims.n_actions == 8);
 }
 
@@ -104,7 +113,8 @@ static void a_rollout_must_split_into_its_minibatches(void **state) {
     assert_false(ppo_config_check(&c, &e));
     assert_non_null(strstr(e.message, "algo.minibatches=4 does not divide"));
     assert_true(try(&c, "algo.minibatches", "5", &e) && ppo_config_check(&c, &e));
-    assert_true(try(&c, "algo.minibatches", "15", &e) && try(&c, "algo.normalize_advantages", "minibatch", &e));
+    assert_true(try(&c, "algo.minibatches", "15", &e) &&
+                try(&c, "algo.normalize_advantages", "minibatch", &e));
     assert_false(ppo_config_check(&c, &e));
     assert_true(try(&c, "env.num_envs", "65536", &e) && try(&c, "algo.rollout_steps", "65536", &e));
     assert_false(ppo_config_check(&c, &e));
@@ -124,7 +134,8 @@ static void json_reads_back_the_same(void **state) {
     (void)state;
     struct ppo_config c = standard(), d = standard();
     struct error e = {0};
-    assert_true(try(&c, "algo.gamma", "0.123456789012345678", &e) && try(&c, "env.action_codec", "v1", &e));
+    assert_true(try(&c, "algo.gamma", "0.123456789012345678", &e) &&
+                try(&c, "env.action_codec", "v1", &e));
     char *text = config_schema_to_json(&ppo_config_schema, &c);
     assert_true(ppo_config_from_json(&d, text, strlen(text), "config.json", &e));
     d.given = c.given;

@@ -1,4 +1,5 @@
-// Gradients of PPO's loss and of its whole network against central differences (closely in a -DREAL=double build).
+// Gradients of PPO's loss and of its whole network against central differences (closely in a
+// -DREAL=double build).
 #include "support/grad_check.h"
 
 #include "engine/algo/ppo/ppo_net.h"
@@ -6,12 +7,18 @@
 
 enum { B = 12, A = 5 };
 
-// What the loss is given beside logits and values: ratios on both sides of the clip range, away from its edges.
-static struct tensor *loss_of(struct graph *g, struct tensor *logits, struct tensor *values, double value_clip) {
+// What the loss is given beside logits and values: ratios on both sides of the clip range, away
+// from its edges.
+static struct tensor *loss_of(struct graph *g, struct tensor *logits, struct tensor *values,
+                              double value_clip) {
     const int64_t n = logits->shape[0], actions = logits->shape[1];
-    struct ppo_loss_in in = {logits, values, g_input(g, "actions", DTYPE_I32, 1, &n),
-                             g_input(g, "old", DTYPE_REAL, 1, &n), g_input(g, "advantages", DTYPE_REAL, 1, &n),
-                             g_input(g, "returns", DTYPE_REAL, 1, &n), g_input(g, "old_values", DTYPE_REAL, 1, &n)};
+    struct ppo_loss_in in = {logits,
+                             values,
+                             g_input(g, "actions", DTYPE_I32, 1, &n),
+                             g_input(g, "old", DTYPE_REAL, 1, &n),
+                             g_input(g, "advantages", DTYPE_REAL, 1, &n),
+                             g_input(g, "returns", DTYPE_REAL, 1, &n),
+                             g_input(g, "old_values", DTYPE_REAL, 1, &n)};
     for (int64_t i = 0; i < n; i++) {
         ((int32_t *)in.actions->data)[i] = (int32_t)(i % actions);
         ((real *)in.old_log_probs->data)[i] = (real)(-log((double)actions) + (i % 4 - 1.5) * 0.8);
@@ -19,15 +26,21 @@ static struct tensor *loss_of(struct graph *g, struct tensor *logits, struct ten
         ((real *)in.returns->data)[i] = (real)(grad_random(51, i) * 2 - 1);
         ((real *)in.old_values->data)[i] = (real)(i % 3 == 0 ? 0.9 : grad_random(52, i) * 0.1);
     }
-    return g_slice(g, g_ppo_loss(g, &in, &(struct ppo_loss_opts){0.1, 0.5, 0.3, value_clip}), PPO_TOTAL, 1);
+    return g_slice(g, g_ppo_loss(g, &in, &(struct ppo_loss_opts){0.1, 0.5, 0.3, value_clip}),
+                   PPO_TOTAL, 1);
 }
 
-static struct tensor *plain_build(struct graph *g, struct tensor **leaf) { return loss_of(g, leaf[0], leaf[1], 0); }
-static struct tensor *clipped_build(struct graph *g, struct tensor **leaf) { return loss_of(g, leaf[0], leaf[1], 0.2); }
+static struct tensor *plain_build(struct graph *g, struct tensor **leaf) {
+    return loss_of(g, leaf[0], leaf[1], 0);
+}
+static struct tensor *clipped_build(struct graph *g, struct tensor **leaf) {
+    return loss_of(g, leaf[0], leaf[1], 0.2);
+}
 
 static void the_loss_has_the_gradient_of_its_formula(void **state) {
     (void)state;
-    static const struct leaf leaves[] = {{"logits", 2, {B, A}, -0.3, 0.3, false}, {"values", 2, {B, 1}, -0.4, 0.4, false}};
+    static const struct leaf leaves[] = {{"logits", 2, {B, A}, -0.3, 0.3, false},
+                                         {"values", 2, {B, 1}, -0.4, 0.4, false}};
     grad_check(&(struct grad_case){leaves, 2, plain_build, NULL, 0, 1e-6, false});
     grad_check(&(struct grad_case){leaves, 2, clipped_build, NULL, 0, 1e-6, false});
 }
@@ -49,10 +62,11 @@ static void a_clipped_sample_moves_only_the_entropy(void **state) {
     assert_true(dlogits[0] < 0 && dlogits[1] > 0);
 }
 
-// The whole network: probes of every parameter tensor, largest gradients first would hide the small ones, so even steps.
+// The whole network: probes of every parameter tensor, largest gradients first would hide the small
+// ones, so even steps.
 static void every_layer_of_the_network_has_the_gradient_of_the_loss(void **state) {
     (void)state;
-    if (sizeof(real) != sizeof(double)) skip();                // central differences of float sums mean little
+    if (sizeof(real) != sizeof(double)) skip(); // central differences of float sums mean little
     enum { N = 2, PROBES = 6 };
     struct params p;
     params_init(&p);
@@ -90,7 +104,8 @@ static void every_layer_of_the_network_has_the_gradient_of_the_loss(void **state
             norm += difference * difference;
         }
         if (!(sqrt(error / norm) < 1e-5))
-            fail_msg("gradient of %s: relative error %.3g against central differences", q->name, sqrt(error / norm));
+            fail_msg("gradient of %s: relative error %.3g against central differences", q->name,
+                     sqrt(error / norm));
     }
     free(grads);
     executor_free(ex);

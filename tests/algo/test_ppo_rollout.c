@@ -12,7 +12,8 @@ static struct ppo_rollout *new_rollout(void) {
 }
 
 static void fill_frame(uint8_t *frame, int t, int env) {
-    for (int i = 0; i < ROLLOUT_FRAME_BYTES; i++) frame[i] = (uint8_t)rng_u32(3, RNG_TEST, (uint64_t)(t * N + env), (uint32_t)i);
+    for (int i = 0; i < ROLLOUT_FRAME_BYTES; i++)
+        frame[i] = (uint8_t)rng_u32(3, RNG_TEST, (uint64_t)(t * N + env), (uint32_t)i);
 }
 
 static void add_row(struct ppo_rollout *r, int32_t action) {
@@ -24,10 +25,13 @@ static void add_row(struct ppo_rollout *r, int32_t action) {
 }
 
 // An explicit stack, shifted by hand: the plain way that single frames must reproduce.
-struct explicit_stacks { uint8_t of[N][STACK]; };
+struct explicit_stacks {
+    uint8_t of[N][STACK];
+};
 
 static void explicit_fill(struct explicit_stacks *s, int env, const uint8_t *frame) {
-    for (int k = 0; k < K; k++) memcpy(s->of[env] + k * ROLLOUT_FRAME_BYTES, frame, ROLLOUT_FRAME_BYTES);
+    for (int k = 0; k < K; k++)
+        memcpy(s->of[env] + k * ROLLOUT_FRAME_BYTES, frame, ROLLOUT_FRAME_BYTES);
 }
 
 static void explicit_shift(struct explicit_stacks *s, int env, const uint8_t *frame) {
@@ -58,7 +62,7 @@ static void single_frames_give_the_same_stacks_as_shifting_over_random_resets(vo
                 ppo_rollout_final_stack(r, t, env, last, stack);
                 assert_memory_equal(stack, s->of[env], STACK);
                 memcpy(ppo_rollout_frame(r, t + 1, env), last, sizeof last);
-                if (ends) {                                    // the next episode's first frame takes the slot
+                if (ends) { // the next episode's first frame takes the slot
                     fill_frame(ppo_rollout_frame(r, t + 1, env), 1000 + tick, env);
                     explicit_fill(s, env, ppo_rollout_frame(r, t + 1, env));
                     ppo_rollout_restart(r, t + 1, env);
@@ -82,8 +86,10 @@ static void a_reset_fills_the_stack_with_the_first_frame_and_steps_shift_it(void
     uint8_t stack[STACK];
     for (int t = 0; t <= 5; t++) {
         memset(ppo_rollout_frame(r, t, 1), 10 + t, ROLLOUT_FRAME_BYTES);
-        if (t == 0 || t == 4) ppo_rollout_restart(r, t, 1);
-        else ppo_rollout_continue(r, t, 1);
+        if (t == 0 || t == 4)
+            ppo_rollout_restart(r, t, 1);
+        else
+            ppo_rollout_continue(r, t, 1);
     }
     static const uint8_t want[6][K] = {{10, 10, 10, 10}, {10, 10, 10, 11}, {10, 10, 11, 12},
                                        {10, 11, 12, 13}, {14, 14, 14, 14}, {14, 14, 14, 15}};
@@ -101,8 +107,10 @@ static void the_memory_of_a_rollout_survives_saving(void **state) {
     for (int t = 0; t <= T; t++)
         for (int env = 0; env < N; env++) {
             fill_frame(ppo_rollout_frame(r, t, env), t, env);
-            if (t == 0 || (t == T - 1 && env == 2)) ppo_rollout_restart(r, t, env);
-            else ppo_rollout_continue(r, t, env);
+            if (t == 0 || (t == T - 1 && env == 2))
+                ppo_rollout_restart(r, t, env);
+            else
+                ppo_rollout_continue(r, t, env);
         }
     for (int t = 0; t < T; t++) add_row(r, 0);
     ppo_rollout_carry(r);
@@ -113,7 +121,8 @@ static void the_memory_of_a_rollout_survives_saving(void **state) {
         ppo_rollout_stack(r, 0, env, a);
         ppo_rollout_stack(copy, 0, env, b);
         assert_memory_equal(a, b, STACK);
-        assert_memory_equal(a + STACK - ROLLOUT_FRAME_BYTES, ppo_rollout_frame(copy, 0, env), ROLLOUT_FRAME_BYTES);
+        assert_memory_equal(a + STACK - ROLLOUT_FRAME_BYTES, ppo_rollout_frame(copy, 0, env),
+                            ROLLOUT_FRAME_BYTES);
     }
     free(saved);
     ppo_rollout_free(r);
@@ -122,12 +131,8 @@ static void the_memory_of_a_rollout_survives_saving(void **state) {
 
 static struct ppo_rollout *the_rollout;
 static int32_t the_action;
-static void add_one_more(void) {
-    add_row(the_rollout, the_action);
-}
-static void carry_now(void) {
-    ppo_rollout_carry(the_rollout);
-}
+static void add_one_more(void) { add_row(the_rollout, the_action); }
+static void carry_now(void) { ppo_rollout_carry(the_rollout); }
 
 static void a_full_rollout_takes_no_row_and_an_unfinished_one_is_not_carried(void **state) {
     (void)state;
@@ -158,7 +163,8 @@ static void the_estimate_of_memory_is_what_is_taken(void **state) {
     (void)state;
     // N 256, T 128: 48 MB of frames (spec/ppo.md 3.5) and 34 bytes a cell
     const struct ppo_rollout_opts o = {.n_steps = 128, .n_envs = 256, .stack = 4};
-    assert_true(ppo_rollout_bytes(&o) == 132LL * 256 * 1441 + 128LL * 256 * (4 + 6 * (int64_t)sizeof(real) + 2 + 4));
+    assert_true(ppo_rollout_bytes(&o) ==
+                132LL * 256 * 1441 + 128LL * 256 * (4 + 6 * (int64_t)sizeof(real) + 2 + 4));
 }
 
 int main(void) {

@@ -118,7 +118,7 @@ static void the_time_limit_ends_an_episode_and_a_reset_starts_it_anew(void **sta
         step(&w, RIGHT);
     }
     assert_true(w.out[0].truncated && !w.out[0].terminated && w.out[1].truncated);
-    w.all[1] = 0;                                              // half of them are reset
+    w.all[1] = 0; // half of them are reset
     env_reset(w.env, w.all, w.slots);
     assert_cell(&w, 0, 0);
     int x, y;

@@ -33,14 +33,15 @@ static void conv(const struct conv_case *c, const double *x, const double *w, co
     static const struct leaf name##_leaves[] = {{"x", 4, {N, HEIGHT, WIDTH, CI}, -1, 1, false},    \
                                                 {"w", 4, {CO, CI, K, K}, -1, 1, false},            \
                                                 {"b", 1, {CO}, -1, 1, false}};
-CONV_CASE(first, 2, 16, 20, 4, 32, 8, 4)  // conv1's kernel; 17 and 19 are tested by the fixture
-CONV_CASE(second, 3, 9, 11, 8, 64, 4, 2)  // an odd row and column are left out
-CONV_CASE(third, 20, 5, 6, 16, 16, 3, 1)  // more images than slices, overlapping patches
-CONV_CASE(odd, 1, 7, 5, 4, 48, 2, 3)      // gaps between patches: their gradient is zero
-CONV_CASE(one, 2, 9, 8, 1, 16, 8, 4)      // one channel
+CONV_CASE(first, 2, 16, 20, 4, 32, 8, 4) // conv1's kernel; 17 and 19 are tested by the fixture
+CONV_CASE(second, 3, 9, 11, 8, 64, 4, 2) // an odd row and column are left out
+CONV_CASE(third, 20, 5, 6, 16, 16, 3, 1) // more images than slices, overlapping patches
+CONV_CASE(odd, 1, 7, 5, 4, 48, 2, 3)     // gaps between patches: their gradient is zero
+CONV_CASE(one, 2, 9, 8, 1, 16, 8, 4)     // one channel
 
 #define CONV_TEST(name)                                                                            \
-    grad_check(&(struct grad_case){name##_leaves, 3, name##_build, name##_reference, 3e-6, 0, false})
+    grad_check(                                                                                    \
+        &(struct grad_case){name##_leaves, 3, name##_build, name##_reference, 3e-6, 0, false})
 
 static void convolutions_without_border_match_their_formula_and_gradient(void **state) {
     (void)state;
@@ -65,7 +66,9 @@ static void gradients_of_shared_weights_and_images_add_up(void **state) {
     grad_check(&(struct grad_case){leaves, 3, shared_build, NULL, 0, 0, false});
 }
 
-static struct tensor *relu_build(struct graph *g, struct tensor **leaf) { return g_relu(g, leaf[0]); }
+static struct tensor *relu_build(struct graph *g, struct tensor **leaf) {
+    return g_relu(g, leaf[0]);
+}
 static struct tensor *relu_shared_build(struct graph *g, struct tensor **leaf) {
     return g_mul(g, leaf[0], g_relu(g, leaf[0]));
 }

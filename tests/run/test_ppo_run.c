@@ -10,13 +10,20 @@
 #include "engine/run/worker.h"
 #include "support/test.h"
 
-static const char *const small[] = {"env.num_envs=6", "algo.rollout_steps=8", "algo.minibatches=3",
-                                    "env.max_episode_steps=9", "algo.init=uniform", "eval.every=2", "eval.episodes=3", "checkpoint.every=2"};
+static const char *const small[] = {
+    "env.num_envs=6",    "algo.rollout_steps=8", "algo.minibatches=3", "env.max_episode_steps=9",
+    "algo.init=uniform", "eval.every=2",         "eval.episodes=3",    "checkpoint.every=2"};
 enum { N_SMALL = sizeof small / sizeof *small, MORE = N_SMALL + 4 };
 
 static struct run_opts options(const char *root, int64_t updates) {
-    return (struct run_opts){.algo = "ppo", .task = "toy", .updates = updates, .n_threads = 1, .no_media = true,
-                             .sessions_dir = root, .settings = small, .n_settings = N_SMALL};
+    return (struct run_opts){.algo = "ppo",
+                             .task = "toy",
+                             .updates = updates,
+                             .n_threads = 1,
+                             .no_media = true,
+                             .sessions_dir = root,
+                             .settings = small,
+                             .n_settings = N_SMALL};
 }
 
 static enum status run(const struct run_opts *opts, struct worker_summary *s, struct error *e) {
@@ -24,7 +31,8 @@ static enum status run(const struct run_opts *opts, struct worker_summary *s, st
     struct worker *w = worker_new(opts, feed, e);
     enum status status = w ? worker_run(w, e) : e->status;
     if (w && s) worker_summary(w, s);
-    if (w && status == STATUS_OK && !opts->no_session && !worker_verify_checkpoint(w, e)) status = STATUS_FAILED;
+    if (w && status == STATUS_OK && !opts->no_session && !worker_verify_checkpoint(w, e))
+        status = STATUS_FAILED;
     worker_free(w);
     feed_free(feed);
     return status;
@@ -38,7 +46,8 @@ static void must_run(const struct run_opts *opts, struct worker_summary *s) {
 static void read_all(const char *folder, const char *name, uint8_t **data, size_t *n) {
     struct error e = {0};
     char path[PATH_SIZE];
-    if (!path_join(path, folder, name, &e) || !file_read(path, 1 << 28, data, n, &e)) fail_msg("%s", e.message);
+    if (!path_join(path, folder, name, &e) || !file_read(path, 1 << 28, data, n, &e))
+        fail_msg("%s", e.message);
 }
 
 static void assert_same_file(const char *a, const char *b, const char *name) {
@@ -79,7 +88,8 @@ static void resume_equals_an_uninterrupted_run(const char *task) {
     must_run(&o, &whole);
     o.updates = 2;
     must_run(&o, &part);
-    struct run_opts again = {.resume = part.session, .updates = 6, .n_threads = 1, .no_media = true};
+    struct run_opts again = {
+        .resume = part.session, .updates = 6, .n_threads = 1, .no_media = true};
     struct worker_summary resumed;
     must_run(&again, &resumed);
     assert_string_equal(resumed.session, part.session);
@@ -138,8 +148,9 @@ static void a_resume_with_another_network_or_game_is_refused(void **state) {
     struct worker_summary s;
     struct run_opts o = options(root, 1);
     must_run(&o, &s);
-    static const char *const stack[] = {"env.frame_stack=2"}, *const codec[] = {"env.action_codec=v1"},
-                      *const envs[] = {"env.num_envs=12"};
+    static const char *const stack[] = {"env.frame_stack=2"},
+                             *const codec[] = {"env.action_codec=v1"},
+                             *const envs[] = {"env.num_envs=12"};
     struct run_opts again = {.resume = s.session, .updates = 2, .n_threads = 1, .n_settings = 1};
     again.settings = stack, refuse(&again, "env.frame_stack is 4 there, not 2");
     again.settings = codec, refuse(&again, "env.action_codec is v0 there, not v1");
@@ -169,7 +180,7 @@ static void a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error(void 
     snprintf(root, sizeof root, "%s", test_folder());
     const char *settings[MORE];
     memcpy(settings, small, sizeof small);
-    settings[N_SMALL] = "algo.vf_coef=1e300";                   // the value loss overflows a float
+    settings[N_SMALL] = "algo.vf_coef=1e300"; // the value loss overflows a float
     struct run_opts o = options(root, 3);
     o.settings = settings;
     o.n_settings = N_SMALL + 1;
@@ -178,7 +189,8 @@ static void a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error(void 
     assert_int_equal(run(&o, &s, &e), STATUS_FAILED);
     assert_non_null(strstr(e.message, "not finite"));
     assert_false(s.all_finite);
-    static const char *const files[] = {"failure.json", "before.safetensors", "minibatch.safetensors", "config.json",
+    static const char *const files[] = {"failure.json", "before.safetensors",
+                                        "minibatch.safetensors", "config.json",
                                         "last_metrics.jsonl"};
     for (int i = 0; i < 5; i++) {
         snprintf(path, sizeof path, "%s/failures/step_000000001/%s", s.session, files[i]);
@@ -230,12 +242,15 @@ static void a_saved_policy_plays_as_it_did_in_training(void **state) {
     const struct record *last = &d->records[d->n_records - 1];
     assert_true(last->present >> METRIC_EVAL_MEAN_RETURN & 1);
     struct eval_report r;
-    struct eval *v = eval_new(&(struct eval_opts){.path = s.session, .policy = EVAL_GREEDY, .episodes = 5, .n_envs = 3}, &e);
+    struct eval *v = eval_new(
+        &(struct eval_opts){.path = s.session, .policy = EVAL_GREEDY, .episodes = 5, .n_envs = 3},
+        &e);
     if (!v || !eval_run(v, &e)) fail_msg("%s", e.message);
     eval_report(v, &r);
     assert_int_equal(r.policy_stats.episodes, 5);
     assert_float_equal(r.policy_stats.mean_reward, last->value[METRIC_EVAL_MEAN_RETURN], 1e-5);
-    assert_float_equal(r.policy_stats.mean_length, 9, 0);      // env.max_episode_steps: none reaches the goal so soon
+    assert_float_equal(r.policy_stats.mean_length, 9,
+                       0); // env.max_episode_steps: none reaches the goal so soon
     eval_free(v);
     v = eval_new(&(struct eval_opts){.path = s.session, .open_loop = true}, &e);
     assert_null(v);
@@ -246,13 +261,17 @@ static void a_saved_policy_plays_as_it_did_in_training(void **state) {
 // ---- the log's validator
 
 static const char *const required[] = {
-    "opt_steps", "env_steps", "sps", "wall_time_s", "reward_mean", "done_rate", "trunc_step_rate", "reset_rate", "dist_p10",
-    "dist_p50", "dist_p90", "entropy_mean", "value_mean", "value_std", "action_hist", "loss_total", "loss_policy",
-    "loss_value", "loss_entropy", "entropy", "approx_kl", "clipfrac", "kl_k3", "grad_norm", "explained_variance", "lr",
-    "grad_steps", "episodes", "env_ms", "policy_ms", "update_ms", "updates_per_s"};
+    "opt_steps",  "env_steps",       "sps",        "wall_time_s",  "reward_mean",
+    "done_rate",  "trunc_step_rate", "reset_rate", "dist_p10",     "dist_p50",
+    "dist_p90",   "entropy_mean",    "value_mean", "value_std",    "action_hist",
+    "loss_total", "loss_policy",     "loss_value", "loss_entropy", "entropy",
+    "approx_kl",  "clipfrac",        "kl_k3",      "grad_norm",    "explained_variance",
+    "lr",         "grad_steps",      "episodes",   "env_ms",       "policy_ms",
+    "update_ms",  "updates_per_s"};
 enum { N_REQUIRED = sizeof required / sizeof *required };
 
-static void rejected(const struct ppo_log_shape *shape, const cJSON *record, const char *key, const char *how) {
+static void rejected(const struct ppo_log_shape *shape, const cJSON *record, const char *key,
+                     const char *how) {
     struct error e = {0};
     if (ppo_log_check_record(record, shape, "log", &e)) fail_msg("%s %s was accepted", key, how);
     if (!strstr(e.message, key)) fail_msg("%s %s gives: %s", key, how, e.message);
@@ -288,18 +307,35 @@ static void the_validator_takes_the_log_and_rejects_each_broken_key(void **state
         rejected(&shape, broken, required[i], "of another type");
         cJSON_Delete(broken);
     }
-    static const struct { const char *key; double value; } ranges[] = {
-        {"done_rate", 1.5}, {"done_rate", -0.1}, {"reset_rate", 2}, {"clipfrac", -1}, {"kl_k3", -0.5}, {"dist_p50", 1.1},
-        {"entropy", 5}, {"entropy_mean", -1}, {"value_std", -1}, {"lr", -1}, {"opt_steps", 1.5}, {"env_steps", 7},
-        {"sps", -3}, {"explained_variance", 1.5}, {"grad_norm", -1}, {"grad_steps", 0.5}, {"eval_success_rate", 1.2}};
+    static const struct {
+        const char *key;
+        double value;
+    } ranges[] = {{"done_rate", 1.5},
+                  {"done_rate", -0.1},
+                  {"reset_rate", 2},
+                  {"clipfrac", -1},
+                  {"kl_k3", -0.5},
+                  {"dist_p50", 1.1},
+                  {"entropy", 5},
+                  {"entropy_mean", -1},
+                  {"value_std", -1},
+                  {"lr", -1},
+                  {"opt_steps", 1.5},
+                  {"env_steps", 7},
+                  {"sps", -3},
+                  {"explained_variance", 1.5},
+                  {"grad_norm", -1},
+                  {"grad_steps", 0.5},
+                  {"eval_success_rate", 1.2}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
         cJSON *broken = cJSON_Duplicate(good, true);
         replace(broken, ranges[i].key, cJSON_CreateNumber(ranges[i].value));
         rejected(&shape, broken, ranges[i].key, "out of range");
         cJSON_Delete(broken);
     }
-    static const char *const histograms[] = {"[48,0,0,0,0,0]", "[47,0,0,0,0,0,0]", "[49,-1,0,0,0,0,0]",
-                                             "[47.5,0.5,0,0,0,0,0]", "[\"48\",0,0,0,0,0,0]"};
+    static const char *const histograms[] = {"[48,0,0,0,0,0]", "[47,0,0,0,0,0,0]",
+                                             "[49,-1,0,0,0,0,0]", "[47.5,0.5,0,0,0,0,0]",
+                                             "[\"48\",0,0,0,0,0,0]"};
     for (size_t i = 0; i < sizeof histograms / sizeof *histograms; i++) {
         cJSON *broken = cJSON_Duplicate(good, true);
         replace(broken, "action_hist", cJSON_Parse(histograms[i]));
@@ -311,7 +347,8 @@ static void the_validator_takes_the_log_and_rejects_each_broken_key(void **state
 
 static void the_validator_rejects_a_meta_file_without_each_of_its_keys(void **state) {
     (void)state;
-    static const char *const keys[] = {"algo", "task", "rom", "seed", "frames_per_step", "release_after", "config_sha256"};
+    static const char *const keys[] = {
+        "algo", "task", "rom", "seed", "frames_per_step", "release_after", "config_sha256"};
     char root[PATH_SIZE], path[PATH_SIZE];
     snprintf(root, sizeof root, "%s", test_folder());
     struct worker_summary s;

@@ -154,8 +154,7 @@ bool config_schema_set(const struct config_schema *s, void *fields, const char *
     return number ? set_number(fields, key, equals + 1, e) : set_word(fields, key, equals + 1, e);
 }
 
-void config_key_text(const struct config_key *key, const void *fields,
-                     char out[CONFIG_TEXT_SIZE]) {
+void config_key_text(const struct config_key *key, const void *fields, char out[CONFIG_TEXT_SIZE]) {
     const void *field = (const char *)fields + key->offset;
     switch (key->type) {
     case CONFIG_INTEGER:

@@ -1,11 +1,12 @@
-// Configuration keys: any struct of settings behind a table of keys; every algorithm has one (config.h, ppo/ppo_config.h).
+// Configuration keys: any struct of settings behind a table of keys; every algorithm has one
+// (config.h, ppo/ppo_config.h).
 //
 //     static const struct config_schema schema = {keys, n};
 //     int index;
 //     if (!config_schema_set(&schema, &cfg, "algo.gamma=0.9", &index, &e)) return fail(&e);
 //
-// Every failure is STATUS_USAGE with one line that names the key, the value and what is allowed; the fields are then
-// unchanged. Pure: any thread.
+// Every failure is STATUS_USAGE with one line that names the key, the value and what is allowed;
+// the fields are then unchanged. Pure: any thread.
 #ifndef ALGO_CONFIG_KEYS_H
 #define ALGO_CONFIG_KEYS_H
 
@@ -37,11 +38,12 @@ void config_key_text(const struct config_key *key, const void *fields, char out[
 // Insertions, deletions, changes and swaps of neighbours between two words.
 int config_edit_distance(const char *a, const char *b);
 
-// ---- config_json.c: one flat object, keys in the table's order, the same bytes for the same values. free() it.
+// ---- config_json.c: one flat object, keys in the table's order, the same bytes for the same
+// values. free() it.
 char *config_schema_to_json(const struct config_schema *s, const void *fields);
 typedef bool config_setter(void *fields, const char *assignment, struct error *e);
-// Every key must be known and of its type; keys that are missing keep their value. On failure some of `fields` may be
-// set already: give a copy.
+// Every key must be known and of its type; keys that are missing keep their value. On failure some
+// of `fields` may be set already: give a copy.
 bool config_schema_from_json(const struct config_schema *s, void *fields, config_setter *set,
                              const char *text, size_t bytes, const char *source, struct error *e);
 

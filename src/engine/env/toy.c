@@ -7,12 +7,21 @@
 #include "base/mem.h"
 #include "emu/gb_action.h"
 
-enum { CELLS = 8, BLOCK_WIDTH = ENV_OBS_WIDTH / CELLS, BLOCK_HEIGHT = ENV_OBS_HEIGHT / CELLS, BLACK = 3 };
+enum {
+    CELLS = 8,
+    BLOCK_WIDTH = ENV_OBS_WIDTH / CELLS,
+    BLOCK_HEIGHT = ENV_OBS_HEIGHT / CELLS,
+    BLACK = 3
+};
 
-const struct goal_rules toy_rules = {
-    .tau = 0.01f, .k_consecutive = 2, .max_steps = 128, .alpha = 1, .goal_bonus = 10, .step_cost = -0.01f};
+const struct goal_rules toy_rules = {.tau = 0.01f,
+                                     .k_consecutive = 2,
+                                     .max_steps = 128,
+                                     .alpha = 1,
+                                     .goal_bonus = 10,
+                                     .step_cost = -0.01f};
 
-struct block {                          // all that a step depends on
+struct block { // all that a step depends on
     int32_t x, y, ended;
     int32_t step, consecutive;
     float distance;
@@ -22,7 +31,7 @@ struct toy {
     struct env env;
     struct goal goal;
     struct goal_rules rules;
-    struct block *blocks;               // [n_envs]
+    struct block *blocks; // [n_envs]
 };
 
 static void draw(int x, int y, uint8_t obs[ENV_OBS_BYTES]) {
@@ -41,7 +50,8 @@ void toy_goal(struct goal *goal) {
 
 // goal.h's counters are the environment's own: a block carries them between steps.
 static struct goal_progress progress_of(const struct block *b) {
-    return (struct goal_progress){.distance = b->distance, .consecutive = b->consecutive, .step = b->step};
+    return (struct goal_progress){
+        .distance = b->distance, .consecutive = b->consecutive, .step = b->step};
 }
 
 static void keep_progress(struct block *b, const struct goal_progress *p) {
@@ -68,9 +78,8 @@ static int32_t moved(int32_t at, int by) {
     return to < 0 ? 0 : to >= CELLS ? CELLS - 1 : to;
 }
 
-
-static void toy_step(struct env *env, const uint8_t *mask, const int32_t *actions, uint8_t *const *obs,
-                     struct env_step_result *out) {
+static void toy_step(struct env *env, const uint8_t *mask, const int32_t *actions,
+                     uint8_t *const *obs, struct env_step_result *out) {
     struct toy *t = (struct toy *)env;
     for (int i = 0; i < env->n_envs; i++) {
         if (!mask[i]) continue;
@@ -116,8 +125,12 @@ static bool toy_load(struct env *env, int i, const uint8_t *in, struct error *e)
     return true;
 }
 
-static const struct env_vtable toy_vtable = {.reset = toy_reset, .step = toy_step, .free = toy_free,
-                                             .state_bytes = toy_state_bytes, .save = toy_save, .load = toy_load};
+static const struct env_vtable toy_vtable = {.reset = toy_reset,
+                                             .step = toy_step,
+                                             .free = toy_free,
+                                             .state_bytes = toy_state_bytes,
+                                             .save = toy_save,
+                                             .load = toy_load};
 
 struct env *env_toy_new(const struct env_toy_opts *o, struct error *e) {
     const char *id = o->action_codec ? o->action_codec : "pokemonred_puffer_v0";
@@ -132,6 +145,6 @@ struct env *env_toy_new(const struct env_toy_opts *o, struct error *e) {
     t->rules = o->rules ? *o->rules : toy_rules;
     toy_goal(&t->goal);
     t->blocks = mem_alloc((size_t)n_envs * sizeof *t->blocks);
-    for (int i = 0; i < n_envs; i++) t->blocks[i].ended = true;        // a reset comes first
+    for (int i = 0; i < n_envs; i++) t->blocks[i].ended = true; // a reset comes first
     return &t->env;
 }

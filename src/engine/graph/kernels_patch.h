@@ -32,12 +32,10 @@ static void patch_pack(const struct patch_job *job, int share) {
 static void patch_pack_dx(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
     const int64_t taps = s->kernel * s->kernel, n = taps * s->c_in;
-    struct range columns =
-        share_range(kround_up(n, GEMM_UNIT), patch_pack_shares(job), share);
+    struct range columns = share_range(kround_up(n, GEMM_UNIT), patch_pack_shares(job), share);
     for (int64_t column = columns.first; column < columns.end; column++) {
-        const struct conv_column c = {job->weights + column % s->c_in * taps + column / s->c_in,
-                                      {0, 0, n},
-                                      {1, 1, s->c_out}};
+        const struct conv_column c = {
+            job->weights + column % s->c_in * taps + column / s->c_in, {0, 0, n}, {1, 1, s->c_out}};
         if (column < n)
             conv_pack_column(job->packed, s->c_out, n, column, 0, &c);
         else
@@ -54,8 +52,9 @@ static void patch_forward(const struct patch_job *job, int share) {
     for (int64_t n = images.first; n < images.end; n++)
         for (int64_t y = 0; y < rows; y++) {
             const real *line = job->big + (n * s->height + y * s->stride) * s->width * s->c_in;
-            struct micro_a a = {line,      s->stride * s->c_in, s->width * s->c_in,  1,
-                                s->kernel, s->kernel * s->c_in,  false};
+            struct micro_a a = {line, s->stride * s->c_in, s->width * s->c_in,
+                                1,    s->kernel,           s->kernel * s->c_in,
+                                false};
             real *out = job->out + (n * rows + y) * columns * width;
             conv_panels(&a, columns, job->packed, width, out, width);
             for (int64_t x = 0; x < columns; x++)

@@ -5,19 +5,22 @@ enum { LOGITS, VALUES, ACTIONS, OLD_LOG_PROBS, ADVANTAGES, RETURNS, OLD_VALUES, 
 
 void ppo_loss_shape(struct node *n) {
     const struct tensor *logits = n->src[LOGITS];
-    NODE_CHECK(n, logits->n_dims == 2 && logits->shape[1] <= PPO_MAX_ACTIONS, "%s is no [B, actions]",
-               logits->name);
-    NODE_CHECK(n, n->src[ACTIONS]->dtype == DTYPE_I32, "%s holds no integers", n->src[ACTIONS]->name);
+    NODE_CHECK(n, logits->n_dims == 2 && logits->shape[1] <= PPO_MAX_ACTIONS,
+               "%s is no [B, actions]", logits->name);
+    NODE_CHECK(n, n->src[ACTIONS]->dtype == DTYPE_I32, "%s holds no integers",
+               n->src[ACTIONS]->name);
     NODE_CHECK(n, n->at.ppo.value_clip <= 0 || n->src[OLD_VALUES], "value_clip needs old values");
     for (int i = VALUES; i <= OLD_VALUES; i++)
-        NODE_CHECK(n, !n->src[i] || n->src[i]->n_elements == logits->shape[0], "%s has %lld elements for %lld samples",
-                   n->src[i]->name, (long long)n->src[i]->n_elements, (long long)logits->shape[0]);
+        NODE_CHECK(n, !n->src[i] || n->src[i]->n_elements == logits->shape[0],
+                   "%s has %lld elements for %lld samples", n->src[i]->name,
+                   (long long)n->src[i]->n_elements, (long long)logits->shape[0]);
     node_out(n, 1, (int64_t[]){PPO_N_TERMS});
 }
 
-struct tensor *g_ppo_loss(struct graph *g, const struct ppo_loss_in *in, const struct ppo_loss_opts *opts) {
+struct tensor *g_ppo_loss(struct graph *g, const struct ppo_loss_in *in,
+                          const struct ppo_loss_opts *opts) {
     struct node *n = node_new(g, OP_PPO_LOSS);
-    struct tensor *const src[] = {in->logits, in->values, in->actions, in->old_log_probs,
+    struct tensor *const src[] = {in->logits,     in->values,  in->actions,   in->old_log_probs,
                                   in->advantages, in->returns, in->old_values};
     n->at.ppo = *opts;
     for (int i = 0; i <= OLD_VALUES; i++) node_src(n, src[i]);

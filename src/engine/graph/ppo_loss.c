@@ -19,33 +19,39 @@ void ppo_log_softmax(const real *logits, int64_t n, real *log_probs) {
 struct sample {
     real log_probs[PPO_MAX_ACTIONS];
     double entropy, log_ratio, ratio;
-    double surrogate;    // min(ratio A, clipped ratio A)
-    bool clipped;        // the smaller one is the clipped one: no gradient
-    double error;        // of the value, squared; the larger one with value_clip
-    double error_slope;  // d error / d value
+    double surrogate;   // min(ratio A, clipped ratio A)
+    bool clipped;       // the smaller one is the clipped one: no gradient
+    double error;       // of the value, squared; the larger one with value_clip
+    double error_slope; // d error / d value
 };
 
-static double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+static double clamp(double x, double low, double high) {
+    return x < low ? low : x > high ? high : x;
+}
 
-static void value_error(const struct ppo_batch *b, const struct ppo_loss_opts *o, int64_t i, struct sample *s) {
+static void value_error(const struct ppo_batch *b, const struct ppo_loss_opts *o, int64_t i,
+                        struct sample *s) {
     const double v = (double)b->values[i], g = (double)b->returns[i];
     s->error = (v - g) * (v - g);
     s->error_slope = 2 * (v - g);
     if (o->value_clip <= 0) return;
-    const double old = (double)b->old_values[i], step = clamp(v - old, -o->value_clip, o->value_clip);
+    const double old = (double)b->old_values[i],
+                 step = clamp(v - old, -o->value_clip, o->value_clip);
     const double clipped = (old + step - g) * (old + step - g);
     if (clipped <= s->error) return;
     s->error = clipped;
     s->error_slope = fabs(v - old) <= o->value_clip ? 2 * (old + step - g) : 0;
 }
 
-static void evaluate(const struct ppo_batch *b, const struct ppo_loss_opts *o, int64_t i, struct sample *s) {
+static void evaluate(const struct ppo_batch *b, const struct ppo_loss_opts *o, int64_t i,
+                     struct sample *s) {
     const int64_t n = b->n_actions;
     ppo_log_softmax(b->logits + i * n, n, s->log_probs);
     s->entropy = 0;
     for (int64_t a = 0; a < n; a++)
         s->entropy -= (double)fast_exp(s->log_probs[a]) * (double)s->log_probs[a];
-    CHECK(b->actions[i] >= 0 && b->actions[i] < n, "action %d of %lld", b->actions[i], (long long)n);
+    CHECK(b->actions[i] >= 0 && b->actions[i] < n, "action %d of %lld", b->actions[i],
+          (long long)n);
     s->log_ratio = (double)(s->log_probs[b->actions[i]] - b->old_log_probs[i]);
     s->ratio = exp(s->log_ratio);
     const double advantage = (double)b->advantages[i], plain = s->ratio * advantage;
@@ -60,8 +66,8 @@ static double value_factor(const struct ppo_loss_opts *o) {
 }
 
 void ppo_loss(const struct ppo_batch *b, const struct ppo_loss_opts *o, double terms[PPO_N_TERMS]) {
-    CHECK(b->n >= 1 && b->n_actions >= 1 && b->n_actions <= PPO_MAX_ACTIONS, "%lld samples of %lld actions",
-          (long long)b->n, (long long)b->n_actions);
+    CHECK(b->n >= 1 && b->n_actions >= 1 && b->n_actions <= PPO_MAX_ACTIONS,
+          "%lld samples of %lld actions", (long long)b->n, (long long)b->n_actions);
     double policy = 0, value = 0, entropy = 0, kl = 0, k3 = 0, outside = 0;
     for (int64_t i = 0; i < b->n; i++) {
         struct sample s;
@@ -84,8 +90,8 @@ void ppo_loss(const struct ppo_batch *b, const struct ppo_loss_opts *o, double t
     terms[PPO_CLIP_FRACTION] = outside / n;
 }
 
-void ppo_loss_gradient(const struct ppo_batch *b, const struct ppo_loss_opts *o, double scale, real *dlogits,
-                       real *dvalues) {
+void ppo_loss_gradient(const struct ppo_batch *b, const struct ppo_loss_opts *o, double scale,
+                       real *dlogits, real *dvalues) {
     const double each = scale / (double)b->n;
     for (int64_t i = 0; i < b->n; i++) {
         struct sample s;
@@ -93,7 +99,8 @@ void ppo_loss_gradient(const struct ppo_batch *b, const struct ppo_loss_opts *o,
         const double g = s.clipped ? 0 : -(double)b->advantages[i] * s.ratio;
         for (int64_t a = 0; a < b->n_actions; a++) {
             const double log_p = (double)s.log_probs[a], p = (double)fast_exp(s.log_probs[a]);
-            const double d = g * ((a == b->actions[i]) - p) + o->entropy_coef * p * (log_p + s.entropy);
+            const double d =
+                g * ((a == b->actions[i]) - p) + o->entropy_coef * p * (log_p + s.entropy);
             dlogits[i * b->n_actions + a] = (real)(each * d);
         }
         dvalues[i] = (real)(each * value_factor(o) * s.error_slope);

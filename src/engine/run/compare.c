@@ -16,21 +16,24 @@ static const char *text_of(const cJSON *o, const char *key) {
 
 static bool has(const struct record *r, enum metric m) { return r->present >> m & 1; }
 
-// Mean success of records (first, last], those without an episode left out; NaN where there is none.
+// Mean success of records (first, last], those without an episode left out; NaN where there is
+// none.
 static double mean_success(const struct record *records, int64_t first, int64_t last) {
     double sum = 0;
     int64_t n = 0;
     for (int64_t i = first + 1; i <= last; i++)
-        if (has(&records[i], METRIC_SUCCESS_RATE)) sum += (double)records[i].value[METRIC_SUCCESS_RATE], n++;
+        if (has(&records[i], METRIC_SUCCESS_RATE))
+            sum += (double)records[i].value[METRIC_SUCCESS_RATE], n++;
     return n ? sum / (double)n : NAN;
 }
 
 // The window's first record moves on with its last, so this is linear in the records.
 static void find_levels(struct compare_run *run) {
     const struct record *r = run->data->records;
-    int64_t first = -1;                       // the last record before the window
+    int64_t first = -1; // the last record before the window
     for (int64_t i = 0; i < run->data->n_records; i++) {
-        while (first + 1 < i && r[i].env_steps - r[first + 1].env_steps >= COMPARE_WINDOW_STEPS) first++;
+        while (first + 1 < i && r[i].env_steps - r[first + 1].env_steps >= COMPARE_WINDOW_STEPS)
+            first++;
         if (!has(&r[i], METRIC_SUCCESS_RATE) && i + 1 < run->data->n_records) continue;
         const double mean = mean_success(r, first, i);
         if (i + 1 == run->data->n_records) run->last_success = mean;
@@ -38,7 +41,8 @@ static void find_levels(struct compare_run *run) {
         for (int k = 0; k < COMPARE_N_LEVELS; k++)
             if (!run->levels[k].reached && mean >= compare_levels[k])
                 run->levels[k] = (struct compare_reached){
-                    true, r[i].env_steps, has(&r[i], METRIC_WALL_TIME) ? (double)r[i].value[METRIC_WALL_TIME] : NAN};
+                    true, r[i].env_steps,
+                    has(&r[i], METRIC_WALL_TIME) ? (double)r[i].value[METRIC_WALL_TIME] : NAN};
     }
 }
 
@@ -50,8 +54,8 @@ bool compare_open(struct compare_run *run, const char *session, struct error *e)
     run->task = text_of(run->data->meta, "task");
     run->codec = text_of(run->data->config, "env.action_codec");
     if (!json_get_u64(run->data->meta, "seed", session, &run->seed, e)) return false;
-    snprintf(run->label, sizeof run->label, "%.20s %.30s %.8s seed %llu", run->algo, run->task, run->codec,
-             (unsigned long long)run->seed);
+    snprintf(run->label, sizeof run->label, "%.20s %.30s %.8s seed %llu", run->algo, run->task,
+             run->codec, (unsigned long long)run->seed);
     const int64_t n = run->data->n_records;
     const struct record *last = n ? &run->data->records[n - 1] : NULL;
     if (last) run->env_steps = last->env_steps;
@@ -72,13 +76,16 @@ void compare_differences(const struct compare_run *runs, int n, char *out, size_
         task |= strcmp(runs[i].task, runs[0].task) != 0;
         codec |= strcmp(runs[i].codec, runs[0].codec) != 0;
     }
-    snprintf(out, size, "%s%s%s", task ? "the runs have different tasks" : "", task && codec ? "; " : "",
-             codec ? "the runs have different action codecs, so random play is not equally good" : "");
+    snprintf(
+        out, size, "%s%s%s", task ? "the runs have different tasks" : "", task && codec ? "; " : "",
+        codec ? "the runs have different action codecs, so random play is not equally good" : "");
 }
 
 static void add_known(cJSON *o, const char *key, double v) {
-    if (isnan(v)) cJSON_AddNullToObject(o, key);
-    else json_add_double(o, key, v);
+    if (isnan(v))
+        cJSON_AddNullToObject(o, key);
+    else
+        json_add_double(o, key, v);
 }
 
 cJSON *compare_json(const struct compare_run *runs, int n) {
@@ -112,6 +119,8 @@ cJSON *compare_json(const struct compare_run *runs, int n) {
 
 bool compare_png(const struct compare_run *runs, int n, const char *path, struct error *e) {
     struct plot_run curves[COMPARE_MAX_RUNS];
-    for (int i = 0; i < n; i++) curves[i] = (struct plot_run){runs[i].label, runs[i].data->records, runs[i].data->n_records};
+    for (int i = 0; i < n; i++)
+        curves[i] =
+            (struct plot_run){runs[i].label, runs[i].data->records, runs[i].data->n_records};
     return plot_runs_png(path, "success while playing", METRIC_SUCCESS_RATE, curves, n, e);
 }

@@ -33,9 +33,13 @@ struct ppo_run *ppo_run_new(const struct run_opts *opts, struct feed *feed, stru
         return NULL;
     }
     struct ppo_opts o = *ppo_options(r->agent);
-    log_write(LOG_INFO, "%s: PPO, %lld parameters, %lld environments x %lld steps, about %.0f MB; %d threads, kernels %s",
-              r->name, (long long)ppo_params(r->agent)->n_weights, (long long)o.n_envs, (long long)o.n_steps,
-              (double)(ppo_bytes(&o) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6, r->n_threads, cpu_kernels_name());
+    log_write(LOG_INFO,
+              "%s: PPO, %lld parameters, %lld environments x %lld steps, about %.0f MB; %d "
+              "threads, kernels %s",
+              r->name, (long long)ppo_params(r->agent)->n_weights, (long long)o.n_envs,
+              (long long)o.n_steps,
+              (double)(ppo_bytes(&o) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6, r->n_threads,
+              cpu_kernels_name());
     if (r->session) log_write(LOG_INFO, "session %s", session_path(r->session));
     return r;
 }
@@ -79,7 +83,8 @@ static void publish_status(struct ppo_run *r, enum feed_phase phase, const char 
     snprintf(s.session, sizeof s.session, "%.199s", r->session ? session_path(r->session) : "");
     snprintf(s.message, sizeof s.message, "%.239s", message);
     feed_set_status(r->feed, &s);
-    struct error ignored = {0};              // a heartbeat that fails is no reason to stop; the next record will tell
+    struct error ignored = {
+        0}; // a heartbeat that fails is no reason to stop; the next record will tell
     if (r->session) session_heartbeat(r->session, s.opt_steps, s.env_steps, &ignored);
 }
 
@@ -167,11 +172,13 @@ static void put_rollout(const struct ppo_run *r, struct record *rec) {
     for (int a = 0; a < r->env->n_actions; a++) rec->action_hist[a] = s->action_counts[a];
 }
 
-static void put_update(const struct ppo_run *r, const struct ppo_learned *l, double rate, struct record *rec) {
+static void put_update(const struct ppo_run *r, const struct ppo_learned *l, double rate,
+                       struct record *rec) {
     static const enum metric of_term[PPO_N_TERMS] = {
-        [PPO_TOTAL] = METRIC_LOSS_TOTAL, [PPO_POLICY] = METRIC_LOSS_POLICY, [PPO_VALUE] = METRIC_LOSS_VALUE,
-        [PPO_ENTROPY_LOSS] = METRIC_LOSS_ENTROPY, [PPO_ENTROPY] = METRIC_ENTROPY, [PPO_KL] = METRIC_APPROX_KL,
-        [PPO_KL_K3] = METRIC_KL_K3, [PPO_CLIP_FRACTION] = METRIC_CLIPFRAC};
+        [PPO_TOTAL] = METRIC_LOSS_TOTAL, [PPO_POLICY] = METRIC_LOSS_POLICY,
+        [PPO_VALUE] = METRIC_LOSS_VALUE, [PPO_ENTROPY_LOSS] = METRIC_LOSS_ENTROPY,
+        [PPO_ENTROPY] = METRIC_ENTROPY,  [PPO_KL] = METRIC_APPROX_KL,
+        [PPO_KL_K3] = METRIC_KL_K3,      [PPO_CLIP_FRACTION] = METRIC_CLIPFRAC};
     for (int i = 0; i < PPO_N_TERMS; i++) put(rec, of_term[i], l->terms[i]);
     put(rec, METRIC_GRAD_NORM, l->grad_norm);
     put(rec, METRIC_EXPLAINED_VARIANCE, l->explained_variance);
@@ -181,7 +188,8 @@ static void put_update(const struct ppo_run *r, const struct ppo_learned *l, dou
 
 static void put_timing(struct ppo_run *r, struct record *rec) {
     const struct collect_times *t = collect_times(r->collect);
-    const double steps = (double)r->rollout->opts.n_steps, all = (double)(clock_now_ns() - r->update_start_ns);
+    const double steps = (double)r->rollout->opts.n_steps,
+                 all = (double)(clock_now_ns() - r->update_start_ns);
     r->updates_per_s = 1e9 / all;
     r->sps = (float)(steps * (double)r->rollout->opts.n_envs * r->updates_per_s);
     put(rec, METRIC_SPS, (double)r->sps);
@@ -201,7 +209,10 @@ static void put_if_known(struct record *rec, enum metric m, double value) {
 static void evaluate(struct ppo_run *r, struct record *rec) {
     const int64_t n = r->config.eval_episodes;
     struct ppo_eval_episode *episodes = mem_alloc((size_t)n * sizeof *episodes);
-    ppo_eval_play(&(struct ppo_eval_opts){.agent = r->agent, .env = r->eval_env, .n_episodes = n, .greedy = true,
+    ppo_eval_play(&(struct ppo_eval_opts){.agent = r->agent,
+                                          .env = r->eval_env,
+                                          .n_episodes = n,
+                                          .greedy = true,
                                           .seed = (uint64_t)r->config.seed},
                   episodes);
     const struct ppo_eval_report report = ppo_eval_report(episodes, n);
@@ -243,9 +254,12 @@ static bool fail_update(struct ppo_run *r, const struct ppo_learned *l, struct e
     r->all_finite = false;
     ppo_run_write_failure(r, l);
     return error_set(e, STATUS_FAILED,
-                     "update %lld, pass %lld, minibatch %lld: loss or gradient is not finite; first bad node: %s%s%s",
-                     (long long)updates_done(r) + 1, (long long)l->bad_epoch, (long long)l->bad_minibatch, l->bad_node,
-                     r->session ? "; see failures/ in " : "", r->session ? session_path(r->session) : "");
+                     "update %lld, pass %lld, minibatch %lld: loss or gradient is not finite; "
+                     "first bad node: %s%s%s",
+                     (long long)updates_done(r) + 1, (long long)l->bad_epoch,
+                     (long long)l->bad_minibatch, l->bad_node,
+                     r->session ? "; see failures/ in " : "",
+                     r->session ? session_path(r->session) : "");
 }
 
 static bool finish_rollout(struct ppo_run *r, struct error *e) {
@@ -272,7 +286,8 @@ static bool finish_rollout(struct ppo_run *r, struct error *e) {
         if (!append_pictures(r, e)) return false;
     }
     r->single_update = false;
-    if (r->config.checkpoint_every > 0 && done % r->config.checkpoint_every == 0) return ppo_run_checkpoint(r, e);
+    if (r->config.checkpoint_every > 0 && done % r->config.checkpoint_every == 0)
+        return ppo_run_checkpoint(r, e);
     return true;
 }
 
@@ -280,7 +295,8 @@ static bool finish_rollout(struct ppo_run *r, struct error *e) {
 
 static bool target_reached(const struct ppo_run *r) {
     const double minutes = (double)(clock_now_ns() - r->start_ns) / 60e9;
-    return control_stop_requested(feed_control(r->feed)) || (r->n_updates > 0 && updates_done(r) >= r->n_updates) ||
+    return control_stop_requested(feed_control(r->feed)) ||
+           (r->n_updates > 0 && updates_done(r) >= r->n_updates) ||
            (r->opts.minutes > 0 && minutes >= r->opts.minutes);
 }
 
@@ -298,8 +314,8 @@ static bool loop(struct ppo_run *r, struct error *e) {
 static bool write_plot(struct ppo_run *r, struct error *e) {
     char title[200], path[PATH_SIZE];
     if (!r->session || r->opts.no_media) return true;
-    snprintf(title, sizeof title, "%s, ppo, seed %lld, %lld updates", r->name, (long long)r->config.seed,
-             (long long)updates_done(r));
+    snprintf(title, sizeof title, "%s, ppo, seed %lld, %lld updates", r->name,
+             (long long)r->config.seed, (long long)updates_done(r));
     const int64_t n = feed_n_records(r->feed);
     struct record *records = mem_alloc((size_t)(n + 1) * sizeof *records);
     for (int64_t i = 0; i < n; i++) records[i] = *feed_record(r->feed, i);
@@ -326,24 +342,26 @@ bool ppo_run_main(struct ppo_run *r, struct error *e) {
         *e = late;
         fine = false;
     }
-    if (r->session) session_finish(r->session, fine ? SESSION_DONE : SESSION_FAILED, fine ? "" : e->message);
+    if (r->session)
+        session_finish(r->session, fine ? SESSION_DONE : SESSION_FAILED, fine ? "" : e->message);
     publish_status(r, fine ? PHASE_DONE : PHASE_FAILED, fine ? "" : e->message);
     return fine;
 }
 
 void ppo_run_summary(const struct ppo_run *r, struct worker_summary *out) {
-    *out = (struct worker_summary){.algo = "ppo",
-                                   .opt_steps = updates_done(r),
-                                   .env_steps = r->boundary.env_steps,
-                                   .wall_s = r->wall_s,
-                                   .update_ms = r->updates_here ? r->update_ms_sum / (double)r->updates_here : NAN,
-                                   .all_finite = r->all_finite,
-                                   .episodes = r->episodes,
-                                   .successes = r->successes,
-                                   .last_success_rate = r->last.episodes
-                                                            ? (double)r->last.successes / (double)r->last.episodes
-                                                            : NAN,
-                                   .last_return = r->last_return,
-                                   .last_entropy = r->last_entropy};
-    snprintf(out->session, sizeof out->session, "%.199s", r->session ? session_path(r->session) : "");
+    *out = (struct worker_summary){
+        .algo = "ppo",
+        .opt_steps = updates_done(r),
+        .env_steps = r->boundary.env_steps,
+        .wall_s = r->wall_s,
+        .update_ms = r->updates_here ? r->update_ms_sum / (double)r->updates_here : NAN,
+        .all_finite = r->all_finite,
+        .episodes = r->episodes,
+        .successes = r->successes,
+        .last_success_rate =
+            r->last.episodes ? (double)r->last.successes / (double)r->last.episodes : NAN,
+        .last_return = r->last_return,
+        .last_entropy = r->last_entropy};
+    snprintf(out->session, sizeof out->session, "%.199s",
+             r->session ? session_path(r->session) : "");
 }

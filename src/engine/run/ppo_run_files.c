@@ -45,7 +45,8 @@ static struct checkpoint describe(struct params *p, struct counters *n, const ch
     n->list[1] = (struct checkpoint_scalar){"env_steps", &n->env_steps};
     n->list[2] = (struct checkpoint_scalar){"grad_steps", &n->grad_steps};
     n->list[3] = (struct checkpoint_scalar){"epochs", &n->epochs};
-    return (struct checkpoint){.params = p, .config_sha256 = hash, .scalars = n->list, .n_scalars = N_SCALARS};
+    return (struct checkpoint){
+        .params = p, .config_sha256 = hash, .scalars = n->list, .n_scalars = N_SCALARS};
 }
 
 static void hash_config(const struct ppo_run *r, char out[SHA256_HEX_SIZE]) {
@@ -58,15 +59,27 @@ static bool save(struct ppo_run *r, const char *path, struct error *e) {
     const struct ppo_counters *now = ppo_counters(r->agent);
     const struct ppo_boundary *b = &r->boundary;
     char hash[SHA256_HEX_SIZE];
-    struct counters n = {.opt_steps = now->updates, .env_steps = b->env_steps, .grad_steps = now->grad_steps,
+    struct counters n = {.opt_steps = now->updates,
+                         .env_steps = b->env_steps,
+                         .grad_steps = now->grad_steps,
                          .epochs = now->epochs};
     hash_config(r, hash);
     const struct st_source extra[N_EXTRA] = {
-        {.name = "ppo/memory", .dtype = ST_U8, .n_dims = 1, .shape = {(int64_t)ppo_rollout_memory_bytes(r->rollout)},
+        {.name = "ppo/memory",
+         .dtype = ST_U8,
+         .n_dims = 1,
+         .shape = {(int64_t)ppo_rollout_memory_bytes(r->rollout)},
          .data = b->memory},
-        {.name = "ppo/collect", .dtype = ST_U8, .n_dims = 1, .shape = {(int64_t)collect_state_bytes(r->collect)},
+        {.name = "ppo/collect",
+         .dtype = ST_U8,
+         .n_dims = 1,
+         .shape = {(int64_t)collect_state_bytes(r->collect)},
          .data = b->collect},
-        {.name = "ppo/envs", .dtype = ST_U8, .n_dims = 2, .shape = {r->env->n_envs, b->env_bytes}, .data = b->envs}};
+        {.name = "ppo/envs",
+         .dtype = ST_U8,
+         .n_dims = 2,
+         .shape = {r->env->n_envs, b->env_bytes},
+         .data = b->envs}};
     struct checkpoint c = describe(ppo_params(r->agent), &n, hash);
     c.extra = extra;
     c.n_extra = b->env_bytes ? N_EXTRA : N_EXTRA - 1;
@@ -79,14 +92,16 @@ bool ppo_run_checkpoint(struct ppo_run *r, struct error *e) {
     if (!r->session || r->saved_updates == now) return true;
     if (!session_checkpoint_path(r->session, now, path, e) || !save(r, path, e)) return false;
     r->saved_updates = now;
-    if (!session_prune_checkpoints(r->session, (int)r->config.checkpoint_keep_last, e)) return false;
+    if (!session_prune_checkpoints(r->session, (int)r->config.checkpoint_keep_last, e))
+        return false;
     log_write(LOG_INFO, "checkpoint %s", path);
     return true;
 }
 
-static const struct st_tensor *bytes_of(const struct safetensors *file, const char *name, int64_t rows, int64_t n,
-                                        struct error *e) {
-    return safetensors_expect(file, name, ST_U8, rows ? 2 : 1, rows ? (int64_t[]){rows, n} : (int64_t[]){n}, e);
+static const struct st_tensor *bytes_of(const struct safetensors *file, const char *name,
+                                        int64_t rows, int64_t n, struct error *e) {
+    return safetensors_expect(file, name, ST_U8, rows ? 2 : 1,
+                              rows ? (int64_t[]){rows, n} : (int64_t[]){n}, e);
 }
 
 // Environments that were not saved (there are too many) begin their episodes anew.
@@ -97,12 +112,17 @@ static bool restore_envs(struct ppo_run *r, const struct safetensors *file, stru
         log_write(LOG_WARN, "the checkpoint holds no environments: their episodes begin anew");
         return true;
     }
-    if (!v->load) return error_set(e, STATUS_FAILED, "%s: holds environments that cannot be loaded", safetensors_where(file));
+    if (!v->load)
+        return error_set(e, STATUS_FAILED, "%s: holds environments that cannot be loaded",
+                         safetensors_where(file));
     const int64_t bytes = (int64_t)v->state_bytes(r->env);
     const struct st_tensor *t = bytes_of(file, "ppo/envs", n, bytes, e);
     const struct st_tensor *memory =
-        t ? bytes_of(file, "ppo/memory", 0, (int64_t)ppo_rollout_memory_bytes(r->rollout), e) : NULL;
-    const struct st_tensor *state = memory ? bytes_of(file, "ppo/collect", 0, (int64_t)collect_state_bytes(r->collect), e) : NULL;
+        t ? bytes_of(file, "ppo/memory", 0, (int64_t)ppo_rollout_memory_bytes(r->rollout), e)
+          : NULL;
+    const struct st_tensor *state =
+        memory ? bytes_of(file, "ppo/collect", 0, (int64_t)collect_state_bytes(r->collect), e)
+               : NULL;
     if (!state) return false;
     for (int i = 0; i < n; i++)
         if (!v->load(r->env, i, (const uint8_t *)t->data + i * bytes, e)) return false;
@@ -139,8 +159,10 @@ bool ppo_run_verify_checkpoint(struct ppo_run *r, struct error *e) {
     struct safetensors *file = NULL;
     bool fine = checkpoint_load(path, &c, &file, e);
     const size_t bytes = (size_t)mine->n_flat * sizeof(real);
-    if (fine && (n.opt_steps != ppo_counters(r->agent)->updates || memcmp(mine->weights, read.weights, bytes) != 0 ||
-                 memcmp(mine->moment1, read.moment1, bytes) != 0 || memcmp(mine->moment2, read.moment2, bytes) != 0))
+    if (fine && (n.opt_steps != ppo_counters(r->agent)->updates ||
+                 memcmp(mine->weights, read.weights, bytes) != 0 ||
+                 memcmp(mine->moment1, read.moment1, bytes) != 0 ||
+                 memcmp(mine->moment2, read.moment2, bytes) != 0))
         fine = error_set(e, STATUS_FAILED, "%s: does not hold what was saved", path);
     safetensors_free(file);
     params_deinit(&read);
@@ -176,7 +198,8 @@ static void format_command(const struct ppo_run *r, struct text *t) {
     const struct run_opts *o = &r->opts;
     text_add(t, "workbench train --headless --algo ppo");
     if (o->rom_path)
-        text_add(t, " --rom '%s' --state '%s' --goal-dir '%s'", o->rom_path, o->state_path, o->goal_dir);
+        text_add(t, " --rom '%s' --state '%s' --goal-dir '%s'", o->rom_path, o->state_path,
+                 o->goal_dir);
     else
         text_add(t, " --task %s", r->name);
     for (int i = 0; i < ppo_config_schema.n; i++) {
@@ -188,12 +211,15 @@ static void format_command(const struct ppo_run *r, struct text *t) {
     text_add(t, " --updates %lld", (long long)ppo_counters(r->agent)->updates + 1);
 }
 
-static bool save_report(struct ppo_run *r, const char *folder, const struct ppo_learned *l, struct error *e) {
+static bool save_report(struct ppo_run *r, const char *folder, const struct ppo_learned *l,
+                        struct error *e) {
     char path[PATH_SIZE];
     struct text command = {0};
     format_command(r, &command);
     cJSON *o = cJSON_CreateObject();
-    json_add_string(o, "what", "an optimiser step whose loss or gradient norm is not finite; the weights are those before it");
+    json_add_string(o, "what",
+                    "an optimiser step whose loss or gradient norm is not finite; the weights are "
+                    "those before it");
     json_add_string(o, "bad_node", l->bad_node);
     json_add_count(o, "epoch", l->bad_epoch);
     json_add_count(o, "minibatch", l->bad_minibatch);
@@ -212,7 +238,8 @@ static bool save_report(struct ppo_run *r, const char *folder, const struct ppo_
 
 static bool save_config(struct ppo_run *r, const char *folder, struct error *e) {
     char path[PATH_SIZE], *json = config_schema_to_json(&ppo_config_schema, &r->config);
-    bool fine = path_join(path, folder, "config.json", e) && file_write_atomic(path, json, strlen(json), e);
+    bool fine =
+        path_join(path, folder, "config.json", e) && file_write_atomic(path, json, strlen(json), e);
     free(json);
     return fine;
 }
@@ -222,7 +249,8 @@ static bool save_last_metrics(struct ppo_run *r, const char *folder, struct erro
     char path[PATH_SIZE];
     struct text lines = {0};
     const int64_t n = feed_n_records(r->feed);
-    for (int64_t i = n > LAST ? n - LAST : 0; i < n; i++) session_format_metrics(feed_record(r->feed, i), &lines);
+    for (int64_t i = n > LAST ? n - LAST : 0; i < n; i++)
+        session_format_metrics(feed_record(r->feed, i), &lines);
     bool fine = path_join(path, folder, "last_metrics.jsonl", e) &&
                 file_write_atomic(path, lines.data ? lines.data : "", lines.n, e);
     text_deinit(&lines);
@@ -233,9 +261,10 @@ void ppo_run_write_failure(struct ppo_run *r, const struct ppo_learned *l) {
     struct error e = {0};
     if (!r->session) return;
     char folder[PATH_SIZE], weights[PATH_SIZE];
-    bool fine = session_failure_folder(r->session, ppo_counters(r->agent)->updates + 1, folder, &e) &&
-                path_join(weights, folder, "before.safetensors", &e) && save(r, weights, &e) &&
-                save_minibatch(r, folder, &e) && save_config(r, folder, &e) && save_last_metrics(r, folder, &e) &&
-                save_report(r, folder, l, &e);
+    bool fine =
+        session_failure_folder(r->session, ppo_counters(r->agent)->updates + 1, folder, &e) &&
+        path_join(weights, folder, "before.safetensors", &e) && save(r, weights, &e) &&
+        save_minibatch(r, folder, &e) && save_config(r, folder, &e) &&
+        save_last_metrics(r, folder, &e) && save_report(r, folder, l, &e);
     if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
 }

@@ -12,42 +12,44 @@
 #include "engine/env/task.h"
 #include "engine/run/ppo_run.h"
 
-// All that the next rollout depends on beside the agent: taken after every update, saved in checkpoints.
+// All that the next rollout depends on beside the agent: taken after every update, saved in
+// checkpoints.
 struct ppo_boundary {
-    int64_t env_bytes;              // of one environment; 0: environments are not saved
-    uint8_t *envs;                  // [n_envs][env_bytes]
-    uint8_t *memory, *collect;      // ppo_rollout_memory_bytes, collect_state_bytes
+    int64_t env_bytes;         // of one environment; 0: environments are not saved
+    uint8_t *envs;             // [n_envs][env_bytes]
+    uint8_t *memory, *collect; // ppo_rollout_memory_bytes, collect_state_bytes
     int64_t env_steps;
 };
 
 struct ppo_run {
-    struct run_opts opts;           // texts belong to the caller
+    struct run_opts opts; // texts belong to the caller
     struct ppo_config config;
     struct feed *feed;
     struct pool *pool;
     int n_threads;
     // the game
-    struct task *task;              // NULL: the toy task
+    struct task *task; // NULL: the toy task
     char name[64];
     struct goal goal;
     // the run
-    struct env *env, *eval_env;     // eval_env NULL: no evaluations
+    struct env *env, *eval_env; // eval_env NULL: no evaluations
     struct ppo *agent;
     struct ppo_rollout *rollout;
     struct collect *collect;
     struct ppo_boundary boundary;
-    int64_t saved_updates;          // of the last checkpoint; -1: none
-    int64_t n_updates;              // until which it goes; 0: no such bound
-    struct session *session;        // NULL: no files
+    int64_t saved_updates;   // of the last checkpoint; -1: none
+    int64_t n_updates;       // until which it goes; 0: no such bound
+    struct session *session; // NULL: no files
     struct frames_writer *frames;
     // resuming
-    char resume_session[PATH_SIZE], resume_checkpoint[PATH_SIZE];   // "": a new run; from the beginning
+    char resume_session[PATH_SIZE],
+        resume_checkpoint[PATH_SIZE]; // "": a new run; from the beginning
     double elapsed_before_s;
     // clocks
     int64_t start_ns, status_ns, pictures_ns, update_start_ns;
     double update_ms, updates_per_s, wall_s;
     float sps;
-    bool single_update;             // one was asked for while paused and is not done yet
+    bool single_update; // one was asked for while paused and is not done yet
     enum feed_phase phase;
     // the summary
     int64_t episodes, successes, updates_here;
@@ -57,13 +59,13 @@ struct ppo_run {
 };
 
 // ppo_run_setup.c
-bool ppo_run_configure(struct ppo_run *r, struct error *e);      // options -> config, game
-bool ppo_run_build(struct ppo_run *r, struct error *e);          // environments, agent, buffers
+bool ppo_run_configure(struct ppo_run *r, struct error *e); // options -> config, game
+bool ppo_run_build(struct ppo_run *r, struct error *e);     // environments, agent, buffers
 bool ppo_run_open_session(struct ppo_run *r, struct error *e);
 
 // ppo_run_files.c
 void ppo_run_take_boundary(struct ppo_run *r);
-bool ppo_run_checkpoint(struct ppo_run *r, struct error *e);     // the boundary; fine without a session
+bool ppo_run_checkpoint(struct ppo_run *r, struct error *e); // the boundary; fine without a session
 bool ppo_run_load_checkpoint(struct ppo_run *r, const char *path, struct error *e);
 void ppo_run_write_failure(struct ppo_run *r, const struct ppo_learned *l);
 void ppo_run_free_boundary(struct ppo_boundary *b);

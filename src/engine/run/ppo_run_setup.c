@@ -1,4 +1,5 @@
-// PPO run setup: options and files become a config, environments, an agent and a session; or go on with a session.
+// PPO run setup: options and files become a config, environments, an agent and a session; or go on
+// with a session.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ static const size_t max_json_bytes = 4 << 20;
 static cJSON *session_meta(const char *path) {
     char folder[PATH_SIZE], checkpoint[PATH_SIZE], meta[PATH_SIZE];
     struct error e = {0};
-    if (!session_locate(path, folder, checkpoint, &e) || !path_join(meta, folder, "meta.json", &e)) return NULL;
+    if (!session_locate(path, folder, checkpoint, &e) || !path_join(meta, folder, "meta.json", &e))
+        return NULL;
     return json_read_file(meta, max_json_bytes, &e);
 }
 
@@ -43,16 +45,24 @@ bool ppo_run_wanted(const struct run_opts *o) {
 
 static bool check_options(const struct run_opts *o, struct error *e) {
     if (o->mode && strcmp(o->mode, "full") != 0)
-        return error_set(e, STATUS_USAGE, "--mode %s: PPO always acts and learns; leave it out", o->mode);
-    if (o->preset) return error_set(e, STATUS_USAGE, "--preset %s: PPO has one network; leave it out", o->preset);
-    if (o->zero_latent) return error_set(e, STATUS_USAGE, "--zero-latent: PPO has no latent; leave it out");
+        return error_set(e, STATUS_USAGE, "--mode %s: PPO always acts and learns; leave it out",
+                         o->mode);
+    if (o->preset)
+        return error_set(e, STATUS_USAGE, "--preset %s: PPO has one network; leave it out",
+                         o->preset);
+    if (o->zero_latent)
+        return error_set(e, STATUS_USAGE, "--zero-latent: PPO has no latent; leave it out");
     if (o->device && strcmp(o->device, "cuda") == 0)
-        return error_set(e, STATUS_FAILED, "--device cuda: this version has no CUDA backend; use --device cpu");
+        return error_set(e, STATUS_FAILED,
+                         "--device cuda: this version has no CUDA backend; use --device cpu");
     if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0)
-        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu", o->device);
-    if (o->task && o->rom_path) return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
+        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu",
+                         o->device);
+    if (o->task && o->rom_path)
+        return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
     if (o->rom_path && !(o->state_path && o->goal_dir))
-        return error_set(e, STATUS_USAGE, "--rom %s: PPO needs a goal: --state FILE --goal-dir DIR", o->rom_path);
+        return error_set(e, STATUS_USAGE, "--rom %s: PPO needs a goal: --state FILE --goal-dir DIR",
+                         o->rom_path);
     if (!o->rom_path && (o->state_path || o->goal_dir))
         return error_set(e, STATUS_USAGE, "--state and --goal-dir go with --rom FILE");
     if (o->n_threads > MAX_THREADS)
@@ -87,10 +97,15 @@ static bool open_task(struct ppo_run *r, struct error *e) {
     const struct run_opts *o = &r->opts;
     char codec[64];
     codec_id(r, codec);
-    struct task_files files = {.rom = o->rom_path, .state = o->state_path, .goal_dir = o->goal_dir,
-                               .action_codec_id = codec, .accept_pipeline = o->accept_pipeline};
+    struct task_files files = {.rom = o->rom_path,
+                               .state = o->state_path,
+                               .goal_dir = o->goal_dir,
+                               .action_codec_id = codec,
+                               .accept_pipeline = o->accept_pipeline};
     r->task = mem_alloc(sizeof *r->task);
-    if (!(o->rom_path ? task_open_files(&files, r->task, e) : task_open_builtin(o->task, codec, r->task, e))) return false;
+    if (!(o->rom_path ? task_open_files(&files, r->task, e)
+                      : task_open_builtin(o->task, codec, r->task, e)))
+        return false;
     if (ppo_config_given(&r->config, "env.max_episode_steps"))
         r->task->rules.max_steps = (int)r->config.max_episode_steps;
     r->config.max_episode_steps = r->task->rules.max_steps;
@@ -109,7 +124,8 @@ static bool load_game(struct ppo_run *r, struct error *e) {
     const char *name = o->task ? o->task : TOY_TASK_NAME;
     snprintf(r->name, sizeof r->name, "%.63s", name);
     if (strcmp(name, TOY_TASK_NAME) == 0) {
-        if (!ppo_config_given(&r->config, "env.max_episode_steps")) r->config.max_episode_steps = toy_rules.max_steps;
+        if (!ppo_config_given(&r->config, "env.max_episode_steps"))
+            r->config.max_episode_steps = toy_rules.max_steps;
         toy_goal(&r->goal);
         return true;
     }
@@ -117,18 +133,24 @@ static bool load_game(struct ppo_run *r, struct error *e) {
     char known[200];
     builtin_task_names(known, sizeof known);
     if (!task)
-        return error_set(e, STATUS_USAGE, "--task %s: no such task; known: " TOY_TASK_NAME ", %s (or --rom FILE)", name, known);
+        return error_set(e, STATUS_USAGE,
+                         "--task %s: no such task; known: " TOY_TASK_NAME ", %s (or --rom FILE)",
+                         name, known);
     if (!task->goals)
-        return error_set(e, STATUS_USAGE, "--task %s is a scene without a goal: PPO needs one, as " TOY_TASK_NAME " or exit_lab", name);
+        return error_set(e, STATUS_USAGE,
+                         "--task %s is a scene without a goal: PPO needs one, as " TOY_TASK_NAME
+                         " or exit_lab",
+                         name);
     return open_task(r, e);
 }
 
 // ---- resuming: keys that the saved weights or environments have the shape or the meaning of
 
-static const char *const fixed_keys[] = {"algo.rollout_steps", "env.num_envs", "env.frame_stack", "env.action_codec",
-                                         "env.max_episode_steps"};
+static const char *const fixed_keys[] = {"algo.rollout_steps", "env.num_envs", "env.frame_stack",
+                                         "env.action_codec", "env.max_episode_steps"};
 
-static bool compare_configs(const struct ppo_run *r, const struct ppo_config *saved, struct error *e) {
+static bool compare_configs(const struct ppo_run *r, const struct ppo_config *saved,
+                            struct error *e) {
     for (int i = 0; i < ppo_config_schema.n; i++) {
         const struct config_key *key = &ppo_config_schema.keys[i];
         char before[CONFIG_TEXT_SIZE], now[CONFIG_TEXT_SIZE];
@@ -137,34 +159,39 @@ static bool compare_configs(const struct ppo_run *r, const struct ppo_config *sa
         if (strcmp(before, now) == 0) continue;
         for (size_t k = 0; k < sizeof fixed_keys / sizeof *fixed_keys; k++)
             if (strcmp(key->name, fixed_keys[k]) == 0)
-                return error_set(e, STATUS_USAGE, "--resume %s: %s is %s there, not %s; it cannot change",
+                return error_set(e, STATUS_USAGE,
+                                 "--resume %s: %s is %s there, not %s; it cannot change",
                                  r->resume_session, key->name, before, now);
         log_write(LOG_WARN, "%s: %s in the session, %s from here on", key->name, before, now);
     }
     return true;
 }
 
-static bool same(const struct ppo_run *r, const char *what, const char *saved, const char *now, struct error *e) {
+static bool same(const struct ppo_run *r, const char *what, const char *saved, const char *now,
+                 struct error *e) {
     saved = saved && *saved ? saved : "none";
     now = now && *now ? now : "none";
     return strcmp(saved, now) == 0 ||
-           error_set(e, STATUS_USAGE, "--resume %s: %s is %.64s there, not %.64s; it cannot change", r->resume_session,
-                     what, saved, now);
+           error_set(e, STATUS_USAGE, "--resume %s: %s is %.64s there, not %.64s; it cannot change",
+                     r->resume_session, what, saved, now);
 }
 
 static bool same_game(const struct ppo_run *r, const cJSON *meta, struct error *e) {
     const struct task *t = r->task;
     return same(r, "the algorithm", text_of(meta, NULL, "algo"), "ppo", e) &&
            same(r, "the task", text_of(meta, NULL, "task"), r->name, e) &&
-           same(r, "the ROM's SHA-256", text_of(meta, "rom", "sha256"), t ? t->rom_sha256 : "", e) &&
-           same(r, "the start state's SHA-256", text_of(meta, "start_state", "sha256"), t ? t->state_sha256 : "", e) &&
-           same(r, "the goal's SHA-256", text_of(meta, "goal", "sha256"), t ? t->goal.sha256 : "", e);
+           same(r, "the ROM's SHA-256", text_of(meta, "rom", "sha256"), t ? t->rom_sha256 : "",
+                e) &&
+           same(r, "the start state's SHA-256", text_of(meta, "start_state", "sha256"),
+                t ? t->state_sha256 : "", e) &&
+           same(r, "the goal's SHA-256", text_of(meta, "goal", "sha256"), t ? t->goal.sha256 : "",
+                e);
 }
 
 // The session's task and files, where none are given.
 static bool take_session_game(struct ppo_run *r, const cJSON *meta) {
     struct run_opts *o = &r->opts;
-    static char task[64], paths[3][PATH_SIZE];            // one run resumes in a process at a time
+    static char task[64], paths[3][PATH_SIZE]; // one run resumes in a process at a time
     if (o->task || o->rom_path) return true;
     const char *rom = text_of(meta, "rom", "path"), *state = text_of(meta, NULL, "state_path"),
                *goal = text_of(meta, NULL, "goal_dir"), *name = text_of(meta, NULL, "task");
@@ -186,10 +213,12 @@ static bool resume_config(struct ppo_run *r, struct error *e) {
     int64_t step;
     struct ppo_config saved;
     if (!session_locate(r->opts.resume, r->resume_session, r->resume_checkpoint, e)) return false;
-    if (!r->resume_checkpoint[0] && !session_newest_checkpoint(r->resume_session, r->resume_checkpoint, &step, NULL))
-        r->resume_checkpoint[0] = 0;                      // killed before the first one: the run begins again
+    if (!r->resume_checkpoint[0] &&
+        !session_newest_checkpoint(r->resume_session, r->resume_checkpoint, &step, NULL))
+        r->resume_checkpoint[0] = 0; // killed before the first one: the run begins again
     ppo_config_init(&saved);
-    if (!path_join(where, r->resume_session, "config.json", e) || !file_read(where, max_json_bytes, &text, &n, e))
+    if (!path_join(where, r->resume_session, "config.json", e) ||
+        !file_read(where, max_json_bytes, &text, &n, e))
         return false;
     bool fine = ppo_config_from_json(&saved, (const char *)text, n, where, e);
     free(text);
@@ -197,7 +226,8 @@ static bool resume_config(struct ppo_run *r, struct error *e) {
     r->config = saved;
     cJSON *meta = session_meta(r->opts.resume);
     fine = take_session_game(r, meta) && apply_settings(r, e);
-    r->config.given |= (uint64_t)1 << config_schema_find(&ppo_config_schema, "env.max_episode_steps");
+    r->config.given |= (uint64_t)1
+                       << config_schema_find(&ppo_config_schema, "env.max_episode_steps");
     fine = fine && load_game(r, e) && compare_configs(r, &saved, e) && same_game(r, meta, e);
     cJSON_Delete(meta);
     return fine;
@@ -207,7 +237,8 @@ bool ppo_run_configure(struct ppo_run *r, struct error *e) {
     r->n_threads = r->opts.n_threads > 0 ? r->opts.n_threads : pool_usable_cpus();
     if (!check_options(&r->opts, e)) return false;
     ppo_config_init(&r->config);
-    if (r->opts.resume ? !resume_config(r, e) : !(apply_settings(r, e) && load_game(r, e))) return false;
+    if (r->opts.resume ? !resume_config(r, e) : !(apply_settings(r, e) && load_game(r, e)))
+        return false;
     set_bound(r);
     return true;
 }
@@ -220,9 +251,11 @@ static struct env *make_env(struct ppo_run *r, int n_envs, struct error *e) {
     if (!r->task) {
         struct goal_rules rules = toy_rules;
         rules.max_steps = (int)r->config.max_episode_steps;
-        return env_toy_new(&(struct env_toy_opts){.n_envs = n_envs, .action_codec = codec, .rules = &rules}, e);
+        return env_toy_new(
+            &(struct env_toy_opts){.n_envs = n_envs, .action_codec = codec, .rules = &rules}, e);
     }
-    struct env_gameboy_opts opts = {.rom_name = r->opts.rom_path ? r->opts.rom_path : r->name, .n_envs = n_envs,
+    struct env_gameboy_opts opts = {.rom_name = r->opts.rom_path ? r->opts.rom_path : r->name,
+                                    .n_envs = n_envs,
                                     .pool = r->pool};
     task_env_opts(r->task, &opts);
     return env_gameboy_new(&opts, e);
@@ -234,16 +267,19 @@ bool ppo_run_build(struct ppo_run *r, struct error *e) {
     r->env = make_env(r, (int)r->config.num_envs, e);
     if (!r->env) return false;
     if (r->config.eval_every > 0) {
-        const int64_t n = r->config.eval_episodes < r->config.num_envs ? r->config.eval_episodes : r->config.num_envs;
+        const int64_t n = r->config.eval_episodes < r->config.num_envs ? r->config.eval_episodes
+                                                                       : r->config.num_envs;
         r->eval_env = make_env(r, (int)n, e);
         if (!r->eval_env) return false;
     }
     ppo_config_opts(&r->config, r->env->n_actions, &o);
     r->agent = ppo_new(&o, r->pool);
-    r->rollout = ppo_rollout_new(&(struct ppo_rollout_opts){o.n_steps, o.n_envs, (int)o.dims.stack});
+    r->rollout =
+        ppo_rollout_new(&(struct ppo_rollout_opts){o.n_steps, o.n_envs, (int)o.dims.stack});
     r->collect = collect_new(r->agent, r->env, r->rollout);
     collect_begin(r->collect);
-    if (r->resume_checkpoint[0] && !ppo_run_load_checkpoint(r, r->resume_checkpoint, e)) return false;
+    if (r->resume_checkpoint[0] && !ppo_run_load_checkpoint(r, r->resume_checkpoint, e))
+        return false;
     ppo_run_take_boundary(r);
     return true;
 }
@@ -255,7 +291,8 @@ static bool push_history(struct ppo_run *r, struct error *e) {
     if (!d) return false;
     for (int64_t i = 0; i < d->n_records; i++) {
         const struct record *rec = &d->records[i];
-        if (rec->present >> METRIC_WALL_TIME & 1) r->elapsed_before_s = (double)rec->value[METRIC_WALL_TIME];
+        if (rec->present >> METRIC_WALL_TIME & 1)
+            r->elapsed_before_s = (double)rec->value[METRIC_WALL_TIME];
         feed_push_record(r->feed, rec, r->elapsed_before_s);
     }
     session_data_free(d);
@@ -265,9 +302,9 @@ static bool push_history(struct ppo_run *r, struct error *e) {
 static bool open_frames(struct ppo_run *r, struct error *e) {
     char path[PATH_SIZE];
     if (!session_frames_path(r->session, path, e)) return false;
-    r->frames = r->resume_session[0]
-                    ? frames_resume(path, FEED_WIDTH, FEED_HEIGHT, ppo_counters(r->agent)->updates, e)
-                    : frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
+    r->frames = r->resume_session[0] ? frames_resume(path, FEED_WIDTH, FEED_HEIGHT,
+                                                     ppo_counters(r->agent)->updates, e)
+                                     : frames_create(path, FEED_WIDTH, FEED_HEIGHT, e);
     return r->frames != NULL;
 }
 
@@ -276,32 +313,34 @@ bool ppo_run_open_session(struct ppo_run *r, struct error *e) {
     const struct task *t = r->task;
     if (o->no_session) return true;
     char *json = config_schema_to_json(&ppo_config_schema, &r->config);
-    struct session_opts opts = {.root = o->sessions_dir,
-                                .tag = o->tag,
-                                .algo = "ppo",
-                                .task = r->name,
-                                .mode = "full",
-                                .preset = "",
-                                .device = "cpu",
-                                .kernel = cpu_kernels_name(),
-                                .rom_name = r->name,
-                                .rom_sha256 = t ? t->rom_sha256 : "",
-                                .state_name = t ? (o->state_path ? path_base(o->state_path) : "start.state") : NULL,
-                                .state_sha256 = t ? t->state_sha256 : NULL,
-                                .goal = t ? (o->goal_dir ? path_base(o->goal_dir) : r->name) : NULL,
-                                .goal_sha256 = t ? t->goal.sha256 : NULL,
-                                .goal_pipeline = t ? t->goal.meta.pipeline_version : 0,
-                                .seed = (uint64_t)r->config.seed,
-                                .n_weights = ppo_params(r->agent)->n_weights,
-                                .rom_path = o->rom_path,
-                                .state_path = o->state_path,
-                                .goal_dir = o->goal_dir,
-                                .frames_per_step = GB_FRAMES_PER_STEP,
-                                .release_after = GB_RELEASE_AFTER,
-                                .config_json = json};
+    struct session_opts opts = {
+        .root = o->sessions_dir,
+        .tag = o->tag,
+        .algo = "ppo",
+        .task = r->name,
+        .mode = "full",
+        .preset = "",
+        .device = "cpu",
+        .kernel = cpu_kernels_name(),
+        .rom_name = r->name,
+        .rom_sha256 = t ? t->rom_sha256 : "",
+        .state_name = t ? (o->state_path ? path_base(o->state_path) : "start.state") : NULL,
+        .state_sha256 = t ? t->state_sha256 : NULL,
+        .goal = t ? (o->goal_dir ? path_base(o->goal_dir) : r->name) : NULL,
+        .goal_sha256 = t ? t->goal.sha256 : NULL,
+        .goal_pipeline = t ? t->goal.meta.pipeline_version : 0,
+        .seed = (uint64_t)r->config.seed,
+        .n_weights = ppo_params(r->agent)->n_weights,
+        .rom_path = o->rom_path,
+        .state_path = o->state_path,
+        .goal_dir = o->goal_dir,
+        .frames_per_step = GB_FRAMES_PER_STEP,
+        .release_after = GB_RELEASE_AFTER,
+        .config_json = json};
     const bool goes_on = r->resume_session[0] != 0;
-    r->session = goes_on ? session_resume(r->resume_session, &opts, ppo_counters(r->agent)->updates, e)
-                         : session_create(&opts, e);
+    r->session = goes_on
+                     ? session_resume(r->resume_session, &opts, ppo_counters(r->agent)->updates, e)
+                     : session_create(&opts, e);
     free(json);
     return r->session && (!goes_on || push_history(r, e)) && open_frames(r, e);
 }

@@ -14,7 +14,7 @@ struct collect {
     struct collect_hooks hooks;
     struct collect_stats stats;
     struct collect_times times;
-    int64_t tick;                          // steps of each environment so far
+    int64_t tick; // steps of each environment so far
     int32_t *actions;
     real *log_probs, *values, *rewards;
     uint8_t *dones, *truncs, *all, *ended;
@@ -24,18 +24,20 @@ struct collect {
     double *episode_return;
     int64_t *episode_length;
     // Stacks whose value is still to be asked for, and the cells that wait for it.
-    uint8_t *pending;                      // [n_envs][stack][1440]
+    uint8_t *pending; // [n_envs][stack][1440]
     int64_t *pending_cells;
     int64_t n_pending;
 };
 
-static size_t stack_bytes(const struct collect *c) { return (size_t)c->rollout->opts.stack * ROLLOUT_FRAME_BYTES; }
+static size_t stack_bytes(const struct collect *c) {
+    return (size_t)c->rollout->opts.stack * ROLLOUT_FRAME_BYTES;
+}
 
 struct collect *collect_new(struct ppo *agent, struct env *env, struct ppo_rollout *rollout) {
     struct collect *c = mem_alloc(sizeof *c);
     const size_t n = (size_t)env->n_envs;
-    CHECK(rollout->opts.n_envs == env->n_envs && ppo_options(agent)->n_envs == env->n_envs, "%d environments",
-          env->n_envs);
+    CHECK(rollout->opts.n_envs == env->n_envs && ppo_options(agent)->n_envs == env->n_envs,
+          "%d environments", env->n_envs);
     c->agent = agent;
     c->env = env;
     c->rollout = rollout;
@@ -60,9 +62,10 @@ struct collect *collect_new(struct ppo *agent, struct env *env, struct ppo_rollo
 
 void collect_free(struct collect *c) {
     if (!c) return;
-    void *const owned[] = {c->actions, c->log_probs, c->values, c->rewards, c->dones, c->truncs, c->all, c->ended,
-                           c->distances, c->slots, c->results, c->episode_return, c->episode_length, c->pending,
-                           c->pending_cells, c};
+    void *const owned[] = {c->actions,        c->log_probs, c->values,        c->rewards,
+                           c->dones,          c->truncs,    c->all,           c->ended,
+                           c->distances,      c->slots,     c->results,       c->episode_return,
+                           c->episode_length, c->pending,   c->pending_cells, c};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 
@@ -99,7 +102,8 @@ static void flush(struct collect *c) {
 }
 
 static void want_final_value(struct collect *c, int64_t t, int i) {
-    ppo_rollout_final_stack(c->rollout, t, i, c->slots[i], c->pending + (size_t)c->n_pending * stack_bytes(c));
+    ppo_rollout_final_stack(c->rollout, t, i, c->slots[i],
+                            c->pending + (size_t)c->n_pending * stack_bytes(c));
     c->pending_cells[c->n_pending++] = t * c->env->n_envs + i;
     if (c->n_pending == c->env->n_envs) flush(c);
 }
@@ -117,7 +121,8 @@ static void choose(struct collect *c, int64_t t) {
 
 static void end_episode(struct collect *c, int64_t t, int i) {
     const struct env_step_result *r = &c->results[i];
-    if (r->truncated && !r->terminated && ppo_options(c->agent)->bootstrap) want_final_value(c, t, i);
+    if (r->truncated && !r->terminated && ppo_options(c->agent)->bootstrap)
+        want_final_value(c, t, i);
     if (c->hooks.ended)
         c->hooks.ended(c->hooks.ctx, i, c->episode_return[i], c->episode_length[i], r->terminated);
     c->stats.episodes++;
@@ -157,12 +162,14 @@ void collect_step(struct collect *c) {
     c->times.policy_ns += t1 - t0;
     c->times.env_ns += clock_now_ns() - t1;
     c->tick++;
-    if (c->hooks.stepped) c->hooks.stepped(c->hooks.ctx, c->slots[0], c->actions[0], &c->results[0]);
+    if (c->hooks.stepped)
+        c->hooks.stepped(c->hooks.ctx, c->slots[0], c->actions[0], &c->results[0]);
     take_results(c, t);
     env_reset(c->env, c->ended, c->slots);
     for (int i = 0; i < c->env->n_envs; i++)
         (c->ended[i] ? ppo_rollout_restart : ppo_rollout_continue)(c->rollout, t + 1, i);
-    const struct ppo_rollout_row row = {c->actions, c->log_probs, c->values, c->rewards, c->dones, c->truncs, c->distances};
+    const struct ppo_rollout_row row = {c->actions, c->log_probs, c->values,   c->rewards,
+                                        c->dones,   c->truncs,    c->distances};
     ppo_rollout_add(c->rollout, &row, c->env->n_actions);
 }
 
@@ -171,7 +178,8 @@ void collect_finish(struct collect *c) { flush(c); }
 // ---- state between rollouts
 
 size_t collect_state_bytes(const struct collect *c) {
-    return sizeof c->tick + (size_t)c->env->n_envs * (sizeof *c->episode_return + sizeof *c->episode_length);
+    return sizeof c->tick +
+           (size_t)c->env->n_envs * (sizeof *c->episode_return + sizeof *c->episode_length);
 }
 
 void collect_save(const struct collect *c, void *out) {
@@ -179,7 +187,8 @@ void collect_save(const struct collect *c, void *out) {
     uint8_t *to = out;
     memcpy(to, &c->tick, sizeof c->tick);
     memcpy(to + sizeof c->tick, c->episode_return, n * sizeof *c->episode_return);
-    memcpy(to + sizeof c->tick + n * sizeof *c->episode_return, c->episode_length, n * sizeof *c->episode_length);
+    memcpy(to + sizeof c->tick + n * sizeof *c->episode_return, c->episode_length,
+           n * sizeof *c->episode_length);
 }
 
 void collect_load(struct collect *c, const void *in) {
@@ -187,5 +196,6 @@ void collect_load(struct collect *c, const void *in) {
     const uint8_t *from = in;
     memcpy(&c->tick, from, sizeof c->tick);
     memcpy(c->episode_return, from + sizeof c->tick, n * sizeof *c->episode_return);
-    memcpy(c->episode_length, from + sizeof c->tick + n * sizeof *c->episode_return, n * sizeof *c->episode_length);
+    memcpy(c->episode_length, from + sizeof c->tick + n * sizeof *c->episode_return,
+           n * sizeof *c->episode_length);
 }

@@ -18,7 +18,7 @@ struct ppo {
     struct pool *pool;
     struct params params;
     struct ppo_counters counters;
-    int64_t n_samples, batch;                // of a rollout, of a minibatch
+    int64_t n_samples, batch; // of a rollout, of a minibatch
     struct {
         struct graph *graph;
         struct executor *executor;
@@ -32,8 +32,8 @@ struct ppo {
         struct ppo_loss_in in;
         struct tensor *terms, *total;
     } learn;
-    real *advantages;                        // [n_samples], normalised over the batch where asked for
-    int64_t *order;                          // [n_samples]
+    real *advantages; // [n_samples], normalised over the batch where asked for
+    int64_t *order;   // [n_samples]
     int64_t last_minibatch;
 };
 
@@ -43,7 +43,8 @@ static void build_act(struct ppo *p) {
     const struct ppo_opts *o = &p->opts;
     struct graph *g = p->act.graph = graph_new();
     graph_scope_push(g, "act");
-    p->act.stacks = g_input(g, "stacks", DTYPE_U8, 3, (int64_t[]){o->n_envs, o->dims.stack, PPO_FRAME_BYTES});
+    p->act.stacks =
+        g_input(g, "stacks", DTYPE_U8, 3, (int64_t[]){o->n_envs, o->dims.stack, PPO_FRAME_BYTES});
     p->act.net = ppo_net_build(g, &p->params, p->act.stacks);
     graph_keep(g, p->act.net.logits);
     graph_keep(g, p->act.net.values);
@@ -60,7 +61,8 @@ static void build_learn(struct ppo *p) {
     const struct ppo_opts *o = &p->opts;
     struct graph *g = p->learn.graph = graph_new();
     graph_scope_push(g, "learn");
-    p->learn.stacks = g_input(g, "stacks", DTYPE_U8, 3, (int64_t[]){p->batch, o->dims.stack, PPO_FRAME_BYTES});
+    p->learn.stacks =
+        g_input(g, "stacks", DTYPE_U8, 3, (int64_t[]){p->batch, o->dims.stack, PPO_FRAME_BYTES});
     struct ppo_net net = ppo_net_build(g, &p->params, p->learn.stacks);
     p->learn.in = (struct ppo_loss_in){.logits = net.logits,
                                        .values = net.values,
@@ -83,8 +85,8 @@ struct ppo *ppo_new(const struct ppo_opts *o, struct pool *pool) {
     p->opts = *o;
     p->pool = pool;
     p->n_samples = o->n_envs * o->n_steps;
-    CHECK(o->minibatches >= 1 && p->n_samples % o->minibatches == 0, "%lld minibatches of %lld samples",
-          (long long)o->minibatches, (long long)p->n_samples);
+    CHECK(o->minibatches >= 1 && p->n_samples % o->minibatches == 0,
+          "%lld minibatches of %lld samples", (long long)o->minibatches, (long long)p->n_samples);
     p->batch = p->n_samples / o->minibatches;
     params_init(&p->params);
     ppo_net_register(&p->params, &o->dims);
@@ -110,8 +112,12 @@ void ppo_free(struct ppo *p) {
 }
 
 const struct ppo_opts *ppo_options(const struct ppo *p) { return &p->opts; }
-struct params *ppo_params(struct ppo *p) { return &p->params; }
-struct ppo_counters *ppo_counters(struct ppo *p) { return &p->counters; }
+struct params *ppo_params(struct ppo *p) {
+    return &p->params;
+}
+struct ppo_counters *ppo_counters(struct ppo *p) {
+    return &p->counters;
+}
 
 int64_t ppo_bytes(const struct ppo_opts *o) {
     struct params p;
@@ -159,7 +165,8 @@ void ppo_act(struct ppo *p, uint64_t step, const struct ppo_acted *out) {
         out->actions[i] = ppo_sample(log_probs, n, u);
         out->log_probs[i] = log_probs[out->actions[i]];
         out->values[i] = ppo_values(p)[i];
-        for (int64_t a = 0; a < n; a++) *out->entropy -= exp((double)log_probs[a]) * (double)log_probs[a];
+        for (int64_t a = 0; a < n; a++)
+            *out->entropy -= exp((double)log_probs[a]) * (double)log_probs[a];
     }
 }
 
@@ -192,9 +199,16 @@ static void prepare(struct ppo *p, struct ppo_rollout *r) {
         ppo_rollout_stack(r, o->n_steps, i, ppo_stacks(p) + (size_t)i * stack_bytes);
     ppo_evaluate(p);
     memcpy(r->last_values, ppo_values(p), (size_t)o->n_envs * sizeof(real));
-    gae(&(struct gae_in){.n_steps = o->n_steps, .n_envs = o->n_envs, .rewards = r->rewards, .values = r->values,
-                         .dones = r->dones, .truncs = r->truncs, .last_values = r->last_values,
-                         .final_values = r->final_values, .gamma = o->gamma, .lambda = o->lambda,
+    gae(&(struct gae_in){.n_steps = o->n_steps,
+                         .n_envs = o->n_envs,
+                         .rewards = r->rewards,
+                         .values = r->values,
+                         .dones = r->dones,
+                         .truncs = r->truncs,
+                         .last_values = r->last_values,
+                         .final_values = r->final_values,
+                         .gamma = o->gamma,
+                         .lambda = o->lambda,
                          .bootstrap = o->bootstrap},
         r->advantages, r->returns);
     memcpy(p->advantages, r->advantages, (size_t)p->n_samples * sizeof(real));
@@ -208,7 +222,7 @@ static void fill_minibatch(struct ppo *p, const struct ppo_rollout *r, const int
     for (int64_t k = 0; k < p->batch; k++) {
         const int64_t i = order[k];
         ppo_rollout_stack(r, i / p->opts.n_envs, i % p->opts.n_envs,
-                      (uint8_t *)p->learn.stacks->data + (size_t)k * stack_bytes);
+                          (uint8_t *)p->learn.stacks->data + (size_t)k * stack_bytes);
         ((int32_t *)in->actions->data)[k] = r->actions[i];
         ((real *)in->old_log_probs->data)[k] = r->log_probs[i];
         ((real *)in->returns->data)[k] = r->returns[i];
@@ -227,13 +241,16 @@ static bool fail_update(struct ppo *p, struct ppo_learned *out, int64_t epoch, i
 }
 
 // One optimiser step on the minibatch of this number; its terms are added to out's.
-static bool one_step(struct ppo *p, const struct ppo_rollout *r, double rate, int64_t minibatch, double *k3,
-                     struct ppo_learned *out) {
+static bool one_step(struct ppo *p, const struct ppo_rollout *r, double rate, int64_t minibatch,
+                     double *k3, struct ppo_learned *out) {
     p->last_minibatch = minibatch;
     fill_minibatch(p, r, p->order + minibatch * p->batch);
     executor_run(p->learn.executor);
     const real *terms = p->learn.terms->data;
-    struct optim_opts adam = {.learning_rate = rate, .beta1 = 0.9, .beta2 = 0.999, .eps = p->opts.adam_eps,
+    struct optim_opts adam = {.learning_rate = rate,
+                              .beta1 = 0.9,
+                              .beta2 = 0.999,
+                              .eps = p->opts.adam_eps,
                               .max_norm = p->opts.max_norm};
     if (!isfinite((double)terms[PPO_TOTAL])) return false;
     const double norm = optim_step(&p->params, p->pool, &adam, p->counters.grad_steps + 1);
@@ -249,9 +266,11 @@ static bool one_step(struct ppo *p, const struct ppo_rollout *r, double rate, in
     return true;
 }
 
-bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate, struct ppo_learned *out) {
+bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate,
+               struct ppo_learned *out) {
     const struct ppo_opts *o = &p->opts;
-    CHECK(ppo_rollout_is_full(r), "the rollout has %lld of %lld steps", (long long)r->n_added, (long long)o->n_steps);
+    CHECK(ppo_rollout_is_full(r), "the rollout has %lld of %lld steps", (long long)r->n_added,
+          (long long)o->n_steps);
     *out = (struct ppo_learned){0};
     prepare(p, r);
     for (int64_t epoch = 0; epoch < o->epochs; epoch++) {

@@ -48,9 +48,11 @@ static bool set(void *fields, const char *assignment, struct error *e) {
     return ppo_config_set(fields, assignment, e);
 }
 
-bool ppo_config_from_json(struct ppo_config *c, const char *text, size_t bytes, const char *source, struct error *e) {
+bool ppo_config_from_json(struct ppo_config *c, const char *text, size_t bytes, const char *source,
+                          struct error *e) {
     struct ppo_config copy = *c;
-    if (!config_schema_from_json(&ppo_config_schema, &copy, set, text, bytes, source, e)) return false;
+    if (!config_schema_from_json(&ppo_config_schema, &copy, set, text, bytes, source, e))
+        return false;
     copy.given = c->given;
     *c = copy;
     return true;
@@ -59,16 +61,21 @@ bool ppo_config_from_json(struct ppo_config *c, const char *text, size_t bytes, 
 bool ppo_config_check(const struct ppo_config *c, struct error *e) {
     const int64_t samples = c->num_envs * c->rollout_steps;
     if (samples > INT32_MAX / 2)
-        return error_set(e, STATUS_USAGE, "env.num_envs=%lld x algo.rollout_steps=%lld are %lld samples: at most %d",
-                         (long long)c->num_envs, (long long)c->rollout_steps, (long long)samples, INT32_MAX / 2);
+        return error_set(e, STATUS_USAGE,
+                         "env.num_envs=%lld x algo.rollout_steps=%lld are %lld samples: at most %d",
+                         (long long)c->num_envs, (long long)c->rollout_steps, (long long)samples,
+                         INT32_MAX / 2);
     if (samples % c->minibatches != 0)
         return error_set(e, STATUS_USAGE,
-                         "algo.minibatches=%lld does not divide env.num_envs=%lld x algo.rollout_steps=%lld = %lld "
+                         "algo.minibatches=%lld does not divide env.num_envs=%lld x "
+                         "algo.rollout_steps=%lld = %lld "
                          "samples; choose one that does",
-                         (long long)c->minibatches, (long long)c->num_envs, (long long)c->rollout_steps,
-                         (long long)samples);
+                         (long long)c->minibatches, (long long)c->num_envs,
+                         (long long)c->rollout_steps, (long long)samples);
     if (samples == c->minibatches && strcmp(c->advantages, "minibatch") == 0)
-        return error_set(e, STATUS_USAGE, "algo.normalize_advantages=minibatch: a minibatch of one sample has no spread");
+        return error_set(
+            e, STATUS_USAGE,
+            "algo.normalize_advantages=minibatch: a minibatch of one sample has no spread");
     return true;
 }
 

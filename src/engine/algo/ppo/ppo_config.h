@@ -1,4 +1,5 @@
-// PPO's configuration: its table of keys, with sheeprl's names where it has them (spec/ppo.md 3.4, 4.1).
+// PPO's configuration: its table of keys, with sheeprl's names where it has them
+// (spec/ppo.md 3.4, 4.1).
 //
 //     struct ppo_config c;
 //     ppo_config_init(&c);                                                 // defaults
@@ -57,7 +58,7 @@ struct ppo_config {
 #undef PPO_DECIMAL
 #undef PPO_SWITCH
 #undef PPO_CHOICE
-    uint64_t given;                // bit i: key i was set; not part of JSON or hash
+    uint64_t given; // bit i: key i was set; not part of JSON or hash
 };
 
 extern const struct config_schema ppo_config_schema;
@@ -66,7 +67,8 @@ void ppo_config_init(struct ppo_config *c);
 bool ppo_config_set(struct ppo_config *c, const char *assignment, struct error *e);
 bool ppo_config_given(const struct ppo_config *c, const char *key);
 bool ppo_config_check(const struct ppo_config *c, struct error *e);
-bool ppo_config_from_json(struct ppo_config *c, const char *text, size_t bytes, const char *source, struct error *e);
+bool ppo_config_from_json(struct ppo_config *c, const char *text, size_t bytes, const char *source,
+                          struct error *e);
 void ppo_config_opts(const struct ppo_config *c, int64_t n_actions, struct ppo_opts *out);
 // Of update number `update` (0, 1, ...) out of n_updates.
 double ppo_config_rate(const struct ppo_config *c, int64_t update, int64_t n_updates);

@@ -13,10 +13,10 @@ struct play {
     const struct ppo_eval_opts *o;
     struct ppo_eval_episode *episodes;
     size_t stack_bytes;
-    uint8_t *frames, *fresh, *active;      // newest frame, episode begins, still has episodes
+    uint8_t *frames, *fresh, *active; // newest frame, episode begins, still has episodes
     uint8_t **slots;
     int32_t *actions;
-    int64_t *current;                      // episode that each environment plays
+    int64_t *current; // episode that each environment plays
     struct env_step_result *results;
     uint64_t tick;
 };
@@ -65,7 +65,8 @@ void ppo_eval_play(const struct ppo_eval_opts *o, struct ppo_eval_episode *episo
     const int n = o->env->n_envs;
     CHECK(n <= ppo_options(o->agent)->n_envs, "%d environments, the agent acts in %lld", n,
           (long long)ppo_options(o->agent)->n_envs);
-    struct play p = {.o = o, .episodes = episodes,
+    struct play p = {.o = o,
+                     .episodes = episodes,
                      .stack_bytes = (size_t)ppo_options(o->agent)->dims.stack * ENV_OBS_BYTES};
     p.frames = mem_alloc((size_t)n * ENV_OBS_BYTES);
     p.fresh = mem_alloc((size_t)n);
@@ -94,7 +95,8 @@ void ppo_eval_play(const struct ppo_eval_opts *o, struct ppo_eval_episode *episo
 }
 
 struct ppo_eval_report ppo_eval_report(const struct ppo_eval_episode *episodes, int64_t n) {
-    double *steps = mem_alloc((size_t)(n + 1) * sizeof *steps), *distances = mem_alloc((size_t)(n + 1) * sizeof *distances);
+    double *steps = mem_alloc((size_t)(n + 1) * sizeof *steps),
+           *distances = mem_alloc((size_t)(n + 1) * sizeof *distances);
     double good = 0, bad = 0;
     struct ppo_eval_report r = {.episodes = n};
     for (int64_t i = 0; i < n; i++) {

@@ -22,34 +22,54 @@ static const struct rule {
     enum whole whole;
     bool optional;
 } rules[] = {
-    {"opt_steps", 1, 1e15, WHOLE, false},      {"env_steps", 1, 1e15, WHOLE, false},
-    {"grad_steps", 1, 1e15, WHOLE, false},     {"episodes", 0, 1e15, WHOLE, false},
-    {"wall_time_s", 0, 1e12, ANY, false},      {"sps", 0, 1e12, ANY, false},
-    {"updates_per_s", 0, 1e12, ANY, false},    {"env_ms", 0, 1e12, ANY, false},
-    {"policy_ms", 0, 1e12, ANY, false},        {"update_ms", 0, 1e12, ANY, false},
-    {"reward_mean", -1e9, 1e9, ANY, false},    {"done_rate", 0, 1, ANY, false},
-    {"trunc_step_rate", 0, 1, ANY, false},     {"reset_rate", 0, 1, ANY, false},
-    {"dist_p10", 0, 1, ANY, false},            {"dist_p50", 0, 1, ANY, false},
-    {"dist_p90", 0, 1, ANY, false},            {"entropy_mean", 0, 0, ANY, false},   // up to log(actions)
-    {"entropy", 0, 0, ANY, false},             {"value_mean", -1e30, 1e30, ANY, false},
-    {"value_std", 0, 1e30, ANY, false},        {"loss_total", -1e30, 1e30, ANY, false},
-    {"loss_policy", -1e30, 1e30, ANY, false},  {"loss_value", 0, 1e30, ANY, false},
-    {"loss_entropy", -1e30, 0, ANY, false},    {"approx_kl", -1e30, 1e30, ANY, false},
-    {"kl_k3", -1e-6, 1e30, ANY, false},        {"clipfrac", 0, 1, ANY, false},
-    {"grad_norm", 0, 1e30, ANY, false},        {"explained_variance", -1e30, 1, ANY, false},
-    {"lr", 0, 1, ANY, false},                  {"return_mean", -1e30, 1e30, ANY, true},
-    {"length_mean", 1, 1e9, ANY, true},        {"success_rate", 0, 1, ANY, true},
-    {"trunc_rate", 0, 1, ANY, true},           {"eval_success_rate", 0, 1, ANY, true},
-    {"eval_median_steps", 1, 1e9, WHOLE, true}, {"eval_mean_return", -1e30, 1e30, ANY, true},
+    {"opt_steps", 1, 1e15, WHOLE, false},
+    {"env_steps", 1, 1e15, WHOLE, false},
+    {"grad_steps", 1, 1e15, WHOLE, false},
+    {"episodes", 0, 1e15, WHOLE, false},
+    {"wall_time_s", 0, 1e12, ANY, false},
+    {"sps", 0, 1e12, ANY, false},
+    {"updates_per_s", 0, 1e12, ANY, false},
+    {"env_ms", 0, 1e12, ANY, false},
+    {"policy_ms", 0, 1e12, ANY, false},
+    {"update_ms", 0, 1e12, ANY, false},
+    {"reward_mean", -1e9, 1e9, ANY, false},
+    {"done_rate", 0, 1, ANY, false},
+    {"trunc_step_rate", 0, 1, ANY, false},
+    {"reset_rate", 0, 1, ANY, false},
+    {"dist_p10", 0, 1, ANY, false},
+    {"dist_p50", 0, 1, ANY, false},
+    {"dist_p90", 0, 1, ANY, false},
+    {"entropy_mean", 0, 0, ANY, false}, // up to log(actions)
+    {"entropy", 0, 0, ANY, false},
+    {"value_mean", -1e30, 1e30, ANY, false},
+    {"value_std", 0, 1e30, ANY, false},
+    {"loss_total", -1e30, 1e30, ANY, false},
+    {"loss_policy", -1e30, 1e30, ANY, false},
+    {"loss_value", 0, 1e30, ANY, false},
+    {"loss_entropy", -1e30, 0, ANY, false},
+    {"approx_kl", -1e30, 1e30, ANY, false},
+    {"kl_k3", -1e-6, 1e30, ANY, false},
+    {"clipfrac", 0, 1, ANY, false},
+    {"grad_norm", 0, 1e30, ANY, false},
+    {"explained_variance", -1e30, 1, ANY, false},
+    {"lr", 0, 1, ANY, false},
+    {"return_mean", -1e30, 1e30, ANY, true},
+    {"length_mean", 1, 1e9, ANY, true},
+    {"success_rate", 0, 1, ANY, true},
+    {"trunc_rate", 0, 1, ANY, true},
+    {"eval_success_rate", 0, 1, ANY, true},
+    {"eval_median_steps", 1, 1e9, WHOLE, true},
+    {"eval_mean_return", -1e30, 1e30, ANY, true},
     {"eval_return_mean_success", -1e30, 1e30, ANY, true},
     {"eval_return_mean_fail", -1e30, 1e30, ANY, true},
     {"eval_dist_at_end_p50", 0, 1, ANY, true},
 };
 enum { N_RULES = sizeof rules / sizeof *rules };
 
-static bool check_number(const cJSON *record, const struct rule *r, double most, const char *where, struct error *e) {
+static bool check_number(const cJSON *record, const struct rule *r, double most, const char *where,
+                         struct error *e) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, r->key);
-    const double slack = 1e-5;                                     // float32 sums may end a little above their limit
+    const double slack = 1e-5; // float32 sums may end a little above their limit
     if (!item && r->optional) return true;
     if (!item) return error_set(e, STATUS_FAILED, "%s: key \"%s\" is missing", where, r->key);
     if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
@@ -58,43 +78,54 @@ static bool check_number(const cJSON *record, const struct rule *r, double most,
     if (r->whole == WHOLE && x != floor(x))
         return error_set(e, STATUS_FAILED, "%s: key \"%s\" is %g, must be whole", where, r->key, x);
     if (x < r->low || x > most + slack * fabs(most))
-        return error_set(e, STATUS_FAILED, "%s: key \"%s\" is %g, must be within %g and %g", where, r->key, x, r->low, most);
+        return error_set(e, STATUS_FAILED, "%s: key \"%s\" is %g, must be within %g and %g", where,
+                         r->key, x, r->low, most);
     return true;
 }
 
-static bool check_histogram(const cJSON *record, const struct ppo_log_shape *s, const char *where, struct error *e) {
+static bool check_histogram(const cJSON *record, const struct ppo_log_shape *s, const char *where,
+                            struct error *e) {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(record, "action_hist");
     double sum = 0;
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != s->n_actions)
-        return error_set(e, STATUS_FAILED, "%s: key \"action_hist\" is no list of %" PRId64 " counts", where, s->n_actions);
+        return error_set(e, STATUS_FAILED,
+                         "%s: key \"action_hist\" is no list of %" PRId64 " counts", where,
+                         s->n_actions);
     for (const cJSON *item = list->child; item; item = item->next) {
-        if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble != floor(item->valuedouble))
+        if (!cJSON_IsNumber(item) || item->valuedouble < 0 ||
+            item->valuedouble != floor(item->valuedouble))
             return error_set(e, STATUS_FAILED, "%s: key \"action_hist\" holds no count", where);
         sum += item->valuedouble;
     }
     if (sum != (double)(s->n_envs * s->n_steps))
-        return error_set(e, STATUS_FAILED, "%s: key \"action_hist\" sums to %g, not to %" PRId64 " steps", where, sum,
+        return error_set(e, STATUS_FAILED,
+                         "%s: key \"action_hist\" sums to %g, not to %" PRId64 " steps", where, sum,
                          s->n_envs * s->n_steps);
     return true;
 }
 
-bool ppo_log_check_record(const cJSON *record, const struct ppo_log_shape *s, const char *where, struct error *e) {
+bool ppo_log_check_record(const cJSON *record, const struct ppo_log_shape *s, const char *where,
+                          struct error *e) {
     for (int i = 0; i < N_RULES; i++) {
         const bool entropy = strncmp(rules[i].key, "entropy", 7) == 0;
-        if (!check_number(record, &rules[i], entropy ? log((double)s->n_actions) : rules[i].high, where, e)) return false;
+        if (!check_number(record, &rules[i], entropy ? log((double)s->n_actions) : rules[i].high,
+                          where, e))
+            return false;
     }
     const double updates = cJSON_GetObjectItemCaseSensitive(record, "opt_steps")->valuedouble;
     const double steps = cJSON_GetObjectItemCaseSensitive(record, "env_steps")->valuedouble;
     if (steps != updates * (double)(s->n_envs * s->n_steps))
-        return error_set(e, STATUS_FAILED, "%s: key \"env_steps\" is %g, not %g updates of %" PRId64 " steps", where, steps,
-                         updates, s->n_envs * s->n_steps);
+        return error_set(e, STATUS_FAILED,
+                         "%s: key \"env_steps\" is %g, not %g updates of %" PRId64 " steps", where,
+                         steps, updates, s->n_envs * s->n_steps);
     return check_histogram(record, s, where, e);
 }
 
 // ---- meta
 
 bool ppo_log_check_meta(const cJSON *meta, const char *where, struct error *e) {
-    static const char *const texts[] = {"algo", "task", "kernel", "created", "version", "revision", "config_sha256"};
+    static const char *const texts[] = {"algo",    "task",     "kernel",       "created",
+                                        "version", "revision", "config_sha256"};
     static const char *const counts[] = {"schema", "frames_per_step", "release_after", "n_weights"};
     const char *text;
     const cJSON *rom;
@@ -104,18 +135,26 @@ bool ppo_log_check_meta(const cJSON *meta, const char *where, struct error *e) {
         if (!json_get_string(meta, texts[i], where, &text, e)) return false;
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if (!json_get_i64(meta, counts[i], where, &count, e)) return false;
-    if (!json_get_u64(meta, "seed", where, &seed, e) || !json_get_object(meta, "rom", where, &rom, e) ||
-        !json_get_string(rom, "name", where, &text, e) || !json_get_string(rom, "sha256", where, &text, e) ||
+    if (!json_get_u64(meta, "seed", where, &seed, e) ||
+        !json_get_object(meta, "rom", where, &rom, e) ||
+        !json_get_string(rom, "name", where, &text, e) ||
+        !json_get_string(rom, "sha256", where, &text, e) ||
         !json_get_string(meta, "algo", where, &text, e))
         return false;
-    return strcmp(text, "ppo") == 0 || error_set(e, STATUS_FAILED, "%s: algo is %.40s, not ppo", where, text);
+    return strcmp(text, "ppo") == 0 ||
+           error_set(e, STATUS_FAILED, "%s: algo is %.40s, not ppo", where, text);
 }
 
 // ---- a session
 
-struct lines { uint8_t *text; size_t n, at; int64_t number; };
+struct lines {
+    uint8_t *text;
+    size_t n, at;
+    int64_t number;
+};
 
-static bool open_lines(const char *folder, const char *name, struct lines *l, char path[PATH_SIZE], struct error *e) {
+static bool open_lines(const char *folder, const char *name, struct lines *l, char path[PATH_SIZE],
+                       struct error *e) {
     *l = (struct lines){0};
     return path_join(path, folder, name, e) && file_read(path, max_lines_bytes, &l->text, &l->n, e);
 }
@@ -137,7 +176,10 @@ static double step_of(const cJSON *line) {
     return cJSON_IsNumber(item) ? item->valuedouble : -1;
 }
 
-struct session { struct lines metrics, timing; char metrics_path[PATH_SIZE], timing_path[PATH_SIZE]; };
+struct session {
+    struct lines metrics, timing;
+    char metrics_path[PATH_SIZE], timing_path[PATH_SIZE];
+};
 
 // The next record: members of the timing line of the same step move into the metrics line.
 static cJSON *next_record(struct session *s, struct error *e) {
@@ -150,8 +192,10 @@ static cJSON *next_record(struct session *s, struct error *e) {
     if (timed && step_of(timed) == step_of(record))
         while (timed->child) {
             cJSON *item = cJSON_DetachItemViaPointer(timed, timed->child);
-            if (strcmp(item->string, "opt_steps") == 0) cJSON_Delete(item);
-            else cJSON_AddItemToObject(record, item->string, item);
+            if (strcmp(item->string, "opt_steps") == 0)
+                cJSON_Delete(item);
+            else
+                cJSON_AddItemToObject(record, item->string, item);
         }
     cJSON_Delete(timed);
     return record;
@@ -163,21 +207,26 @@ static bool read_shape(const char *folder, struct ppo_log_shape *out, struct err
     size_t n;
     struct ppo_config c;
     ppo_config_init(&c);
-    if (!path_join(path, folder, "config.json", e) || !file_read(path, max_json_bytes, &text, &n, e)) return false;
+    if (!path_join(path, folder, "config.json", e) ||
+        !file_read(path, max_json_bytes, &text, &n, e))
+        return false;
     const bool fine = ppo_config_from_json(&c, (const char *)text, n, path, e);
     free(text);
-    *out = (struct ppo_log_shape){c.num_envs, c.rollout_steps, strcmp(c.action_codec, "v0") == 0 ? 7 : 8};
+    *out = (struct ppo_log_shape){c.num_envs, c.rollout_steps,
+                                  strcmp(c.action_codec, "v0") == 0 ? 7 : 8};
     return fine;
 }
 
-static bool open_session(const char *folder, struct session *s, struct ppo_log_shape *shape, struct error *e) {
+static bool open_session(const char *folder, struct session *s, struct ppo_log_shape *shape,
+                         struct error *e) {
     char path[PATH_SIZE];
     if (!path_join(path, folder, "meta.json", e)) return false;
     cJSON *meta = json_read_file(path, max_json_bytes, e);
     bool fine = meta && ppo_log_check_meta(meta, path, e);
     cJSON_Delete(meta);
     s->timing.text = NULL;
-    return fine && read_shape(folder, shape, e) && open_lines(folder, "metrics.jsonl", &s->metrics, s->metrics_path, e) &&
+    return fine && read_shape(folder, shape, e) &&
+           open_lines(folder, "metrics.jsonl", &s->metrics, s->metrics_path, e) &&
            open_lines(folder, "timing.jsonl", &s->timing, s->timing_path, e);
 }
 
@@ -210,7 +259,8 @@ bool ppo_log_check_session(const char *folder, int64_t *n_records, struct error 
     return fine;
 }
 
-cJSON *ppo_log_read_record(const char *folder, int64_t index, struct ppo_log_shape *shape, struct error *e) {
+cJSON *ppo_log_read_record(const char *folder, int64_t index, struct ppo_log_shape *shape,
+                           struct error *e) {
     struct session *s = mem_alloc(sizeof *s);
     cJSON *record = NULL;
     if (open_session(folder, s, shape, e))
@@ -219,7 +269,8 @@ cJSON *ppo_log_read_record(const char *folder, int64_t index, struct ppo_log_sha
             record = next_record(s, e);
             if (!record) break;
         }
-    if (!record && e->status == STATUS_OK) error_set(e, STATUS_FAILED, "%s: no record %" PRId64, folder, index);
+    if (!record && e->status == STATUS_OK)
+        error_set(e, STATUS_FAILED, "%s: no record %" PRId64, folder, index);
     close_session(s);
     free(s);
     return record;

@@ -11,8 +11,12 @@
 #include "engine/nn/init.h"
 #include "engine/nn/layers.h"
 
-struct conv_spec { const char *name; int64_t channels, kernel, stride; };
-static const struct conv_spec convs[PPO_N_CONVS] = {{"conv1", 32, 8, 4}, {"conv2", 64, 4, 2}, {"conv3", 64, 3, 1}};
+struct conv_spec {
+    const char *name;
+    int64_t channels, kernel, stride;
+};
+static const struct conv_spec convs[PPO_N_CONVS] = {
+    {"conv1", 32, 8, 4}, {"conv2", 64, 4, 2}, {"conv3", 64, 3, 1}};
 
 static int64_t flat_size(void) {
     int64_t h = PPO_HEIGHT, w = PPO_WIDTH;
@@ -33,7 +37,8 @@ void ppo_net_register(struct params *p, const struct ppo_dims *dims) {
     int64_t in = dims->stack;
     for (int i = 0; i < PPO_N_CONVS; i++) {
         const struct conv_spec *c = &convs[i];
-        params_add(p, parameter(c->name, "weight", name), 4, (int64_t[]){c->channels, in, c->kernel, c->kernel});
+        params_add(p, parameter(c->name, "weight", name), 4,
+                   (int64_t[]){c->channels, in, c->kernel, c->kernel});
         params_add(p, parameter(c->name, "bias", name), 1, (int64_t[]){c->channels});
         in = c->channels;
     }
@@ -64,7 +69,8 @@ static void subtract(double *restrict row, const double *restrict from, double t
     for (int64_t j = 0; j < n; j++) row[j] -= times * from[j];
 }
 
-// Rows [rows][columns] of independent normals made orthonormal one after the other (modified Gram-Schmidt).
+// Rows [rows][columns] of independent normals made orthonormal one after the other (modified
+// Gram-Schmidt).
 static void orthonormal_rows(double *m, int64_t rows, int64_t columns) {
     for (int64_t i = 0; i < rows; i++) {
         double *row = m + i * columns;
@@ -139,11 +145,12 @@ struct ppo_net ppo_net_build(struct graph *g, struct params *p, struct tensor *s
 }
 
 int64_t ppo_net_sample_bytes(const struct ppo_dims *dims, bool with_gradients) {
-    int64_t h = PPO_HEIGHT, w = PPO_WIDTH, input = h * w * dims->stack, reals = flat_size() + 2 * PPO_HIDDEN;
+    int64_t h = PPO_HEIGHT, w = PPO_WIDTH, input = h * w * dims->stack,
+            reals = flat_size() + 2 * PPO_HIDDEN;
     for (int i = 0; i < PPO_N_CONVS; i++) {
         h = (h - convs[i].kernel) / convs[i].stride + 1;
         w = (w - convs[i].kernel) / convs[i].stride + 1;
-        reals += 2 * h * w * convs[i].channels;                      // before and after the ReLU
+        reals += 2 * h * w * convs[i].channels; // before and after the ReLU
     }
     return (input + (with_gradients ? 2 : 1) * reals) * (int64_t)sizeof(real);
 }
