@@ -1,9 +1,9 @@
 ; A small adventure on a grid of 16 pixels: a laboratory, its yard, a village and a cottage. Three
 ; stages are chosen on the title screen: leave the laboratory, enter the cottage, run an errand.
 ;
-; Walking takes 16 frames a cell. A press in another direction than the figure looks turns it and
-; locks it for 10 frames, so a press of 8 frames is one turn or one cell, never both. One person
-; wanders through the laboratory by a clock and a shift register of its own. The goal of a stage
+; Walking takes 16 frames a cell. A press in another direction than the figure looks turns it; when
+; the button is still down 5 frames later it walks. So a tap turns, and a press of 8 frames is one
+; cell in any direction. One person wanders through the laboratory by a clock and a shift register of its own. The goal of a stage
 ; stays as it was reached for 96 frames: buttons count again after that.
 
 buffer .equ 0xC000                  ; 160 bytes, copied to OAM
@@ -44,7 +44,7 @@ LEFT  .equ 2
 RIGHT .equ 3
 
 WALK_FRAMES .equ 16
-TURN_FRAMES .equ 10
+TURN_FRAMES .equ 4
 HOLD_FRAMES .equ 96
 
 TITLE   .equ 0                      ; rooms, in the order of `rooms`
@@ -797,8 +797,8 @@ draw_four:
 
 ; Per stage: where it starts (room, x, y, direction), and the room that is its goal.
 starts:
-    .db LAB,8,2,UP
-    .db VILLAGE,8,6,RIGHT
+    .db LAB,3,2,UP
+    .db VILLAGE,2,7,LEFT
     .db HOUSE,7,4,UP
 goals:
     .db YARD,HOUSE,THANKS
@@ -823,7 +823,7 @@ rooms:
     .dw tiles_title, tiles_title_end - tiles_title, map_title, cells_title
     .db 0, 0,0,0,0,0,0,0
     .dw tiles_lab, tiles_lab_end - tiles_lab, map_lab, cells_lab
-    .db 1, 6,4,DOWN,0,0,SCHOLAR_TILE,0x10
+    .db 1, 8,4,DOWN,0,0,SCHOLAR_TILE,0x10
     .dw tiles_out, tiles_out_end - tiles_out, map_yard, cells_yard
     .db 0, 0,0,0,0,0,0,0
     .dw tiles_out, tiles_out_end - tiles_out, map_village, cells_village

@@ -12,7 +12,7 @@ LAYOUTS = {
         '##########',
         '##########',
         '###.......',
-        '#####...##',
+        '#######,##',
         '#####.....',
         '####...###',
         '####....##',
@@ -236,6 +236,8 @@ def lab():
 
     for x in (0, 16, 32):
         crate(c, x, 32)
+    for x in (80, 96):
+        crate(c, x, 48)
     table(c, 0, 50, 80, 30)  # the workbench: glass, a book, a computer
     flask(c, 4, 46, 4)
     flask(c, 14, 48, 6, False)
