@@ -203,7 +203,7 @@ static bool worker_ended(const struct feed_status *s) { return s->phase == PHASE
 
 static enum status run_headless(const struct cli *cli, struct run_opts *opts, struct error *e) {
     bool unbounded = opts->updates == 0 && opts->env_steps == 0 && opts->minutes == 0;
-    if (unbounded) opts->updates = DEFAULT_HEADLESS_UPDATES;
+    if (unbounded && !opts->resume) opts->updates = DEFAULT_HEADLESS_UPDATES;
     struct feed *feed = feed_new(0);
     log_to_stderr(true);
     catch_stop_signals(feed_control(feed), cli->keep_running);
@@ -212,7 +212,9 @@ static enum status run_headless(const struct cli *cli, struct run_opts *opts, st
         feed_free(feed);
         return e->status;
     }
-    if (unbounded) log_write(LOG_INFO, "%d updates (--updates, --env-steps or --minutes changes that)", DEFAULT_HEADLESS_UPDATES);
+    if (unbounded && opts->resume)
+        log_write(LOG_INFO, "goes on until it is stopped (--updates, --env-steps or --minutes bound it)");
+    else if (unbounded) log_write(LOG_INFO, "%d updates (--updates, --env-steps or --minutes changes that)", DEFAULT_HEADLESS_UPDATES);
     worker_start(w);
     int64_t last_line = clock_now_ns(), shown = -1;
     for (const struct feed_status *s = feed_status(feed); !worker_ended(s); s = feed_status(feed)) {
