@@ -1,9 +1,8 @@
 // gb_line.h - mode 3 of one line: how long the picture processor draws, and where it is at a dot.
 //
 // Pixels are counted from 8 left of the screen: x = 0-167, the screen is 8-167. Mode 3 begins at
-// dot
-// 87 (89 on the first line after switching on) with throwing away SCX mod 8 pixels. Then a fetcher
-// takes six dots for a tile; one pixel goes out each dot, but stands still
+// dot 87 (89 on the first line after switching on) with throwing away SCX mod 8 pixels. Then a
+// fetcher takes six dots for a tile; one pixel goes out each dot, but stands still
 //   - at a sprite's x until the fetch under way has reached its sixth dot, and six dots more;
 //   - for six dots when the window begins.
 // The mode 0 interrupt comes when pixel 166 goes out, mode 3 ends at pixel 167. Sprites come from a

@@ -6,10 +6,9 @@
 //        | LY | mode 2 (OAM)   | mode 3 (drawing)  | mode 0 (HBlank)   |
 //
 // x: fine scroll, window and sprites stretch mode 3 (gb_line.h). Lines 144-153 are mode 1; LY reads
-// 0 from dot 4 of line 153. Switching the LCD on starts at dot 4 of a line 0 that shows mode 0 for
-// mode
-// 2. Accesses fall on dots 0, 4, 8, ...; interrupts are raised in between, and how long before the
-// next access decides when a halted CPU wakes:
+// 0 from dot 4 of line 153. Switching the LCD on starts at dot 4 of a line 0 that shows mode 0
+// instead of mode 2. Accesses fall on dots 0, 4, 8, ...; interrupts are raised in between, and how
+// long before the next access decides when a halted CPU wakes:
 //
 //   VBlank        line 144 dot 2           LYC = n    line n dot 2 (n = 0: line 153 dot 10)
 //   mode 2        lines 1-144 dot 0, line 0 dot 2      mode 0     254+x
