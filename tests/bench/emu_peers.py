@@ -22,7 +22,7 @@ def lcg(seed):
 
 def open_pyboy(path):
     import pyboy
-    return pyboy.PyBoy(path, window="null", sound_emulated=False, log_level="ERROR", no_input=True)
+    return pyboy.PyBoy(path, window="null", sound_emulated=False, log_level="ERROR", no_input=True, cgb=False)
 
 def pyboy_step(pb, key, draw):
     pb.button_press(KEYS[key])
