@@ -107,7 +107,7 @@ $(obj_isa): $(ISA_SRC) $(wildcard src/engine/graph/*.h)
 	$(CC) $(CFLAGS) $(ISA_CFLAGS) $(isa_flags_$(ISA)) -DKERNELS_ISA=$(ISA) -MMD -MP -c -o $@ $<
 
 # The built-in scenes are embedded by the assembler, which tells make nothing.
-$(BUILD)/obj/engine/env/builtin.o: $(wildcard assets/roms/*.gb)
+$(BUILD)/obj/engine/env/builtin.o: $(wildcard assets/roms/*.gb assets/tasks/*/*.* assets/tasks/*/*/*.*)
 
 # The revision is compiled into one small file only, so that a commit does not rebuild the world.
 $(BUILD)/revision: FORCE

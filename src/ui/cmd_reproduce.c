@@ -26,11 +26,12 @@ static void print_json(const struct reproduction *r) {
 static void print_text(const struct reproduction *r) {
     const char *kernel = r->same_kernel ? "" : "; made with other kernels than this machine's";
     if (!r->found[0])
-        printf("update %lld: all finite this time (loss %g, gradient norm %g); then it was %s%s\n", (long long)r->update,
-               r->loss, r->grad_norm, r->recorded, kernel);
+        printf("update %lld: all finite this time (loss %g, gradient norm %g); then it was %s%s\n",
+               (long long)r->update, r->loss, r->grad_norm, r->recorded, kernel);
     else
-        printf("update %lld, %s: first bad node %s (loss %g, gradient norm %g)%s%s%s\n", (long long)r->update, r->stage,
-               r->found, r->loss, r->grad_norm, strcmp(r->found, r->recorded) ? "; then it was " : ", as recorded",
+        printf("update %lld, %s: first bad node %s (loss %g, gradient norm %g)%s%s%s\n",
+               (long long)r->update, r->stage, r->found, r->loss, r->grad_norm,
+               strcmp(r->found, r->recorded) ? "; then it was " : ", as recorded",
                strcmp(r->found, r->recorded) ? r->recorded : "", kernel);
 }
 
@@ -38,10 +39,12 @@ int cmd_reproduce(const struct cli *cli) {
     struct reproduction r;
     struct error e = {0};
     if (cli->n_words != 1) {
-        fprintf(stderr, "workbench: reproduce needs one bundle: workbench reproduce SESSION/failures/step_NNN\n");
+        fprintf(stderr, "workbench: reproduce needs one bundle: workbench reproduce "
+                        "SESSION/failures/step_NNN\n");
         return STATUS_USAGE;
     }
-    if (!reproduce_run(cli->words[0], (int)(cli->threads > 64 ? 64 : cli->threads), &r, &e)) return cli_fail(&e);
+    if (!reproduce_run(cli->words[0], (int)(cli->threads > 64 ? 64 : cli->threads), &r, &e))
+        return cli_fail(&e);
     if (cli->json)
         print_json(&r);
     else

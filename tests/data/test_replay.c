@@ -365,7 +365,8 @@ static void a_ring_in_a_file_is_like_one_in_memory_and_leaves_nothing_behind(voi
     struct error e = {0};
     char folder[PATH_SIZE];
     snprintf(folder, sizeof folder, "%s", test_folder());
-    struct replay_opts o = {.rows = 40, .n_envs = 2, .n_actions = A, .obs_bytes = OBS, .file_folder = folder};
+    struct replay_opts o = {
+        .rows = 40, .n_envs = 2, .n_actions = A, .obs_bytes = OBS, .file_folder = folder};
     struct replay *file = replay_new(&o, &e);
     if (!file) fail_msg("%s", e.message);
     o.file_folder = NULL;
@@ -373,13 +374,15 @@ static void a_ring_in_a_file_is_like_one_in_memory_and_leaves_nothing_behind(voi
     struct buffers x = make_buffers(8, 4), y = make_buffers(8, 4);
     for (int t = 0; t < 100; t++) push_row(file, 2, 6), push_row(memory, 2, 6);
     assert_int_equal(rmdir(folder), 0); // no name is left, while the ring is in use
-    assert_true(replay_sample(file, 3, 4, 8, 4, &x.batch, &e) && replay_sample(memory, 3, 4, 8, 4, &y.batch, &e));
+    assert_true(replay_sample(file, 3, 4, 8, 4, &x.batch, &e) &&
+                replay_sample(memory, 3, 4, 8, 4, &y.batch, &e));
     for (int i = 0; i < 4; i++)
         for (int t = 0; t < 8; t++) {
             size_t cell = (size_t)(t * 4 + i);
             assert_memory_equal(x.batch.packed + cell * OBS, y.batch.packed + cell * OBS, OBS);
             assert_true(x.batch.rewards[cell] == y.batch.rewards[cell]);
-            assert_memory_equal(x.batch.actions + cell * A, y.batch.actions + cell * A, A * sizeof(real));
+            assert_memory_equal(x.batch.actions + cell * A, y.batch.actions + cell * A,
+                                A * sizeof(real));
         }
     assert_true(replay_check(file, &e));
     free_buffers(&x);
@@ -395,7 +398,8 @@ static void a_ring_that_the_disk_has_no_room_for_is_refused(void **state) {
     (void)state;
     struct error e = {0};
     struct rlimit before, small;
-    struct replay_opts o = {.rows = 1000, .n_envs = 1, .n_actions = 2, .file_folder = test_folder()};
+    struct replay_opts o = {
+        .rows = 1000, .n_envs = 1, .n_actions = 2, .file_folder = test_folder()};
     getrlimit(RLIMIT_FSIZE, &before);
     small = before;
     small.rlim_cur = 100000;
@@ -438,8 +442,9 @@ static void a_batch_is_whole_while_a_writer_fills_the_guarded_rows(void **state)
     replay_free(r);
 }
 
-// F46: rollouts of STRIDE rows on a thread of their own, as the worker plays them. What may be sampled is fixed before
-// each: the rows committed by then without the margin, less those that the rollout takes; every row names itself.
+// F46: rollouts of STRIDE rows on a thread of their own, as the worker plays them. What may be
+// sampled is fixed before each: the rows committed by then without the margin, less those that the
+// rollout takes; every row names itself.
 enum { STRIDE = 4, ROLLOUTS = 120, F46_T = 16, F46_ROWS = 64 };
 
 static void *write_rollout(void *arg) {

@@ -1,4 +1,5 @@
-// Sessions that go on: lines and checkpoints after a step are cut, rings are pruned, names are found, one writer at a time.
+// Sessions that go on: lines and checkpoints after a step are cut, rings are pruned, names are
+// found, one writer at a time.
 #include <unistd.h>
 
 #include "base/json.h"
@@ -7,7 +8,8 @@
 #include "support/files.h"
 
 static struct session_opts opts(const char *root, const char *config) {
-    return (struct session_opts){.root = root, .algo = "dreamer_v3", .rom_name = "x", .config_json = config};
+    return (struct session_opts){
+        .root = root, .algo = "dreamer_v3", .rom_name = "x", .config_json = config};
 }
 
 static void append(struct session *s, int64_t step) {
@@ -32,7 +34,8 @@ static bool is_there(const char *folder, const char *name) {
 
 static void lines_are_kept_up_to_a_step_and_a_cut_one_goes(void **state) {
     (void)state;
-    static const char text[] = "{\"opt_steps\":3,\"a\":1}\n{\"opt_steps\":6}\n{\"opt_steps\":9}\n{\"opt_st";
+    static const char text[] =
+        "{\"opt_steps\":3,\"a\":1}\n{\"opt_steps\":6}\n{\"opt_steps\":9}\n{\"opt_st";
     const int64_t n = sizeof text - 1, line1 = 22, line2 = line1 + 16, line3 = line2 + 16;
     assert_int_equal(session_lines_until(text, (size_t)n, 100), line3);
     assert_int_equal(session_lines_until(text, (size_t)n, 8), line2);
@@ -52,8 +55,10 @@ static void going_on_cuts_records_and_checkpoints_after_the_step(void **state) {
     for (int64_t step = 1; step <= 9; step++) append(s, step);
     snprintf(path, sizeof path, "%s", session_path(s));
     session_close(s);
-    static const char *const stay[] = {"checkpoints/step_000000004.safetensors", "checkpoints/step_000000005.tick_000000011.replay"};
-    static const char *const go[] = {"checkpoints/step_000000006.safetensors", "checkpoints/step_000000008.tick_000000012.replay",
+    static const char *const stay[] = {"checkpoints/step_000000004.safetensors",
+                                       "checkpoints/step_000000005.tick_000000011.replay"};
+    static const char *const go[] = {"checkpoints/step_000000006.safetensors",
+                                     "checkpoints/step_000000008.tick_000000012.replay",
                                      "checkpoints/.step_000000006.safetensors.tmp-12-1"};
     for (size_t i = 0; i < 2; i++) touch(path, stay[i]);
     for (size_t i = 0; i < 3; i++) touch(path, go[i]);
@@ -72,7 +77,8 @@ static void going_on_cuts_records_and_checkpoints_after_the_step(void **state) {
     for (int i = 0; i < 6; i++) assert_int_equal(d->records[i].opt_steps, i + 1);
     assert_true(d->records[4].present >> METRIC_SPS & 1);
     assert_int_equal(cJSON_GetObjectItem(d->config, "a")->valueint, 2);
-    assert_string_equal(cJSON_GetObjectItem(d->meta, "config_sha256")->valuestring, session_config_sha256(s));
+    assert_string_equal(cJSON_GetObjectItem(d->meta, "config_sha256")->valuestring,
+                        session_config_sha256(s));
     session_data_free(d);
     session_close(s);
 }
@@ -134,7 +140,8 @@ static void a_checksum_finds_every_altered_byte_of_the_data(void **state) {
     struct st_source list[] = {{"b", ST_U8, 1, {2}, flags}, {"a", ST_I32, 1, {3}, numbers}};
     assert_true(path_join(path, test_folder(), "x.safetensors", &e));
     safetensors_crc(list, 2, crc);
-    if (!safetensors_write(path, list, 2, &(struct st_text){ST_CRC_KEY, crc}, 1, &e)) fail_msg("%s", e.message);
+    if (!safetensors_write(path, list, 2, &(struct st_text){ST_CRC_KEY, crc}, 1, &e))
+        fail_msg("%s", e.message);
     uint8_t *bytes;
     size_t n;
     assert_true(file_read(path, 1 << 20, &bytes, &n, &e));

@@ -1,4 +1,5 @@
-// Environments are saved and loaded exactly: with their machine, their episode and their progress towards the goal.
+// Environments are saved and loaded exactly: with their machine, their episode and their progress
+// towards the goal.
 #include <string.h>
 
 #include "base/mem.h"
@@ -20,7 +21,8 @@ struct batch {
 static void make(struct batch *b) {
     struct error e = {0};
     memset(b, 0, sizeof *b);
-    if (!task_open_builtin("exit_lab", "pokemonred_puffer_v1", &b->task, &e)) fail_msg("%s", e.message);
+    if (!task_open_builtin("exit_lab", "pokemonred_puffer_v1", &b->task, &e))
+        fail_msg("%s", e.message);
     b->task.rules.max_steps = 25; // some episodes end by it
     struct env_gameboy_opts o = {.action_codec = "pokemonred_puffer_v1", .n_envs = N};
     task_env_opts(&b->task, &o);
@@ -41,13 +43,15 @@ static void play(struct batch *b, int t0, int t1) {
         for (int n = 0; n < N; n++) {
             slots[n] = b->obs[n];
             step[n] = !b->mask[n];
-            b->actions[n] = (int32_t)rng_below(5, RNG_TEST, (uint64_t)t, (uint32_t)n, CODEC_ACTIONS);
+            b->actions[n] =
+                (int32_t)rng_below(5, RNG_TEST, (uint64_t)t, (uint32_t)n, CODEC_ACTIONS);
         }
         env_reset(b->env, b->mask, slots);
         env_step(b->env, step, b->actions, slots, b->out);
         for (int n = 0; n < N; n++)
             if (!step[n]) b->out[n] = (struct env_step_result){0};
-        for (int n = 0; n < N; n++) b->mask[n] = step[n] && (b->out[n].terminated || b->out[n].truncated);
+        for (int n = 0; n < N; n++)
+            b->mask[n] = step[n] && (b->out[n].terminated || b->out[n].truncated);
     }
 }
 
@@ -75,7 +79,8 @@ static void a_loaded_environment_goes_on_like_the_saved_one(void **state) {
             assert_memory_equal(a.obs, b.obs, sizeof a.obs);
             for (int n = 0; n < N; n++) {
                 assert_int_equal(a.mask[n], b.mask[n]);
-                assert_true(a.out[n].reward == b.out[n].reward && a.out[n].distance == b.out[n].distance);
+                assert_true(a.out[n].reward == b.out[n].reward &&
+                            a.out[n].distance == b.out[n].distance);
                 assert_int_equal(a.out[n].terminated, b.out[n].terminated);
             }
         }
@@ -99,7 +104,8 @@ static void an_altered_state_is_refused_and_changes_nothing(void **state) {
     for (size_t at = 0; at < bytes; at += bytes / 37) {
         struct error e = {0};
         saved[at] ^= 16;
-        if (a.env->vtable->load(a.env, 0, saved, &e)) fail_msg("byte %zu was altered and taken", at);
+        if (a.env->vtable->load(a.env, 0, saved, &e))
+            fail_msg("byte %zu was altered and taken", at);
         assert_non_null(strstr(e.message, "environment 0"));
         saved[at] ^= 16;
         uint8_t *after = mem_alloc(bytes);

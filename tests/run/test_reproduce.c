@@ -1,4 +1,5 @@
-// Failure bundles: they hold the weights before the update, and the update fails again from them alone.
+// Failure bundles: they hold the weights before the update, and the update fails again from them
+// alone.
 #include <unistd.h>
 
 #include "engine/data/safetensors.h"
@@ -11,8 +12,14 @@ static char root[PATH_SIZE], session[200]; // a healthy run with checkpoints of 
 static int make_session(void **state) {
     (void)state;
     static const char *const busy[] = {
-        "algo.per_rank_sequence_length=16", "algo.per_rank_batch_size=4", "algo.learning_starts=40", "algo.horizon=4",
-        "algo.replay_ratio=1.5",            "env.num_envs=2",             "checkpoint.every=7",      "buffer.size=200",
+        "algo.per_rank_sequence_length=16",
+        "algo.per_rank_batch_size=4",
+        "algo.learning_starts=40",
+        "algo.horizon=4",
+        "algo.replay_ratio=1.5",
+        "env.num_envs=2",
+        "checkpoint.every=7",
+        "buffer.size=200",
     };
     snprintf(root, sizeof root, "%s", test_folder());
     struct run_opts o = small_run("full", root, 9);
@@ -31,7 +38,12 @@ static void fail_after(int from, const char *setting, char bundle[PATH_SIZE]) {
     snprintf(command, sizeof command, "cp -r %.190s %.190s", session, copy);
     assert_int_equal(system(command), 0);
     snprintf(path, sizeof path, "%.190s/checkpoints/step_%09d.safetensors", copy, from);
-    struct run_opts o = {.resume = path, .updates = 30, .n_threads = 2, .no_media = true, .settings = &setting, .n_settings = 1};
+    struct run_opts o = {.resume = path,
+                         .updates = 30,
+                         .n_threads = 2,
+                         .no_media = true,
+                         .settings = &setting,
+                         .n_settings = 1};
     assert_int_equal(run_worker(&o, NULL, &e), STATUS_FAILED);
     assert_non_null(strstr(e.message, "not finite"));
     snprintf(bundle, PATH_SIZE, "%.190s/failures/step_%09d", copy, from + 1);
@@ -63,14 +75,17 @@ static struct reproduction again(const char *bundle) {
     return r;
 }
 
-// Update 8 is the first of its rollout's batch or not, 10 the other: both ways of keeping the weights.
-static void a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again(void **state) {
+// Update 8 is the first of its rollout's batch or not, 10 the other: both ways of keeping the
+// weights.
+static void
+a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again(void **state) {
     (void)state;
     for (int from = 7; from <= 9; from += 2) {
         char bundle[PATH_SIZE], before[PATH_SIZE], checkpoint[PATH_SIZE];
         fail_after(from, "algo.actor.ent_coef=1e39", bundle);
         snprintf(before, sizeof before, "%.300s/before.safetensors", bundle);
-        snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_%09d.safetensors", session, from);
+        snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_%09d.safetensors", session,
+                 from);
         assert_same_weights(checkpoint, before, "weights/");
         struct reproduction r = again(bundle);
         assert_int_equal(r.update, from + 1);
@@ -86,7 +101,8 @@ static void a_failure_of_the_world_model_keeps_everything_and_fails_again(void *
     char bundle[PATH_SIZE], before[PATH_SIZE], checkpoint[PATH_SIZE];
     fail_after(7, "algo.world_model.kl_regularizer=1e39", bundle);
     snprintf(before, sizeof before, "%.300s/before.safetensors", bundle);
-    snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_000000007.safetensors", session);
+    snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_000000007.safetensors",
+             session);
     assert_same_weights(checkpoint, before, "weights/");
     assert_same_weights(checkpoint, before, "adam_v/");
     struct reproduction r = again(bundle);
@@ -108,8 +124,8 @@ static void what_was_repaired_is_finite_this_time(void **state) {
 
 static void what_is_no_bundle_or_a_broken_one_is_refused(void **state) {
     (void)state;
-    static const char *const files[] = {"failure.json", "config.json", "before.safetensors", "stepped.safetensors",
-                                        "batch.safetensors"};
+    static const char *const files[] = {"failure.json", "config.json", "before.safetensors",
+                                        "stepped.safetensors", "batch.safetensors"};
     char bundle[PATH_SIZE], path[PATH_SIZE];
     struct reproduction r;
     struct error e = {0};
@@ -126,7 +142,8 @@ static void what_is_no_bundle_or_a_broken_one_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again),
+        cmocka_unit_test(
+            a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again),
         cmocka_unit_test(a_failure_of_the_world_model_keeps_everything_and_fails_again),
         cmocka_unit_test(what_was_repaired_is_finite_this_time),
         cmocka_unit_test(what_is_no_bundle_or_a_broken_one_is_refused),

@@ -14,7 +14,7 @@
 
 static const char *const quick[] = {
     "algo.learning_starts=40",
-#if SANITIZED  // an instrumented update of the whole batch takes a second
+#if SANITIZED // an instrumented update of the whole batch takes a second
     "algo.per_rank_batch_size=2",
     "algo.per_rank_sequence_length=8",
 #endif
@@ -22,7 +22,11 @@ static const char *const quick[] = {
 enum { N_QUICK = sizeof quick / sizeof *quick };
 
 static struct run_opts options(const char *task, int64_t updates) {
-    return (struct run_opts){.task = task, .updates = updates, .n_threads = 1, .no_media = true, .settings = quick,
+    return (struct run_opts){.task = task,
+                             .updates = updates,
+                             .n_threads = 1,
+                             .no_media = true,
+                             .settings = quick,
                              .n_settings = N_QUICK};
 }
 
@@ -65,7 +69,9 @@ static void one_update_per_policy_step_after_the_prefill(void **state) {
     o.no_session = true;
     assert_int_equal(run_worker(&o, &s, &e), STATUS_OK);
     assert_int_equal(s.opt_steps, 5);
-    assert_int_equal(s.env_steps, 40 + 5);  // the first update is due after policy step 40 and runs beside step 41
+    assert_int_equal(s.env_steps,
+                     40 +
+                         5); // the first update is due after policy step 40 and runs beside step 41
     o.updates = 0;
     o.env_steps = 50;
     assert_int_equal(run_worker(&o, &s, &e), STATUS_OK);
@@ -77,7 +83,8 @@ static void a_loss_that_is_not_finite_stops_the_run_with_a_failure_folder(void *
     (void)state;
     struct worker_summary s;
     struct error e = {0};
-    const char *const overflow[] = {"algo.learning_starts=40", "algo.world_model.kl_regularizer=1e39"};
+    const char *const overflow[] = {"algo.learning_starts=40",
+                                    "algo.world_model.kl_regularizer=1e39"};
     struct run_opts o = options("static", 5);
     o.sessions_dir = test_folder();
     o.settings = overflow;
@@ -86,7 +93,8 @@ static void a_loss_that_is_not_finite_stops_the_run_with_a_failure_folder(void *
     assert_non_null(strstr(e.message, "not finite"));
     assert_false(s.all_finite);
     assert_int_equal(s.opt_steps, 0);
-    static const char *const files[] = {"failure.json", "batch.safetensors", "before.safetensors", "config.json", "last_metrics.jsonl"};
+    static const char *const files[] = {"failure.json", "batch.safetensors", "before.safetensors",
+                                        "config.json", "last_metrics.jsonl"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[PATH_SIZE];
         snprintf(path, sizeof path, "%s/failures/step_000000001/%s", s.session, files[i]);
@@ -118,7 +126,8 @@ static const struct feed_status *await_phase(struct feed *feed, enum feed_phase 
     for (;;) {
         const struct feed_status *s = feed_status(feed);
         if (s->phase == phase) return s;
-        if (clock_now_ns() > deadline) fail_msg("phase is %s, not %s", feed_phase_names[s->phase], feed_phase_names[phase]);
+        if (clock_now_ns() > deadline)
+            fail_msg("phase is %s, not %s", feed_phase_names[s->phase], feed_phase_names[phase]);
         clock_sleep_ns(2000000);
     }
 }
@@ -143,7 +152,8 @@ static void pause_single_update_checkpoint_and_stop_are_obeyed(void **state) {
     assert_int_equal(await_phase(feed, PHASE_PAUSED)->opt_steps, 1);
     control_checkpoint(c);
     char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/checkpoints/step_000000001.safetensors", feed_status(feed)->session);
+    snprintf(path, sizeof path, "%s/checkpoints/step_000000001.safetensors",
+             feed_status(feed)->session);
     while (!file_exists(path) && clock_now_ns() < deadline) clock_sleep_ns(2000000);
     assert_true(file_exists(path));
     control_stop(c);
@@ -183,14 +193,15 @@ static void a_pause_holds_where_no_update_is_ever_due(void **state) {
     static const char *const none[] = {"algo.learning_starts=40", "algo.replay_ratio=0"};
     struct feed *feed = feed_new(0);
     struct worker *w = start_paused(feed, none);
-    control_single_update(feed_control(feed));  // cannot be done: must not let the run go
+    control_single_update(feed_control(feed)); // cannot be done: must not let the run go
     int64_t before = feed_status(feed)->env_steps;
     clock_sleep_ns(300000000);
     assert_int_equal(feed_status(feed)->env_steps, before);
     stop_and_free(w, feed);
 }
 
-// One update in 20 policy steps: a single update takes the steps it needs, then the pause holds again.
+// One update in 20 policy steps: a single update takes the steps it needs, then the pause holds
+// again.
 static void a_single_update_runs_to_the_next_one_that_is_due(void **state) {
     (void)state;
     static const char *const rare[] = {"algo.learning_starts=40", "algo.replay_ratio=0.05"};
@@ -208,7 +219,7 @@ static void a_single_update_runs_to_the_next_one_that_is_due(void **state) {
 // The prefill runs hundreds of steps a second: none of it may show as the speed of training.
 static void the_first_rates_are_those_of_training_not_of_the_prefill(void **state) {
     (void)state;
-    if (SANITIZED) skip();  // measures rates
+    if (SANITIZED) skip(); // measures rates
     static const char *const long_prefill[] = {"algo.learning_starts=1000"};
     struct error e = {0};
     struct feed *feed = feed_new(0);
@@ -224,7 +235,8 @@ static void the_first_rates_are_those_of_training_not_of_the_prefill(void **stat
         const struct record *r = feed_record(feed, i);
         if (!(r->present >> METRIC_SPS & 1)) continue;
         n_known++;
-        // replay_ratio 1: one policy step an update, and at most one more of either at the window's ends
+        // replay_ratio 1: one policy step an update, and at most one more of either at the window's
+        // ends
         assert_true((double)r->value[METRIC_SPS] <= 2.01 * (double)r->value[METRIC_TRAIN_SPS]);
     }
     assert_true(n_known > 0);
@@ -251,16 +263,18 @@ static void pictures_show_the_emulators_frame_and_a_rollout(void **state) {
         assert_int_equal(p->error[i], abs(p->real[i] - p->reconstruction[i]));
     }
     for (int k = 0; k < 4; k++) assert_true(shades[k]);
-    for (int i = 1; i < FEED_ROLLOUT; i++) assert_memory_equal(p->truth[i], p->truth[0], FEED_PIXELS);  // a still scene
+    for (int i = 1; i < FEED_ROLLOUT; i++)
+        assert_memory_equal(p->truth[i], p->truth[0], FEED_PIXELS); // a still scene
     worker_free(w);
     feed_free(feed);
 }
 
-// The bar of docs/validation.md (loss against the mean picture) measures whether the latent carries the scene: a model
-// without it cannot beat the mean picture. A larger learning rate than the default keeps the test short.
+// The bar of docs/validation.md (loss against the mean picture) measures whether the latent carries
+// the scene: a model without it cannot beat the mean picture. A larger learning rate than the
+// default keeps the test short.
 static void a_model_without_its_latent_cannot_beat_the_mean_picture(void **state) {
     (void)state;
-    if (SANITIZED) skip();  // 600 updates
+    if (SANITIZED) skip(); // 600 updates
     const char *const fast[] = {"algo.world_model.optimizer.lr=1e-3"};
     struct worker_summary with = {0}, without = {0};
     struct error e = {0};
@@ -286,7 +300,8 @@ struct refusal {
 
 static void bad_options_are_refused_in_one_line(void **state) {
     (void)state;
-    char folder[PATH_SIZE], empty[PATH_SIZE + 16], cut[PATH_SIZE + 16], file_as_folder[PATH_SIZE + 32];
+    char folder[PATH_SIZE], empty[PATH_SIZE + 16], cut[PATH_SIZE + 16],
+        file_as_folder[PATH_SIZE + 32];
     struct error e = {0};
     static const char *const unknown[] = {"algo.horizn=3"}, *const range[] = {"env.num_envs=0"};
     static const char *const no_updates[] = {"algo.replay_ratio=0"};
@@ -294,7 +309,8 @@ static void bad_options_are_refused_in_one_line(void **state) {
     snprintf(empty, sizeof empty, "%s/empty.gb", folder);
     snprintf(cut, sizeof cut, "%s/cut.gb", folder);
     snprintf(file_as_folder, sizeof file_as_folder, "%s/sessions", empty);
-    assert_true(file_write_atomic(empty, "", 0, &e) && file_write_atomic(cut, "not a cartridge", 15, &e));
+    assert_true(file_write_atomic(empty, "", 0, &e) &&
+                file_write_atomic(cut, "not a cartridge", 15, &e));
     struct refusal cases[] = {
         {{.task = "tetris"}, STATUS_USAGE, "static, scroll, sprites"},
         {{.task = "static", .rom_path = "x.gb"}, STATUS_USAGE, "exclude"},
@@ -310,7 +326,9 @@ static void bad_options_are_refused_in_one_line(void **state) {
         {{.seed = "-3"}, STATUS_USAGE, "seed"},
         {{.settings = unknown, .n_settings = 1}, STATUS_USAGE, "algo.horizn"},
         {{.settings = range, .n_settings = 1}, STATUS_USAGE, "env.num_envs"},
-        {{.updates = 3, .settings = no_updates, .n_settings = 1}, STATUS_USAGE, "algo.replay_ratio=0"},
+        {{.updates = 3, .settings = no_updates, .n_settings = 1},
+         STATUS_USAGE,
+         "algo.replay_ratio=0"},
         {{.task = "static", .sessions_dir = file_as_folder}, STATUS_USAGE, "empty.gb"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -319,7 +337,8 @@ static void bad_options_are_refused_in_one_line(void **state) {
         struct worker *w = worker_new(&cases[i].opts, feed, &why);
         if (w) fail_msg("case %zu was accepted", i);
         if (!strstr(why.message, cases[i].says)) fail_msg("case %zu says: %s", i, why.message);
-        if (why.status != cases[i].status) fail_msg("case %zu: status %d: %s", i, why.status, why.message);
+        if (why.status != cases[i].status)
+            fail_msg("case %zu: status %d: %s", i, why.status, why.message);
         assert_null(strchr(why.message, '\n'));
         feed_free(feed);
     }
@@ -345,7 +364,7 @@ static void a_full_disk_stops_the_run_in_one_line(void **state) {
     assert_non_null(strstr(e.message, "jsonl"));
     struct session_data *d = session_read(s.session, &e);
     if (!d) fail_msg("%s", e.message);
-    assert_false(d->last_line_cut);  // what did not fit is cut off again
+    assert_false(d->last_line_cut); // what did not fit is cut off again
     session_data_free(d);
 }
 

@@ -1,4 +1,5 @@
-// The worker's memory while rollouts and updates run side by side: no allocation in an update, no growth.
+// The worker's memory while rollouts and updates run side by side: no allocation in an update, no
+// growth.
 #include "support/count_allocations.h"
 
 #include <unistd.h>
@@ -7,8 +8,9 @@
 #include "support/small_run.h"
 
 static const char *const steady[] = {
-    "algo.per_rank_sequence_length=16", "algo.per_rank_batch_size=4", "algo.learning_starts=40",
-    "algo.horizon=4",                   "algo.replay_ratio=0.25",     "env.num_envs=2",
+    "algo.per_rank_sequence_length=16", "algo.per_rank_batch_size=4",
+    "algo.learning_starts=40",          "algo.horizon=4",
+    "algo.replay_ratio=0.25",           "env.num_envs=2",
     "env.max_episode_steps=9",          "buffer.size=100",
 };
 
@@ -24,7 +26,8 @@ static int64_t resident_bytes(void) {
 static void await_records(struct feed *feed, int64_t n) {
     int64_t deadline = clock_now_ns() + 60000000000;
     while (feed_n_records(feed) < n) {
-        if (clock_now_ns() > deadline) fail_msg("%lld records in a minute", (long long)feed_n_records(feed));
+        if (clock_now_ns() > deadline)
+            fail_msg("%lld records in a minute", (long long)feed_n_records(feed));
         clock_sleep_ns(1000000);
     }
 }
@@ -73,9 +76,11 @@ static void memory_stays_flat_over_many_updates(void **state) {
     await_records(feed, first);
     int64_t before = resident_bytes();
     await_records(feed, last);
-    int64_t grown = resident_bytes() - before, records = (last - first) * (int64_t)(sizeof(struct record) + sizeof(double));
-    if (grown > records + (256 << 10)) fail_msg("%lld kB more, of which records %lld kB", (long long)grown >> 10,
-                                                (long long)records >> 10);
+    int64_t grown = resident_bytes() - before,
+            records = (last - first) * (int64_t)(sizeof(struct record) + sizeof(double));
+    if (grown > records + (256 << 10))
+        fail_msg("%lld kB more, of which records %lld kB", (long long)grown >> 10,
+                 (long long)records >> 10);
     end(w, feed);
 }
 

@@ -1,4 +1,5 @@
-// Resume: a run that was killed at any moment and goes on gives the bytes of one that was not; what is refused.
+// Resume: a run that was killed at any moment and goes on gives the bytes of one that was not; what
+// is refused.
 #include <dirent.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -11,13 +12,20 @@
 
 enum { UPDATES = 36 };
 
-// Three updates a tick, so that checkpoints fall inside a batch; short episodes, so that some end between two records;
-// the agent's task answers to its buttons.
+// Three updates a tick, so that checkpoints fall inside a batch; short episodes, so that some end
+// between two records; the agent's task answers to its buttons.
 static const char *const busy[] = {
-    "algo.per_rank_sequence_length=16", "algo.per_rank_batch_size=4", "algo.learning_starts=40",
-    "algo.horizon=4",                   "algo.replay_ratio=1.55",     "env.num_envs=2",
-    "env.max_episode_steps=5",          "checkpoint.every=7",         "buffer.size=60",
-    "metric.log_every=5",               "checkpoint.keep_last=3",
+    "algo.per_rank_sequence_length=16",
+    "algo.per_rank_batch_size=4",
+    "algo.learning_starts=40",
+    "algo.horizon=4",
+    "algo.replay_ratio=1.55",
+    "env.num_envs=2",
+    "env.max_episode_steps=5",
+    "checkpoint.every=7",
+    "buffer.size=60",
+    "metric.log_every=5",
+    "checkpoint.keep_last=3",
 };
 
 static struct run_opts options(const char *mode, const char *root) {
@@ -52,8 +60,10 @@ static int64_t file_bytes(const char *folder, const char *name) {
     return n;
 }
 
-// A child process runs; it is killed once metrics.jsonl has `bytes` bytes and `wait_us` more are over.
-static void run_and_kill(const struct run_opts *opts, const char *root, int64_t bytes, int wait_us) {
+// A child process runs; it is killed once metrics.jsonl has `bytes` bytes and `wait_us` more are
+// over.
+static void run_and_kill(const struct run_opts *opts, const char *root, int64_t bytes,
+                         int wait_us) {
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
@@ -75,8 +85,10 @@ static void run_and_kill(const struct run_opts *opts, const char *root, int64_t 
             if (n != 1) continue;
             only_session(root, session);
         }
-        there = file_bytes(session, "metrics.jsonl") >= bytes && file_bytes(session, "meta.json") > 0;
-        if (waitpid(child, NULL, WNOHANG) == child) return; // done before: a resume of a finished run
+        there =
+            file_bytes(session, "metrics.jsonl") >= bytes && file_bytes(session, "meta.json") > 0;
+        if (waitpid(child, NULL, WNOHANG) == child)
+            return; // done before: a resume of a finished run
     }
     clock_sleep_ns((int64_t)wait_us * 1000);
     kill(child, SIGKILL);
@@ -89,9 +101,9 @@ static void folder_in(char out[PATH_SIZE], const char *root, const char *name) {
 }
 
 static void assert_same_run(const char *a, const char *b) {
-    static const char *const files[] = {"metrics.jsonl", "config.json", "checkpoints/step_000000036.safetensors",
-                                        "checkpoints/step_000000028.safetensors",
-                                        "checkpoints/step_000000035.safetensors"};
+    static const char *const files[] = {
+        "metrics.jsonl", "config.json", "checkpoints/step_000000036.safetensors",
+        "checkpoints/step_000000028.safetensors", "checkpoints/step_000000035.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) assert_same_file(a, b, files[i]);
     struct error e = {0};
     struct session_data *d = session_read(b, &e);
@@ -101,7 +113,8 @@ static void assert_same_run(const char *a, const char *b) {
     session_data_free(d);
 }
 
-static void kill_and_compare(const char *mode, const int64_t *bytes, const int *wait_us, int n_kills) {
+static void kill_and_compare(const char *mode, const int64_t *bytes, const int *wait_us,
+                             int n_kills) {
     char base[PATH_SIZE], root[PATH_SIZE], straight[200], session[200];
     snprintf(base, sizeof base, "%s", test_folder());
     folder_in(root, base, "straight");
@@ -114,7 +127,8 @@ static void kill_and_compare(const char *mode, const int64_t *bytes, const int *
         o = options(mode, root);
         run_and_kill(&o, root, bytes[i], wait_us[i]);
         only_session(root, session);
-        struct run_opts again = {.resume = session, .updates = UPDATES, .n_threads = 1 + i % 3, .no_media = true};
+        struct run_opts again = {
+            .resume = session, .updates = UPDATES, .n_threads = 1 + i % 3, .no_media = true};
         if (i % 2) run_and_kill(&again, root, bytes[i] + 2500, wait_us[i]); // killed a second time
         run_well(&again, session);
         assert_same_run(straight, session);
@@ -146,7 +160,8 @@ static void end_and_go_on(const char *const *settings) {
     o.sessions_dir = root;
     o.updates = 17;
     run_well(&o, session);
-    struct run_opts again = {.resume = session, .updates = UPDATES, .n_threads = 1, .no_media = true};
+    struct run_opts again = {
+        .resume = session, .updates = UPDATES, .n_threads = 1, .no_media = true};
     run_well(&again, session);
     assert_same_file(straight, session, "metrics.jsonl");
     assert_same_file(straight, session, "checkpoints/step_000000036.safetensors");

@@ -1,4 +1,5 @@
-// What a resume refuses, what it warns of, and what it survives: other games and models, broken files, a full disk.
+// What a resume refuses, what it warns of, and what it survives: other games and models, broken
+// files, a full disk.
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -25,7 +26,8 @@ static int make_session(void **state) {
 }
 
 static struct run_opts resumed(const char *path) {
-    return (struct run_opts){.resume = path, .updates = UPDATES + 8, .n_threads = 1, .no_media = true};
+    return (struct run_opts){
+        .resume = path, .updates = UPDATES + 8, .n_threads = 1, .no_media = true};
 }
 
 // A line of the log since `from` with `what` in it.
@@ -47,14 +49,17 @@ static void a_private_copy(char out[200]) {
 static void assert_refused(const struct run_opts *o, const char *a, const char *b) {
     struct error e = {0};
     if (run_worker(o, NULL, &e) == STATUS_OK) fail_msg("%s, %s: was accepted", a, b);
-    if (!strstr(e.message, a) || !strstr(e.message, b)) fail_msg("%s, %s: says %s", a, b, e.message);
+    if (!strstr(e.message, a) || !strstr(e.message, b))
+        fail_msg("%s, %s: says %s", a, b, e.message);
     assert_null(strchr(e.message, '\n'));
 }
 
 static void another_game_or_model_is_refused_with_both_values(void **state) {
     (void)state;
-    static const char *const units[] = {"algo.dense_units=24"}, *const codec[] = {"env.action_codec=v0"},
-                             *const envs[] = {"env.num_envs=3"}, *const latent[] = {"algo.world_model.discrete_size=6"};
+    static const char *const units[] = {"algo.dense_units=24"},
+                             *const codec[] = {"env.action_codec=v0"},
+                             *const envs[] = {"env.num_envs=3"},
+                             *const latent[] = {"algo.world_model.discrete_size=6"};
     char before[PATH_SIZE];
     snprintf(before, sizeof before, "%s/metrics.jsonl", session);
     struct stat was, is;
@@ -95,13 +100,15 @@ static void replace_in(const char *folder, const char *name, const char *from, c
     char *at = strstr((char *)text, from);
     if (!at) fail_msg("%s holds no %s", path, from);
     char *changed = malloc(n + 200);
-    int size = snprintf(changed, n + 200, "%.*s%s%s", (int)(at - (char *)text), (char *)text, to, at + strlen(from));
+    int size = snprintf(changed, n + 200, "%.*s%s%s", (int)(at - (char *)text), (char *)text, to,
+                        at + strlen(from));
     assert_true(file_write_atomic(path, changed, (size_t)size, &e));
     free(changed);
     free(text);
 }
 
-// The ROM that a name gives and the timing that the program has are what they are; so the session is another's.
+// The ROM that a name gives and the timing that the program has are what they are; so the session
+// is another's.
 static void another_rom_or_frame_timing_is_refused_with_both_values(void **state) {
     (void)state;
     char copy[200], rom[PATH_SIZE];
@@ -115,7 +122,8 @@ static void another_rom_or_frame_timing_is_refused_with_both_values(void **state
     assert_refused(&o, "release_after is 4", "not 8");
     a_private_copy(copy);
     snprintf(rom, sizeof rom, "assets/roms/scroll.gb");
-    replace_in(copy, "meta.json", "\"sha256\":\t\"", "\"path\":\t\"assets/roms/scroll.gb\",\n\t\t\"sha256\":\t\"");
+    replace_in(copy, "meta.json", "\"sha256\":\t\"",
+               "\"path\":\t\"assets/roms/scroll.gb\",\n\t\t\"sha256\":\t\"");
     o = resumed(copy);
     assert_refused(&o, "ROM's SHA-256 is ", ", not ");
 }
@@ -148,7 +156,8 @@ static void path_of(char out[PATH_SIZE], const char *folder, const char *prefix)
     assert_non_null(dir);
     out[0] = 0;
     for (struct dirent *d; (d = readdir(dir));)
-        if (strncmp(d->d_name, prefix, strlen(prefix)) == 0) snprintf(out, PATH_SIZE, "%.200s/%.255s", name, d->d_name);
+        if (strncmp(d->d_name, prefix, strlen(prefix)) == 0)
+            snprintf(out, PATH_SIZE, "%.200s/%.255s", name, d->d_name);
     closedir(dir);
     if (!out[0]) fail_msg("%s holds no %s", name, prefix);
 }
@@ -218,9 +227,11 @@ static void without_its_ring_a_run_says_so_and_fills_it_again(void **state) {
     if (run_worker(&o, &s, &e) != STATUS_OK) fail_msg("%s", e.message);
     assert_true(was_said(from, LOG_WARN, "the replay starts empty and refills: 40 policy steps"));
     assert_int_equal(s.opt_steps, UPDATES + 8);
-    // 40 steps without an update, then 8 updates of 4 steps each; no burst for the steps of the refill
+    // 40 steps without an update, then 8 updates of 4 steps each; no burst for the steps of the
+    // refill
     before.env_steps = 40 + 16 * 4;
-    assert_in_range(s.env_steps, before.env_steps + 40 + 8 * 4 - 10, before.env_steps + 40 + 8 * 4 + 14);
+    assert_in_range(s.env_steps, before.env_steps + 40 + 8 * 4 - 10,
+                    before.env_steps + 40 + 8 * 4 + 14);
 }
 
 // ---- a full disk, played by a limit on the size of files
@@ -247,8 +258,10 @@ static void when_the_disk_is_full_the_old_checkpoints_stay_and_the_run_goes_on(v
     assert_int_equal(s.opt_steps, 24); // it went on
     assert_int_equal(status, STATUS_FAILED);
     assert_non_null(strstr(e.message, "step_000000024"));
-    for (int i = 0; i < 2; i++) assert_same_file(session, copy, i ? "checkpoints/step_000000016.safetensors"
-                                                                  : "checkpoints/step_000000014.safetensors");
+    for (int i = 0; i < 2; i++)
+        assert_same_file(session, copy,
+                         i ? "checkpoints/step_000000016.safetensors"
+                           : "checkpoints/step_000000014.safetensors");
     o = resumed(copy);
     o.updates = 17;
     run_well(&o, copy); // the old one still carries the run on

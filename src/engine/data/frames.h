@@ -24,8 +24,8 @@ enum { FRAMES_MAX_SIDE = 4096, FRAMES_MAX_PICTURES = 4096 };
 struct frames_writer;
 struct frames_writer *frames_create(const char *path, int width, int height,
                                     struct error *e); // must not exist
-// Goes on with a file after cutting it back to the records of at most `opt_steps`; one that is missing or whose writer was
-// killed before it had a header is made.
+// Goes on with a file after cutting it back to the records of at most `opt_steps`; one that is
+// missing or whose writer was killed before it had a header is made.
 struct frames_writer *frames_resume(const char *path, int width, int height, int64_t opt_steps,
                                     struct error *e);
 bool frames_append(struct frames_writer *w, int64_t opt_steps, int64_t env_steps,

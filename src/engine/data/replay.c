@@ -23,7 +23,7 @@ struct replay {
     void *base;     // of all arrays but `parts`
     size_t n_bytes;
     char *folder; // of the mapped file; NULL: memory
-    uint8_t *obs;   // [n_slots][obs_bytes]
+    uint8_t *obs; // [n_slots][obs_bytes]
     int32_t *action, *episode_id;
     float *reward;
     uint8_t *is_first, *terminated, *truncated;
@@ -39,9 +39,13 @@ enum { N_ARRAYS = 7, ARRAY_ALIGN = 64 };
 // Places the arrays one after the other, from `base` on; returns the bytes of all.
 static size_t place(struct replay *r, uint8_t *base) {
     size_t n = r->n_slots, at = 0;
-    const size_t bytes[N_ARRAYS] = {n * (size_t)r->opts.obs_bytes, n * sizeof *r->action,
-                                    n * sizeof *r->episode_id,     n * sizeof *r->reward,
-                                    n, n, n};
+    const size_t bytes[N_ARRAYS] = {n * (size_t)r->opts.obs_bytes,
+                                    n * sizeof *r->action,
+                                    n * sizeof *r->episode_id,
+                                    n * sizeof *r->reward,
+                                    n,
+                                    n,
+                                    n};
     uint8_t *to[N_ARRAYS];
     for (int i = 0; i < N_ARRAYS; i++) {
         to[i] = base ? base + at : NULL;
@@ -57,22 +61,23 @@ static size_t place(struct replay *r, uint8_t *base) {
     return at;
 }
 
-// The file has no name once it is mapped: it goes with the process, however that ends. Its room on the disk is taken at
-// once, because a full disk would later be a signal.
+// The file has no name once it is mapped: it goes with the process, however that ends. Its room on
+// the disk is taken at once, because a full disk would later be a signal.
 static void *map_file(const char *folder, size_t bytes, struct error *e) {
     char path[PATH_SIZE];
     if (!path_join(path, folder, ".replay.ring-XXXXXX", e)) return NULL;
     int fd = mkstemp(path);
     if (fd < 0) {
-        error_set(e, STATUS_USAGE, "cannot make the replay's file in %s: %s", folder, strerror(errno));
+        error_set(e, STATUS_USAGE, "cannot make the replay's file in %s: %s", folder,
+                  strerror(errno));
         return NULL;
     }
     unlink(path);
     int code = posix_fallocate(fd, 0, (off_t)bytes);
     void *base = code ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
-        error_set(e, STATUS_FAILED, "buffer.memmap: no room for %zu MB in %s: %s; set buffer.size", bytes >> 20, folder,
-                  strerror(code ? code : errno));
+        error_set(e, STATUS_FAILED, "buffer.memmap: no room for %zu MB in %s: %s; set buffer.size",
+                  bytes >> 20, folder, strerror(code ? code : errno));
     close(fd);
     return base == MAP_FAILED ? NULL : base;
 }

@@ -45,7 +45,8 @@ struct replay_opts {
     int obs_bytes;     // 0: REPLAY_OBS_BYTES (packed2)
     int guard;         // see above; 0 where writing and sampling take turns
     int safety_margin; // newest rows that are hidden from sampling
-    // Keep the rows in a nameless file on this folder's disk, for rings larger than memory; NULL: in memory.
+    // Keep the rows in a nameless file on this folder's disk, for rings larger than memory; NULL:
+    // in memory.
     const char *file_folder;
 };
 

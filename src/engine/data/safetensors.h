@@ -73,8 +73,9 @@ struct st_source {
     int64_t shape[ST_MAX_DIMS];
     const void *data; // borrowed during the call
 };
-// CRC-32 over names and data in the order of the names, as eight hexadecimal digits: the text "crc32" of files that must
-// not be taken when a bit was altered. `intact`: false and one line when a file's text differs; true where it has none.
+// CRC-32 over names and data in the order of the names, as eight hexadecimal digits: the text
+// "crc32" of files that must not be taken when a bit was altered. `intact`: false and one line when
+// a file's text differs; true where it has none.
 #define ST_CRC_KEY "crc32"
 void safetensors_crc(const struct st_source *tensors, int n_tensors, char out[9]);
 bool safetensors_intact(const struct safetensors *s, struct error *e);

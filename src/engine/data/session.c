@@ -392,8 +392,9 @@ bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, 
 }
 
 // Removes the files of checkpoints/ that `drop` says, and what killed writers left there.
-static bool remove_files(const struct session *s, bool (*drop)(const char *name, const int64_t *ctx),
-                         const int64_t *ctx, struct error *e) {
+static bool remove_files(const struct session *s,
+                         bool (*drop)(const char *name, const int64_t *ctx), const int64_t *ctx,
+                         struct error *e) {
     char folder[PATH_SIZE], path[PATH_SIZE];
     if (!path_join(folder, s->path, "checkpoints", e)) return false;
     DIR *dir = opendir(folder);

@@ -41,11 +41,13 @@ struct session_opts { // texts are copied into the files; NULL: ""
     const char *tag;  // last part of the name (NULL: "run")
     const char *algo, *task, *mode, *preset, *device, *kernel; // kernel: instruction set, "avx2"
     const char *rom_name, *rom_sha256;
-    const char *rom_path, *state_path, *goal_dir; // files of the user's; NULL: none, and none in meta
-    int frames_per_step, release_after;           // frame timing of an agent's step
+    const char *rom_path, *state_path,
+        *goal_dir;                         // files of the user's; NULL: none, and none in meta
+    int frames_per_step, release_after;    // frame timing of an agent's step
     const char *state_name, *state_sha256; // start state; NULL: none, and none in meta
-    const char *goal, *goal_sha256; // goal template and the hash of its picture; NULL: none, and none in meta
-    int goal_pipeline;              // its pipeline_version
+    const char *goal,
+        *goal_sha256;  // goal template and the hash of its picture; NULL: none, and none in meta
+    int goal_pipeline; // its pipeline_version
     uint64_t seed;
     int64_t n_weights;
     const char *config_json; // content of config.json; its SHA-256 is meta's config_sha256
@@ -54,9 +56,10 @@ struct session_opts { // texts are copied into the files; NULL: ""
 // ---- writing
 struct session;
 struct session *session_create(const struct session_opts *opts,
-                               struct error *e);   // NULL: nothing is left behind
-// Goes on with the session in folder `path`: records after `opt_steps` are cut off, checkpoints after it removed, and
-// config.json is replaced where it differs from opts->config_json. Refused while another process writes it.
+                               struct error *e); // NULL: nothing is left behind
+// Goes on with the session in folder `path`: records after `opt_steps` are cut off, checkpoints
+// after it removed, and config.json is replaced where it differs from opts->config_json. Refused
+// while another process writes it.
 struct session *session_resume(const char *path, const struct session_opts *opts, int64_t opt_steps,
                                struct error *e);
 void session_close(struct session *s);             // NULL is fine; state "running" becomes "failed"
@@ -74,8 +77,9 @@ bool session_frames_path(struct session *s, char out[PATH_SIZE],
 bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
                             struct error *e);                                      // new, empty
 bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e); // keep_last >= 1
-// The ring's file beside checkpoint `opt_steps`; `ticks` tells rings of the same step apart. Pruning leaves those of the
-// KEEP_REPLAYS newest checkpoints, and of the newest only the one with `ticks`.
+// The ring's file beside checkpoint `opt_steps`; `ticks` tells rings of the same step apart.
+// Pruning leaves those of the KEEP_REPLAYS newest checkpoints, and of the newest only the one with
+// `ticks`.
 enum { SESSION_KEEP_REPLAYS = 2 };
 bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, char out[PATH_SIZE],
                          struct error *e);
@@ -85,7 +89,8 @@ bool session_prune_replays(struct session *s, int64_t ticks, struct error *e);
 void session_format_metrics(const struct record *record, struct text *out); // one line with newline
 bool session_format_timing(const struct record *record,
                            struct text *out); // false: nothing timed in it
-// Bytes of the whole lines at the beginning of `text` (NUL after it) whose step is at most `opt_steps`.
+// Bytes of the whole lines at the beginning of `text` (NUL after it) whose step is at most
+// `opt_steps`.
 int64_t session_lines_until(const char *text, size_t n, int64_t opt_steps);
 void session_clean_name(const char *in, char *out,
                         size_t size); // [A-Za-z0-9._-] without "__", others become '-'; never empty
@@ -101,7 +106,8 @@ struct session_data {
 // NULL and one line: no session, another schema, or FILE:LINE of the first broken line.
 struct session_data *session_read(const char *path, struct error *e);
 void session_data_free(struct session_data *d); // NULL is fine
-// The session's folder that `path` names: itself, or a checkpoint in it; `checkpoint` "" in the first case.
+// The session's folder that `path` names: itself, or a checkpoint in it; `checkpoint` "" in the
+// first case.
 bool session_locate(const char *path, char folder[PATH_SIZE], char checkpoint[PATH_SIZE],
                     struct error *e);
 // Step of a checkpoint's file name, or -1; the newest checkpoint before a step, or -1.

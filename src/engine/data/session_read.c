@@ -15,10 +15,12 @@ static bool is_key(const char *name) {
 }
 
 // "action_hist":[12,0,...]
-static bool read_action_hist(const cJSON *list, const char *where, struct record *r, struct error *e) {
+static bool read_action_hist(const cJSON *list, const char *where, struct record *r,
+                             struct error *e) {
     const int n = cJSON_GetArraySize(list);
     if (!cJSON_IsArray(list) || n < 1 || n > RECORD_MAX_ACTIONS)
-        return error_set(e, STATUS_FAILED, "%s: action_hist is no list of 1 to %d counts", where, RECORD_MAX_ACTIONS);
+        return error_set(e, STATUS_FAILED, "%s: action_hist is no list of 1 to %d counts", where,
+                         RECORD_MAX_ACTIONS);
     r->n_actions = 0;
     for (const cJSON *item = list->child; item; item = item->next) {
         if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 0x1p53))

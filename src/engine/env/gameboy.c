@@ -188,9 +188,9 @@ static void gameboy_delay_start(struct env *env, int i, int frames) {
     ((struct gameboy *)env)->machines[i].start_delay = frames;
 }
 
-static const struct env_vtable gameboy_vtable = {
-    gameboy_reset, gameboy_step, gameboy_free,       gameboy_state_bytes,
-    gameboy_save,  gameboy_load, gameboy_delay_start};
+static const struct env_vtable gameboy_vtable = {gameboy_reset,       gameboy_step, gameboy_free,
+                                                 gameboy_state_bytes, gameboy_save, gameboy_load,
+                                                 gameboy_delay_start};
 
 static const struct gb_action_codec *find_codec(const char *id, struct error *e) {
     const struct gb_action_codec *codec = gb_action_codec_find(id);

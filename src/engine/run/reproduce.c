@@ -14,25 +14,29 @@ static const size_t max_json_bytes = 4 << 20;
 struct bundle {
     const char *path;
     cJSON *report;
-    bool behaviour;                 // the stage that failed
+    bool behaviour; // the stage that failed
     int64_t n_actions, step;
-    struct env shape;               // what the model asks of the environments: how many, and their actions
-    struct worker *w;               // config, pool and model only
+    struct env shape; // what the model asks of the environments: how many, and their actions
+    struct worker *w; // config, pool and model only
 };
 
 static bool read_report(struct bundle *b, struct reproduction *out, struct error *e) {
     char path[PATH_SIZE];
     const char *algo, *mode, *stage, *node, *kernel;
     if (!file_is_folder(b->path))
-        return error_set(e, STATUS_USAGE, "%s: no such bundle: give a folder in a session's failures/", b->path);
+        return error_set(e, STATUS_USAGE,
+                         "%s: no such bundle: give a folder in a session's failures/", b->path);
     if (!path_join(path, b->path, "failure.json", e)) return false;
     b->report = json_read_file(path, max_json_bytes, e);
     if (!b->report) return false;
     const cJSON *given = cJSON_GetObjectItemCaseSensitive(b->report, "algo");
     if (cJSON_IsString(given) && strcmp(given->valuestring, "dreamer_v3") != 0)
-        return error_set(e, STATUS_USAGE, "%s: a bundle of %.40s; this command knows dreamer_v3", path, given->valuestring);
-    if (!json_get_string(b->report, "algo", path, &algo, e) || !json_get_string(b->report, "mode", path, &mode, e) ||
-        !json_get_string(b->report, "stage", path, &stage, e) || !json_get_string(b->report, "bad_node", path, &node, e) ||
+        return error_set(e, STATUS_USAGE, "%s: a bundle of %.40s; this command knows dreamer_v3",
+                         path, given->valuestring);
+    if (!json_get_string(b->report, "algo", path, &algo, e) ||
+        !json_get_string(b->report, "mode", path, &mode, e) ||
+        !json_get_string(b->report, "stage", path, &stage, e) ||
+        !json_get_string(b->report, "bad_node", path, &node, e) ||
         !json_get_string(b->report, "kernel", path, &kernel, e) ||
         !json_get_i64(b->report, "n_actions", path, &b->n_actions, e) ||
         !json_get_i64(b->report, "opt_steps", path, &b->step, e) ||
@@ -41,8 +45,9 @@ static bool read_report(struct bundle *b, struct reproduction *out, struct error
     b->w->algo = worker_algo_find(mode);
     b->behaviour = strcmp(stage, worker_stage_names[STAGE_BEHAVIOUR]) == 0;
     if (!b->w->algo || b->n_actions < 1 || b->n_actions > 1024 || b->step < 0)
-        return error_set(e, STATUS_FAILED, "%s: mode \"%.30s\", %lld actions, step %lld: no run has these", path, mode,
-                         (long long)b->n_actions, (long long)b->step);
+        return error_set(e, STATUS_FAILED,
+                         "%s: mode \"%.30s\", %lld actions, step %lld: no run has these", path,
+                         mode, (long long)b->n_actions, (long long)b->step);
     out->update = b->step + 1;
     out->same_kernel = strcmp(kernel, cpu_kernels_name()) == 0;
     snprintf(out->stage, sizeof out->stage, "%s", stage);
@@ -55,8 +60,11 @@ static bool build(struct bundle *b, int n_threads, struct error *e) {
     uint8_t *text;
     size_t n;
     struct worker *w = b->w;
-    if (!path_join(path, b->path, "config.json", e) || !file_read(path, max_json_bytes, &text, &n, e)) return false;
-    bool fine = config_init(&w->config, "tiny", e) && config_from_json(&w->config, (const char *)text, n, path, e) &&
+    if (!path_join(path, b->path, "config.json", e) ||
+        !file_read(path, max_json_bytes, &text, &n, e))
+        return false;
+    bool fine = config_init(&w->config, "tiny", e) &&
+                config_from_json(&w->config, (const char *)text, n, path, e) &&
                 config_check(&w->config, e);
     free(text);
     if (!fine) return false;
@@ -75,7 +83,8 @@ static bool load_weights(struct bundle *b, struct error *e) {
         {"opt_steps", &counters[0]}, {"env_steps", &counters[1]}, {"env_ticks", &counters[2]}};
     struct checkpoint c = {.scalars = scalars, .n_scalars = 3};
     struct safetensors *file = NULL;
-    bool fine = path_join(path, b->path, "before.safetensors", e) && worker_load_model(b->w, path, &c, &file, e);
+    bool fine = path_join(path, b->path, "before.safetensors", e) &&
+                worker_load_model(b->w, path, &c, &file, e);
     safetensors_free(file);
     wm_set_opt_steps(b->w->wm, b->step);
     return fine;
@@ -85,28 +94,36 @@ static bool load_batch(struct bundle *b, struct error *e) {
     const struct wm_batch *to = wm_batch(b->w->wm);
     const int64_t T = to->length, B = to->batch;
     const struct st_source list[] = {
-        {"packed", ST_U8, 3, {T, B, WM_PACKED_BYTES}, to->packed}, {"prev_actions", ST_REAL, 3, {T, B, to->n_actions}, to->prev_actions},
-        {"is_first", ST_REAL, 2, {T, B}, to->is_first},           {"rewards", ST_REAL, 2, {T, B}, to->rewards},
+        {"packed", ST_U8, 3, {T, B, WM_PACKED_BYTES}, to->packed},
+        {"prev_actions", ST_REAL, 3, {T, B, to->n_actions}, to->prev_actions},
+        {"is_first", ST_REAL, 2, {T, B}, to->is_first},
+        {"rewards", ST_REAL, 2, {T, B}, to->rewards},
         {"continues", ST_REAL, 2, {T, B}, to->continues}};
     char path[PATH_SIZE];
-    struct safetensors *s = path_join(path, b->path, "batch.safetensors", e) ? safetensors_open(path, e) : NULL;
+    struct safetensors *s =
+        path_join(path, b->path, "batch.safetensors", e) ? safetensors_open(path, e) : NULL;
     bool fine = s != NULL;
     for (size_t i = 0; fine && i < sizeof list / sizeof *list; i++) {
-        const struct st_tensor *t = safetensors_expect(s, list[i].name, list[i].dtype, list[i].n_dims, list[i].shape, e);
+        const struct st_tensor *t =
+            safetensors_expect(s, list[i].name, list[i].dtype, list[i].n_dims, list[i].shape, e);
         fine = t != NULL;
-        if (fine) memcpy((void *)(uintptr_t)list[i].data, t->data, t->n_bytes); // the model's own input
+        if (fine)
+            memcpy((void *)(uintptr_t)list[i].data, t->data, t->n_bytes); // the model's own input
     }
     safetensors_free(s);
     return fine;
 }
 
-// The posterior states come from the weights before the update, the dream from the world model after its own step.
+// The posterior states come from the weights before the update, the dream from the world model
+// after its own step.
 static bool run_behaviour(struct bundle *b, struct wm_result *out, struct error *e) {
     char path[PATH_SIZE];
     struct worker *w = b->w;
     struct checkpoint world = {.params = wm_params(w->wm)};
     if (!wm_forward_backward(w->wm, out)) return true; // it failed earlier than it did then
-    if (!path_join(path, b->path, "stepped.safetensors", e) || !checkpoint_load(path, &world, NULL, e)) return false;
+    if (!path_join(path, b->path, "stepped.safetensors", e) ||
+        !checkpoint_load(path, &world, NULL, e))
+        return false;
     struct wm_states states = wm_states(w->wm);
     struct behaviour_start start = {states.z, states.h, wm_batch(w->wm)->continues};
     struct behaviour_result r;
@@ -121,7 +138,8 @@ bool reproduce_run(const char *path, int n_threads, struct reproduction *out, st
     struct bundle b = {.path = path, .w = mem_alloc(sizeof *b.w)};
     struct wm_result result = {0};
     *out = (struct reproduction){0};
-    bool fine = read_report(&b, out, e) && build(&b, n_threads, e) && load_weights(&b, e) && load_batch(&b, e);
+    bool fine = read_report(&b, out, e) && build(&b, n_threads, e) && load_weights(&b, e) &&
+                load_batch(&b, e);
     if (fine && b.behaviour && b.w->dreamer)
         fine = run_behaviour(&b, &result, e);
     else if (fine)

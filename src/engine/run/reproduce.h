@@ -2,10 +2,12 @@
 //
 //     struct reproduction r;
 //     if (!reproduce_run("sessions/X/failures/step_000000007", 2, &r, &e)) return fail(&e);
-//     printf("%s\n", r.found);                              // "wm/loss", or "" when all is finite this time
+//     printf("%s\n", r.found);                              // "wm/loss", or "" when all is finite
+//     this time
 //
-// The bundle alone is read (docs/formats.md): config, weights before the update, its batch; the random numbers follow from
-// the step. On the machine's own kernels: another instruction set may round a limit away, which `same_kernel` tells.
+// The bundle alone is read (docs/formats.md): config, weights before the update, its batch; the
+// random numbers follow from the step. On the machine's own kernels: another instruction set may
+// round a limit away, which `same_kernel` tells.
 #ifndef RUN_REPRODUCE_H
 #define RUN_REPRODUCE_H
 
@@ -15,10 +17,10 @@
 #include "base/error.h"
 
 struct reproduction {
-    int64_t update;                        // its number, 1 for the first
-    char stage[24];                        // world_model or behaviour: where it failed
-    char recorded[128], found[128];        // first bad node then and now; found "": none
-    double loss, grad_norm;                // now
+    int64_t update;                 // its number, 1 for the first
+    char stage[24];                 // world_model or behaviour: where it failed
+    char recorded[128], found[128]; // first bad node then and now; found "": none
+    double loss, grad_norm;         // now
     bool same_kernel;
 };
 // False and one line: no bundle, cut or altered. n_threads 0: one.

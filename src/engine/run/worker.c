@@ -12,14 +12,16 @@
 #include "base/mem.h"
 #include "engine/run/worker_internal.h"
 
-enum { MAX_BATCH = 4096 };           // of algo.per_rank_batch_size
+enum { MAX_BATCH = 4096 }; // of algo.per_rank_batch_size
 static const int64_t status_every_ns = 100000000, pictures_every_ns = 250000000, idle_ns = 5000000;
 
 static void say_where(const struct worker *w) {
     int64_t updates = wm_opt_steps(w->wm);
-    log_write(LOG_INFO, "goes on after update %lld, policy step %lld", (long long)updates, (long long)w->rollout.policy_steps);
+    log_write(LOG_INFO, "goes on after update %lld, policy step %lld", (long long)updates,
+              (long long)w->rollout.policy_steps);
     if (w->opts.updates > 0 && updates >= w->opts.updates)
-        log_write(LOG_WARN, "nothing to do: --updates %lld are done already", (long long)w->opts.updates);
+        log_write(LOG_WARN, "nothing to do: --updates %lld are done already",
+                  (long long)w->opts.updates);
 }
 
 struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct error *e) {
@@ -39,8 +41,8 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
     }
     if (w->resume) say_where(w);
     log_write(LOG_INFO, "%s: %s %s, %lld parameters, %d threads, kernels %s", w->rom_name,
-              w->algo->mode, w->config.preset,
-              (long long)w->algo->n_weights(w), w->n_threads, cpu_kernels_name());
+              w->algo->mode, w->config.preset, (long long)w->algo->n_weights(w), w->n_threads,
+              cpu_kernels_name());
     if (w->session) log_write(LOG_INFO, "session %s", session_path(w->session));
     return w;
 }
@@ -69,8 +71,9 @@ void worker_free(struct worker *w) {
     free(w);
 }
 
-// ---- the schedule: rollout k plays with the weights after batch k-1 while batch k runs; batch k samples only rows from
-// before rollout k. Results are the same whether the two run side by side or one after the other.
+// ---- the schedule: rollout k plays with the weights after batch k-1 while batch k runs; batch k
+// samples only rows from before rollout k. Results are the same whether the two run side by side or
+// one after the other.
 
 static void take_fence(struct worker *w) {
     const struct rollout *r = &w->rollout;
@@ -100,11 +103,13 @@ static void take_rollout(struct worker *w) {
 }
 
 static bool can_learn(const struct worker *w) {
-    return w->backlog > 0 && w->fence.window.end - w->fence.window.first >= w->config.sequence_length;
+    return w->backlog > 0 &&
+           w->fence.window.end - w->fence.window.first >= w->config.sequence_length;
 }
 
-// Between two batches: the rollout ends, its policy steps make the next batch due, and the next rollout begins beside
-// that batch. Once the policy steps that were asked for are played, the last batch has none beside it.
+// Between two batches: the rollout ends, its policy steps make the next batch due, and the next
+// rollout begins beside that batch. Once the policy steps that were asked for are played, the last
+// batch has none beside it.
 static bool turn(struct worker *w, int64_t prefill, struct error *e) {
     if (!rollout_wait(w, e)) return false;
     take_rollout(w);
@@ -123,20 +128,26 @@ static bool turn(struct worker *w, int64_t prefill, struct error *e) {
 static bool fail_run(struct worker *w, const struct wm_result *result, struct error *e) {
     w->statistics.all_finite = false;
     worker_write_failure(w, result);
-    return error_set(e, STATUS_FAILED, "update %lld: %s is not finite (loss %g, gradient norm %g); first bad node: %s%s%s",
-                     (long long)wm_opt_steps(w->wm) + 1, isfinite(result->loss) ? "the gradient norm" : "the loss",
-                     result->loss, result->grad_norm, result->bad_node, w->session ? "; see failures/ in " : "",
-                     w->session ? session_path(w->session) : "");
+    return error_set(
+        e, STATUS_FAILED,
+        "update %lld: %s is not finite (loss %g, gradient norm %g); first bad node: %s%s%s",
+        (long long)wm_opt_steps(w->wm) + 1,
+        isfinite(result->loss) ? "the gradient norm" : "the loss", result->loss, result->grad_norm,
+        result->bad_node, w->session ? "; see failures/ in " : "",
+        w->session ? session_path(w->session) : "");
 }
 
 static bool learn(struct worker *w, struct error *e) {
     int64_t t0 = clock_now_ns();
     const struct wm_batch *b = wm_batch(w->wm);
-    struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first,
-                               .rewards = b->rewards, .continues = b->continues};
+    struct replay_batch out = {.packed = b->packed,
+                               .prev_actions = b->prev_actions,
+                               .is_first = b->is_first,
+                               .rewards = b->rewards,
+                               .continues = b->continues};
     struct replay_start starts[MAX_BATCH];
-    if (!replay_draw(w->replay, w->fence.window, (uint64_t)w->config.seed, (uint64_t)wm_opt_steps(w->wm), b->length, b->batch,
-                     starts, e))
+    if (!replay_draw(w->replay, w->fence.window, (uint64_t)w->config.seed,
+                     (uint64_t)wm_opt_steps(w->wm), b->length, b->batch, starts, e))
         return false;
     replay_gather(w->replay, starts, b->length, b->batch, &out);
     int64_t t1 = clock_now_ns();
@@ -162,7 +173,8 @@ static bool target_reached(const struct worker *w) {
 
 // What the screens asked for, and what they must see: between two pieces of work, never inside one.
 static bool serve_screens(struct worker *w, enum feed_phase phase, struct error *e) {
-    if (control_take_checkpoint(feed_control(w->feed)) && !worker_checkpoint(w, false, e)) return false;
+    if (control_take_checkpoint(feed_control(w->feed)) && !worker_checkpoint(w, false, e))
+        return false;
     int64_t now = clock_now_ns();
     if (now - w->status_ns >= status_every_ns || phase != w->phase) {
         w->status_ns = now;
@@ -175,7 +187,8 @@ static bool serve_screens(struct worker *w, enum feed_phase phase, struct error 
     return true;
 }
 
-// Returns when the run may go on, or must stop. A single update may need several policy steps before it is due.
+// Returns when the run may go on, or must stop. A single update may need several policy steps
+// before it is due.
 static bool wait_while_paused(struct worker *w, struct error *e) {
     struct control *c = feed_control(w->feed);
     while (control_is_paused(c) && !w->single_update && !control_stop_requested(c)) {
@@ -188,7 +201,8 @@ static bool wait_while_paused(struct worker *w, struct error *e) {
 }
 
 static bool loop(struct worker *w, struct error *e) {
-    int64_t n = w->rollout.env->n_envs, starts = w->config.learning_starts / n, prefill = (starts - (starts > 0)) * n;
+    int64_t n = w->rollout.env->n_envs, starts = w->config.learning_starts / n,
+            prefill = (starts - (starts > 0)) * n;
     bool learning = w->fence.policy_steps >= w->learn_from;
     while (!target_reached(w)) {
         if (!wait_while_paused(w, e)) return false;
@@ -233,10 +247,18 @@ static void *thread_main(void *arg) {
         worker_publish_pictures(w);
         struct frames_writer *frames = w->frames;
         w->frames = NULL;
-        fine = worker_checkpoint(w, true, &w->error) && worker_write_media(w, &w->error) && frames_close(frames, &w->error);
+        struct error closing = {0};
+        bool closed = frames_close(frames, &closing);
+        fine = worker_checkpoint(w, true, &w->error) && worker_write_media(w, &w->error);
+        if (fine && !closed) {
+            w->error = closing;
+            fine = false;
+        }
     }
     w->status = fine ? STATUS_OK : w->error.status;
-    if (w->session) session_finish(w->session, fine ? SESSION_DONE : SESSION_FAILED, fine ? "" : w->error.message);
+    if (w->session)
+        session_finish(w->session, fine ? SESSION_DONE : SESSION_FAILED,
+                       fine ? "" : w->error.message);
     worker_publish_status(w, fine ? PHASE_DONE : PHASE_FAILED, fine ? "" : w->error.message);
     return NULL;
 }

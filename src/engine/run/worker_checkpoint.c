@@ -1,4 +1,5 @@
-// Worker checkpoint: weights, state and replay ring into the session; read back to verify and to go on.
+// Worker checkpoint: weights, state and replay ring into the session; read back to verify and to go
+// on.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -104,9 +105,12 @@ static bool load_replay(struct worker *w, int64_t step, int64_t rows, struct err
     if (!session_replay_path(w->resume->session, step, w->rollout.env_ticks, path, e)) return false;
     bool resized = w->resume->ring_changed;
     if (resized || !file_exists(path)) {
-        log_write(LOG_WARN, "%s: the replay starts empty and refills: %lld policy steps before learning goes on",
-                  resized ? "buffer.size or env.num_envs is another" : "no replay was saved with this checkpoint",
-                  (long long)w->config.learning_starts);
+        log_write(
+            LOG_WARN,
+            "%s: the replay starts empty and refills: %lld policy steps before learning goes on",
+            resized ? "buffer.size or env.num_envs is another"
+                    : "no replay was saved with this checkpoint",
+            (long long)w->config.learning_starts);
         worker_state_begin_anew(w);
         return true;
     }
@@ -125,8 +129,10 @@ static bool name_previous(const struct worker *w, int64_t step, struct error *e)
     int64_t before = session_checkpoint_before(w->resume->session, step);
     if (before < 0)
         return error_set(e, why.status, "%.380s; there is no earlier checkpoint", why.message);
-    return error_set(e, why.status, "%.330s; the previous one is --resume %.150s/checkpoints/step_%09lld.safetensors",
-                     why.message, w->resume->session, (long long)before);
+    return error_set(
+        e, why.status,
+        "%.330s; the previous one is --resume %.150s/checkpoints/step_%09lld.safetensors",
+        why.message, w->resume->session, (long long)before);
 }
 
 bool worker_load_checkpoint(struct worker *w, struct error *e) {

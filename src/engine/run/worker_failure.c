@@ -1,4 +1,5 @@
-// Worker failure: the bundle of an update that is not finite: batch, weights, config, last metrics, how to see it again.
+// Worker failure: the bundle of an update that is not finite: batch, weights, config, last metrics,
+// how to see it again.
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,13 +14,22 @@ static bool save_batch(struct worker *w, const char *folder, struct error *e) {
     int64_t T = b->length, B = b->batch, A = b->n_actions;
     enum st_dtype dtype = ST_REAL;
     struct st_source tensors[] = {
-        {.name = "packed", .dtype = ST_U8, .n_dims = 3, .shape = {T, B, WM_PACKED_BYTES}, .data = b->packed},
-        {.name = "prev_actions", .dtype = dtype, .n_dims = 3, .shape = {T, B, A}, .data = b->prev_actions},
+        {.name = "packed",
+         .dtype = ST_U8,
+         .n_dims = 3,
+         .shape = {T, B, WM_PACKED_BYTES},
+         .data = b->packed},
+        {.name = "prev_actions",
+         .dtype = dtype,
+         .n_dims = 3,
+         .shape = {T, B, A},
+         .data = b->prev_actions},
         {.name = "is_first", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->is_first},
         {.name = "rewards", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->rewards},
         {.name = "continues", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->continues}};
     char path[PATH_SIZE];
-    return path_join(path, folder, "batch.safetensors", e) && safetensors_write(path, tensors, 5, NULL, 0, e);
+    return path_join(path, folder, "batch.safetensors", e) &&
+           safetensors_write(path, tensors, 5, NULL, 0, e);
 }
 
 static void add_word(struct text *t, const char *option, const char *word) {
@@ -32,7 +42,8 @@ static void add_word(struct text *t, const char *option, const char *word) {
 // A shell command that runs this run up to update `updates` again, with every key that was given.
 static void format_command(const struct worker *w, int64_t updates, struct text *t) {
     const struct run_opts *o = &w->opts;
-    text_add(t, "workbench train --headless --mode %s --preset %s", w->algo->mode, w->config.preset);
+    text_add(t, "workbench train --headless --mode %s --preset %s", w->algo->mode,
+             w->config.preset);
     add_word(t, o->rom_path ? "--rom" : "--task", o->rom_path ? o->rom_path : w->rom_name);
     add_word(t, "--state", o->state_path);
     add_word(t, "--goal-dir", o->goal_dir);
@@ -47,11 +58,14 @@ static void format_command(const struct worker *w, int64_t updates, struct text 
     text_add(t, " --updates %lld", (long long)updates);
 }
 
-static bool save_report(struct worker *w, const char *folder, const struct wm_result *result, struct error *e) {
+static bool save_report(struct worker *w, const char *folder, const struct wm_result *result,
+                        struct error *e) {
     char path[PATH_SIZE];
     cJSON *o = cJSON_CreateObject();
     int64_t step = wm_opt_steps(w->wm);
-    json_add_string(o, "what", "an update whose loss or gradient norm is not finite; the weights are those before it");
+    json_add_string(
+        o, "what",
+        "an update whose loss or gradient norm is not finite; the weights are those before it");
     json_add_string(o, "algo", "dreamer_v3");
     json_add_string(o, "mode", w->algo->mode);
     json_add_string(o, "stage", worker_stage_names[w->kept.stage]);
@@ -63,7 +77,9 @@ static bool save_report(struct worker *w, const char *folder, const struct wm_re
     json_add_count(o, "n_actions", w->rollout.env->n_actions);
     json_add_bool(o, "zero_latent", w->opts.zero_latent);
     json_add_u64(o, "seed", (uint64_t)w->config.seed);
-    json_add_string(o, "random_numbers", "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
+    json_add_string(
+        o, "random_numbers",
+        "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
     json_add_string(o, "kernel", cpu_kernels_name());
     json_add_string(o, "rom_sha256", w->rom_sha256);
     struct text again = {0}, command = {0};
@@ -82,24 +98,29 @@ static bool save_last_metrics(struct worker *w, const char *folder, struct error
     struct text lines = {0};
     char path[PATH_SIZE];
     int64_t n = feed_n_records(w->feed);
-    for (int64_t i = n > 20 ? n - 20 : 0; i < n; i++) session_format_metrics(feed_record(w->feed, i), &lines);
-    bool fine = path_join(path, folder, "last_metrics.jsonl", e) && file_write_atomic(path, lines.data ? lines.data : "", lines.n, e);
+    for (int64_t i = n > 20 ? n - 20 : 0; i < n; i++)
+        session_format_metrics(feed_record(w->feed, i), &lines);
+    bool fine = path_join(path, folder, "last_metrics.jsonl", e) &&
+                file_write_atomic(path, lines.data ? lines.data : "", lines.n, e);
     text_deinit(&lines);
     return fine;
 }
 
 static bool save_config(struct worker *w, const char *folder, struct error *e) {
     char path[PATH_SIZE], *json = config_to_json(&w->config);
-    bool fine = path_join(path, folder, "config.json", e) && file_write_atomic(path, json, strlen(json), e);
+    bool fine =
+        path_join(path, folder, "config.json", e) && file_write_atomic(path, json, strlen(json), e);
     free(json);
     return fine;
 }
 
-// The state before the update. When the behaviour fails, the world model has made its step: what it was before comes
-// from the copies (its moments are those after it), and what it is now, which the dream was made with, is saved too.
+// The state before the update. When the behaviour fails, the world model has made its step: what it
+// was before comes from the copies (its moments are those after it), and what it is now, which the
+// dream was made with, is saved too.
 static bool save_weights(struct worker *w, const char *folder, struct error *e) {
     char before[PATH_SIZE], stepped[PATH_SIZE];
-    if (!path_join(before, folder, "before.safetensors", e) || !path_join(stepped, folder, "stepped.safetensors", e))
+    if (!path_join(before, folder, "before.safetensors", e) ||
+        !path_join(stepped, folder, "stepped.safetensors", e))
         return false;
     if (w->kept.stage == STAGE_WORLD) return worker_save_weights(w, before, e);
     struct checkpoint world = {.params = wm_params(w->wm)};
@@ -117,8 +138,9 @@ void worker_write_failure(struct worker *w, const struct wm_result *result) {
     struct error e = {0};
     char folder[PATH_SIZE];
     if (!w->session || !rollout_wait(w, &e)) return;
-    bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) && save_weights(w, folder, &e) &&
-                save_batch(w, folder, &e) && save_config(w, folder, &e) && save_last_metrics(w, folder, &e) &&
+    bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) &&
+                save_weights(w, folder, &e) && save_batch(w, folder, &e) &&
+                save_config(w, folder, &e) && save_last_metrics(w, folder, &e) &&
                 save_report(w, folder, result, &e);
     if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
 }

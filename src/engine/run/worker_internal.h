@@ -1,4 +1,5 @@
-// What the worker's own files share: one run's state. Only the worker thread touches it while it runs.
+// What the worker's own files share: one run's state. Only the worker thread touches it while it
+// runs.
 #ifndef RUN_WORKER_INTERNAL_H
 #define RUN_WORKER_INTERNAL_H
 
@@ -21,43 +22,50 @@
 #include "engine/run/ppo_run.h"
 #include "engine/run/worker.h"
 
-enum { MEDIA_MAX_SNAPSHOTS = 64, OBS_WINDOW = 20, WARM_UP_UPDATES = 150, UPDATE_MS_CAPACITY = 1 << 14 };
+enum {
+    MEDIA_MAX_SNAPSHOTS = 64,
+    OBS_WINDOW = 20,
+    WARM_UP_UPDATES = 150,
+    UPDATE_MS_CAPACITY = 1 << 14
+};
 
-// Pictures kept along the way for the strip and the video at the end. When all places are taken, every second one is
-// dropped and the distance doubles: evenly spread over a run of any length.
+// Pictures kept along the way for the strip and the video at the end. When all places are taken,
+// every second one is dropped and the distance doubles: evenly spread over a run of any length.
 struct media_snapshot {
     int64_t opt_steps;
     uint8_t real[FEED_PIXELS], reconstruction[FEED_PIXELS], error[FEED_PIXELS];
 };
 
-// What the environments did since the last record: sums over the episodes that ended, how often each action was chosen.
+// What the environments did since the last record: sums over the episodes that ended, how often
+// each action was chosen.
 struct episode_sums {
     int64_t n, n_success, n_truncated;
     double return_sum, length_sum;
     int64_t actions[RECORD_MAX_ACTIONS];
-    float distance[3];                              // to the goal after the last tick: 10, 50, 90 % of the environments
+    float distance[3]; // to the goal after the last tick: 10, 50, 90 % of the environments
     int32_t has_distance;
 };
 
 enum { WORKER_SIGNS_SETS = 3 };
-struct worker_signs {                               // worker_signs.c
+struct worker_signs { // worker_signs.c
     int n;
-    struct update_probe probes[WORKER_SIGNS_SETS];  // world model, actor, critic
-    int64_t *counts;                                // [classes], scratch
+    struct update_probe probes[WORKER_SIGNS_SETS]; // world model, actor, critic
+    int64_t *counts;                               // [classes], scratch
 };
 
 // The acting side: what a rollout changes. While one runs on its own thread nobody else touches it.
 struct rollout {
     struct env *env;
-    struct pool *pool;                              // NULL: the environments and the policy run inline
-    struct player *player;                          // mode full: the policy in the environments ...
-    struct params world_weights, actor_weights;     // ... plays with these copies (params_copy_init) ...
-    int64_t weights_step;                           // ... made after so many gradient steps
-    int64_t policy_steps, env_ticks;                // so far
-    int64_t n_ticks;                                // of the rollout in progress
-    struct episode_sums episodes;                   // that ended in it
-    int64_t busy_ns;                                // it took so long
-    bool fine;                                      // false: see error
+    struct pool *pool;     // NULL: the environments and the policy run inline
+    struct player *player; // mode full: the policy in the environments ...
+    struct params world_weights,
+        actor_weights;               // ... plays with these copies (params_copy_init) ...
+    int64_t weights_step;            // ... made after so many gradient steps
+    int64_t policy_steps, env_ticks; // so far
+    int64_t n_ticks;                 // of the rollout in progress
+    struct episode_sums episodes;    // that ended in it
+    int64_t busy_ns;                 // it took so long
+    bool fine;                       // false: see error
     struct error error;
     // per environment
     uint8_t *needs_reset, *mask, *reset_now;
@@ -66,25 +74,26 @@ struct rollout {
     struct env_step_result *results;
     double *episode_return;
     int64_t *episode_length;
-    float *distances;                               // scratch
+    float *distances; // scratch
 };
 
-// What the learner knows of the acting side: its state before the rollout in progress. Everything that is recorded or
-// sampled during a batch comes from here, so that nothing depends on how far the rollout is.
+// What the learner knows of the acting side: its state before the rollout in progress. Everything
+// that is recorded or sampled during a batch comes from here, so that nothing depends on how far
+// the rollout is.
 struct fence {
-    struct replay_window window;                    // rows that the batch may sample
-    int64_t rows;                                   // committed, per environment
+    struct replay_window window; // rows that the batch may sample
+    int64_t rows;                // committed, per environment
     int64_t policy_steps;
 };
 
 // What a bundle needs of the moment before an update when it fails half way.
-enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR };             // the first part that was not finite
+enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR }; // the first part that was not finite
 extern const char *const worker_stage_names[];
 struct kept {
     enum worker_stage stage;
-    struct params own;                              // a copy of the world model's weights, made where the rollout's is older
-    const struct params *world;                     // own, or the rollout's copy
-    struct params target;                           // of the target critic's
+    struct params own; // a copy of the world model's weights, made where the rollout's is older
+    const struct params *world; // own, or the rollout's copy
+    struct params target;       // of the target critic's
 };
 
 // Nanoseconds since the last record.
@@ -94,57 +103,57 @@ struct busy {
 
 // Means and peaks that the summary and the gate need; O(1) per update.
 struct run_statistics {
-    double first_obs_nll, obs_window[OBS_WINDOW];   // the last updates' losses, a ring
+    double first_obs_nll, obs_window[OBS_WINDOW]; // the last updates' losses, a ring
     int64_t n_updates;
-    double worst_entropy_gap;                       // once WARM_UP_UPDATES are done
+    double worst_entropy_gap; // once WARM_UP_UPDATES are done
     bool all_finite;
-    float *update_ms;                               // [UPDATE_MS_CAPACITY], a ring: for the median
+    float *update_ms; // [UPDATE_MS_CAPACITY], a ring: for the median
 };
 
 struct worker {
-    struct ppo_run *ppo;                            // --algo ppo: the whole run, and nothing else here is used
-    struct run_opts opts;                           // texts belong to the caller until worker_free
+    struct ppo_run *ppo;  // --algo ppo: the whole run, and nothing else here is used
+    struct run_opts opts; // texts belong to the caller until worker_free
     struct config config;
     struct feed *feed;
     struct pool *pool;
-    uint8_t *rom;                                   // owned when it came from a file
+    uint8_t *rom; // owned when it came from a file
     size_t rom_bytes;
     const uint8_t *rom_data;
-    char rom_name[64], rom_sha256[65], state_sha256[65];  // state: "" without one
-    struct task *goal_task;                         // NULL: no goal; ROM, state and goal that the environments borrow
+    char rom_name[64], rom_sha256[65], state_sha256[65]; // state: "" without one
+    struct task *goal_task; // NULL: no goal; ROM, state and goal that the environments borrow
     struct rollout rollout;
-    struct rollout_thread *rollout_thread;          // NULL: rollouts run inline
+    struct rollout_thread *rollout_thread; // NULL: rollouts run inline
     struct replay *replay;
-    const struct worker_algo *algo;                 // what learns and acts
-    struct resume *resume;                          // NULL: a new run
-    int64_t learn_from;                             // policy steps from which on updates are due
-    char warning[240];                              // shown in the status until the next one
-    struct world_model *wm;                         // the agent's, where there is one
-    struct dreamer *dreamer;                        // mode full: the whole agent
-    struct session *session;                        // NULL: no files
-    struct frames_writer *frames;                   // the session's pictures over time; NULL: none
+    const struct worker_algo *algo; // what learns and acts
+    struct resume *resume;          // NULL: a new run
+    int64_t learn_from;             // policy steps from which on updates are due
+    char warning[240];              // shown in the status until the next one
+    struct world_model *wm;         // the agent's, where there is one
+    struct dreamer *dreamer;        // mode full: the whole agent
+    struct session *session;        // NULL: no files
+    struct frames_writer *frames;   // the session's pictures over time; NULL: none
     struct ratio ratio;
     int constant_action;
-    int64_t backlog;                                // gradient steps due in this batch
-    bool played_out;                                // the policy steps that were asked for are played
+    int64_t backlog; // gradient steps due in this batch
+    bool played_out; // the policy steps that were asked for are played
     struct fence fence;
-    bool single_update;                             // one update was asked for while paused and is not done yet
+    bool single_update; // one update was asked for while paused and is not done yet
     struct busy busy;
     struct episode_sums episodes;
     struct run_statistics statistics;
     struct worker_signs signs;
     struct kept kept;
     struct media_snapshot *snapshots;
-    struct feed_pictures *snapshot_pictures;        // scratch of a snapshot
-    uint8_t (*reconstruction)[WM_PIXELS];           // [WM_ROLLOUT], scratch of the display graph
+    struct feed_pictures *snapshot_pictures; // scratch of a snapshot
+    uint8_t (*reconstruction)[WM_PIXELS];    // [WM_ROLLOUT], scratch of the display graph
     int n_snapshots;
     int64_t next_snapshot, snapshot_every;
     // clocks
     int64_t start_ns, pictures_ns, status_ns;
     int64_t rate_ns, rate_opt_steps, rate_policy_steps;
-    bool rates_known;                               // false until the first window of this phase is full
+    bool rates_known; // false until the first window of this phase is full
     float sps, train_sps, last_update_ms, last_env_ms, last_sample_ms;
-    double wall_s;                                  // when it ended
+    double wall_s; // when it ended
     int n_threads;
     enum feed_phase phase;
     pthread_t thread;
@@ -154,105 +163,117 @@ struct worker {
 };
 
 // worker_setup.c
-bool worker_configure(struct worker *w, struct error *e);        // options -> config, ROM, sizes
-bool worker_build(struct worker *w, struct error *e);            // environments, replay, model; their state on resume
+bool worker_configure(struct worker *w, struct error *e); // options -> config, ROM, sizes
+bool worker_build(struct worker *w,
+                  struct error *e); // environments, replay, model; their state on resume
 bool worker_open_session(struct worker *w, struct error *e);
 
 // worker_rollout.c
-bool worker_build_rollout(struct worker *w, struct error *e);    // after the environments
+bool worker_build_rollout(struct worker *w, struct error *e); // after the environments
 void worker_free_rollout(struct worker *w);
-int worker_rollout_ticks(const struct worker *w);                // of a rollout after the prefill
-int worker_rollout_threads(const struct worker *w);              // of the acting side's own pool
-// A rollout of n_ticks begins: beside the caller where there is a thread for it and `beside` is set, else it is done when
-// the call returns. rollout_wait returns when none is in progress; false: it failed.
+int worker_rollout_ticks(const struct worker *w);   // of a rollout after the prefill
+int worker_rollout_threads(const struct worker *w); // of the acting side's own pool
+// A rollout of n_ticks begins: beside the caller where there is a thread for it and `beside` is
+// set, else it is done when the call returns. rollout_wait returns when none is in progress; false:
+// it failed.
 void rollout_begin(struct worker *w, int64_t n_ticks, bool beside);
 bool rollout_wait(struct worker *w, struct error *e);
 
-// worker_model.c: what learns and acts. One table each; all of it is called by the worker thread but `choose`.
-#define WORKER_RANGE_NAME "behaviour/range"                      // of the returns: [2]
+// worker_model.c: what learns and acts. One table each; all of it is called by the worker thread
+// but `choose`.
+#define WORKER_RANGE_NAME "behaviour/range" // of the returns: [2]
 enum { MODEL_MAX_SETS = 4, MODEL_MAX_EXTRA = 1 + PLAYER_MAX_STATES };
-struct model_parts {                                             // what a checkpoint holds of the model
-    struct params *sets[MODEL_MAX_SETS];                         // the first one first
+struct model_parts {                     // what a checkpoint holds of the model
+    struct params *sets[MODEL_MAX_SETS]; // the first one first
     int n_sets;
-    struct st_source extra[MODEL_MAX_EXTRA];                     // saved from `data`, loaded into it
+    struct st_source extra[MODEL_MAX_EXTRA]; // saved from `data`, loaded into it
     char names[MODEL_MAX_EXTRA][32];
     int n_extra;
 };
 struct worker_algo {
     const char *mode;
-    void (*build)(struct worker *w);                             // after the environments
+    void (*build)(struct worker *w); // after the environments
     void (*free)(struct worker *w);
     int64_t (*n_weights)(const struct worker *w);
-    void (*publish)(struct worker *w);                           // at the fence: the next rollout plays with these weights
-    // The rollout's `actions`, for the frames in its `obs`. False, and one line, when they are not finite.
+    void (*publish)(struct worker *w); // at the fence: the next rollout plays with these weights
+    // The rollout's `actions`, for the frames in its `obs`. False, and one line, when they are not
+    // finite.
     bool (*choose)(struct worker *w, struct error *e);
     bool (*update)(struct worker *w, struct wm_result *out);
     uint64_t (*metrics)(const struct worker *w, float out[METRIC_COUNT]);
     void (*describe)(struct worker *w, struct model_parts *out);
 };
 
-// worker_signs.c: of the model, whatever it is. init after it was built; before: before every update.
+// worker_signs.c: of the model, whatever it is. init after it was built; before: before every
+// update.
 void worker_signs_init(struct worker *w);
 void worker_signs_free(struct worker *w);
 void worker_signs_before(struct worker *w);
 uint64_t worker_signs_metrics(const struct worker *w, float out[METRIC_COUNT]);
 
 // worker_model.c
-const struct worker_algo *worker_algo_find(const char *mode);    // NULL: no such mode
-// *c holds hash and scalars; the model's part is filled in. Reading back: into a second model, then compared.
-bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, const struct st_source *more, int n_more,
-                       struct error *e);
-bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c, struct safetensors **file,
-                       struct error *e);
-bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c, struct error *e);
+const struct worker_algo *worker_algo_find(const char *mode); // NULL: no such mode
+// *c holds hash and scalars; the model's part is filled in. Reading back: into a second model, then
+// compared.
+bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
+                       const struct st_source *more, int n_more, struct error *e);
+bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c,
+                       struct safetensors **file, struct error *e);
+bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
+                             struct error *e);
 
 // worker_state.c
 enum { WORKER_STATE_TENSORS = 24 };
-struct worker_state_scratch {                                    // what is not stored in this form
+struct worker_state_scratch { // what is not stored in this form
     bool policy_begun;
     int64_t replay_rows;
-    uint8_t *environments;                                       // [n_envs][env_bytes]
-    size_t env_bytes;                                            // 0: they cannot be saved
+    uint8_t *environments; // [n_envs][env_bytes]
+    size_t env_bytes;      // 0: they cannot be saved
 };
 void worker_state_collect(struct worker *w, struct worker_state_scratch *s);
-int worker_state_tensors(struct worker *w, struct worker_state_scratch *s, struct st_source out[WORKER_STATE_TENSORS]);
+int worker_state_tensors(struct worker *w, struct worker_state_scratch *s,
+                         struct st_source out[WORKER_STATE_TENSORS]);
 void worker_state_free(struct worker_state_scratch *s);
 // *replay_rows: what the ring must hold.
-bool worker_state_restore(struct worker *w, const struct safetensors *file, int64_t *replay_rows, struct error *e);
-void worker_state_begin_anew(struct worker *w);                  // with an empty ring
+bool worker_state_restore(struct worker *w, const struct safetensors *file, int64_t *replay_rows,
+                          struct error *e);
+void worker_state_begin_anew(struct worker *w); // with an empty ring
 
 // worker_checkpoint.c
 bool worker_save_weights(struct worker *w, const char *path, struct error *e);
-// A disk that is full stops nothing but the last one: the older checkpoints stay, the run says so and goes on.
+// A disk that is full stops nothing but the last one: the older checkpoints stay, the run says so
+// and goes on.
 bool worker_checkpoint(struct worker *w, bool last, struct error *e);
-bool worker_load_checkpoint(struct worker *w, struct error *e);  // resume->checkpoint
+bool worker_load_checkpoint(struct worker *w, struct error *e); // resume->checkpoint
 
 // worker_resume.c
 struct resume {
-    char session[PATH_SIZE], checkpoint[PATH_SIZE];              // checkpoint "": from the beginning
+    char session[PATH_SIZE], checkpoint[PATH_SIZE]; // checkpoint "": from the beginning
     int64_t opt_steps;
     cJSON *meta;
     struct config saved;
-    bool ring_changed;                                           // the saved rows do not fit
-    double elapsed_s;                                            // of the run before
+    bool ring_changed; // the saved rows do not fit
+    double elapsed_s;  // of the run before
 };
-bool worker_resume_options(struct worker *w, struct error *e);   // session -> options and config
+bool worker_resume_options(struct worker *w, struct error *e); // session -> options and config
 bool worker_resume_same_game(const struct worker *w, struct error *e);
-bool worker_resume_history(struct worker *w, struct error *e);   // old records and pictures, once the session is open
-void worker_resume_free(struct resume *r);                       // NULL is fine
+bool worker_resume_history(struct worker *w,
+                           struct error *e); // old records and pictures, once the session is open
+void worker_resume_free(struct resume *r);   // NULL is fine
 
 // worker_report.c
 void worker_publish_status(struct worker *w, enum feed_phase phase, const char *message);
-void worker_restart_rates(struct worker *w);                     // when training begins
-bool worker_record(struct worker *w, struct error *e);           // after an update
+void worker_restart_rates(struct worker *w);           // when training begins
+bool worker_record(struct worker *w, struct error *e); // after an update
 
 // worker_failure.c
 void worker_write_failure(struct worker *w, const struct wm_result *result);
 
 // worker_media.c
 void worker_publish_pictures(struct worker *w);
-bool worker_take_snapshot(struct worker *w, struct error *e);    // when one is due
-bool worker_reload_snapshots(struct worker *w, const char *path, struct error *e); // from a resumed run's frames
-bool worker_write_media(struct worker *w, struct error *e);      // plot, strip, video
+bool worker_take_snapshot(struct worker *w, struct error *e); // when one is due
+bool worker_reload_snapshots(struct worker *w, const char *path,
+                             struct error *e);              // from a resumed run's frames
+bool worker_write_media(struct worker *w, struct error *e); // plot, strip, video
 
 #endif

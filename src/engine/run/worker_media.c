@@ -1,4 +1,5 @@
-// Worker media: live pictures for the screens; snapshots along the way; plot, strip and video at the end.
+// Worker media: live pictures for the screens; snapshots along the way; plot, strip and video at
+// the end.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,8 @@
 enum { STRIP_COLUMNS = 8, VIDEO_FRAMES_PER_SECOND = 8, VIDEO_PANELS = 3, LEVELS_PER_SHADE = 85 };
 
 static void unpack_levels(const uint8_t *packed, uint8_t *levels) {
-    for (int i = 0; i < FEED_PIXELS; i++) levels[i] = (uint8_t)(((packed[i >> 2] >> (2 * (i & 3))) & 3) * LEVELS_PER_SHADE);
+    for (int i = 0; i < FEED_PIXELS; i++)
+        levels[i] = (uint8_t)(((packed[i >> 2] >> (2 * (i & 3))) & 3) * LEVELS_PER_SHADE);
 }
 
 // out may be NULL. Returns the mean distance in shades.
@@ -28,7 +30,8 @@ static float difference(const uint8_t *a, const uint8_t *b, uint8_t *out) {
 }
 
 // Before the display graph calls its first row a start.
-static void name_actions(const struct worker *w, const struct wm_batch *b, struct feed_pictures *p) {
+static void name_actions(const struct worker *w, const struct wm_batch *b,
+                         struct feed_pictures *p) {
     for (int i = 0; i < FEED_ROLLOUT; i++) {
         const real *one_hot = b->prev_actions + (size_t)i * (size_t)b->n_actions;
         const char *name = b->is_first[i] != 0 ? "start" : "";
@@ -41,7 +44,8 @@ static void name_actions(const struct worker *w, const struct wm_batch *b, struc
 // Runs the display graph on the newest rows of environment 0. False while there are too few.
 static bool make_pictures(struct worker *w, struct feed_pictures *p) {
     const struct wm_batch *b = wm_display_batch(w->wm);
-    struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first};
+    struct replay_batch out = {
+        .packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first};
     if (!replay_rows_before(w->replay, 0, w->fence.rows, WM_ROLLOUT, &out)) return false;
     name_actions(w, b, p);
     wm_display(w->wm, w->reconstruction, p->dream);
@@ -85,7 +89,8 @@ bool worker_take_snapshot(struct worker *w, struct error *e) {
     memcpy(s->real, p->real, FEED_PIXELS);
     memcpy(s->reconstruction, p->reconstruction, FEED_PIXELS);
     memcpy(s->error, p->error, FEED_PIXELS);
-    return !w->frames || frames_append(w->frames, updates, w->fence.policy_steps, s->real, VIDEO_PANELS, e);
+    return !w->frames ||
+           frames_append(w->frames, updates, w->fence.policy_steps, s->real, VIDEO_PANELS, e);
 }
 
 bool worker_reload_snapshots(struct worker *w, const char *path, struct error *e) {
@@ -108,7 +113,8 @@ static bool write_strip(struct worker *w, const char *path, const char *title, s
     struct plot_column columns[STRIP_COLUMNS];
     int n = w->n_snapshots < STRIP_COLUMNS ? w->n_snapshots : STRIP_COLUMNS;
     for (int i = 0; i < n; i++) {
-        const struct media_snapshot *s = &w->snapshots[n > 1 ? i * (w->n_snapshots - 1) / (n - 1) : 0];
+        const struct media_snapshot *s =
+            &w->snapshots[n > 1 ? i * (w->n_snapshots - 1) / (n - 1) : 0];
         columns[i] = (struct plot_column){s->opt_steps, s->real, s->reconstruction, s->error};
     }
     return plot_strip_png(path, title, columns, n, FEED_WIDTH, FEED_HEIGHT, 2, e);
@@ -121,7 +127,8 @@ static uint8_t *video_pixels(const struct worker *w) {
         for (int y = 0; y < FEED_HEIGHT; y++) {
             const struct media_snapshot *s = &w->snapshots[i];
             const uint8_t *const panels[VIDEO_PANELS] = {s->real, s->reconstruction, s->error};
-            for (int k = 0; k < VIDEO_PANELS; k++, to += FEED_WIDTH) memcpy(to, panels[k] + y * FEED_WIDTH, FEED_WIDTH);
+            for (int k = 0; k < VIDEO_PANELS; k++, to += FEED_WIDTH)
+                memcpy(to, panels[k] + y * FEED_WIDTH, FEED_WIDTH);
         }
     return pixels;
 }
@@ -129,12 +136,18 @@ static uint8_t *video_pixels(const struct worker *w) {
 static bool write_video(struct worker *w, struct error *e) {
     char gif[PATH_SIZE], mp4[PATH_SIZE];
     uint8_t *pixels = video_pixels(w);
-    struct video_frames v = {.width = VIDEO_PANELS * FEED_WIDTH, .height = FEED_HEIGHT, .n = w->n_snapshots, .pixels = pixels,
-                             .frames_per_second = VIDEO_FRAMES_PER_SECOND, .scale = 2};
-    bool fine = path_join(gif, session_path(w->session), "reconstruction.gif", e) && video_write_gif(gif, &v, e) &&
+    struct video_frames v = {.width = VIDEO_PANELS * FEED_WIDTH,
+                             .height = FEED_HEIGHT,
+                             .n = w->n_snapshots,
+                             .pixels = pixels,
+                             .frames_per_second = VIDEO_FRAMES_PER_SECOND,
+                             .scale = 2};
+    bool fine = path_join(gif, session_path(w->session), "reconstruction.gif", e) &&
+                video_write_gif(gif, &v, e) &&
                 path_join(mp4, session_path(w->session), "reconstruction.mp4", e);
     struct error skipped = {0};
-    if (fine && !video_write_mp4(mp4, &v, &skipped)) log_write(LOG_INFO, "no MP4: %s", skipped.message);
+    if (fine && !video_write_mp4(mp4, &v, &skipped))
+        log_write(LOG_INFO, "no MP4: %s", skipped.message);
     free(pixels);
     return fine;
 }
@@ -153,7 +166,10 @@ bool worker_write_media(struct worker *w, struct error *e) {
     char title[200], plot[PATH_SIZE], strip[PATH_SIZE];
     snprintf(title, sizeof title, "%s, %s, seed %lld, %lld updates", w->rom_name, w->config.preset,
              (long long)w->config.seed, (long long)wm_opt_steps(w->wm));
-    if (!path_join(plot, session_path(w->session), "metrics.png", e) || !write_plot(w, plot, title, e)) return false;
+    if (!path_join(plot, session_path(w->session), "metrics.png", e) ||
+        !write_plot(w, plot, title, e))
+        return false;
     if (w->n_snapshots == 0) return true;
-    return path_join(strip, session_path(w->session), "reconstruction.png", e) && write_strip(w, strip, title, e) && write_video(w, e);
+    return path_join(strip, session_path(w->session), "reconstruction.png", e) &&
+           write_strip(w, strip, title, e) && write_video(w, e);
 }

@@ -1,4 +1,5 @@
-// Worker model: what learns and acts in a run, one table of functions each: the world model alone, the whole agent.
+// Worker model: what learns and acts in a run, one table of functions each: the world model alone,
+// the whole agent.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,16 +104,19 @@ static bool dreamer_choose(struct worker *w, struct error *e) {
     char bad[TENSOR_NAME_SIZE];
     if (in_prefill(w)) {
         for (int n = 0; n < n_envs; n++)
-            r->actions[n] = (int32_t)rng_below((uint64_t)w->config.seed, RNG_PREFILL, (uint64_t)r->env_ticks,
-                                               (uint32_t)n, (uint32_t)r->env->n_actions);
+            r->actions[n] =
+                (int32_t)rng_below((uint64_t)w->config.seed, RNG_PREFILL, (uint64_t)r->env_ticks,
+                                   (uint32_t)n, (uint32_t)r->env->n_actions);
         return true;
     }
     for (int n = 0; n < n_envs; n++) r->reset_now[n] = !r->mask[n];
     return player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, bad) ||
-           error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite", (long long)r->policy_steps, bad);
+           error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite",
+                     (long long)r->policy_steps, bad);
 }
 
-// The rollout's copy serves for the first update of a batch: nobody writes it before the next fence.
+// The rollout's copy serves for the first update of a batch: nobody writes it before the next
+// fence.
 static void keep_before(struct worker *w) {
     struct kept *k = &w->kept;
     const struct params *world = dreamer_params(w->dreamer, DREAMER_WORLD);
@@ -142,23 +146,25 @@ static uint64_t dreamer_values(const struct worker *w, float out[METRIC_COUNT]) 
 
 static void dreamer_describe(struct worker *w, struct model_parts *out) {
     struct player_state states[PLAYER_MAX_STATES];
-    for (int i = 0; i < DREAMER_N_SETS; i++) out->sets[i] = dreamer_params(w->dreamer, (enum dreamer_set)i);
+    for (int i = 0; i < DREAMER_N_SETS; i++)
+        out->sets[i] = dreamer_params(w->dreamer, (enum dreamer_set)i);
     out->n_sets = DREAMER_N_SETS;
-    out->extra[0] = (struct st_source){WORKER_RANGE_NAME, ST_REAL, 1, {2}, dreamer_range(w->dreamer)};
+    out->extra[0] =
+        (struct st_source){WORKER_RANGE_NAME, ST_REAL, 1, {2}, dreamer_range(w->dreamer)};
     int n = player_states(w->rollout.player, states);
     for (int i = 0; i < n; i++) {
         snprintf(out->names[i], sizeof out->names[i], "player/%s", states[i].name);
-        out->extra[1 + i] =
-            (struct st_source){out->names[i], ST_REAL, 2, {states[i].rows, states[i].width}, states[i].data};
+        out->extra[1 + i] = (struct st_source){
+            out->names[i], ST_REAL, 2, {states[i].rows, states[i].width}, states[i].data};
     }
     out->n_extra = 1 + n;
 }
 
 static const struct worker_algo algos[] = {
-    {"standing_still", world_build, world_free, world_n_weights, world_publish, world_choose, world_update,
-     world_metrics, world_describe},
-    {"full", dreamer_build, dreamer_end, dreamer_count, dreamer_publish, dreamer_choose, dreamer_learn, dreamer_values,
-     dreamer_describe},
+    {"standing_still", world_build, world_free, world_n_weights, world_publish, world_choose,
+     world_update, world_metrics, world_describe},
+    {"full", dreamer_build, dreamer_end, dreamer_count, dreamer_publish, dreamer_choose,
+     dreamer_learn, dreamer_values, dreamer_describe},
 };
 
 const struct worker_algo *worker_algo_find(const char *mode) {
@@ -175,8 +181,8 @@ static void fill(struct checkpoint *c, const struct model_parts *parts) {
     c->n_more_params = parts->n_sets - 1;
 }
 
-bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c, const struct st_source *more, int n_more,
-                       struct error *e) {
+bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
+                       const struct st_source *more, int n_more, struct error *e) {
     struct model_parts parts = {0};
     struct st_source extra[MODEL_MAX_EXTRA + WORKER_STATE_TENSORS];
     CHECK(n_more <= WORKER_STATE_TENSORS, "%d more tensors", n_more);
@@ -189,17 +195,19 @@ bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
     return checkpoint_save(path, c, e);
 }
 
-bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c, struct safetensors **file,
-                       struct error *e) {
+bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c,
+                       struct safetensors **file, struct error *e) {
     struct model_parts parts = {0};
     w->algo->describe(w, &parts);
     fill(c, &parts);
     if (!checkpoint_load(path, c, file, e)) return false;
     for (int i = 0; i < parts.n_extra; i++) {
         const struct st_source *to = &parts.extra[i];
-        const struct st_tensor *t = safetensors_expect(*file, to->name, to->dtype, to->n_dims, to->shape, e);
+        const struct st_tensor *t =
+            safetensors_expect(*file, to->name, to->dtype, to->n_dims, to->shape, e);
         if (!t) return false;
-        memcpy((void *)(uintptr_t)to->data, t->data, t->n_bytes); // the model's own: not const in truth
+        memcpy((void *)(uintptr_t)to->data, t->data,
+               t->n_bytes); // the model's own: not const in truth
     }
     return true;
 }
@@ -209,7 +217,8 @@ static bool same_parts(const struct model_parts *a, const struct model_parts *b)
     for (int i = 0; same && i < a->n_sets; i++) {
         const struct params *p = a->sets[i], *q = b->sets[i];
         size_t bytes = (size_t)p->n_flat * sizeof(real);
-        same = memcmp(p->weights, q->weights, bytes) == 0 && memcmp(p->moment1, q->moment1, bytes) == 0 &&
+        same = memcmp(p->weights, q->weights, bytes) == 0 &&
+               memcmp(p->moment1, q->moment1, bytes) == 0 &&
                memcmp(p->moment2, q->moment2, bytes) == 0;
     }
     for (int i = 0; same && i < a->n_extra; i++) {
@@ -220,7 +229,8 @@ static bool same_parts(const struct model_parts *a, const struct model_parts *b)
     return same;
 }
 
-bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c, struct error *e) {
+bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
+                             struct error *e) {
     struct worker *twin = mem_alloc(sizeof *twin);
     struct model_parts mine = {0}, theirs = {0};
     struct safetensors *file = NULL;

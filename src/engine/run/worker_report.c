@@ -1,4 +1,5 @@
-// Worker report: status, records and pictures for the feed and the session; checkpoint and failure folder.
+// Worker report: status, records and pictures for the feed and the session; checkpoint and failure
+// folder.
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
@@ -27,7 +28,8 @@ static double elapsed_s(const struct worker *w) {
 
 // ---- status
 
-// The prefill is hundreds of times faster than training: rates of the one must not enter the other's.
+// The prefill is hundreds of times faster than training: rates of the one must not enter the
+// other's.
 void worker_restart_rates(struct worker *w) {
     w->rate_ns = clock_now_ns();
     w->rate_opt_steps = wm_opt_steps(w->wm);
@@ -74,7 +76,8 @@ void worker_publish_status(struct worker *w, enum feed_phase phase, const char *
     snprintf(s.message, sizeof s.message, "%.239s", message[0] ? message : w->warning);
     feed_set_status(w->feed, &s);
     if (w->session) {
-        struct error e = {0};  // a heartbeat that fails is no reason to stop; the next record will tell
+        struct error e = {
+            0}; // a heartbeat that fails is no reason to stop; the next record will tell
         session_heartbeat(w->session, s.opt_steps, s.env_steps, &e);
     }
 }
@@ -99,7 +102,8 @@ static void put_episodes(struct worker *w, struct record *r) {
     struct episode_sums *s = &w->episodes;
     int n_actions = w->rollout.env->n_actions;
     put_ended(r, s, w->goal_task != NULL);
-    for (int k = 0; k < 3 && w->goal_task && s->has_distance; k++) put(r, distances[k], (double)s->distance[k]);
+    for (int k = 0; k < 3 && w->goal_task && s->has_distance; k++)
+        put(r, distances[k], (double)s->distance[k]);
     if (w->dreamer && n_actions <= RECORD_MAX_ACTIONS) { // else the one action is in the config
         r->n_actions = n_actions;
         memcpy(r->action_hist, s->actions, sizeof r->action_hist);
@@ -141,9 +145,11 @@ static void add_statistics(struct worker *w, const struct record *r) {
     s->obs_window[s->n_updates % OBS_WINDOW] = loss;
     s->update_ms[s->n_updates % UPDATE_MS_CAPACITY] = w->last_update_ms;
     s->n_updates++;
-    if (s->n_updates > WARM_UP_UPDATES && !(gap <= s->worst_entropy_gap)) s->worst_entropy_gap = gap;
+    if (s->n_updates > WARM_UP_UPDATES && !(gap <= s->worst_entropy_gap))
+        s->worst_entropy_gap = gap;
     for (int m = 0; m < METRIC_COUNT; m++)
-        if (r->present >> m & 1 && !metric_info[m].timed && !isfinite(r->value[m])) s->all_finite = false;
+        if (r->present >> m & 1 && !metric_info[m].timed && !isfinite(r->value[m]))
+            s->all_finite = false;
 }
 
 bool worker_record(struct worker *w, struct error *e) {
@@ -151,7 +157,8 @@ bool worker_record(struct worker *w, struct error *e) {
     struct record r = {.opt_steps = updates, .env_steps = w->fence.policy_steps};
     r.present = w->algo->metrics(w, r.value);
     put(&r, METRIC_REPLAY_SIZE, (double)rows_in_ring(w));
-    put(&r, METRIC_READY_STEPS, (double)((w->fence.window.end - w->fence.window.first) * w->rollout.env->n_envs));
+    put(&r, METRIC_READY_STEPS,
+        (double)((w->fence.window.end - w->fence.window.first) * w->rollout.env->n_envs));
     put(&r, METRIC_REPLAY_RATIO, (double)updates / (double)w->fence.policy_steps);
     add_statistics(w, &r);
     if (updates % w->config.log_every == 0) {
@@ -161,7 +168,8 @@ bool worker_record(struct worker *w, struct error *e) {
         if (w->session && !session_append(w->session, &r, e)) return false;
     }
     if (!worker_take_snapshot(w, e)) return false;
-    if (w->config.checkpoint_every > 0 && updates % w->config.checkpoint_every == 0) return worker_checkpoint(w, false, e);
+    if (w->config.checkpoint_every > 0 && updates % w->config.checkpoint_every == 0)
+        return worker_checkpoint(w, false, e);
     return true;
 }
 
@@ -170,9 +178,11 @@ static int compare_floats(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// Observation loss of the per-pixel mean picture over the ring: what a model that knows no time could reach.
+// Observation loss of the per-pixel mean picture over the ring: what a model that knows no time
+// could reach.
 static double mean_picture_loss(const struct replay *r) {
-    double *sum = mem_alloc(2 * FEED_PIXELS * sizeof *sum), *square = sum + FEED_PIXELS, loss = 0, n = 0;
+    double *sum = mem_alloc(2 * FEED_PIXELS * sizeof *sum), *square = sum + FEED_PIXELS, loss = 0,
+           n = 0;
     for (int64_t t = replay_window(r).first; t < replay_total(r); t++) {
         const uint8_t *obs = replay_row(r, t, 0).obs;
         for (int i = 0; i < FEED_PIXELS; i++) {
@@ -182,7 +192,8 @@ static double mean_picture_loss(const struct replay *r) {
         }
         n++;
     }
-    for (int i = 0; i < FEED_PIXELS && n > 0; i++) loss += square[i] / n - sum[i] / n * (sum[i] / n);
+    for (int i = 0; i < FEED_PIXELS && n > 0; i++)
+        loss += square[i] / n - sum[i] / n * (sum[i] / n);
     free(sum);
     return loss;
 }
@@ -210,5 +221,6 @@ void worker_summary(const struct worker *w, struct worker_summary *out) {
         out->update_ms = (double)sorted[m / 2];
         free(sorted);
     }
-    snprintf(out->session, sizeof out->session, "%.199s", w->session ? session_path(w->session) : "");
+    snprintf(out->session, sizeof out->session, "%.199s",
+             w->session ? session_path(w->session) : "");
 }

@@ -11,7 +11,8 @@
 
 static const size_t max_json_bytes = 4 << 20;
 
-// Keys that the saved weights, rows or machines have the shape or the meaning of. All others may change, with a warning.
+// Keys that the saved weights, rows or machines have the shape or the meaning of. All others may
+// change, with a warning.
 static const char *const fixed_keys[] = {
     "algo.profile",
     "algo.dense_units",
@@ -43,21 +44,27 @@ static bool read_session(struct resume *r, const char *path, struct error *e) {
     size_t n;
     int64_t schema;
     struct error why = {0};
-    if (!session_locate(path, r->session, r->checkpoint, &why)) return error_set(e, why.status, "--resume: %.500s", why.message);
+    if (!session_locate(path, r->session, r->checkpoint, &why))
+        return error_set(e, why.status, "--resume: %.500s", why.message);
     if (r->checkpoint[0])
         r->opt_steps = session_checkpoint_step(r->checkpoint);
     else if (!session_newest_checkpoint(r->session, r->checkpoint, &r->opt_steps, NULL))
         r->checkpoint[0] = 0; // killed before the first one: the run begins again
     if (r->opt_steps < 0)
-        return error_set(e, STATUS_USAGE, "%s: not a checkpoint's name (step_NNN.safetensors)", r->checkpoint);
+        return error_set(e, STATUS_USAGE, "%s: not a checkpoint's name (step_NNN.safetensors)",
+                         r->checkpoint);
     if (!path_join(where, r->session, "meta.json", e)) return false;
     r->meta = json_read_file(where, max_json_bytes, e);
     if (!r->meta || !json_get_i64(r->meta, "schema", where, &schema, e)) return false;
     if (schema != SESSION_SCHEMA)
-        return error_set(e, STATUS_FAILED, "%s: session version %lld, this program reads version %d", where,
+        return error_set(e, STATUS_FAILED,
+                         "%s: session version %lld, this program reads version %d", where,
                          (long long)schema, SESSION_SCHEMA);
-    if (!path_join(where, r->session, "config.json", e) || !file_read(where, max_json_bytes, &text, &n, e)) return false;
-    bool fine = config_init(&r->saved, "tiny", e) && config_from_json(&r->saved, (const char *)text, n, where, e);
+    if (!path_join(where, r->session, "config.json", e) ||
+        !file_read(where, max_json_bytes, &text, &n, e))
+        return false;
+    bool fine = config_init(&r->saved, "tiny", e) &&
+                config_from_json(&r->saved, (const char *)text, n, where, e);
     free(text);
     return fine;
 }
@@ -70,31 +77,37 @@ static const char *meta_text(const struct resume *r, const char *object, const c
 }
 
 // An option that the session settles: not given, or given alike.
-static bool settle(const char **option, const char *name, const struct resume *r, const char *saved, struct error *e) {
+static bool settle(const char **option, const char *name, const struct resume *r, const char *saved,
+                   struct error *e) {
     if (*option && saved && strcmp(*option, saved) != 0)
-        return error_set(e, STATUS_USAGE, "--resume %s: it was made with %s %s, not %s", r->session, name, saved, *option);
+        return error_set(e, STATUS_USAGE, "--resume %s: it was made with %s %s, not %s", r->session,
+                         name, saved, *option);
     *option = saved;
     return true;
 }
 
-// The game of a session comes from the program by its name, else from the user's files: those of before, or where they
-// are now. Their content is compared later.
+// The game of a session comes from the program by its name, else from the user's files: those of
+// before, or where they are now. Their content is compared later.
 static bool settle_game(struct run_opts *o, const struct resume *r, struct error *e) {
     const char *rom_path = meta_text(r, "rom", "path");
     if (!rom_path) {
         if (o->rom_path)
-            return error_set(e, STATUS_USAGE, "--resume %s: it was made with --task %s, not --rom %s", r->session,
+            return error_set(e, STATUS_USAGE,
+                             "--resume %s: it was made with --task %s, not --rom %s", r->session,
                              meta_text(r, NULL, "task"), o->rom_path);
         return settle(&o->task, "--task", r, meta_text(r, NULL, "task"), e);
     }
-    if (o->task) return error_set(e, STATUS_USAGE, "--resume %s: it was made with --rom %s, not --task %s", r->session,
-                                  rom_path, o->task);
+    if (o->task)
+        return error_set(e, STATUS_USAGE, "--resume %s: it was made with --rom %s, not --task %s",
+                         r->session, rom_path, o->task);
     if (!o->rom_path) o->rom_path = rom_path;
     if (!o->state_path) o->state_path = meta_text(r, NULL, "state_path");
     if (!o->goal_dir) o->goal_dir = meta_text(r, NULL, "goal_dir");
     const cJSON *goal = cJSON_GetObjectItemCaseSensitive(r->meta, "goal"),
-                *pipeline = goal ? cJSON_GetObjectItemCaseSensitive(goal, "pipeline_version") : NULL;
-    if (cJSON_IsNumber(pipeline) && !o->accept_pipeline) o->accept_pipeline = (int)pipeline->valuedouble;
+                *pipeline =
+                    goal ? cJSON_GetObjectItemCaseSensitive(goal, "pipeline_version") : NULL;
+    if (cJSON_IsNumber(pipeline) && !o->accept_pipeline)
+        o->accept_pipeline = (int)pipeline->valuedouble;
     return true;
 }
 
@@ -107,8 +120,9 @@ static bool compare_configs(struct worker *w, struct error *e) {
         config_text(&w->config, i, now);
         if (strcmp(before, now) == 0) continue;
         if (is_fixed(key))
-            return error_set(e, STATUS_USAGE, "--resume %s: %s is %s there, not %s; it cannot change", r->session, key,
-                             before, now);
+            return error_set(e, STATUS_USAGE,
+                             "--resume %s: %s is %s there, not %s; it cannot change", r->session,
+                             key, before, now);
         log_write(LOG_WARN, "%s: %s in the session, %s from here on", key, before, now);
         r->ring_changed |= strcmp(key, "buffer.size") == 0;
     }
@@ -119,9 +133,11 @@ bool worker_resume_options(struct worker *w, struct error *e) {
     struct run_opts *o = &w->opts;
     struct resume *r = w->resume = mem_alloc(sizeof *r);
     char seed[64];
-    if (!read_session(r, o->resume, e) || !settle(&o->algo, "--algo", r, meta_text(r, NULL, "algo"), e) ||
+    if (!read_session(r, o->resume, e) ||
+        !settle(&o->algo, "--algo", r, meta_text(r, NULL, "algo"), e) ||
         !settle(&o->mode, "--mode", r, meta_text(r, NULL, "mode"), e) ||
-        !settle(&o->preset, "--preset", r, meta_text(r, NULL, "preset"), e) || !settle_game(o, r, e))
+        !settle(&o->preset, "--preset", r, meta_text(r, NULL, "preset"), e) ||
+        !settle_game(o, r, e))
         return false;
     if (!config_init(&w->config, o->preset ? o->preset : "tiny", e)) return false;
     char preset[CONFIG_CHOICE_SIZE];
@@ -137,12 +153,13 @@ bool worker_resume_options(struct worker *w, struct error *e) {
 
 // ---- the same game
 
-static bool same_text(const struct resume *r, const char *what, const char *saved, const char *now, struct error *e) {
+static bool same_text(const struct resume *r, const char *what, const char *saved, const char *now,
+                      struct error *e) {
     if (!saved) saved = "none";
     if (!now || !*now) now = "none";
     return strcmp(saved, now) == 0 ||
-           error_set(e, STATUS_USAGE, "--resume %s: %s is %.64s there, not %.64s; it cannot change", r->session, what,
-                     saved, now);
+           error_set(e, STATUS_USAGE, "--resume %s: %s is %.64s there, not %.64s; it cannot change",
+                     r->session, what, saved, now);
 }
 
 static bool same_count(const struct resume *r, const char *key, int now, struct error *e) {
@@ -157,15 +174,19 @@ bool worker_resume_same_game(const struct worker *w, struct error *e) {
     const struct resume *r = w->resume;
     const char *kernel = meta_text(r, NULL, "kernel"), *revision = meta_text(r, NULL, "revision");
     if (!same_text(r, "the ROM's SHA-256", meta_text(r, "rom", "sha256"), w->rom_sha256, e) ||
-        !same_text(r, "the start state's SHA-256", meta_text(r, "start_state", "sha256"), w->state_sha256, e) ||
-        !same_text(r, "the goal's SHA-256", meta_text(r, "goal", "sha256"), w->goal_task ? w->goal_task->goal.sha256 : "",
-                   e) ||
-        !same_count(r, "frames_per_step", GB_FRAMES_PER_STEP, e) || !same_count(r, "release_after", GB_RELEASE_AFTER, e))
+        !same_text(r, "the start state's SHA-256", meta_text(r, "start_state", "sha256"),
+                   w->state_sha256, e) ||
+        !same_text(r, "the goal's SHA-256", meta_text(r, "goal", "sha256"),
+                   w->goal_task ? w->goal_task->goal.sha256 : "", e) ||
+        !same_count(r, "frames_per_step", GB_FRAMES_PER_STEP, e) ||
+        !same_count(r, "release_after", GB_RELEASE_AFTER, e))
         return false;
     if (kernel && strcmp(kernel, cpu_kernels_name()) != 0)
-        log_write(LOG_WARN, "made with kernels %s, now %s: the last bits will differ", kernel, cpu_kernels_name());
+        log_write(LOG_WARN, "made with kernels %s, now %s: the last bits will differ", kernel,
+                  cpu_kernels_name());
     if (revision && strcmp(revision, version_revision) != 0)
-        log_write(LOG_WARN, "made by revision %s, now %s: results may differ", revision, version_revision);
+        log_write(LOG_WARN, "made by revision %s, now %s: results may differ", revision,
+                  version_revision);
     return true;
 }
 
@@ -176,7 +197,8 @@ bool worker_resume_history(struct worker *w, struct error *e) {
     if (!d) return false;
     for (int64_t i = 0; i < d->n_records; i++) {
         const struct record *r = &d->records[i];
-        if (r->present >> METRIC_WALL_TIME & 1) w->resume->elapsed_s = (double)r->value[METRIC_WALL_TIME];
+        if (r->present >> METRIC_WALL_TIME & 1)
+            w->resume->elapsed_s = (double)r->value[METRIC_WALL_TIME];
         feed_push_record(w->feed, r, w->resume->elapsed_s);
     }
     session_data_free(d);

@@ -1,4 +1,5 @@
-// Worker rollout: ticks of all environments into the replay ring, on the caller's thread or beside it.
+// Worker rollout: ticks of all environments into the replay ring, on the caller's thread or beside
+// it.
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>
@@ -9,8 +10,9 @@
 #include "engine/algo/ppo/ppo_stats.h"
 #include "engine/run/worker_internal.h"
 
-// A rollout has as many ticks as make one update due, so that it runs beside that update, but not so many that pauses
-// and commands would wait; from MANY_ENVIRONMENTS on they share a pool of their own.
+// A rollout has as many ticks as make one update due, so that it runs beside that update, but not
+// so many that pauses and commands would wait; from MANY_ENVIRONMENTS on they share a pool of their
+// own.
 enum { MAX_ROLLOUT_TICKS = 16, MANY_ENVIRONMENTS = 8 };
 
 // The thread beside the learner. `turn` says who owns the rollout.
@@ -38,7 +40,8 @@ static void end_episode(struct rollout *r, int n) {
     r->episodes.length_sum += (double)r->episode_length[n];
 }
 
-// Frames of this tick straight into the ring's next row: a reset for those that ended, a step for the others.
+// Frames of this tick straight into the ring's next row: a reset for those that ended, a step for
+// the others.
 static void produce_rows(struct rollout *r, struct replay *replay) {
     int n_envs = r->env->n_envs;
     for (int n = 0; n < n_envs; n++) r->obs[n] = replay_slot(replay, n);
@@ -46,8 +49,10 @@ static void produce_rows(struct rollout *r, struct replay *replay) {
     for (int n = 0; n < n_envs; n++) r->mask[n] = !r->needs_reset[n];
     env_step(r->env, r->mask, r->actions, r->obs, r->results);
     for (int n = 0; n < n_envs; n++) {
-        struct env_step_result out = r->needs_reset[n] ? (struct env_step_result){0} : r->results[n];
-        replay_write_arrival(replay, n, out.reward, r->needs_reset[n], out.terminated, out.truncated);
+        struct env_step_result out =
+            r->needs_reset[n] ? (struct env_step_result){0} : r->results[n];
+        replay_write_arrival(replay, n, out.reward, r->needs_reset[n], out.terminated,
+                             out.truncated);
         if (r->needs_reset[n]) {
             r->episode_return[n] = 0;
             r->episode_length[n] = 0;
@@ -150,13 +155,17 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
     int64_t rows = w->config.buffer_size / r->env->n_envs, ticks = worker_rollout_ticks(w);
     if (rows < w->config.sequence_length + ticks)
         return error_set(e, STATUS_USAGE,
-                         "buffer.size=%lld leaves %lld rows for each of %lld environments: a sequence and the rows that "
+                         "buffer.size=%lld leaves %lld rows for each of %lld environments: a "
+                         "sequence and the rows that "
                          "are played beside a batch need %lld",
-                         (long long)w->config.buffer_size, (long long)rows, (long long)r->env->n_envs,
-                         (long long)(w->config.sequence_length + ticks));
-    const char *folder = w->resume ? w->resume->session : w->opts.sessions_dir ? w->opts.sessions_dir : "sessions";
+                         (long long)w->config.buffer_size, (long long)rows,
+                         (long long)r->env->n_envs, (long long)(w->config.sequence_length + ticks));
+    const char *folder = w->resume              ? w->resume->session
+                         : w->opts.sessions_dir ? w->opts.sessions_dir
+                                                : "sessions";
     if (w->config.buffer_memmap && w->opts.no_session)
-        return error_set(e, STATUS_USAGE, "buffer.memmap=true needs a session's folder: leave --no-session out");
+        return error_set(e, STATUS_USAGE,
+                         "buffer.memmap=true needs a session's folder: leave --no-session out");
     if (w->config.buffer_memmap && !file_make_folders(folder, e)) return false;
     struct replay_opts replay = {.rows = rows,
                                  .n_envs = r->env->n_envs,

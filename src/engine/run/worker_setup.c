@@ -1,4 +1,5 @@
-// Worker setup: options and files become a config, environments, a replay ring, a model and a session.
+// Worker setup: options and files become a config, environments, a replay ring, a model and a
+// session.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,20 +20,30 @@ enum { MAX_ROM_BYTES = 8 << 20, MAX_STATE_BYTES = 4 << 20, MAX_THREADS = 64 };
 
 static bool check_options(const struct run_opts *o, struct error *e) {
     if (o->algo && strcmp(o->algo, "dreamer_v3") != 0)
-        return error_set(e, STATUS_USAGE, "--algo %s: no such algorithm; known: dreamer_v3, ppo", o->algo);
-    if (o->resume && o->no_session) return error_set(e, STATUS_USAGE, "--resume and --no-session exclude each other");
+        return error_set(e, STATUS_USAGE, "--algo %s: no such algorithm; known: dreamer_v3, ppo",
+                         o->algo);
+    if (o->resume && o->no_session)
+        return error_set(e, STATUS_USAGE, "--resume and --no-session exclude each other");
     if (o->mode && !worker_algo_find(o->mode))
-        return error_set(e, STATUS_USAGE, "--mode %s: no such mode; known: standing_still, full", o->mode);
+        return error_set(e, STATUS_USAGE, "--mode %s: no such mode; known: standing_still, full",
+                         o->mode);
     if (o->device && strcmp(o->device, "cuda") == 0)
-        return error_set(e, STATUS_FAILED, "--device cuda: this version has no CUDA backend; use --device cpu");
+        return error_set(e, STATUS_FAILED,
+                         "--device cuda: this version has no CUDA backend; use --device cpu");
     if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0)
-        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu", o->device);
-    if (o->task && o->rom_path) return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
+        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu",
+                         o->device);
+    if (o->task && o->rom_path)
+        return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
     if (o->goal_dir && !(o->rom_path && o->state_path))
-        return error_set(e, STATUS_USAGE, "--goal-dir %s: a goal needs its game too: --rom FILE --state FILE", o->goal_dir);
+        return error_set(e, STATUS_USAGE,
+                         "--goal-dir %s: a goal needs its game too: --rom FILE --state FILE",
+                         o->goal_dir);
     if (o->accept_pipeline && !o->goal_dir)
-        return error_set(e, STATUS_USAGE, "--accept-pipeline %d: there is no --goal-dir", o->accept_pipeline);
-    if (o->n_threads > MAX_THREADS) return error_set(e, STATUS_USAGE, "--threads %d: at most %d", o->n_threads, MAX_THREADS);
+        return error_set(e, STATUS_USAGE, "--accept-pipeline %d: there is no --goal-dir",
+                         o->accept_pipeline);
+    if (o->n_threads > MAX_THREADS)
+        return error_set(e, STATUS_USAGE, "--threads %d: at most %d", o->n_threads, MAX_THREADS);
     return true;
 }
 
@@ -48,7 +59,8 @@ static bool load_config(struct worker *w, struct error *e) {
     return config_check(&w->config, e);
 }
 
-// The task's name in messages and in the session's name: a ROM file's name without folder and ending.
+// The task's name in messages and in the session's name: a ROM file's name without folder and
+// ending.
 static void name_rom(struct worker *w, const char *path) {
     const char *base = path_base(path);
     snprintf(w->rom_name, sizeof w->rom_name, "%.48s", base);
@@ -67,22 +79,29 @@ static bool is_set(const struct run_opts *o, const char *key) {
     return false;
 }
 
-// A task with a goal has its own time limit, which a setting overrides; the config says which one holds.
+// A task with a goal has its own time limit, which a setting overrides; the config says which one
+// holds.
 static bool load_goal_task(struct worker *w, const char *name, struct error *e) {
     const struct run_opts *o = &w->opts;
     char codec[64];
     codec_id(w, codec);
     if (!o->goal_dir && o->state_path)
-        return error_set(e, STATUS_USAGE, "--task %s has a start of its own; --state goes with --rom", name);
-    struct task_files files = {.rom = o->rom_path, .state = o->state_path, .goal_dir = o->goal_dir,
-                               .action_codec_id = codec, .accept_pipeline = o->accept_pipeline};
+        return error_set(e, STATUS_USAGE,
+                         "--task %s has a start of its own; --state goes with --rom", name);
+    struct task_files files = {.rom = o->rom_path,
+                               .state = o->state_path,
+                               .goal_dir = o->goal_dir,
+                               .action_codec_id = codec,
+                               .accept_pipeline = o->accept_pipeline};
     struct task *task = w->goal_task = mem_alloc(sizeof *task);
-    if (!(o->goal_dir ? task_open_files(&files, task, e) : task_open_builtin(name, codec, task, e))) return false;
+    if (!(o->goal_dir ? task_open_files(&files, task, e) : task_open_builtin(name, codec, task, e)))
+        return false;
     w->rom_data = task->rom;
     w->rom_bytes = task->rom_bytes;
     memcpy(w->rom_sha256, task->rom_sha256, sizeof w->rom_sha256);
     memcpy(w->state_sha256, task->state_sha256, sizeof w->state_sha256);
-    if (o->resume || is_set(o, "env.max_episode_steps")) task->rules.max_steps = (int)w->config.max_episode_steps;
+    if (o->resume || is_set(o, "env.max_episode_steps"))
+        task->rules.max_steps = (int)w->config.max_episode_steps;
     w->config.max_episode_steps = task->rules.max_steps;
     return true;
 }
@@ -102,8 +121,12 @@ static bool load_rom(struct worker *w, struct error *e) {
         char known[200];
         builtin_task_names(known, sizeof known);
         if (strcmp(name, TOY_TASK_NAME) == 0)
-            return error_set(e, STATUS_USAGE, "--task %s: there is no emulator behind it; it goes with --algo ppo", name);
-        if (!task) return error_set(e, STATUS_USAGE, "--task %s: no such task; known: %s (or --rom FILE)", name, known);
+            return error_set(e, STATUS_USAGE,
+                             "--task %s: there is no emulator behind it; it goes with --algo ppo",
+                             name);
+        if (!task)
+            return error_set(e, STATUS_USAGE, "--task %s: no such task; known: %s (or --rom FILE)",
+                             name, known);
         snprintf(w->rom_name, sizeof w->rom_name, "%s", task->name);
         if (task->goals) return load_goal_task(w, name, e);
         w->rom_data = task->rom;
@@ -116,15 +139,22 @@ static bool load_rom(struct worker *w, struct error *e) {
 // A bound that can never be reached would mean a run without end.
 static bool check_bounds(const struct worker *w, struct error *e) {
     const struct run_opts *o = &w->opts;
-    if (o->updates == 0 || o->env_steps > 0 || o->minutes > 0 || w->config.replay_ratio > 0) return true;
-    return error_set(e, STATUS_USAGE, "algo.replay_ratio=0 makes no gradient step, so %lld updates are never reached; "
-                     "bound the run by --env-steps or --minutes", (long long)o->updates);
+    if (o->updates == 0 || o->env_steps > 0 || o->minutes > 0 || w->config.replay_ratio > 0)
+        return true;
+    return error_set(
+        e, STATUS_USAGE,
+        "algo.replay_ratio=0 makes no gradient step, so %lld updates are never reached; "
+        "bound the run by --env-steps or --minutes",
+        (long long)o->updates);
 }
 
 bool worker_configure(struct worker *w, struct error *e) {
-    if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e)) return false;
+    if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e))
+        return false;
     if (w->resume && !worker_resume_same_game(w, e)) return false;
-    w->algo = worker_algo_find(w->opts.mode ? w->opts.mode : w->goal_task ? "full" : "standing_still");
+    w->algo = worker_algo_find(w->opts.mode   ? w->opts.mode
+                               : w->goal_task ? "full"
+                                              : "standing_still");
     w->learn_from = w->config.learning_starts;
     w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : pool_usable_cpus();
     w->snapshot_every = 1;
@@ -139,15 +169,19 @@ bool worker_configure(struct worker *w, struct error *e) {
 static bool make_environments(struct worker *w, struct error *e) {
     char codec[64];
     codec_id(w, codec);
-    struct env_gameboy_opts opts = {
-        .rom = w->rom_data, .rom_bytes = w->rom_bytes, .rom_name = w->opts.rom_path ? w->opts.rom_path : w->rom_name,
-        .action_codec = codec, .n_envs = (int)w->config.num_envs,
-        .max_episode_steps = (int)w->config.max_episode_steps, .pool = w->rollout.pool};
+    struct env_gameboy_opts opts = {.rom = w->rom_data,
+                                    .rom_bytes = w->rom_bytes,
+                                    .rom_name = w->opts.rom_path ? w->opts.rom_path : w->rom_name,
+                                    .action_codec = codec,
+                                    .n_envs = (int)w->config.num_envs,
+                                    .max_episode_steps = (int)w->config.max_episode_steps,
+                                    .pool = w->rollout.pool};
     uint8_t *state = NULL;
     if (w->goal_task) {
         task_env_opts(w->goal_task, &opts);
     } else if (w->opts.state_path) {
-        if (!file_read(w->opts.state_path, MAX_STATE_BYTES, &state, &opts.state_bytes, e)) return false;
+        if (!file_read(w->opts.state_path, MAX_STATE_BYTES, &state, &opts.state_bytes, e))
+            return false;
         opts.state = state;
         opts.state_name = w->opts.state_path;
         sha256_hex(state, opts.state_bytes, w->state_sha256);
@@ -160,8 +194,10 @@ static bool make_environments(struct worker *w, struct error *e) {
             w->constant_action = a;
             return true;
         }
-    return error_set(e, STATUS_USAGE, "env.constant_action=%s: codec %s has no such action; choose another codec or action",
-                     w->config.constant_action, w->config.action_codec);
+    return error_set(
+        e, STATUS_USAGE,
+        "env.constant_action=%s: codec %s has no such action; choose another codec or action",
+        w->config.constant_action, w->config.action_codec);
 }
 
 bool worker_build(struct worker *w, struct error *e) {
@@ -199,12 +235,14 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .kernel = cpu_kernels_name(),
                                 .rom_name = w->rom_name,
                                 .rom_sha256 = w->rom_sha256,
-                                .state_name = o->state_path ? path_base(o->state_path)
-                                              : w->goal_task ? "start.state" : NULL,
+                                .state_name = o->state_path  ? path_base(o->state_path)
+                                              : w->goal_task ? "start.state"
+                                                             : NULL,
                                 .state_sha256 = w->state_sha256,
                                 .goal = w->goal_task ? goal_name(w) : NULL,
                                 .goal_sha256 = w->goal_task ? w->goal_task->goal.sha256 : NULL,
-                                .goal_pipeline = w->goal_task ? w->goal_task->goal.meta.pipeline_version : 0,
+                                .goal_pipeline =
+                                    w->goal_task ? w->goal_task->goal.meta.pipeline_version : 0,
                                 .seed = (uint64_t)w->config.seed,
                                 .n_weights = w->algo->n_weights(w),
                                 .rom_path = o->rom_path,
@@ -213,7 +251,8 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .frames_per_step = GB_FRAMES_PER_STEP,
                                 .release_after = GB_RELEASE_AFTER,
                                 .config_json = json};
-    w->session = w->resume ? session_resume(w->resume->session, &opts, wm_opt_steps(w->wm), e) : session_create(&opts, e);
+    w->session = w->resume ? session_resume(w->resume->session, &opts, wm_opt_steps(w->wm), e)
+                           : session_create(&opts, e);
     free(json);
     return w->session && (!w->resume || worker_resume_history(w, e)) && open_frames(w, e);
 }

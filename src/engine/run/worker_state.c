@@ -1,4 +1,5 @@
-// Worker state: everything beside the weights that a run needs to go on exactly, as tensors of a checkpoint.
+// Worker state: everything beside the weights that a run needs to go on exactly, as tensors of a
+// checkpoint.
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,8 @@
 #include "engine/run/worker_internal.h"
 
 // The state's one table, for saving and for loading: `data` points into *w and `s`.
-int worker_state_tensors(struct worker *w, struct worker_state_scratch *s, struct st_source out[WORKER_STATE_TENSORS]) {
+int worker_state_tensors(struct worker *w, struct worker_state_scratch *s,
+                         struct st_source out[WORKER_STATE_TENSORS]) {
     struct rollout *r = &w->rollout;
     struct run_statistics *t = &w->statistics;
     _Static_assert(sizeof(struct fence) == 4 * sizeof(int64_t), "four counters");
@@ -39,7 +41,8 @@ int worker_state_tensors(struct worker *w, struct worker_state_scratch *s, struc
 
 static void scratch_init(struct worker_state_scratch *s, const struct worker *w) {
     const struct env *env = w->rollout.env;
-    *s = (struct worker_state_scratch){.env_bytes = env->vtable->state_bytes ? env->vtable->state_bytes(env) : 0};
+    *s = (struct worker_state_scratch){
+        .env_bytes = env->vtable->state_bytes ? env->vtable->state_bytes(env) : 0};
     s->environments = mem_alloc((size_t)env->n_envs * s->env_bytes + 1);
 }
 
@@ -57,14 +60,15 @@ void worker_state_free(struct worker_state_scratch *s) { free(s->environments); 
 // What CRCs cannot promise: a file of another program's making.
 static bool check(const struct worker *w, const char *where, struct error *e) {
     const struct rollout *r = &w->rollout;
-    bool fine = w->backlog >= 0 && w->fence.window.first >= 0 && w->fence.window.end <= w->fence.rows &&
-                r->policy_steps >= w->fence.policy_steps;
+    bool fine = w->backlog >= 0 && w->fence.window.first >= 0 &&
+                w->fence.window.end <= w->fence.rows && r->policy_steps >= w->fence.policy_steps;
     for (int n = 0; n < r->env->n_envs; n++)
         fine &= r->needs_reset[n] <= 1 && r->actions[n] >= 0 && r->actions[n] < r->env->n_actions;
     return fine || error_set(e, STATUS_FAILED, "%s: counters that no run can have", where);
 }
 
-bool worker_state_restore(struct worker *w, const struct safetensors *file, int64_t *replay_rows, struct error *e) {
+bool worker_state_restore(struct worker *w, const struct safetensors *file, int64_t *replay_rows,
+                          struct error *e) {
     struct worker_state_scratch s;
     struct st_source list[WORKER_STATE_TENSORS];
     struct env *env = w->rollout.env;
@@ -75,7 +79,8 @@ bool worker_state_restore(struct worker *w, const struct safetensors *file, int6
         const struct st_tensor *t =
             safetensors_expect(file, list[i].name, list[i].dtype, list[i].n_dims, list[i].shape, e);
         fine = t != NULL;
-        if (fine) memcpy((void *)(uintptr_t)list[i].data, t->data, t->n_bytes); // the worker's own fields
+        if (fine)
+            memcpy((void *)(uintptr_t)list[i].data, t->data, t->n_bytes); // the worker's own fields
     }
     fine = fine && check(w, safetensors_where(file), e);
     for (int i = 0; fine && i < env->n_envs && s.env_bytes; i++)
@@ -86,14 +91,16 @@ bool worker_state_restore(struct worker *w, const struct safetensors *file, int6
     return fine;
 }
 
-// Environments whose state cannot be kept, or a ring that was not: every episode begins anew, and learning waits until
-// the ring holds `learning_starts` new policy steps, for which no gradient steps are due.
+// Environments whose state cannot be kept, or a ring that was not: every episode begins anew, and
+// learning waits until the ring holds `learning_starts` new policy steps, for which no gradient
+// steps are due.
 void worker_state_begin_anew(struct worker *w) {
     struct rollout *r = &w->rollout;
     memset(r->needs_reset, 1, (size_t)r->env->n_envs);
     w->backlog = 0;
     w->learn_from = r->policy_steps + w->config.learning_starts;
-    w->ratio.previous = w->ratio.started ? w->ratio.previous + (double)w->config.learning_starts : (double)r->policy_steps;
+    w->ratio.previous = w->ratio.started ? w->ratio.previous + (double)w->config.learning_starts
+                                         : (double)r->policy_steps;
     w->ratio.started = true;
     w->fence = (struct fence){.policy_steps = r->policy_steps};
 }
