@@ -136,11 +136,13 @@ static void progress_line(struct feed *feed, const struct feed_status *s) {
 // Of a run that is told by its episodes, not by a world model's loss.
 static void print_episodes_summary(const struct worker_summary *s, enum status status, const struct error *e, bool json) {
     if (!json) {
-        printf("%s: %lld updates, %lld env steps in %.1f s; %lld of %lld episodes reached the goal, %.0f %% in the last "
-               "rollout (return %.2f, entropy %.2f)%s%s\n",
-               status == STATUS_OK ? "done" : "failed", (long long)s->opt_steps, (long long)s->env_steps, s->wall_s,
-               (long long)s->successes, (long long)s->episodes, 100 * s->last_success_rate, s->last_return,
-               s->last_entropy, s->session[0] ? "; session " : "", s->session);
+        printf("%s: %lld updates, %lld env steps in %.1f s; %lld of %lld episodes reached the goal",
+               status == STATUS_OK ? "done" : "failed", (long long)s->opt_steps,
+               (long long)s->env_steps, s->wall_s, (long long)s->successes, (long long)s->episodes);
+        if (!isnan(s->last_success_rate))
+            printf(", %.0f %% in the last rollout (return %.2f, entropy %.2f)",
+                   100 * s->last_success_rate, s->last_return, s->last_entropy);
+        printf("%s%s\n", s->session[0] ? "; session " : "", s->session);
         return;
     }
     cJSON *o = cJSON_CreateObject();

@@ -220,6 +220,7 @@ static bool save_report(struct ppo_run *r, const char *folder, const struct ppo_
     json_add_string(o, "what",
                     "an optimiser step whose loss or gradient norm is not finite; the weights are "
                     "those before it");
+    json_add_string(o, "algo", "ppo");
     json_add_string(o, "bad_node", l->bad_node);
     json_add_count(o, "epoch", l->bad_epoch);
     json_add_count(o, "minibatch", l->bad_minibatch);
