@@ -11,7 +11,9 @@
 static const char *const codecs[2] = {"pokemonred_puffer_v0", "pokemonred_puffer_v1"};
 static const struct {
     const char *name;
-    int max_steps, least_steps, least_turns, most_random; // of 500 episodes
+    int max_steps;
+    int least_steps, least_turns; // of any solution, until it is done
+    int most_random;              // of 500 episodes
 } tasks[] = {
     {"exit_lab", 128, 15, 3, 25},
     {"enter_house", 128, 15, 3, 10},
@@ -179,9 +181,10 @@ static void the_shortest_way_is_long_and_has_turns(void **state) {
         if (is_long) {
             assert_int_equal(s.steps, -1);
         } else {
-            assert_true(s.steps >= tasks[i].least_steps);
+            int done = s.steps + t->rules.k_consecutive - 1; // the picture stays near until then
+            assert_true(done >= tasks[i].least_steps);
             assert_true(s.turns >= tasks[i].least_turns);
-            assert_int_equal(s.steps + 1, t->n_solution); // the recorded one is the shortest
+            assert_int_equal(done, t->n_solution); // the recorded one is the shortest
         }
         close_task(t);
     }
