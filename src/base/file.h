@@ -59,7 +59,8 @@ struct file_append {
 };
 bool file_append_open(struct file_append *f, const char *path, struct error *e); // made when absent
 bool file_append_write(struct file_append *f, const void *data, size_t n, struct error *e);
-bool file_append_cut(struct file_append *f, int64_t n_bytes, struct error *e); // keeps the first n_bytes
+bool file_append_cut(struct file_append *f, int64_t n_bytes,
+                     struct error *e);                          // keeps the first n_bytes
 bool file_append_close(struct file_append *f, struct error *e); // fine when closed
 
 #endif

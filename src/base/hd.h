@@ -1,4 +1,5 @@
-// HD: marks a function of a header that is compiled for the host (C17, C++17) and for CUDA devices alike.
+// HD: marks a function of a header that is compiled for the host (C17, C++17) and for CUDA devices
+// alike.
 #ifndef BASE_HD_H
 #define BASE_HD_H
 

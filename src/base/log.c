@@ -11,8 +11,8 @@
 enum { LINE_WORDS = (sizeof(struct log_line) + 7) / 8 };
 
 struct slot {
-    atomic_llong sequence;                     // 2 * (index + 1) when line `index` is complete
-    atomic_ullong words[LINE_WORDS];           // atomics, so that a torn read is defined and detected
+    atomic_llong sequence;           // 2 * (index + 1) when line `index` is complete
+    atomic_ullong words[LINE_WORDS]; // atomics, so that a torn read is defined and detected
 };
 
 static struct slot ring[LOG_LINES];
@@ -39,16 +39,22 @@ void log_write(enum log_level level, const char *format, ...) {
     va_end(ap);
     for (char *c = u.line.text; *c; c++)
         if ((unsigned char)*c < 32 || *c == 127) *c = ' ';
-    if (atomic_load(&to_stderr)) fprintf(stderr, "%s%s\n", level == LOG_INFO ? "" : level == LOG_WARN ? "warning: " : "error: ", u.line.text);
+    if (atomic_load(&to_stderr))
+        fprintf(stderr, "%s%s\n",
+                level == LOG_INFO   ? ""
+                : level == LOG_WARN ? "warning: "
+                                    : "error: ",
+                u.line.text);
 
     long long index = atomic_fetch_add(&n_lines, 1);
     struct slot *s = &ring[index % LOG_LINES];
     long long seen = atomic_load_explicit(&s->sequence, memory_order_relaxed);
-    // A writer held up for a whole lap must not mix its line into a newer one: one of the two is lost.
+    // A writer held up for a whole lap must not mix its line into a newer one: one of the two is
+    // lost.
     do {
         if (seen & 1 || seen > 2 * index) return;
-    } while (!atomic_compare_exchange_weak_explicit(&s->sequence, &seen, 2 * index + 1, memory_order_acquire,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&s->sequence, &seen, 2 * index + 1,
+                                                    memory_order_acquire, memory_order_relaxed));
     atomic_thread_fence(memory_order_release);
     for (int i = 0; i < LINE_WORDS; i++)
         atomic_store_explicit(&s->words[i], u.words[i], memory_order_relaxed);

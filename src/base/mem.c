@@ -35,7 +35,8 @@ void *mem_slab_alloc(size_t bytes) {
         return memset(p, 0, bytes);
     }
     // A mapping is zero already and costs memory only where it is touched.
-    p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+             0);
     CHECK(p != MAP_FAILED, "out of memory asking for %zu bytes", bytes);
     if (bytes >= HUGE_PAGE_BYTES) madvise(p, bytes, MADV_HUGEPAGE);
     return p;

@@ -1,9 +1,10 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC'11). No state, no global generator.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC'11). No state, no global
+// generator.
 //
 //     float u = rng_uniform(seed, RNG_REPLAY, step, index);
 //
-// A stream is (seed, purpose, step, index): the same four numbers give the same bits on every machine, on
-// CPU and GPU, whatever the order or the number of threads.
+// A stream is (seed, purpose, step, index): the same four numbers give the same bits on every
+// machine, on CPU and GPU, whatever the order or the number of threads.
 #ifndef BASE_PHILOX_H
 #define BASE_PHILOX_H
 
@@ -11,16 +12,32 @@
 
 #include "base/hd.h"
 
-enum rng_purpose {  // recorded in checkpoints' meaning: append only
-    RNG_INIT = 1, RNG_REPLAY_ENV, RNG_REPLAY_START, RNG_POSTERIOR, RNG_PRIOR, RNG_ACTOR, RNG_PREFILL,
-    RNG_RESET, RNG_ROLLOUT_POSTERIOR, RNG_ROLLOUT_PRIOR, RNG_TEST,
-    RNG_PLAYER_POSTERIOR, RNG_PLAYER_ACTION, RNG_EVAL_START, RNG_EVAL_ACTION,
-    RNG_PPO_ACTION, RNG_PPO_SHUFFLE
+enum rng_purpose { // recorded in checkpoints' meaning: append only
+    RNG_INIT = 1,
+    RNG_REPLAY_ENV,
+    RNG_REPLAY_START,
+    RNG_POSTERIOR,
+    RNG_PRIOR,
+    RNG_ACTOR,
+    RNG_PREFILL,
+    RNG_RESET,
+    RNG_ROLLOUT_POSTERIOR,
+    RNG_ROLLOUT_PRIOR,
+    RNG_TEST,
+    RNG_PLAYER_POSTERIOR,
+    RNG_PLAYER_ACTION,
+    RNG_EVAL_START,
+    RNG_EVAL_ACTION,
+    RNG_PPO_ACTION,
+    RNG_PPO_SHUFFLE
 };
 
-struct philox { uint32_t v[4]; };
+struct philox {
+    uint32_t v[4];
+};
 
-HD struct philox philox4x32_10(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
+HD struct philox philox4x32_10(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
+                               uint32_t k1) {
     for (int round = 0; round < 10; round++) {
         uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
         uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
@@ -32,11 +49,15 @@ HD struct philox philox4x32_10(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c
         k1 += 0xBB67AE85u;
     }
     struct philox r;
-    r.v[0] = c0; r.v[1] = c1; r.v[2] = c2; r.v[3] = c3;
+    r.v[0] = c0;
+    r.v[1] = c1;
+    r.v[2] = c2;
+    r.v[3] = c3;
     return r;
 }
 
-// Four random words of block `block` of the stream (seed, purpose, step). step < 2^32, purpose < 2^32.
+// Four random words of block `block` of the stream (seed, purpose, step). step < 2^32, purpose <
+// 2^32.
 HD struct philox rng_block(uint64_t seed, uint32_t purpose, uint64_t step, uint32_t block) {
     return philox4x32_10(block, (uint32_t)step, (uint32_t)(step >> 32), purpose, (uint32_t)seed,
                          (uint32_t)(seed >> 32));

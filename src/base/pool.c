@@ -19,11 +19,11 @@ struct pool {
     pthread_t thread[MAX_THREADS];
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    atomic_uint epoch;           // one more for every job
+    atomic_uint epoch; // one more for every job
     atomic_int n_sleeping;
     atomic_bool stop;
-    // The job. `claim` packs the job's epoch (high half) and the next task (low half), so a late worker
-    // that still holds the old epoch can never take a task of the new job.
+    // The job. `claim` packs the job's epoch (high half) and the next task (low half), so a late
+    // worker that still holds the old epoch can never take a task of the new job.
     _Alignas(64) atomic_ullong claim;
     _Alignas(64) atomic_int n_done;
     _Atomic(pool_task *) task;
@@ -41,7 +41,7 @@ static void pause_cpu(void) {
 static void work(struct pool *p, unsigned epoch) {
     for (;;) {
         unsigned long long c = atomic_load_explicit(&p->claim, memory_order_acquire);
-        int n = atomic_load_explicit(&p->n_tasks, memory_order_acquire);  // new n implies new claim
+        int n = atomic_load_explicit(&p->n_tasks, memory_order_acquire); // new n implies new claim
         if ((unsigned)(c >> 32) != epoch || (int)(unsigned)c >= n) return;
         pool_task *task = atomic_load_explicit(&p->task, memory_order_relaxed);
         void *ctx = atomic_load_explicit(&p->ctx, memory_order_relaxed);
@@ -132,5 +132,8 @@ void pool_run(struct pool *p, int n_tasks, pool_task *task, void *ctx) {
     publish(p);
     work(p, epoch);
     for (int turns = 0; atomic_load_explicit(&p->n_done, memory_order_acquire) < n_tasks; turns++)
-        if (turns < SPIN_TURNS) pause_cpu(); else sched_yield();
+        if (turns < SPIN_TURNS)
+            pause_cpu();
+        else
+            sched_yield();
 }

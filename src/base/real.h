@@ -1,4 +1,5 @@
-// real: the engine's floating-point type: float, or double in a -DREAL=double build (gradient checks only).
+// real: the engine's floating-point type: float, or double in a -DREAL=double build (gradient
+// checks only).
 #ifndef BASE_REAL_H
 #define BASE_REAL_H
 

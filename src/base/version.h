@@ -2,7 +2,8 @@
 #ifndef BASE_VERSION_H
 #define BASE_VERSION_H
 
-extern const char version_text[];        // "0.1.0"
-extern const char version_revision[];    // git describe --always --dirty at build time, "unknown" outside git
+extern const char version_text[]; // "0.1.0"
+extern const char
+    version_revision[]; // git describe --always --dirty at build time, "unknown" outside git
 
 #endif

@@ -43,36 +43,31 @@ static const struct cart_type cart_types[] = {
     {0xff, UNSUPPORTED, 0, 0, "HuC1+RAM+BATTERY"},
 };
 
-static const struct cart_type *find_type(uint8_t type)
-{
+static const struct cart_type *find_type(uint8_t type) {
     for (size_t i = 0; i < sizeof cart_types / sizeof *cart_types; i++)
         if (cart_types[i].type == type) return &cart_types[i];
     return NULL;
 }
 
-const char *gb_rom_type_name(uint8_t type)
-{
+const char *gb_rom_type_name(uint8_t type) {
     const struct cart_type *found = find_type(type);
     return found ? found->name : "unknown";
 }
 
-static uint64_t fnv1a(const uint8_t *bytes, size_t n)
-{
+static uint64_t fnv1a(const uint8_t *bytes, size_t n) {
     uint64_t hash = 0xcbf29ce484222325u;
     for (size_t i = 0; i < n; i++) hash = (hash ^ bytes[i]) * 0x100000001b3u;
     return hash;
 }
 
-static uint16_t global_checksum(const uint8_t *bytes, size_t n)
-{
+static uint16_t global_checksum(const uint8_t *bytes, size_t n) {
     uint16_t sum = 0;
     for (size_t i = 0; i < n; i++) sum = (uint16_t)(sum + bytes[i]);
     return (uint16_t)(sum - bytes[0x14e] - bytes[0x14f]);
 }
 
 // A multicart repeats the logo at the start of each 256 KiB game.
-static bool is_multicart(const uint8_t *bytes, size_t n)
-{
+static bool is_multicart(const uint8_t *bytes, size_t n) {
     int n_logos = 0;
     if (n != 1 << 20) return false;
     for (size_t game = 0; game < 4; game++)
@@ -80,8 +75,7 @@ static bool is_multicart(const uint8_t *bytes, size_t n)
     return n_logos >= 2;
 }
 
-static void copy_title(char title[17], const uint8_t *bytes)
-{
+static void copy_title(char title[17], const uint8_t *bytes) {
     int n = 0;
     for (int i = 0; i < 16; i++) {
         uint8_t c = bytes[0x134 + i];
@@ -92,16 +86,14 @@ static void copy_title(char title[17], const uint8_t *bytes)
     title[n] = 0;
 }
 
-static uint8_t header_checksum(const uint8_t *bytes)
-{
+static uint8_t header_checksum(const uint8_t *bytes) {
     uint8_t sum = 0;
     for (int i = 0x134; i <= 0x14c; i++) sum = (uint8_t)(sum - bytes[i] - 1);
     return sum;
 }
 
 // What can be said from the size alone.
-static bool check_size(size_t n, char *message, size_t size)
-{
+static bool check_size(size_t n, char *message, size_t size) {
     if (n == 0) {
         snprintf(message, size, "the ROM is empty");
         return false;
@@ -119,8 +111,7 @@ static bool check_size(size_t n, char *message, size_t size)
 }
 
 bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char *message,
-                  size_t message_size)
-{
+                  size_t message_size) {
     static const uint32_t ram_sizes[6] = {0, 2048, 8192, 32768, 131072, 65536};
     memset(rom, 0, sizeof *rom);
     if (!check_size(n_bytes, message, message_size)) return false;
@@ -134,13 +125,14 @@ bool gb_rom_parse(struct gb_rom *rom, const uint8_t *bytes, size_t n_bytes, char
         return false;
     }
     if (rom_code > 8) {
-        snprintf(message, message_size, "the header's ROM size code %02X is not a known one (00 to 08)", rom_code);
+        snprintf(message, message_size,
+                 "the header's ROM size code %02X is not a known one (00 to 08)", rom_code);
         return false;
     }
     size_t said = (size_t)32768 << rom_code;
     if (n_bytes < said) {
-        snprintf(message, message_size,
-                 "the ROM is truncated: %zu bytes, its header says %zu", n_bytes, said);
+        snprintf(message, message_size, "the ROM is truncated: %zu bytes, its header says %zu",
+                 n_bytes, said);
         return false;
     }
     size_t used = said;

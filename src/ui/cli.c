@@ -16,7 +16,8 @@ const struct cli_command cli_commands[] = {
     {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export},
     {"bench", "train|emu [OPTIONS]", "measure speed", cmd_bench},
     {"reproduce", "BUNDLE", "a failing update again, its bad node", cmd_reproduce},
-    {"sessions", "list|show|check|compare", "saved runs: show, check the log, compare", cmd_sessions},
+    {"sessions", "list|show|check|compare", "saved runs: show, check the log, compare",
+     cmd_sessions},
     {"rom", "info|run|play FILE", "look at a cartridge, run or play it", cmd_rom},
     {"state", "info|import|export FILE", "saved states, other emulators' too", cmd_state},
     {"doctor", "", "what this machine offers", cmd_doctor},
@@ -39,8 +40,10 @@ static const struct option {
     {"--task", TEXT, AT(task), "NAME", "built-in scene or goal, see below (default sprites)"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},
     {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)"},
-    {"--goal-dir", TEXT, AT(goal_dir), "DIR", "with --rom and --state: train towards this goal template"},
-    {"--accept-pipeline", COUNT, AT(accept_pipeline), "1", "take a goal template drawn by that older pipeline"},
+    {"--goal-dir", TEXT, AT(goal_dir), "DIR",
+     "with --rom and --state: train towards this goal template"},
+    {"--accept-pipeline", COUNT, AT(accept_pipeline), "1",
+     "take a goal template drawn by that older pipeline"},
     {"--actions", TEXT, AT(actions), "FILE", "rom run: actions recorded in rom play"},
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, xs, s, m, l, xl (default tiny)"},
@@ -52,10 +55,12 @@ static const struct option {
     {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)"},
     {"--output-tag", TEXT, AT(output_tag), "TAG", "last part of the session's name"},
     {"--sessions", TEXT, AT(sessions), "DIR", "where sessions are kept (default sessions)"},
-    {"--resume", TEXT, AT(resume), "SESSION", "train: go on with a session, or from a checkpoint of it"},
+    {"--resume", TEXT, AT(resume), "SESSION",
+     "train: go on with a session, or from a checkpoint of it"},
     {"--no-session", FLAG, AT(no_session), NULL, "write no files"},
     {"--window", FLAG, AT(window), NULL, "open the SDL2 window at once (key o in the dashboard)"},
-    {"--keep-running", FLAG, AT(keep_running), NULL, "go on without a screen when the terminal hangs up"},
+    {"--keep-running", FLAG, AT(keep_running), NULL,
+     "go on without a screen when the terminal hangs up"},
     {"--script", TEXT, AT(script), "FILE", "drive the dashboard by a script of keys"},
     {"--no-color", FLAG, AT(no_color), NULL, "no colours (also: NO_COLOR in the environment)"},
     {"--ascii", FLAG, AT(ascii), NULL, "ASCII characters only"},
@@ -63,16 +68,19 @@ static const struct option {
     {"--episodes", COUNT, AT(episodes), "N", "eval: episodes (default 100)"},
     {"--policy", TEXT, AT(policy), "NAME", "eval: sampled, greedy or random (default sampled)"},
     {"--greedy", FLAG, AT(greedy), NULL, "eval: short for --policy greedy"},
-    {"--warm-up-frames", COUNT, AT(warm_up_frames), "N", "eval: starts wait a random 0 .. N-1 frames (default 60)"},
+    {"--warm-up-frames", COUNT, AT(warm_up_frames), "N",
+     "eval: starts wait a random 0 .. N-1 frames (default 60)"},
     {"--open-loop", FLAG, AT(open_loop), NULL, "eval: error of the model's dreams by steps ahead"},
     {"--sheeprl", FLAG, AT(sheeprl), NULL, "export: to a safetensors file with sheeprl's names"},
-    {"--from-sheeprl", TEXT, AT(from_sheeprl), "FILE", "export: such a file as a checkpoint of SESSION, to --out"},
+    {"--from-sheeprl", TEXT, AT(from_sheeprl), "FILE",
+     "export: such a file as a checkpoint of SESSION, to --out"},
     {"--envs", COUNT, AT(envs), "N", "eval, bench emu: machines (default 16, 1)"},
     {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates"},
     {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part"},
     {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
     {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
-    {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z (must fail its bars)"},
+    {"--zero-latent", FLAG, AT(zero_latent), NULL,
+     "ablation: zero the latent z (must fail its bars)"},
     {"--help", FLAG, AT(help), NULL, "this text"},
     {"--version", FLAG, AT(version), NULL, "version and revision"},
 #undef AT
@@ -86,12 +94,17 @@ static bool set_value(struct cli *cli, const struct option *o, const char *text,
     bool plain = text && strchr(".0123456789", text[0]) && !strpbrk(text, "xX");
     errno = 0;
     switch (o->kind) {
-    case FLAG: *(bool *)field = true; return true;
-    case TEXT: *(const char **)field = text; return true;
+    case FLAG:
+        *(bool *)field = true;
+        return true;
+    case TEXT:
+        *(const char **)field = text;
+        return true;
     case COUNT: {
         long long v = plain ? strtoll(text, &end, 10) : 0;
         if (v < 1 || *end || errno)
-            return error_set(e, STATUS_USAGE, "%s %s: give a whole number, 1 or more", o->name, text);
+            return error_set(e, STATUS_USAGE, "%s %s: give a whole number, 1 or more", o->name,
+                             text);
         *(int64_t *)field = v;
         return true;
     }
@@ -108,7 +121,8 @@ static bool set_value(struct cli *cli, const struct option *o, const char *text,
 
 static const struct option *find_option(const char *word, size_t n) {
     for (int i = 0; i < N_OPTIONS; i++)
-        if (strlen(options[i].name) == n && strncmp(options[i].name, word, n) == 0) return &options[i];
+        if (strlen(options[i].name) == n && strncmp(options[i].name, word, n) == 0)
+            return &options[i];
     return NULL;
 }
 
@@ -120,7 +134,8 @@ static bool parse_option(struct cli *cli, int argc, char **argv, int *i, struct 
         if (equals) return error_set(e, STATUS_USAGE, "%s takes no value", o->name);
         return set_value(cli, o, NULL, e);
     }
-    // The next word is the value unless it looks like an option; a value that does can be given after "=".
+    // The next word is the value unless it looks like an option; a value that does can be given
+    // after "=".
     bool has_next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0;
     const char *value = equals ? equals + 1 : has_next ? argv[++*i] : NULL;
     if (!value || !*value)
@@ -149,7 +164,8 @@ bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e) {
             cli->settings[cli->n_settings++] = word;
         } else if (!cli->command) {
             if (!is_command(word))
-                return error_set(e, STATUS_USAGE, "%s: no such command; see workbench --help", word);
+                return error_set(e, STATUS_USAGE, "%s: no such command; see workbench --help",
+                                 word);
             cli->command = word;
         } else {
             cli->words[cli->n_words++] = word;
@@ -172,8 +188,10 @@ void cli_print_help(void) {
         printf("  %-20s %s\n", left, options[i].what);
     }
     printf("\nbuilt-in scenes and goals\n");
-    for (int i = 0; i < n_builtin_tasks; i++) printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
-    printf("  %-20s %s\n", TOY_TASK_NAME, "a block that looks for a corner; no ROM, --algo ppo only");
+    for (int i = 0; i < n_builtin_tasks; i++)
+        printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
+    printf("  %-20s %s\n", TOY_TASK_NAME,
+           "a block that looks for a corner; no ROM, --algo ppo only");
     printf("\nAny config key can be set by its name: algo.replay_ratio=2\n"
            "Exit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n");
 }

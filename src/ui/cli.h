@@ -1,4 +1,5 @@
-// Command line: one table of commands, one table of options; help, usage errors and the man page's lists come from them.
+// Command line: one table of commands, one table of options; help, usage errors and the man page's
+// lists come from them.
 #ifndef UI_CLI_H
 #define UI_CLI_H
 
@@ -9,30 +10,30 @@
 
 enum { CLI_MAX_WORDS = 256 };
 
-struct cli {                                  // everything an option can set; zero or NULL: not given
-    const char *command;                      // "train" if none was named
-    const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag, *sessions, *resume, *gate, *out,
-        *golden, *script, *draw, *state, *actions, *policy,
+struct cli {             // everything an option can set; zero or NULL: not given
+    const char *command; // "train" if none was named
+    const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag,
+        *sessions, *resume, *gate, *out, *golden, *script, *draw, *state, *actions, *policy,
         *from_sheeprl;
     int64_t accept_pipeline, threads, updates, env_steps, envs, steps, episodes, warm_up_frames;
     double minutes;
-    bool headless, json, no_color, ascii, window, keep_running, no_session, help, version, zero_latent, profile,
-        greedy, open_loop, sheeprl;
-    const char *settings[CLI_MAX_WORDS];      // key=value words
+    bool headless, json, no_color, ascii, window, keep_running, no_session, help, version,
+        zero_latent, profile, greedy, open_loop, sheeprl;
+    const char *settings[CLI_MAX_WORDS]; // key=value words
     int n_settings;
-    const char *words[CLI_MAX_WORDS];         // other words after the command
+    const char *words[CLI_MAX_WORDS]; // other words after the command
     int n_words;
 };
 
 struct cli_command {
     const char *name, *arguments, *what;
-    int (*run)(const struct cli *cli);        // returns the exit code
+    int (*run)(const struct cli *cli); // returns the exit code
 };
-extern const struct cli_command cli_commands[];      // ends with a NULL name
+extern const struct cli_command cli_commands[]; // ends with a NULL name
 
 bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e);
 void cli_print_help(void);
-int cli_fail(const struct error *e);                 // prints "workbench: message", returns the exit code
+int cli_fail(const struct error *e); // prints "workbench: message", returns the exit code
 
 int cmd_train(const struct cli *cli);
 int cmd_bench(const struct cli *cli);

@@ -23,10 +23,12 @@ bool rom_file_open(struct rom_file *r, const char *path, struct error *e) {
 
 void rom_file_warn(const struct rom_file *r, const char *path) {
     if (!r->rom.header_checksum_ok)
-        fprintf(stderr, "workbench: warning: %s: wrong header checksum %02X; it runs all the same\n",
+        fprintf(stderr,
+                "workbench: warning: %s: wrong header checksum %02X; it runs all the same\n",
                 path_base(path), r->bytes[0x14d]);
     if (!r->rom.global_checksum_ok)
-        fprintf(stderr, "workbench: warning: %s: wrong global checksum %04X; it runs all the same\n",
+        fprintf(stderr,
+                "workbench: warning: %s: wrong global checksum %04X; it runs all the same\n",
                 path_base(path), r->rom.global_checksum);
 }
 

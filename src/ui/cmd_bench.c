@@ -15,26 +15,32 @@ static void print_json(cJSON *o) {
 }
 
 static void print_train(const char *preset, const struct bench_train_result *r) {
-    const struct { const char *name; const struct bench_timing *t; } rows[] = {
+    const struct {
+        const char *name;
+        const struct bench_timing *t;
+    } rows[] = {
         {"full update", &r->full}, {"world model", &r->world_model}, {"behaviour", &r->behaviour}};
     printf("preset %s, %d threads, %d updates\n", preset, r->n_threads, r->updates);
     for (int i = 0; i < 3; i++)
-        printf("%-12s median %.2f ms, min %.2f ms\n", rows[i].name, rows[i].t->median_ms, rows[i].t->min_ms);
-    printf("%lld parameters, activations %.1f MB, graphs built in %.0f ms\n", (long long)r->n_weights,
-           (double)r->n_nodes_slab_bytes / 1e6, r->build_ms);
+        printf("%-12s median %.2f ms, min %.2f ms\n", rows[i].name, rows[i].t->median_ms,
+               rows[i].t->min_ms);
+    printf("%lld parameters, activations %.1f MB, graphs built in %.0f ms\n",
+           (long long)r->n_weights, (double)r->n_nodes_slab_bytes / 1e6, r->build_ms);
     if (!r->n_parts) return;
     printf("\n%-24s %10s %10s %10s %14s\n", "part", "ms", "GFLOP", "GFLOP/s", "in products");
     double ms = 0, gflop = 0;
     for (int i = 0; i < r->n_parts; i++) {
         const struct bench_part *p = &r->parts[i];
-        printf("%-24s %10.2f %10.3f %10.1f %14.1f\n", p->name, p->ms, p->gflop, p->ms > 0 ? p->gflop * 1e3 / p->ms : 0,
+        printf("%-24s %10.2f %10.3f %10.1f %14.1f\n", p->name, p->ms, p->gflop,
+               p->ms > 0 ? p->gflop * 1e3 / p->ms : 0,
                p->product_ms > 0 ? p->gflop * 1e3 / p->product_ms : 0);
         ms += p->ms;
         gflop += p->gflop;
     }
-    printf("%-24s %10.2f %10.3f %10.1f   = %.0f %% of this machine's %.0f GFLOP/s\n", "all", ms, gflop, gflop * 1e3 / ms,
-           100 * gflop * 1e3 / ms / r->peak_gflops, r->peak_gflops);
-    printf("beside it: a batch from the replay %.3f ms, a policy step of one emulator %.2f ms\n", r->replay_ms, r->emulator_ms);
+    printf("%-24s %10.2f %10.3f %10.1f   = %.0f %% of this machine's %.0f GFLOP/s\n", "all", ms,
+           gflop, gflop * 1e3 / ms, 100 * gflop * 1e3 / ms / r->peak_gflops, r->peak_gflops);
+    printf("beside it: a batch from the replay %.3f ms, a policy step of one emulator %.2f ms\n",
+           r->replay_ms, r->emulator_ms);
     printf("\n%-24s %10s\n", "kind of node", "ms");
     for (int i = 0; i < r->n_ops; i++) printf("%-24s %10.2f\n", r->ops[i].op, r->ops[i].ms);
 }
@@ -60,9 +66,12 @@ static void add_profile(cJSON *o, const struct bench_train_result *r) {
 }
 
 static int bench_train_command(const struct cli *cli) {
-    struct bench_train_opts opts = {.preset = cli->preset, .n_threads = cli->threads, .profile = cli->profile,
+    struct bench_train_opts opts = {.preset = cli->preset,
+                                    .n_threads = cli->threads,
+                                    .profile = cli->profile,
                                     .updates = cli->steps ? cli->steps : cli->updates,
-                                    .settings = cli->settings, .n_settings = cli->n_settings};
+                                    .settings = cli->settings,
+                                    .n_settings = cli->n_settings};
     struct bench_train_result r;
     struct error e = {0};
     if (!bench_train(&opts, &r, &e)) return cli_fail(&e);
@@ -89,14 +98,18 @@ static int bench_train_command(const struct cli *cli) {
 }
 
 static int bench_emu_command(const struct cli *cli) {
-    struct bench_emu_opts opts = {.rom_path = cli->rom, .task = cli->task, .n_envs = cli->envs,
-                                  .n_threads = cli->threads, .steps = cli->steps, .draw = cli->draw};
+    struct bench_emu_opts opts = {.rom_path = cli->rom,
+                                  .task = cli->task,
+                                  .n_envs = cli->envs,
+                                  .n_threads = cli->threads,
+                                  .steps = cli->steps,
+                                  .draw = cli->draw};
     struct bench_emu_result r;
     struct error e = {0};
     if (!bench_emu(&opts, &r, &e)) return cli_fail(&e);
     if (!cli->json) {
-        printf("emulator, %d machines, %d threads: %.0f frames/s (%lld frames in %.3f s)\n", r.n_envs, r.n_threads,
-               r.frames_per_second, (long long)r.frames, r.seconds);
+        printf("emulator, %d machines, %d threads: %.0f frames/s (%lld frames in %.3f s)\n",
+               r.n_envs, r.n_threads, r.frames_per_second, (long long)r.frames, r.seconds);
         return 0;
     }
     cJSON *o = cJSON_CreateObject();
@@ -114,6 +127,7 @@ int cmd_bench(const struct cli *cli) {
     const char *what = cli->n_words == 1 ? cli->words[0] : "";
     if (strcmp(what, "train") == 0) return bench_train_command(cli);
     if (strcmp(what, "emu") == 0) return bench_emu_command(cli);
-    fprintf(stderr, "workbench: bench%s%s: say what to measure: workbench bench train|emu\n", what[0] ? " " : "", what);
+    fprintf(stderr, "workbench: bench%s%s: say what to measure: workbench bench train|emu\n",
+            what[0] ? " " : "", what);
     return STATUS_USAGE;
 }

@@ -48,14 +48,16 @@ static void probe_cpu(char *out, size_t size) {
 }
 
 static void probe_kernels(char *out, size_t size) {
-    snprintf(out, size, "%s (of generic, avx2, avx512; WORKBENCH_KERNELS chooses)", cpu_kernels_name());
+    snprintf(out, size, "%s (of generic, avx2, avx512; WORKBENCH_KERNELS chooses)",
+             cpu_kernels_name());
 }
 
 static void probe_memory(char *out, size_t size) {
     char total[64], available[64];
     proc_value("/proc/meminfo", "MemTotal", total, sizeof total);
     proc_value("/proc/meminfo", "MemAvailable", available, sizeof available);
-    snprintf(out, size, "%.1f GiB, %.1f GiB available", atof(total) / 1048576, atof(available) / 1048576);
+    snprintf(out, size, "%.1f GiB, %.1f GiB available", atof(total) / 1048576,
+             atof(available) / 1048576);
 }
 
 // Measured now, so other load on the machine shows.
@@ -64,43 +66,58 @@ static void probe_speed(char *out, size_t size) {
     struct pool *one = pool_new(1),
                 *all = pool_new(sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1);
     double fma = peak_fma_gflops(one), memory = peak_memory_gbytes(one);
-    snprintf(out, size, "1 thread: %.0f GFLOP/s in multiply-adds, %.0f GB/s from memory; %d threads: %.0f, %.0f", fma, memory,
-             pool_threads(all), peak_fma_gflops(all), peak_memory_gbytes(all));
+    snprintf(
+        out, size,
+        "1 thread: %.0f GFLOP/s in multiply-adds, %.0f GB/s from memory; %d threads: %.0f, %.0f",
+        fma, memory, pool_threads(all), peak_fma_gflops(all), peak_memory_gbytes(all));
     pool_free(one);
     pool_free(all);
 }
 
 static void probe_gpu(char *out, size_t size) {
     bool driver = access("/proc/driver/nvidia/version", R_OK) == 0;
-    snprintf(out, size, "%s; this version trains on the CPU", driver ? "NVIDIA driver found" : "no NVIDIA driver");
+    snprintf(out, size, "%s; this version trains on the CPU",
+             driver ? "NVIDIA driver found" : "no NVIDIA driver");
 }
 
 static void probe_terminal(char *out, size_t size) {
     const char *term = getenv("TERM"), *color = getenv("COLORTERM");
     setlocale(LC_CTYPE, "");
-    snprintf(out, size, "TERM=%s%s%s, character set %s, %s", term ? term : "(unset)", color ? ", COLORTERM=" : "",
-             color ? color : "", nl_langinfo(CODESET), isatty(1) ? "stdout is a terminal" : "stdout is no terminal: training runs headless");
+    snprintf(out, size, "TERM=%s%s%s, character set %s, %s", term ? term : "(unset)",
+             color ? ", COLORTERM=" : "", color ? color : "", nl_langinfo(CODESET),
+             isatty(1) ? "stdout is a terminal" : "stdout is no terminal: training runs headless");
 }
 
 static void probe_display(char *out, size_t size) {
 #ifdef WORKBENCH_HEADLESS
     snprintf(out, size, "built without SDL2 and ncurses (HEADLESS=1)");
 #else
-    const char *x = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY"), *driver = getenv("SDL_VIDEODRIVER");
-    if (wayland) snprintf(out, size, "WAYLAND_DISPLAY=%s: the window can open", wayland);
-    else if (x) snprintf(out, size, "DISPLAY=%s: the window can open", x);
-    else if (driver) snprintf(out, size, "SDL_VIDEODRIVER=%s", driver);
-    else snprintf(out, size, "none: no window; the terminal shows the pictures");
+    const char *x = getenv("DISPLAY"), *wayland = getenv("WAYLAND_DISPLAY"),
+               *driver = getenv("SDL_VIDEODRIVER");
+    if (wayland)
+        snprintf(out, size, "WAYLAND_DISPLAY=%s: the window can open", wayland);
+    else if (x)
+        snprintf(out, size, "DISPLAY=%s: the window can open", x);
+    else if (driver)
+        snprintf(out, size, "SDL_VIDEODRIVER=%s", driver);
+    else
+        snprintf(out, size, "none: no window; the terminal shows the pictures");
 #endif
 }
 
 static void probe_ffmpeg(char *out, size_t size) {
-    snprintf(out, size, files_program_exists("ffmpeg") ? "found: MP4 videos beside the GIFs" : "not found: GIF videos only (apt-get install ffmpeg)");
+    snprintf(out, size,
+             files_program_exists("ffmpeg")
+                 ? "found: MP4 videos beside the GIFs"
+                 : "not found: GIF videos only (apt-get install ffmpeg)");
 }
 
 static void probe_golden(char *out, size_t size) {
     char path[1024];
-    snprintf(out, size, "%s", files_find_golden(path, sizeof path) ? path : "not found: --gate needs them (run from the source tree, or make install)");
+    snprintf(out, size, "%s",
+             files_find_golden(path, sizeof path)
+                 ? path
+                 : "not found: --gate needs them (run from the source tree, or make install)");
 }
 
 static void probe_scenes(char *out, size_t size) { builtin_task_names(out, size); }
@@ -109,9 +126,11 @@ static const struct {
     const char *name;
     probe *run;
 } probes[] = {
-    {"workbench", probe_version}, {"cpu", probe_cpu},         {"kernels", probe_kernels},
-    {"speed", probe_speed}, {"memory", probe_memory},     {"gpu", probe_gpu},         {"terminal", probe_terminal},
-    {"display", probe_display},   {"ffmpeg", probe_ffmpeg},   {"golden fixtures", probe_golden},
+    {"workbench", probe_version}, {"cpu", probe_cpu},
+    {"kernels", probe_kernels},   {"speed", probe_speed},
+    {"memory", probe_memory},     {"gpu", probe_gpu},
+    {"terminal", probe_terminal}, {"display", probe_display},
+    {"ffmpeg", probe_ffmpeg},     {"golden fixtures", probe_golden},
     {"scenes", probe_scenes},
 };
 

@@ -1,4 +1,5 @@
-// workbench eval: a saved policy's success, steps and return beside a random one; its model's dreams.
+// workbench eval: a saved policy's success, steps and return beside a random one; its model's
+// dreams.
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -39,15 +40,14 @@ static bool read_options(const struct cli *cli, struct eval_opts *o, struct erro
     if (cli->n_words != 1)
         return error_set(e, STATUS_USAGE, "eval: say what to evaluate: workbench eval SESSION");
     if (cli->n_settings)
-        return error_set(e, STATUS_USAGE, "eval %s: the config is the session's",
-                         cli->settings[0]);
+        return error_set(e, STATUS_USAGE, "eval %s: the config is the session's", cli->settings[0]);
     *o = (struct eval_opts){
         .path = cli->words[0],
         .files = {cli->rom, cli->state, cli->goal_dir, clamp_count(cli->accept_pipeline)},
         .episodes = cli->episodes,
         .n_envs = clamp_count(cli->envs),
-        .n_threads = cli->threads ? (int)(cli->threads > 64 ? 64 : cli->threads)
-                                  : pool_usable_cpus(),
+        .n_threads =
+            cli->threads ? (int)(cli->threads > 64 ? 64 : cli->threads) : pool_usable_cpus(),
         .warm_up_frames = clamp_count(cli->warm_up_frames),
         .out_dir = cli->out,
         .open_loop = cli->open_loop};

@@ -11,7 +11,9 @@ static bool run(const struct cli *cli, struct saved_agent *a, struct error *e) {
                          "export --from-sheeprl FILE SESSION --out CHECKPOINT");
     if (!saved_agent_open(a, cli->words[0], e)) return false;
     if (a->is_ppo)
-        return error_set(e, STATUS_USAGE, "export %s: a session of ppo; sheeprl's form is of dreamer_v3", cli->words[0]);
+        return error_set(e, STATUS_USAGE,
+                         "export %s: a session of ppo; sheeprl's form is of dreamer_v3",
+                         cli->words[0]);
     if (cli->from_sheeprl) return import_sheeprl(a, cli->from_sheeprl, cli->out, e);
     return saved_agent_load(a, e) && export_sheeprl(a, cli->out, e);
 }

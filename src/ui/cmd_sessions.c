@@ -26,7 +26,9 @@ static const char *state_of(const struct session_data *d) {
     const char *state = text_of(d->heartbeat, "state");
     int64_t pid = 0;
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(d->heartbeat, "pid");
-    if (strcmp(state, session_state_names[SESSION_RUNNING]) != 0 || !item || !json_is_i64(item, &pid)) return state;
+    if (strcmp(state, session_state_names[SESSION_RUNNING]) != 0 || !item ||
+        !json_is_i64(item, &pid))
+        return state;
     return pid > 1 && kill((pid_t)pid, 0) != 0 ? "killed" : state;
 }
 
@@ -45,7 +47,8 @@ static cJSON *session_json(const struct session_data *d) {
     cJSON_AddItemToObject(o, "meta", cJSON_Duplicate(d->meta, true));
     metrics = json_add_object(o, "last");
     for (int m = 0; m < METRIC_COUNT; m++)
-        if (!isnan(last_value(d, (enum metric)m))) json_add_double(metrics, metric_info[m].name, last_value(d, (enum metric)m));
+        if (!isnan(last_value(d, (enum metric)m)))
+            json_add_double(metrics, metric_info[m].name, last_value(d, (enum metric)m));
     return o;
 }
 
@@ -56,7 +59,9 @@ static void print_and_free(cJSON *o) {
     cJSON_Delete(o);
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*b)->d_name, (*a)->d_name); }
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*b)->d_name, (*a)->d_name);
+}
 static int visible(const struct dirent *d) { return d->d_name[0] != '.'; }
 
 static int list(const struct cli *cli) {
@@ -68,27 +73,38 @@ static int list(const struct cli *cli) {
         return STATUS_USAGE;
     }
     if (n < 0) {
-        if (cli->json) puts("[]");
-        else printf("no sessions in %s\n", root);
+        if (cli->json)
+            puts("[]");
+        else
+            printf("no sessions in %s\n", root);
         return 0;
     }
     cJSON *all = cJSON_CreateArray();
-    if (!cli->json) printf("%-8s %9s %9s %12s  %s\n", "state", "updates", "env steps", "obs loss", "session (newest first)");
+    if (!cli->json)
+        printf("%-8s %9s %9s %12s  %s\n", "state", "updates", "env steps", "obs loss",
+               "session (newest first)");
     for (int i = 0; i < n; i++) {
         char path[PATH_SIZE];
         struct error e = {0};
-        struct session_data *d = path_join(path, root, names[i]->d_name, &e) ? session_read(path, &e) : NULL;
-        if (d && cli->json) cJSON_AddItemToArray(all, session_json(d));
+        struct session_data *d =
+            path_join(path, root, names[i]->d_name, &e) ? session_read(path, &e) : NULL;
+        if (d && cli->json)
+            cJSON_AddItemToArray(all, session_json(d));
         else if (d)
-            printf("%-8s %9lld %9lld %12.2f  %s\n", state_of(d), (long long)(d->n_records ? d->records[d->n_records - 1].opt_steps : 0),
-                   (long long)(d->n_records ? d->records[d->n_records - 1].env_steps : 0), last_value(d, METRIC_OBS_NLL), path);
-        else if (!cli->json) printf("%-8s %9s %9s %12s  %s: %s\n", "broken", "", "", "", path, e.message);
+            printf("%-8s %9lld %9lld %12.2f  %s\n", state_of(d),
+                   (long long)(d->n_records ? d->records[d->n_records - 1].opt_steps : 0),
+                   (long long)(d->n_records ? d->records[d->n_records - 1].env_steps : 0),
+                   last_value(d, METRIC_OBS_NLL), path);
+        else if (!cli->json)
+            printf("%-8s %9s %9s %12s  %s: %s\n", "broken", "", "", "", path, e.message);
         session_data_free(d);
         free(names[i]);
     }
     free(names);
-    if (cli->json) print_and_free(all);
-    else cJSON_Delete(all);
+    if (cli->json)
+        print_and_free(all);
+    else
+        cJSON_Delete(all);
     return 0;
 }
 
@@ -105,16 +121,19 @@ static int show(const struct cli *cli, const char *path) {
             printf("  %-18s %s\n", item->string, value);
             free(value);
         }
-        printf("last of %lld records%s\n", (long long)d->n_records, d->last_line_cut ? " (the last line is cut)" : "");
+        printf("last of %lld records%s\n", (long long)d->n_records,
+               d->last_line_cut ? " (the last line is cut)" : "");
         for (int m = 0; m < METRIC_COUNT; m++)
             if (!isnan(last_value(d, (enum metric)m)))
-                printf("  %-18s %12.5g %-6s %s\n", metric_info[m].name, last_value(d, (enum metric)m), metric_info[m].unit, metric_info[m].what);
+                printf("  %-18s %12.5g %-6s %s\n", metric_info[m].name,
+                       last_value(d, (enum metric)m), metric_info[m].unit, metric_info[m].what);
     }
     session_data_free(d);
     return 0;
 }
 
-// Every record of the session: each key there, of its type, in its range. Sessions of DreamerV3: that they can be read.
+// Every record of the session: each key there, of its type, in its range. Sessions of DreamerV3:
+// that they can be read.
 static int check(const struct cli *cli, const char *path) {
     struct error e = {0};
     struct session_data *d = session_read(path, &e);
@@ -123,25 +142,30 @@ static int check(const struct cli *cli, const char *path) {
     bool fine = strcmp(text_of(d->meta, "algo"), "ppo") != 0 || ppo_log_check_session(path, &n, &e);
     session_data_free(d);
     if (!fine) return cli_fail(&e);
-    if (cli->json) printf("{\"records\":%lld,\"fine\":true}\n", (long long)n);
-    else printf("%s: %lld records, nothing wrong\n", path, (long long)n);
+    if (cli->json)
+        printf("{\"records\":%lld,\"fine\":true}\n", (long long)n);
+    else
+        printf("%s: %lld records, nothing wrong\n", path, (long long)n);
     return 0;
 }
 
 // ---- compare
 
 static void print_level(const struct compare_reached *l) {
-    if (!l->reached) printf("  %12s %9s", "-", "-");
-    else printf("  %12lld %9.0f", (long long)l->env_steps, l->wall_s);
+    if (!l->reached)
+        printf("  %12s %9s", "-", "-");
+    else
+        printf("  %12lld %9.0f", (long long)l->env_steps, l->wall_s);
 }
 
 static void print_comparison(const struct compare_run *runs, int n) {
     char note[200];
-    printf("%-44s %10s %8s %8s %8s  %22s  %22s\n", "run", "env steps", "wall s", "steps/s", "success",
-           "50 %: steps, wall s", "90 %: steps, wall s");
+    printf("%-44s %10s %8s %8s %8s  %22s  %22s\n", "run", "env steps", "wall s", "steps/s",
+           "success", "50 %: steps, wall s", "90 %: steps, wall s");
     for (int i = 0; i < n; i++) {
         const struct compare_run *r = &runs[i];
-        printf("%-44s %10lld %8.0f %8.0f %7.0f%%", r->label, (long long)r->env_steps, r->wall_s, r->sps, 100 * r->last_success);
+        printf("%-44s %10lld %8.0f %8.0f %7.0f%%", r->label, (long long)r->env_steps, r->wall_s,
+               r->sps, 100 * r->last_success);
         for (int k = 0; k < COMPARE_N_LEVELS; k++) print_level(&r->levels[k]);
         putchar('\n');
     }
@@ -152,11 +176,14 @@ static void print_comparison(const struct compare_run *runs, int n) {
 static int compare(const struct cli *cli, const char *const *paths, int n) {
     struct compare_run runs[COMPARE_MAX_RUNS] = {0};
     struct error e = {0};
-    bool fine = n <= COMPARE_MAX_RUNS || error_set(&e, STATUS_USAGE, "sessions compare: at most %d runs", COMPARE_MAX_RUNS);
+    bool fine = n <= COMPARE_MAX_RUNS ||
+                error_set(&e, STATUS_USAGE, "sessions compare: at most %d runs", COMPARE_MAX_RUNS);
     for (int i = 0; i < n && fine; i++) fine = compare_open(&runs[i], paths[i], &e);
     if (fine && cli->out) fine = compare_png(runs, n, cli->out, &e);
-    if (fine && cli->json) print_and_free(compare_json(runs, n));
-    else if (fine) print_comparison(runs, n);
+    if (fine && cli->json)
+        print_and_free(compare_json(runs, n));
+    else if (fine)
+        print_comparison(runs, n);
     for (int i = 0; i < n && i < COMPARE_MAX_RUNS; i++) compare_close(&runs[i]);
     return fine ? 0 : cli_fail(&e);
 }
@@ -164,9 +191,11 @@ static int compare(const struct cli *cli, const char *const *paths, int n) {
 int cmd_sessions(const struct cli *cli) {
     if (cli->n_words == 1 && strcmp(cli->words[0], "list") == 0) return list(cli);
     if (cli->n_words == 2 && strcmp(cli->words[0], "show") == 0) return show(cli, cli->words[1]);
-    if (cli->n_words >= 3 && strcmp(cli->words[0], "compare") == 0) return compare(cli, cli->words + 1, cli->n_words - 1);
+    if (cli->n_words >= 3 && strcmp(cli->words[0], "compare") == 0)
+        return compare(cli, cli->words + 1, cli->n_words - 1);
     if (cli->n_words == 2 && strcmp(cli->words[0], "check") == 0) return check(cli, cli->words[1]);
-    fprintf(stderr, "workbench: sessions: say sessions list, show SESSION, check SESSION or compare A B [--json] "
+    fprintf(stderr, "workbench: sessions: say sessions list, show SESSION, check SESSION or "
+                    "compare A B [--json] "
                     "[--out success.png]\n");
     return STATUS_USAGE;
 }

@@ -1,4 +1,5 @@
-// workbench train and the gate: options to a worker, then the dashboard, or progress lines without a screen.
+// workbench train and the gate: options to a worker, then the dashboard, or progress lines without
+// a screen.
 #define _GNU_SOURCE
 #include <math.h>
 #include <signal.h>
@@ -28,7 +29,8 @@ static void fill_options(struct run_opts *o, const struct cli *cli) {
                            .rom_path = cli->rom,
                            .state_path = cli->state,
                            .goal_dir = cli->goal_dir,
-                           .accept_pipeline = (int)(cli->accept_pipeline > 1000 ? 1000 : cli->accept_pipeline),
+                           .accept_pipeline =
+                               (int)(cli->accept_pipeline > 1000 ? 1000 : cli->accept_pipeline),
                            .mode = cli->mode,
                            .preset = cli->preset,
                            .device = cli->device,
@@ -70,7 +72,10 @@ static const struct headline {
     enum metric metrics[6];
     int n;
 } headlines[] = {
-    {"ppo", {METRIC_RETURN_MEAN, METRIC_DONE_RATE, METRIC_ENTROPY, METRIC_KL_K3, METRIC_CLIPFRAC, METRIC_SPS}, 6},
+    {"ppo",
+     {METRIC_RETURN_MEAN, METRIC_DONE_RATE, METRIC_ENTROPY, METRIC_KL_K3, METRIC_CLIPFRAC,
+      METRIC_SPS},
+     6},
 };
 
 static const struct headline *headline_of(const char *algo) {
@@ -79,13 +84,17 @@ static const struct headline *headline_of(const char *algo) {
     return NULL;
 }
 
-static void headline_line(const struct headline *h, const struct feed_status *s, const struct record *r) {
+static void headline_line(const struct headline *h, const struct feed_status *s,
+                          const struct record *r) {
     char target[32] = "";
-    if (s->target_opt_steps > 0) snprintf(target, sizeof target, "/%lld", (long long)s->target_opt_steps);
-    fprintf(stderr, "update %lld%s  env steps %lld", (long long)r->opt_steps, target, (long long)r->env_steps);
+    if (s->target_opt_steps > 0)
+        snprintf(target, sizeof target, "/%lld", (long long)s->target_opt_steps);
+    fprintf(stderr, "update %lld%s  env steps %lld", (long long)r->opt_steps, target,
+            (long long)r->env_steps);
     for (int i = 0; i < h->n; i++)
         if (r->present >> h->metrics[i] & 1)
-            fprintf(stderr, "  %s %.4g", metric_info[h->metrics[i]].name, (double)r->value[h->metrics[i]]);
+            fprintf(stderr, "  %s %.4g", metric_info[h->metrics[i]].name,
+                    (double)r->value[h->metrics[i]]);
     fputc('\n', stderr);
 }
 
@@ -109,8 +118,10 @@ static void format_policy(struct feed *feed, const struct record *last, char *ou
     int at = 0;
     out[0] = 0;
     if (!(last->present & METRIC_BIT(METRIC_ACTION_ENTROPY))) return;
-    if (recent_mean(feed, METRIC_SUCCESS_RATE, &success)) at = snprintf(out, size, "  success %.2f", success);
-    snprintf(out + at, size - (size_t)at, "  policy entropy %.2f", (double)last->value[METRIC_ACTION_ENTROPY]);
+    if (recent_mean(feed, METRIC_SUCCESS_RATE, &success))
+        at = snprintf(out, size, "  success %.2f", success);
+    snprintf(out + at, size - (size_t)at, "  policy entropy %.2f",
+             (double)last->value[METRIC_ACTION_ENTROPY]);
 }
 
 static void progress_line(struct feed *feed, const struct feed_status *s) {
@@ -126,15 +137,20 @@ static void progress_line(struct feed *feed, const struct feed_status *s) {
     const struct record *first = feed_record(feed, 0), *last = feed_record(feed, n - 1);
     double a = (double)first->value[METRIC_OBS_NLL], b = (double)last->value[METRIC_OBS_NLL];
     char target[32] = "", policy[64];
-    if (s->target_opt_steps > 0) snprintf(target, sizeof target, "/%lld", (long long)s->target_opt_steps);
+    if (s->target_opt_steps > 0)
+        snprintf(target, sizeof target, "/%lld", (long long)s->target_opt_steps);
     format_policy(feed, last, policy, sizeof policy);
-    fprintf(stderr, "update %lld%s  observation loss %.1f (%+.1f %%)  kl %.2f  entropy ratio %.2f%s  %.1f updates/s\n",
-            (long long)last->opt_steps, target, b, a > 0 ? 100 * (b - a) / a : 0, (double)last->value[METRIC_KL_DYN],
-            (double)last->value[METRIC_ENTROPY_RATIO], policy, (double)s->train_sps);
+    fprintf(stderr,
+            "update %lld%s  observation loss %.1f (%+.1f %%)  kl %.2f  entropy ratio %.2f%s  %.1f "
+            "updates/s\n",
+            (long long)last->opt_steps, target, b, a > 0 ? 100 * (b - a) / a : 0,
+            (double)last->value[METRIC_KL_DYN], (double)last->value[METRIC_ENTROPY_RATIO], policy,
+            (double)s->train_sps);
 }
 
 // Of a run that is told by its episodes, not by a world model's loss.
-static void print_episodes_summary(const struct worker_summary *s, enum status status, const struct error *e, bool json) {
+static void print_episodes_summary(const struct worker_summary *s, enum status status,
+                                   const struct error *e, bool json) {
     if (!json) {
         printf("%s: %lld updates, %lld env steps in %.1f s; %lld of %lld episodes reached the goal",
                status == STATUS_OK ? "done" : "failed", (long long)s->opt_steps,
@@ -166,7 +182,8 @@ static void print_episodes_summary(const struct worker_summary *s, enum status s
     cJSON_Delete(o);
 }
 
-static void print_summary(const struct worker *w, enum status status, const struct error *e, bool json) {
+static void print_summary(const struct worker *w, enum status status, const struct error *e,
+                          bool json) {
     struct worker_summary s;
     worker_summary(w, &s);
     if (s.algo) {
@@ -175,9 +192,11 @@ static void print_summary(const struct worker *w, enum status status, const stru
     }
     double fall = s.first_obs_nll > 0 ? 100 * (1 - s.last_obs_nll / s.first_obs_nll) : 0;
     if (!json) {
-        printf("%s: %lld updates, %lld policy steps in %.1f s; observation loss %.1f -> %.1f (%+.1f %%)%s%s\n",
-               status == STATUS_OK ? "done" : "failed", (long long)s.opt_steps, (long long)s.env_steps, s.wall_s,
-               s.first_obs_nll, s.last_obs_nll, 0 - fall, s.session[0] ? "; session " : "", s.session);
+        printf("%s: %lld updates, %lld policy steps in %.1f s; observation loss %.1f -> %.1f "
+               "(%+.1f %%)%s%s\n",
+               status == STATUS_OK ? "done" : "failed", (long long)s.opt_steps,
+               (long long)s.env_steps, s.wall_s, s.first_obs_nll, s.last_obs_nll, 0 - fall,
+               s.session[0] ? "; session " : "", s.session);
         return;
     }
     cJSON *o = cJSON_CreateObject();
@@ -191,7 +210,8 @@ static void print_summary(const struct worker *w, enum status status, const stru
     json_add_double(o, "last_obs_nll", s.last_obs_nll);
     json_add_double(o, "obs_nll_fall_percent", fall);
     json_add_double(o, "mean_picture_loss", s.mean_picture_loss);
-    json_add_double(o, "obs_nll_vs_mean_picture", s.mean_picture_loss > 1e-3 ? s.last_obs_nll / s.mean_picture_loss : NAN);
+    json_add_double(o, "obs_nll_vs_mean_picture",
+                    s.mean_picture_loss > 1e-3 ? s.last_obs_nll / s.mean_picture_loss : NAN);
     json_add_double(o, "worst_entropy_gap", s.worst_entropy_gap);
     json_add_bool(o, "all_finite", s.all_finite);
     json_add_string(o, "session", s.session);
@@ -201,7 +221,9 @@ static void print_summary(const struct worker *w, enum status status, const stru
     cJSON_Delete(o);
 }
 
-static bool worker_ended(const struct feed_status *s) { return s->phase == PHASE_DONE || s->phase == PHASE_FAILED; }
+static bool worker_ended(const struct feed_status *s) {
+    return s->phase == PHASE_DONE || s->phase == PHASE_FAILED;
+}
 
 static enum status run_headless(const struct cli *cli, struct run_opts *opts, struct error *e) {
     bool unbounded = opts->updates == 0 && opts->env_steps == 0 && opts->minutes == 0;
@@ -215,8 +237,11 @@ static enum status run_headless(const struct cli *cli, struct run_opts *opts, st
         return e->status;
     }
     if (unbounded && opts->resume)
-        log_write(LOG_INFO, "goes on until it is stopped (--updates, --env-steps or --minutes bound it)");
-    else if (unbounded) log_write(LOG_INFO, "%d updates (--updates, --env-steps or --minutes changes that)", DEFAULT_HEADLESS_UPDATES);
+        log_write(LOG_INFO,
+                  "goes on until it is stopped (--updates, --env-steps or --minutes bound it)");
+    else if (unbounded)
+        log_write(LOG_INFO, "%d updates (--updates, --env-steps or --minutes changes that)",
+                  DEFAULT_HEADLESS_UPDATES);
     worker_start(w);
     int64_t last_line = clock_now_ns(), shown = -1;
     for (const struct feed_status *s = feed_status(feed); !worker_ended(s); s = feed_status(feed)) {
@@ -253,7 +278,8 @@ static const char *toggle_window(void *ctx) {
     return h->window ? NULL : e.message;
 }
 
-static void turn_window(void *ctx, const struct feed_pictures *pictures, const struct feed_status *status) {
+static void turn_window(void *ctx, const struct feed_pictures *pictures,
+                        const struct feed_status *status) {
     struct window_host *h = ctx;
     if (!h->window || window_turn(h->window, pictures, status)) return;
     window_close(h->window);
@@ -269,8 +295,13 @@ static enum status run_dashboard(const struct cli *cli, struct run_opts *opts, s
         return e->status;
     }
     struct window_host host = {.feed = feed};
-    struct dashboard_opts screen = {.feed = feed, .no_color = cli->no_color, .ascii = cli->ascii, .script = cli->script,
-                                    .tick = turn_window, .tick_ctx = &host, .toggle_window = toggle_window,
+    struct dashboard_opts screen = {.feed = feed,
+                                    .no_color = cli->no_color,
+                                    .ascii = cli->ascii,
+                                    .script = cli->script,
+                                    .tick = turn_window,
+                                    .tick_ctx = &host,
+                                    .toggle_window = toggle_window,
                                     .keep_running = cli->keep_running};
     if (cli->window) {
         const char *why = toggle_window(&host);
@@ -278,11 +309,12 @@ static enum status run_dashboard(const struct cli *cli, struct run_opts *opts, s
     }
     worker_start(w);
     struct error screen_error = {0};
-    // These answer once the dashboard has given its own handlers up: a second SIGHUP must not end a run that is writing
-    // its checkpoint or goes on without a screen.
+    // These answer once the dashboard has given its own handlers up: a second SIGHUP must not end a
+    // run that is writing its checkpoint or goes on without a screen.
     catch_stop_signals(feed_control(feed), cli->keep_running);
     enum dashboard_end end = dashboard_run(&screen, &screen_error);
-    if (end != DASHBOARD_HANGUP) signal(SIGINT, SIG_DFL); // Ctrl-C while the checkpoint is written leaves at once
+    if (end != DASHBOARD_HANGUP)
+        signal(SIGINT, SIG_DFL); // Ctrl-C while the checkpoint is written leaves at once
     window_close(host.window);
     if (end == DASHBOARD_HANGUP && cli->keep_running) {
         log_to_stderr(false);
@@ -304,16 +336,22 @@ static enum status run_dashboard(const struct cli *cli, struct run_opts *opts, s
 
 static int run_gate(const struct cli *cli) {
     struct error e = {0};
-    struct gate_opts opts = {.kind = cli->gate, .golden_dir = cli->golden, .out_path = cli->out,
-                             .n_threads = (int)cli->threads, .settings = cli->settings, .n_settings = cli->n_settings,
-                             .zero_latent = cli->zero_latent, .json = cli->json};
+    struct gate_opts opts = {.kind = cli->gate,
+                             .golden_dir = cli->golden,
+                             .out_path = cli->out,
+                             .n_threads = (int)cli->threads,
+                             .settings = cli->settings,
+                             .n_settings = cli->n_settings,
+                             .zero_latent = cli->zero_latent,
+                             .json = cli->json};
     enum status status = gate_run(&opts, stdout, &e);
     return e.message[0] ? cli_fail(&e) : (int)status;
 }
 
 int cmd_train(const struct cli *cli) {
     if (cli->n_words) {
-        fprintf(stderr, "workbench: train %s: not understood; settings are written key=value\n", cli->words[0]);
+        fprintf(stderr, "workbench: train %s: not understood; settings are written key=value\n",
+                cli->words[0]);
         return STATUS_USAGE;
     }
     if (cli->gate) return run_gate(cli);

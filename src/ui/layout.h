@@ -20,22 +20,22 @@
 enum { LAYOUT_MIN_WIDTH = 40, LAYOUT_MIN_HEIGHT = 12, LAYOUT_PLOTS = 20, LAYOUT_THUMBS = 20 };
 
 struct layout {
-    bool too_small;                            // nothing else is set: show the notice
-    struct rect header, stats, body, log, footer;    // log.h 0: not shown
-    int n_pictures;                            // 0, 1 or 3
-    struct rect pictures[3];                   // caption in the first row, picture below
-    int n_plots;                               // panels shown, at most the wanted number
+    bool too_small;                               // nothing else is set: show the notice
+    struct rect header, stats, body, log, footer; // log.h 0: not shown
+    int n_pictures;                               // 0, 1 or 3
+    struct rect pictures[3];                      // caption in the first row, picture below
+    int n_plots;                                  // panels shown, at most the wanted number
     struct rect plots[LAYOUT_PLOTS];
-    struct rect errors;                        // rollout: error per frame
-    int n_thumbs;                              // rollout: frames in each strip
+    struct rect errors; // rollout: error per frame
+    int n_thumbs;       // rollout: frames in each strip
     struct rect truth[LAYOUT_THUMBS], dream[LAYOUT_THUMBS];
 };
 
 enum layout_kind {
-    LAYOUT_RUN,                                // pictures, plots, log
+    LAYOUT_RUN, // pictures, plots, log
     LAYOUT_PLOTS_ONLY,
-    LAYOUT_PICTURES_ONLY,                      // as large as they get
-    LAYOUT_ROLLOUT,                            // three pictures (or one) of a frame, errors, strips
+    LAYOUT_PICTURES_ONLY, // as large as they get
+    LAYOUT_ROLLOUT,       // three pictures (or one) of a frame, errors, strips
     LAYOUT_LOG_ONLY
 };
 

@@ -9,19 +9,22 @@
 #include "base/version.h"
 #include "ui/cli.h"
 
-// A standard stream that the caller closed would be given to the next file we open, and messages would be written into
-// that file: hold its place.
+// A standard stream that the caller closed would be given to the next file we open, and messages
+// would be written into that file: hold its place.
 static void hold_standard_streams(void) {
     for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF) (void)!open("/dev/null", fd ? O_WRONLY : O_RDONLY);
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF)
+            (void)!open("/dev/null", fd ? O_WRONLY : O_RDONLY);
 }
 
-// What was printed must have arrived, or the exit code says that it did not. A reader that left early (`| head`) is no fault.
+// What was printed must have arrived, or the exit code says that it did not. A reader that left
+// early (`| head`) is no fault.
 static int finish_output(int code) {
     errno = 0;
     bool arrived = fflush(stdout) == 0 && !ferror(stdout);
     if (arrived || errno == EPIPE) return code;
-    fprintf(stderr, "workbench: cannot write to stdout: %s\n", errno ? strerror(errno) : "an earlier write failed");
+    fprintf(stderr, "workbench: cannot write to stdout: %s\n",
+            errno ? strerror(errno) : "an earlier write failed");
     return code ? code : STATUS_FAILED;
 }
 

@@ -6,10 +6,10 @@
 //     play_close(p);
 //
 // Files go beside the ROM: red-001.state, red-001.png, red-001.actions, and the folder red-001.goal
-// (a goal template of the picture, engine/env/goal_file.h, with the state of that moment). While actions are recorded
-// the game is played in steps of 24 frames, the button down for the first 8, so that
-// `rom run --actions` and an agent can do exactly the same; the state it starts from is saved under
-// the same number. One thread, the UI's; one window at a time.
+// (a goal template of the picture, engine/env/goal_file.h, with the state of that moment). While
+// actions are recorded the game is played in steps of 24 frames, the button down for the first 8,
+// so that `rom run --actions` and an agent can do exactly the same; the state it starts from is
+// saved under the same number. One thread, the UI's; one window at a time.
 #ifndef UI_PLAY_H
 #define UI_PLAY_H
 

@@ -245,7 +245,8 @@ static void draw_too_small(struct canvas *c) {
 }
 
 static void draw_picture(const struct view *v, struct canvas *c, struct rect r, int which) {
-    static const char *const names[2][3] = {{"real", "reconstruction", "error"}, {"real", "goal", "difference"}};
+    static const char *const names[2][3] = {{"real", "reconstruction", "error"},
+                                            {"real", "goal", "difference"}};
     const bool goal = v->pictures && v->pictures->shows_goal;
     bool focused = v->focus == FOCUS_PICTURES && v->page == PAGE_RUN;
     struct style name = style_on(focused ? ROLE_FOCUS : ROLE_TITLE, ROLE_DEFAULT, ATTR_BOLD);
@@ -264,7 +265,8 @@ static void draw_picture(const struct view *v, struct canvas *c, struct rect r, 
     char count[32];
     view_format_count(p->opt_steps, count);
     if (which == 0) canvas_printf(c, rest, style(ROLE_DIM), "at step %s", count);
-    if (which == 1) canvas_text(c, rest, style(ROLE_DIM), goal ? "to be reached" : "from the posterior");
+    if (which == 1)
+        canvas_text(c, rest, style(ROLE_DIM), goal ? "to be reached" : "from the posterior");
     if (which == 2) {
         x += canvas_printf(c, rest, style(ROLE_VALUE), "%.3f shades ", (double)p->error_shades);
         if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 14, r.y, 14, v->palette);

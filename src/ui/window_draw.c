@@ -217,7 +217,8 @@ static void now_row(SDL_Surface *s, const struct window_layout *l, const struct 
                                             p ? p->error : NULL};
     const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
         {"now: emulator", "emulator"},
-        {goal ? "goal" : "reconstruction (posterior)", goal ? "goal" : "reconstruction", goal ? "goal" : "model"},
+        {goal ? "goal" : "reconstruction (posterior)", goal ? "goal" : "reconstruction",
+         goal ? "goal" : "model"},
         {error, number, "error"}};
     panel_row(s, b, l->now_labels, l->now, levels, variants, "no picture yet");
 }

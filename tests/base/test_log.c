@@ -72,7 +72,8 @@ static void assert_whole(const struct log_line *line) {
     for (int i = 3; line->text[i]; i++) assert_int_equal(line->text[i], line->text[3]);
 }
 
-// A line may be lost where a writer was held up for a whole lap of the ring, but none is ever mixed.
+// A line may be lost where a writer was held up for a whole lap of the ring, but none is ever
+// mixed.
 static void lines_stay_whole_while_several_threads_write(void **state) {
     (void)state;
     pthread_t threads[WRITERS];

@@ -17,7 +17,7 @@ enum { MAX_ROM = 8 << 20, MAX_ROMS = 8192, MAX_PATH_BYTES = 4096, MAX_DEPTH = 16
 enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_TSV };
 
 struct row {
-    char *path; // as found
+    char *path;       // as found
     const char *name; // the part below the folder given
     const struct suite *suite;
     enum verdict verdict;
@@ -29,19 +29,16 @@ static struct row rows[MAX_ROMS];
 static int n_rows;
 static const char *const verdict_names[] = {"pass", "FAIL", "silent", "skipped"};
 
-static bool is_rom_name(const char *name)
-{
+static bool is_rom_name(const char *name) {
     const char *dot = strrchr(name, '.');
     return dot && (strcmp(dot, ".gb") == 0 || strcmp(dot, ".gbc") == 0);
 }
 
-static int compare_names(const struct dirent **a, const struct dirent **b)
-{
+static int compare_names(const struct dirent **a, const struct dirent **b) {
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void find_roms(const char *folder, size_t root_length, int depth)
-{
+static void find_roms(const char *folder, size_t root_length, int depth) {
     struct dirent **entries;
     int n = scandir(folder, &entries, NULL, compare_names);
     for (int i = 0; i < n; i++) {
@@ -53,7 +50,8 @@ static void find_roms(const char *folder, size_t root_length, int depth)
             if (S_ISDIR(info.st_mode) && depth < MAX_DEPTH) find_roms(path, root_length, depth + 1);
             const struct suite *suite = is_rom_name(name) ? suite_of(path) : NULL;
             if (S_ISREG(info.st_mode) && suite && n_rows < MAX_ROMS) {
-                rows[n_rows++] = (struct row){.path = path, .name = path + root_length, .suite = suite};
+                rows[n_rows++] =
+                    (struct row){.path = path, .name = path + root_length, .suite = suite};
                 path = NULL;
             }
         }
@@ -63,16 +61,14 @@ static void find_roms(const char *folder, size_t root_length, int depth)
     if (n >= 0) free(entries);
 }
 
-static size_t read_rom(const char *path, uint8_t *bytes)
-{
+static size_t read_rom(const char *path, uint8_t *bytes) {
     FILE *file = fopen(path, "rb");
     size_t n = file ? fread(bytes, 1, MAX_ROM, file) : 0;
     if (file) fclose(file);
     return n;
 }
 
-static void run_rom(struct row *row, struct gb *m, uint8_t *bytes)
-{
+static void run_rom(struct row *row, struct gb *m, uint8_t *bytes) {
     static uint8_t lcd[2 * GB_LCD_WIDTH * GB_LCD_HEIGHT];
     struct gb_rom rom;
     size_t n = read_rom(row->path, bytes);
@@ -94,8 +90,7 @@ static void run_rom(struct row *row, struct gb *m, uint8_t *bytes)
 
 // Two folders often hold the same ROM. The gambatte suite itself has two pairs of equal ones, and
 // its authors count each.
-static bool was_seen(int i)
-{
+static bool was_seen(int i) {
     if (strcmp(rows[i].suite->name, "gambatte hex") == 0) return false;
     for (int k = 0; k < i; k++)
         if (rows[k].suite == rows[i].suite && strcmp(rows[k].sha256, rows[i].sha256) == 0 &&
@@ -108,20 +103,21 @@ struct count {
     int n[4];
 };
 
-static void print_string(const char *text)
-{
+static void print_string(const char *text) {
     putchar('"');
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') printf("\\%c", c);
-        else if (c < 0x20 || c >= 0x7f) printf("\\u%04x", c);
-        else putchar(c);
+        if (c == '"' || c == '\\')
+            printf("\\%c", c);
+        else if (c < 0x20 || c >= 0x7f)
+            printf("\\u%04x", c);
+        else
+            putchar(c);
     }
     putchar('"');
 }
 
-static void print_row(const struct row *row, enum format format)
-{
+static void print_row(const struct row *row, enum format format) {
     const char *verdict = verdict_names[row->verdict];
     if (format == FORMAT_TABLE) {
         printf("%-7s %-22s %-60s %s\n", verdict, row->suite->name, row->name, row->detail);
@@ -140,8 +136,7 @@ static void print_row(const struct row *row, enum format format)
     }
 }
 
-static bool print_counts(const struct count *counts, enum format format)
-{
+static bool print_counts(const struct count *counts, enum format format) {
     bool all = true, first = true;
     for (int i = 0; i < suite_count(); i++) {
         const struct suite *suite = suite_at(i);
@@ -155,30 +150,35 @@ static bool print_counts(const struct count *counts, enum format format)
                    n[VERDICT_SILENT], suite->bar);
         if (format == FORMAT_JSON)
             printf("%s\n  {\"suite\": \"%s\", \"bar\": \"%s\", \"pass\": %d, \"fail\": %d, "
-                   "\"silent\": %d}", first ? "" : ",", suite->name, suite->bar, n[VERDICT_PASS],
-                   n[VERDICT_FAIL], n[VERDICT_SILENT]);
+                   "\"silent\": %d}",
+                   first ? "" : ",", suite->name, suite->bar, n[VERDICT_PASS], n[VERDICT_FAIL],
+                   n[VERDICT_SILENT]);
         first = false;
     }
     return all;
 }
 
-static int usage(void)
-{
-    fprintf(stderr, "usage: conformance [--json|--tsv] [--failures] DIR...\n"
-                    "runs the public test ROMs found under DIR; suites are known by folder names\n");
+static int usage(void) {
+    fprintf(stderr,
+            "usage: conformance [--json|--tsv] [--failures] DIR...\n"
+            "runs the public test ROMs found under DIR; suites are known by folder names\n");
     return 2;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     enum format format = FORMAT_TABLE;
     bool failures = false;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) format = FORMAT_JSON;
-        else if (strcmp(argv[i], "--tsv") == 0) format = FORMAT_TSV;
-        else if (strcmp(argv[i], "--failures") == 0) failures = true;
-        else if (argv[i][0] == '-') return usage();
-        else find_roms(argv[i], strlen(argv[i]) + 1, 0);
+        if (strcmp(argv[i], "--json") == 0)
+            format = FORMAT_JSON;
+        else if (strcmp(argv[i], "--tsv") == 0)
+            format = FORMAT_TSV;
+        else if (strcmp(argv[i], "--failures") == 0)
+            failures = true;
+        else if (argv[i][0] == '-')
+            return usage();
+        else
+            find_roms(argv[i], strlen(argv[i]) + 1, 0);
     }
     if (argc < 2) return usage();
     struct gb *m = calloc(1, sizeof *m);
@@ -206,6 +206,7 @@ int main(int argc, char **argv)
     free(m);
     free(bytes);
     free(counts);
-    if (n_rows == 0) fprintf(stderr, "conformance: no test ROM known by its path under the given folders\n");
+    if (n_rows == 0)
+        fprintf(stderr, "conformance: no test ROM known by its path under the given folders\n");
     return n_rows == 0 ? 3 : !all;
 }

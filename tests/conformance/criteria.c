@@ -16,14 +16,14 @@ enum {
     SCREEN_TEXT = 32 * 32
 };
 
-enum verdict judge_registers(struct trial *t)
-{
+enum verdict judge_registers(struct trial *t) {
     static const uint8_t fibonacci[6] = {3, 5, 8, 13, 21, 34};
     const struct gb_cpu *cpu = &t->m->cpu;
     for (int frame = 0; frame < MOONEYE_FRAMES; frame++) {
         gb_run_frame(t->m, false);
-        const uint8_t now[6] = {(uint8_t)(cpu->bc >> 8), (uint8_t)cpu->bc, (uint8_t)(cpu->de >> 8),
-                                (uint8_t)cpu->de,        (uint8_t)(cpu->hl >> 8), (uint8_t)cpu->hl};
+        const uint8_t now[6] = {(uint8_t)(cpu->bc >> 8), (uint8_t)cpu->bc,
+                                (uint8_t)(cpu->de >> 8), (uint8_t)cpu->de,
+                                (uint8_t)(cpu->hl >> 8), (uint8_t)cpu->hl};
         bool all_42 = true;
         for (int i = 0; i < 6; i++) all_42 = all_42 && now[i] == 0x42;
         if (memcmp(now, fibonacci, 6) == 0) return VERDICT_PASS;
@@ -35,8 +35,7 @@ enum verdict judge_registers(struct trial *t)
 }
 
 // The background map as text, where tiles are drawn as ASCII.
-static void screen_text(const struct gb *m, char text[SCREEN_TEXT + 1])
-{
+static void screen_text(const struct gb *m, char text[SCREEN_TEXT + 1]) {
     for (int i = 0; i < SCREEN_TEXT; i++) {
         uint8_t tile = m->vram[0x1800 + i];
         text[i] = isprint(tile) ? (char)tile : ' ';
@@ -45,8 +44,7 @@ static void screen_text(const struct gb *m, char text[SCREEN_TEXT + 1])
 }
 
 // The words that end a test. Its text goes into detail.
-static bool text_ends(struct trial *t, const char *text, enum verdict *verdict)
-{
+static bool text_ends(struct trial *t, const char *text, enum verdict *verdict) {
     bool passed = strstr(text, "Passed") != NULL;
     bool failed = strstr(text, "Failed") != NULL || strstr(text, "Error") != NULL;
     if (!passed && !failed) return false;
@@ -61,8 +59,7 @@ static bool text_ends(struct trial *t, const char *text, enum verdict *verdict)
     return true;
 }
 
-enum verdict judge_blargg(struct trial *t)
-{
+enum verdict judge_blargg(struct trial *t) {
     struct gb *m = t->m;
     char text[SCREEN_TEXT + 1];
     enum verdict verdict;
@@ -88,8 +85,7 @@ enum verdict judge_blargg(struct trial *t)
     return VERDICT_SILENT;
 }
 
-enum verdict judge_microtest(struct trial *t)
-{
+enum verdict judge_microtest(struct trial *t) {
     const uint8_t *high = t->m->hram;
     for (int frame = 0; frame < MICROTEST_FRAMES; frame++) {
         gb_run_frame(t->m, false);
@@ -112,8 +108,7 @@ static const uint8_t glyphs[16][7] = {
     {0x7f, 0x40, 0x40, 0x7f, 0x40, 0x40, 0x7f}, {0x7f, 0x40, 0x40, 0x7f, 0x40, 0x40, 0x40}};
 
 // The digit drawn at column `place` of the first tile row; '?' if it is none, ' ' if it is empty.
-static char digit_at(const uint8_t *shades, int place)
-{
+static char digit_at(const uint8_t *shades, int place) {
     uint8_t rows[8] = {0};
     for (int y = 0; y < 8; y++)
         for (int x = 0; x < 8; x++) {
@@ -124,13 +119,13 @@ static char digit_at(const uint8_t *shades, int place)
     static const uint8_t empty[8];
     if (memcmp(rows, empty, 8) == 0) return ' ';
     for (int digit = 0; digit < 16; digit++)
-        if (rows[0] == 0 && memcmp(rows + 1, glyphs[digit], 7) == 0) return "0123456789ABCDEF"[digit];
+        if (rows[0] == 0 && memcmp(rows + 1, glyphs[digit], 7) == 0)
+            return "0123456789ABCDEF"[digit];
     return '?';
 }
 
 // What the file name expects of a DMG: the digits after "dmg08_out" or "dmg08_cgb04c_out", or NULL.
-static const char *expected_digits(const char *path)
-{
+static const char *expected_digits(const char *path) {
     static const char *const marks[] = {"dmg08_cgb04c_out", "dmg08_out"};
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         const char *found = strstr(path, marks[i]);
@@ -139,8 +134,7 @@ static const char *expected_digits(const char *path)
     return NULL;
 }
 
-enum verdict judge_hex_digits(struct trial *t)
-{
+enum verdict judge_hex_digits(struct trial *t) {
     const char *expected = expected_digits(t->path);
     if (!expected) return VERDICT_SKIPPED;
     if (strncmp(expected, "audio", 5) == 0) {
@@ -158,8 +152,7 @@ enum verdict judge_hex_digits(struct trial *t)
     return equal ? VERDICT_PASS : VERDICT_FAIL;
 }
 
-enum verdict judge_picture(struct trial *t)
-{
+enum verdict judge_picture(struct trial *t) {
     static uint8_t wanted[GB_LCD_WIDTH * GB_LCD_HEIGHT];
     if (!picture_expected(t->path, wanted)) return VERDICT_SKIPPED;
     bool gambatte = strstr(t->path, "hwtests") != NULL;

@@ -6,17 +6,15 @@
 
 // Is it made for a Game Boy (DMG-CPU-08 or A/B/C)? mooneye names end in the models: -GS, -dmgABC,
 // -S, -mgb, -cgb0, ...; no such end means all.
-static bool dmg_by_name(const char *path)
-{
-    static const char *const others[] = {"-S/", "-S.",  "-C/",    "-C.",   "-A/",    "-A.",  "-dmg0",
+static bool dmg_by_name(const char *path) {
+    static const char *const others[] = {"-S/",  "-S.",  "-C/",  "-C.",  "-A/",  "-A.",  "-dmg0",
                                          "-mgb", "-sgb", "-cgb", "-agb", "-ags", "-scgb"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (strstr(path, others[i])) return false;
     return true;
 }
 
-static bool has_dmg_answer(const char *path)
-{
+static bool has_dmg_answer(const char *path) {
     return strstr(path, "dmg08_out") || strstr(path, "dmg08_cgb04c_out");
 }
 
@@ -25,10 +23,7 @@ static bool has_no_buttons(const char *path) // the other scribbltests wait for 
     return strstr(path, "winpos") == NULL && strstr(path, "statcount.gb") == NULL;
 }
 
-static bool has_dmg_picture(const char *path)
-{
-    return !has_dmg_answer(path);
-}
+static bool has_dmg_picture(const char *path) { return !has_dmg_answer(path); }
 
 static bool is_ei_delay(const char *path) // the rest needs a Game Boy Color
 {
@@ -58,18 +53,11 @@ static const struct suite suites[] = {
 
 enum { N_SUITES = sizeof suites / sizeof suites[0] };
 
-int suite_count(void)
-{
-    return N_SUITES;
-}
+int suite_count(void) { return N_SUITES; }
 
-const struct suite *suite_at(int i)
-{
-    return &suites[i];
-}
+const struct suite *suite_at(int i) { return &suites[i]; }
 
-const struct suite *suite_of(const char *path)
-{
+const struct suite *suite_of(const char *path) {
     for (int i = 0; i < N_SUITES; i++) {
         const struct suite *suite = &suites[i];
         if (!strstr(path, suite->in_path)) continue;

@@ -170,7 +170,8 @@ static void runs_are_drawn_in_colours_of_their_own(void **state) {
     int n[2];
     for (int n_runs = 1; n_runs <= 2; n_runs++) {
         int width, height;
-        if (!plot_runs_png(path, "two", METRIC_SUCCESS_RATE, runs, n_runs, &e)) fail_msg("%s", e.message);
+        if (!plot_runs_png(path, "two", METRIC_SUCCESS_RATE, runs, n_runs, &e))
+            fail_msg("%s", e.message);
         uint8_t *pixels = read_png(path, &width, &height);
         assert_true(count_colour(pixels, width * height, 0x1f5fa8) > 700);
         n[n_runs - 1] = count_colour(pixels, width * height, 0xd2691e);

@@ -15,7 +15,8 @@ enum { N_SCENES = 3 };
 
 static void scenes_and_goal_tasks_are_found_by_name(void **state) {
     (void)state;
-    static const char *const names[] = {"static", "scroll", "sprites", "exit_lab", "enter_house", "errand"};
+    static const char *const names[] = {"static",   "scroll",      "sprites",
+                                        "exit_lab", "enter_house", "errand"};
     assert_int_equal(n_builtin_tasks, 6);
     for (int i = 0; i < 6; i++) {
         const struct builtin_task *t = builtin_task_find(names[i]);

@@ -180,7 +180,8 @@ static void a_stack_of_frames_must_come_in_its_order(void **state) {
 
 // ---- a game that crashes
 
-// The ROM's loop reaches an illegal opcode (D3 in the place of its xor) as soon as a button is down.
+// The ROM's loop reaches an illegal opcode (D3 in the place of its xor) as soon as a button is
+// down.
 static void an_illegal_opcode_is_reported_and_the_episode_goes_on(void **state) {
     (void)state;
     uint8_t *rom = mem_alloc(BUTTON_ROM_BYTES);

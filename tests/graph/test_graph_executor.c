@@ -1,4 +1,5 @@
-// Running a graph: same bits for any number of threads, no allocation, names, the first bad value, CHECK messages.
+// Running a graph: same bits for any number of threads, no allocation, names, the first bad value,
+// CHECK messages.
 #include "support/expect_abort.h"
 #include "support/grad_check.h"
 
@@ -36,7 +37,17 @@ void *realloc(void *p, size_t size) {
 
 // ---- a small world model: convolution, loop, heads; big enough that nodes are spread over threads
 
-enum { T = 4, B = 6, H = 64, S = 8, D = 8, SD = S * D, CH = 8, SIDE = 16, E = CH * SIDE * SIDE / 4 };
+enum {
+    T = 4,
+    B = 6,
+    H = 64,
+    S = 8,
+    D = 8,
+    SD = S * D,
+    CH = 8,
+    SIDE = 16,
+    E = CH * SIDE * SIDE / 4
+};
 
 struct model {
     struct params params;
@@ -52,14 +63,18 @@ static void add_norm(struct params *p, const char *name, int64_t n) {
     }
 }
 
-static struct tensor *norm(struct model *m, const char *name, struct tensor *x, enum activation act) {
+static struct tensor *norm(struct model *m, const char *name, struct tensor *x,
+                           enum activation act) {
     char full[2][64];
     snprintf(full[0], sizeof full[0], "%s.gamma", name);
     snprintf(full[1], sizeof full[1], "%s.beta", name);
-    return g_layer_norm(m->g, x, g_param(m->g, &m->params, full[0]), g_param(m->g, &m->params, full[1]), (real)1e-3, act);
+    return g_layer_norm(m->g, x, g_param(m->g, &m->params, full[0]),
+                        g_param(m->g, &m->params, full[1]), (real)1e-3, act);
 }
 
-static struct tensor *weight(struct model *m, const char *name) { return g_param(m->g, &m->params, name); }
+static struct tensor *weight(struct model *m, const char *name) {
+    return g_param(m->g, &m->params, name);
+}
 
 static void model_params(struct params *p) {
     params_init(p);
@@ -75,7 +90,8 @@ static void model_params(struct params *p) {
     params_add(p, "deconv.bias", 1, (int64_t[]){1});
     params_add(p, "w0", 1, (int64_t[]){H});
     params_allocate(p);
-    for (int64_t i = 0; i < p->n_flat; i++) p->weights[i] = (real)(grad_random(5, i) - 0.5) * (real)0.2;
+    for (int64_t i = 0; i < p->n_flat; i++)
+        p->weights[i] = (real)(grad_random(5, i) - 0.5) * (real)0.2;
 }
 
 static void model_build(struct model *m) {
@@ -91,7 +107,8 @@ static void model_build(struct model *m) {
     graph_scope_push(g, "rssm");
     struct tensor *e_post = g_linear(g, e, weight(m, "post"), weight(m, "post.bias"), NULL, H);
     struct tensor *h0 = g_reshape(g, g_tanh(g, weight(m, "w0")), 2, (int64_t[]){1, H});
-    struct tensor *h = g_input(g, "h", DTYPE_REAL, 2, (int64_t[]){B, H}), *z = g_input(g, "z", DTYPE_REAL, 2, (int64_t[]){B, SD});
+    struct tensor *h = g_input(g, "h", DTYPE_REAL, 2, (int64_t[]){B, H}),
+                  *z = g_input(g, "z", DTYPE_REAL, 2, (int64_t[]){B, SD});
     struct tensor *all_h[T], *all_z[T], *all_post[T];
     for (int t = 0; t < T; t++) {
         graph_scope_push(g, "t%02d", t);
@@ -107,8 +124,10 @@ static void model_build(struct model *m) {
         graph_scope_pop(g);
     }
     graph_scope_pop(g);
-    struct tensor *hs = g_stack(g, all_h, T), *zs = g_stack(g, all_z, T), *post = g_stack(g, all_post, T);
-    struct tensor *prior = g_unimix(g, g_linear(g, hs, weight(m, "prior"), NULL, NULL, 0), D, (real)0.01);
+    struct tensor *hs = g_stack(g, all_h, T), *zs = g_stack(g, all_z, T),
+                  *post = g_stack(g, all_post, T);
+    struct tensor *prior =
+        g_unimix(g, g_linear(g, hs, weight(m, "prior"), NULL, NULL, 0), D, (real)0.01);
     struct tensor *dec = g_linear(g, zs, weight(m, "dec"), NULL, NULL, 0);
     dec = g_chw_to_hwc(g, g_linear(g, hs, weight(m, "dec"), NULL, dec, SD), SIDE / 2, SIDE / 2, CH);
     struct tensor *image = g_deconv(g, dec, weight(m, "deconv"), weight(m, "deconv.bias"));
@@ -117,8 +136,10 @@ static void model_build(struct model *m) {
     graph_keep(g, m->loss);
     graph_gradients(g, m->loss);
     graph_plan(g);
-    for (int64_t i = 0; i < m->packed->n_elements; i++) ((uint8_t *)m->packed->data)[i] = (uint8_t)(i * 7 + i / 64);
-    for (int64_t i = 0; i < m->u->n_elements; i++) ((real *)m->u->data)[i] = (real)grad_random(6, i);
+    for (int64_t i = 0; i < m->packed->n_elements; i++)
+        ((uint8_t *)m->packed->data)[i] = (uint8_t)(i * 7 + i / 64);
+    for (int64_t i = 0; i < m->u->n_elements; i++)
+        ((real *)m->u->data)[i] = (real)grad_random(6, i);
     for (int64_t i = 0; i < T * B; i++) ((real *)m->first->data)[i] = i < B || i == 2 * B + 1;
 }
 
@@ -165,7 +186,7 @@ static void a_run_allocates_nothing(void **state) {
     for (int i = 0; i < 3; i++) executor_run(ex);
     assert_int_equal(n_allocations, before);
     free(mem_alloc(1));
-    assert_true(n_allocations > before);                        // the count works
+    assert_true(n_allocations > before); // the count works
     executor_free(ex);
     pool_free(pool);
     model_free(&m);
@@ -231,7 +252,8 @@ static void the_first_non_finite_node_is_named(void **state) {
     *w = (real)INFINITY;
     assert_string_equal(bad_name(&m), "gru");
     *w = before;
-    // Finite weights whose product overflows: the posterior's logits at step 0, since all steps share them.
+    // Finite weights whose product overflows: the posterior's logits at step 0, since all steps
+    // share them.
     w = params_weights(&m.params, params_find(&m.params, "post"));
     const struct param *p = params_find(&m.params, "post");
     const real huge = sizeof(real) == sizeof(float) ? (real)1e38 : (real)1e308;
@@ -244,7 +266,8 @@ static void the_first_non_finite_node_is_named(void **state) {
     model_free(&m);
 }
 
-// The forward pass stays small because the weight is; the derivative is the product of both factors.
+// The forward pass stays small because the weight is; the derivative is the product of both
+// factors.
 static void a_bad_gradient_is_named_after_its_node(void **state) {
     (void)state;
     const real huge = sizeof(real) == sizeof(float) ? (real)1e30 : (real)1e200;
@@ -300,7 +323,9 @@ static void backward_nodes_are_named_after_their_forward_node(void **state) {
     struct model m;
     model_build(&m);
     bool found = false;
-    for (int i = 0; i < m.g->n_nodes; i++) found |= strcmp(m.g->nodes[i]->out[0] ? m.g->nodes[i]->out[0]->name : "", "rssm/t02/logits:dx") == 0;
+    for (int i = 0; i < m.g->n_nodes; i++)
+        found |= strcmp(m.g->nodes[i]->out[0] ? m.g->nodes[i]->out[0]->name : "",
+                        "rssm/t02/logits:dx") == 0;
     assert_true(found);
     model_free(&m);
 }
@@ -369,7 +394,10 @@ static void no_parameter(void) {
 
 static void broken_shapes_name_the_node(void **state) {
     (void)state;
-    static const struct { void (*function)(void); const char *text; } cases[] = {
+    static const struct {
+        void (*function)(void);
+        const char *text;
+    } cases[] = {
         {add_shapes, "node add: left and right have different shapes"},
         {linear_columns, "node wm/linear: columns 3..6 of a matrix with 5"},
         {stack_leaf, "node stack: leaf is a leaf"},

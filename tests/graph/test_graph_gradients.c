@@ -1,11 +1,14 @@
-// Gradients through structure: several readers, slices with gaps, stacks, reshapes, parts the loss does not reach.
+// Gradients through structure: several readers, slices with gaps, stacks, reshapes, parts the loss
+// does not reach.
 #include "support/grad_check.h"
 
 enum { R = 6, C = 5 };
 static const struct leaf x1[] = {{"x", 2, {R, C}, -1, 1, false}};
 static const struct leaf x2[] = {{"x", 2, {R, C}, -1, 1, false}, {"z", 2, {R, C}, -1, 1, false}};
 
-static void check(grad_build *build) { grad_check(&(struct grad_case){x1, 1, build, NULL, 0, 0, false}); }
+static void check(grad_build *build) {
+    grad_check(&(struct grad_case){x1, 1, build, NULL, 0, 0, false});
+}
 
 // ---- several readers
 
@@ -29,7 +32,8 @@ static void a_node_may_read_one_tensor_twice(void **state) {
 
 // ---- slices
 
-static struct tensor *gap_build(struct graph *g, struct tensor **leaf) {         // rows 0 and 3 get no gradient
+static struct tensor *gap_build(struct graph *g,
+                                struct tensor **leaf) { // rows 0 and 3 get no gradient
     struct tensor *x = g_tanh(g, leaf[0]);
     struct tensor *a = g_slice(g, x, 1, 2), *b = g_slice(g, x, 4, 2);
     return g_mul(g, a, b);
@@ -64,7 +68,8 @@ static void a_slice_and_its_whole_may_both_be_read(void **state) {
     check(part_and_whole_build);
 }
 
-static struct tensor *leaf_slice_build(struct graph *g, struct tensor **leaf) {  // slices of a parameter itself
+static struct tensor *leaf_slice_build(struct graph *g,
+                                       struct tensor **leaf) { // slices of a parameter itself
     return g_mul(g, g_slice(g, leaf[0], 0, 2), g_slice(g, leaf[0], 3, 2));
 }
 static void a_parameter_may_be_sliced(void **state) {
@@ -92,14 +97,16 @@ static struct tensor *stack_build(struct graph *g, struct tensor **leaf) {
     struct tensor *all = g_stack(g, step, T);
     struct tensor *two = g_slice(g, all, R, 2 * R), *one = g_slice(g, all, 2 * R, R);
     struct tensor *early = g_mul(g, step[1], step[3]);
-    return g_add(g, g_add(g, g_mean(g, g_sigmoid(g, all)), g_mean(g, g_mul(g, two, two))), g_mean(g, g_mul(g, one, early)));
+    return g_add(g, g_add(g, g_mean(g, g_sigmoid(g, all)), g_mean(g, g_mul(g, two, two))),
+                 g_mean(g, g_mul(g, one, early)));
 }
 static void a_stack_shares_memory_and_gradient_with_its_sources(void **state) {
     (void)state;
     grad_check(&(struct grad_case){x2, 2, stack_build, NULL, 0, 0, false});
 }
 
-static struct tensor *unread_build(struct graph *g, struct tensor **leaf) {      // only one source matters to the loss
+static struct tensor *unread_build(struct graph *g,
+                                   struct tensor **leaf) { // only one source matters to the loss
     struct tensor *step[T];
     for (int t = 0; t < T; t++) step[t] = g_affine(g, leaf[0], (real)t, 1);
     struct tensor *all = g_stack(g, step, T), *one = g_slice(g, all, 2 * R, R);
@@ -112,7 +119,7 @@ static void sources_that_nobody_reads_cost_nothing(void **state) {
     struct grad_graph s = grad_graph_new(&c, false, 1);
     int n = 0;
     for (int i = 0; i < s.g->n_nodes; i++) n += s.g->nodes[i]->kind == OP_AFFINE_DX;
-    assert_int_equal(n, 2);                                                     // step 2 and the loss
+    assert_int_equal(n, 2); // step 2 and the loss
     grad_graph_free(&s);
 }
 
@@ -143,7 +150,7 @@ static void a_stopped_branch_gets_no_gradient(void **state) {
     const struct param *x = params_find(s.params, "x"), *z = params_find(s.params, "z");
     double norm = 0;
     for (int64_t i = 0; i < x->n_elements; i++) {
-        assert_true(params_grads(s.params, x)[i] == 0);                          // zero, not what was there
+        assert_true(params_grads(s.params, x)[i] == 0); // zero, not what was there
         norm += fabs((double)params_grads(s.params, z)[i]);
     }
     assert_true(norm > 0.1);
@@ -152,7 +159,7 @@ static void a_stopped_branch_gets_no_gradient(void **state) {
 
 static struct tensor *dead_end_build(struct graph *g, struct tensor **leaf) {
     struct tensor *x = g_tanh(g, leaf[0]);
-    g_mean(g, g_sigmoid(g, x));                                                  // a metric
+    g_mean(g, g_sigmoid(g, x)); // a metric
     g_entropy(g, g_unimix(g, x, C, (real)0.01));
     return g_mul(g, x, leaf[0]);
 }
@@ -201,7 +208,8 @@ static void frozen_parameters_get_no_gradient_and_change_no_other(void **state) 
 static void a_wanted_input_and_a_kept_tensor_have_readable_gradients(void **state) {
     (void)state;
     struct graph *g = graph_new();
-    struct tensor *x = g_input(g, "x", DTYPE_REAL, 2, (int64_t[]){2, 3}), *y = g_input(g, "y", DTYPE_REAL, 2, (int64_t[]){2, 3});
+    struct tensor *x = g_input(g, "x", DTYPE_REAL, 2, (int64_t[]){2, 3}),
+                  *y = g_input(g, "y", DTYPE_REAL, 2, (int64_t[]){2, 3});
     graph_want_gradient(g, x);
     struct tensor *h = g_affine(g, x, 2, 0), *row = g_slice(g, h, 1, 1);
     struct tensor *loss = g_affine(g, g_mean(g, g_mul(g, row, g_slice(g, y, 0, 1))), 3, 0);
@@ -217,7 +225,8 @@ static void a_wanted_input_and_a_kept_tensor_have_readable_gradients(void **stat
     for (int run = 0; run < 2; run++) executor_run(ex);
     for (int i = 0; i < 6; i++) {
         double expect = i < 3 ? 0 : i - 2;
-        assert_true(fabs((double)((real *)h->grad->data)[i] - expect) < 1e-6);   // also where nothing arrives
+        assert_true(fabs((double)((real *)h->grad->data)[i] - expect) <
+                    1e-6); // also where nothing arrives
         assert_true(fabs((double)((real *)x->grad->data)[i] - 2 * expect) < 1e-6);
     }
     executor_free(ex);
@@ -235,7 +244,8 @@ static void a_second_graph_shares_the_weights(void **state) {
     params_add(&p, "unused", 1, (int64_t[]){7});
     params_allocate(&p);
     struct graph *train = graph_new(), *act = graph_new();
-    struct tensor *x = g_input(train, "x", DTYPE_REAL, 2, (int64_t[]){2, 3}), *x_act = g_input(act, "x", DTYPE_REAL, 2, (int64_t[]){5, 3});
+    struct tensor *x = g_input(train, "x", DTYPE_REAL, 2, (int64_t[]){2, 3}),
+                  *x_act = g_input(act, "x", DTYPE_REAL, 2, (int64_t[]){5, 3});
     struct tensor *y = g_linear(train, x, g_param(train, &p, "w"), NULL, NULL, 0);
     struct tensor *y_act = g_linear(act, x_act, g_param(act, &p, "w"), NULL, NULL, 0);
     graph_gradients(train, g_mean(train, g_mul(train, y, y)));
@@ -253,7 +263,8 @@ static void a_second_graph_shares_the_weights(void **state) {
         executor_run(b);
         assert_memory_equal(y->data, y_act->data, 8 * sizeof(real));
         const struct param *unused = params_find(&p, "unused");
-        for (int i = 0; i < 7; i++) assert_true(params_grads(&p, unused)[i] == 0);   // zeroed though no node knows it
+        for (int i = 0; i < 7; i++)
+            assert_true(params_grads(&p, unused)[i] == 0); // zeroed though no node knows it
         assert_true((double)p.grads[0] == (double)p.grads[0]);
     }
     executor_free(a);
@@ -273,7 +284,8 @@ static void spans_merge_and_know_what_they_cover(void **state) {
         struct spans s = {0};
         bool cell[CELLS] = {false};
         for (int i = 0; i < 12; i++) {
-            int64_t a = (int64_t)(grad_random((uint64_t)round, 2 * i) * CELLS), n = 1 + (int64_t)(grad_random((uint64_t)round, 2 * i + 1) * 9);
+            int64_t a = (int64_t)(grad_random((uint64_t)round, 2 * i) * CELLS),
+                    n = 1 + (int64_t)(grad_random((uint64_t)round, 2 * i + 1) * 9);
             int64_t b = a + n > CELLS ? CELLS : a + n;
             bool all = true, any = false;
             for (int64_t k = a; k < b; k++) all &= cell[k], any |= cell[k];

@@ -1,11 +1,14 @@
-// The memory plan: nothing that lives at the same time overlaps, kept tensors last, memory is reused.
+// The memory plan: nothing that lives at the same time overlaps, kept tensors last, memory is
+// reused.
 #include "support/grad_check.h"
 
 static struct pool *pool;
 
-// A random chain of ops with several readers; what is kept must still hold its value at the end of a run.
+// A random chain of ops with several readers; what is kept must still hold its value at the end of
+// a run.
 enum { TENSORS = 60, SIZES = 3 };
-static void random_graph(struct graph *g, struct params *p, uint64_t seed, struct tensor **all, int *n) {
+static void random_graph(struct graph *g, struct params *p, uint64_t seed, struct tensor **all,
+                         int *n) {
     static const int64_t size[SIZES] = {3, 17, 64};
     *n = 0;
     for (int i = 0; i < SIZES; i++) {
@@ -15,15 +18,19 @@ static void random_graph(struct graph *g, struct params *p, uint64_t seed, struc
         CHECK(all[i]->shape[0] == size[i], "sizes");
     }
     for (int i = 0; *n < TENSORS; i++) {
-        struct tensor *a = all[(int)(grad_random(seed, 3 * i) * *n)], *b = all[(int)(grad_random(seed, 3 * i + 1) * *n)];
+        struct tensor *a = all[(int)(grad_random(seed, 3 * i) * *n)],
+                      *b = all[(int)(grad_random(seed, 3 * i + 1) * *n)];
         double kind = grad_random(seed, 3 * i + 2);
-        if (a->shape[0] == b->shape[0] && kind < 0.5) all[(*n)++] = g_mul(g, a, b);
-        else if (kind < 0.7) all[(*n)++] = g_tanh(g, a);
+        if (a->shape[0] == b->shape[0] && kind < 0.5)
+            all[(*n)++] = g_mul(g, a, b);
+        else if (kind < 0.7)
+            all[(*n)++] = g_tanh(g, a);
         else if (kind < 0.8 && *n < TENSORS - 2) {
             struct tensor *parts[2] = {g_affine(g, a, 2, 0), g_sigmoid(g, a)};
             struct tensor *stack = g_stack(g, parts, 2);
             all[(*n)++] = g_slice(g, stack, a->shape[0] / 2, a->shape[0]);
-        } else all[(*n)++] = g_add(g, a, a);
+        } else
+            all[(*n)++] = g_add(g, a, a);
     }
 }
 
@@ -37,9 +44,13 @@ static void overlap(const struct graph *g) {
                 r[k] = t[k]->root;
                 both &= !t[k]->base && t[k]->storage == STORE_SLAB && r[k]->first_use >= 0;
             }
-            if (!both || r[0]->first_use > r[1]->last_use || r[1]->first_use > r[0]->last_use) continue;
-            bool apart = r[0]->slab_offset + r[0]->bytes <= r[1]->slab_offset || r[1]->slab_offset + r[1]->bytes <= r[0]->slab_offset;
-            if (!apart) fail_msg("%s and %s live at the same time in the same memory", t[0]->name, t[1]->name);
+            if (!both || r[0]->first_use > r[1]->last_use || r[1]->first_use > r[0]->last_use)
+                continue;
+            bool apart = r[0]->slab_offset + r[0]->bytes <= r[1]->slab_offset ||
+                         r[1]->slab_offset + r[1]->bytes <= r[0]->slab_offset;
+            if (!apart)
+                fail_msg("%s and %s live at the same time in the same memory", t[0]->name,
+                         t[1]->name);
         }
 }
 
@@ -55,7 +66,9 @@ static void uses_lie_inside_lifetimes(const struct graph *g) {
             if (root->storage != STORE_SLAB) continue;
             assert_true(root->root->first_use <= i && i <= root->root->last_use);
             assert_true(((uintptr_t)root->data & 63) == 0);
-            assert_true((char *)t->data >= g->slab && (char *)t->data + (size_t)t->n_elements * sizeof(real) <= g->slab + g->slab_bytes);
+            assert_true((char *)t->data >= g->slab &&
+                        (char *)t->data + (size_t)t->n_elements * sizeof(real) <=
+                            g->slab + g->slab_bytes);
         }
     }
 }
@@ -84,8 +97,10 @@ static void no_two_live_tensors_overlap_in_random_graphs(void **state) {
             n_kept = 0;
             for (int i = 0; i < n; i += 7) graph_keep(g, all[i]), n_kept += all[i]->n_elements;
             graph_gradients(g, loss);
-            if (guarded) graph_plan_guarded(g, 64);
-            else graph_plan(g);
+            if (guarded)
+                graph_plan_guarded(g, 64);
+            else
+                graph_plan(g);
             if (!guarded) overlap(g);
             uses_lie_inside_lifetimes(g);
             struct executor *ex = cpu_executor_new(g, pool);

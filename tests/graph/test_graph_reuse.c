@@ -22,7 +22,8 @@ struct model {
 static struct tensor *policy(struct model *m, struct tensor *x, struct tensor *half) {
     struct graph *g = m->graph;
     struct tensor *y = g_linear(g, x, g_param(g, &m->params, "w1"), NULL, half, 0);
-    y = g_layer_norm(g, y, g_param(g, &m->params, "gamma"), g_param(g, &m->params, "beta"), (real)1e-3, ACT_SILU);
+    y = g_layer_norm(g, y, g_param(g, &m->params, "gamma"), g_param(g, &m->params, "beta"),
+                     (real)1e-3, ACT_SILU);
     y = g_linear(g, y, g_param(g, &m->params, "w2"), g_param(g, &m->params, "bias"), NULL, 0);
     return g_unimix(g, y, CLASSES, (real)0.01);
 }
@@ -40,7 +41,8 @@ static void model_make(struct model *m, const struct build *b, struct pool *pool
     params_add(&m->params, "w2", 2, (int64_t[]){CLASSES, UNITS});
     params_add(&m->params, "bias", 1, (int64_t[]){CLASSES});
     params_allocate(&m->params);
-    for (uint32_t i = 0; i < m->params.n_flat; i++) m->params.weights[i] = 2 * (real)rng_uniform(1, RNG_TEST, 1, i) - 1;
+    for (uint32_t i = 0; i < m->params.n_flat; i++)
+        m->params.weights[i] = 2 * (real)rng_uniform(1, RNG_TEST, 1, i) - 1;
     struct graph *g = m->graph = graph_new();
     struct tensor *copies[STEPS], *actions[STEPS], *first = NULL;
     m->u = g_input(g, "u", DTYPE_REAL, 2, (int64_t[]){STEPS * ROWS, 1});
@@ -50,7 +52,8 @@ static void model_make(struct model *m, const struct build *b, struct pool *pool
     }
     for (int t = 0; t < STEPS; t++) {
         const bool missing = b->short_by && t == 1;
-        struct tensor *p = whole_policy(m, b->apart || missing ? g_affine(g, m->x[t], 1, 0) : copies[t]);
+        struct tensor *p =
+            whole_policy(m, b->apart || missing ? g_affine(g, m->x[t], 1, 0) : copies[t]);
         if (t == 0) first = p;
         actions[t] = g_sample(g, g_stop_gradient(g, p), g_slice(g, m->u, t * ROWS, ROWS), CLASSES);
     }
@@ -61,9 +64,11 @@ static void model_make(struct model *m, const struct build *b, struct pool *pool
     graph_gradients(g, loss);
     graph_plan(g);
     m->run = cpu_executor_new(g, pool);
-    for (uint32_t i = 0; i < STEPS * ROWS; i++) ((real *)m->u->data)[i] = (real)rng_uniform(1, RNG_TEST, 2, i);
+    for (uint32_t i = 0; i < STEPS * ROWS; i++)
+        ((real *)m->u->data)[i] = (real)rng_uniform(1, RNG_TEST, 2, i);
     for (uint32_t t = 0; t < STEPS; t++)
-        for (uint32_t i = 0; i < ROWS * IN; i++) ((real *)m->x[t]->data)[i] = 2 * (real)rng_uniform(1, RNG_TEST, 3 + t, i) - 1;
+        for (uint32_t i = 0; i < ROWS * IN; i++)
+            ((real *)m->x[t]->data)[i] = 2 * (real)rng_uniform(1, RNG_TEST, 3 + t, i) - 1;
     executor_run(m->run);
     executor_run(m->run);
 }
@@ -75,7 +80,8 @@ static void model_free(struct model *m) {
 }
 
 static void count_layer(void *ctx, const struct node_time *t) {
-    *(int *)ctx += strcmp(t->op, "linear") == 0 || strcmp(t->op, "layer_norm") == 0 || strcmp(t->op, "unimix") == 0;
+    *(int *)ctx += strcmp(t->op, "linear") == 0 || strcmp(t->op, "layer_norm") == 0 ||
+                   strcmp(t->op, "unimix") == 0;
 }
 
 static int layers_run(const struct model *m) {
@@ -84,15 +90,18 @@ static int layers_run(const struct model *m) {
     return n;
 }
 
-// Builds `b` and the same with steps apart; returns how many layers fewer run. All results have the same bits.
+// Builds `b` and the same with steps apart; returns how many layers fewer run. All results have the
+// same bits.
 static int saved(struct build b) {
     struct pool *pool = pool_new(2);
     struct model reused, apart;
     model_make(&reused, &b, pool);
     b.apart = true;
     model_make(&apart, &b, pool);
-    assert_memory_equal(reused.probs->data, apart.probs->data, (size_t)apart.probs->n_elements * sizeof(real));
-    assert_memory_equal(reused.params.grads, apart.params.grads, (size_t)apart.params.n_flat * sizeof(real));
+    assert_memory_equal(reused.probs->data, apart.probs->data,
+                        (size_t)apart.probs->n_elements * sizeof(real));
+    assert_memory_equal(reused.params.grads, apart.params.grads,
+                        (size_t)apart.params.n_flat * sizeof(real));
     int n = layers_run(&apart) - layers_run(&reused);
     model_free(&reused);
     model_free(&apart);

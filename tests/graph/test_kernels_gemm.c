@@ -35,7 +35,8 @@ static void check_product(const struct product *p) {
             if (p->addend) sum += (double)addend[i * p->n + j];
             want[i * ldc + j] = p->accumulate ? want[i * ldc + j] + sum : sum;
         }
-    // B packed before, then, where its rows are contiguous, packed on the way: the bits are the same.
+    // B packed before, then, where its rows are contiguous, packed on the way: the bits are the
+    // same.
     for (int pass = 0; pass < (p->b_transposed ? 1 : 2) * N_ORDERS; pass++) {
         const enum order order = pass % N_ORDERS;
         real *packed = guarded_new(gemm_pack_reals(p->k, p->n)), *c = copy_new(start, c_size);
@@ -103,9 +104,10 @@ static void the_shapes_of_the_model_are_right(void **state) {
         {255, 128, 128, true, false, false, false, true},
         {16, 1024, 1536, false, true, false, false, false}, // S
         {128, 1, 2880, false, true, false, false, false},
-        {1, 128, 1, false, true, true, false, false}, // continue head
+        {1, 128, 1, false, true, true, false, false},    // continue head
         {201, 700, 211, false, true, true, true, false}, // several blocks each way
-        {530, 300, 230, true, false, false, false, true}, // rows of A so far apart that they are copied
+        {530, 300, 230, true, false, false, false,
+         true}, // rows of A so far apart that they are copied
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         FOR_EACH_TABLE(check_product(&shapes[i]));

@@ -1,11 +1,14 @@
-// Linear layers and LayerNorm: forward, gradient, memory, threads; groups of calls on the same weights.
+// Linear layers and LayerNorm: forward, gradient, memory, threads; groups of calls on the same
+// weights.
 #include "support/grad_check.h"
 
 // ---- one layer: bias, addend, a part of the columns
 
 enum { M = 5, K = 7, NOUT = 19, KTOTAL = 11, COLUMN = 3 };
-static const struct leaf layer[] = {{"x", 2, {M, K}, -1, 1, false}, {"w", 2, {NOUT, KTOTAL}, -1, 1, false},
-                                    {"bias", 1, {NOUT}, -1, 1, false}, {"addend", 2, {M, NOUT}, -1, 1, false}};
+static const struct leaf layer[] = {{"x", 2, {M, K}, -1, 1, false},
+                                    {"w", 2, {NOUT, KTOTAL}, -1, 1, false},
+                                    {"bias", 1, {NOUT}, -1, 1, false},
+                                    {"addend", 2, {M, NOUT}, -1, 1, false}};
 
 static struct tensor *layer_build(struct graph *g, struct tensor **leaf) {
     return g_linear(g, leaf[0], leaf[1], leaf[2], leaf[3], COLUMN);
@@ -15,7 +18,8 @@ static void layer_reference(const double *const *leaf, double *y) {
     for (int i = 0; i < M; i++)
         for (int j = 0; j < NOUT; j++) {
             y[i * NOUT + j] = leaf[2][j] + leaf[3][i * NOUT + j];
-            for (int k = 0; k < K; k++) y[i * NOUT + j] += leaf[0][i * K + k] * leaf[1][j * KTOTAL + COLUMN + k];
+            for (int k = 0; k < K; k++)
+                y[i * NOUT + j] += leaf[0][i * K + k] * leaf[1][j * KTOTAL + COLUMN + k];
         }
 }
 
@@ -38,7 +42,8 @@ static void big_reference(const double *const *leaf, double *y) {
 }
 static void big_layers_are_cut_into_shares(void **state) {
     (void)state;
-    static const struct leaf big[] = {{"x", 2, {BIG_M, BIG_K}, -1, 1, false}, {"w", 2, {BIG_N, BIG_K}, -1, 1, false},
+    static const struct leaf big[] = {{"x", 2, {BIG_M, BIG_K}, -1, 1, false},
+                                      {"w", 2, {BIG_N, BIG_K}, -1, 1, false},
                                       {"bias", 1, {BIG_N}, -1, 1, false}};
     grad_check(&(struct grad_case){big, 3, big_build, big_reference, 3e-6, 0, false});
 }
@@ -54,18 +59,22 @@ static void concat_reference(const double *const *leaf, double *y) {
         for (int j = 0; j < NOUT; j++) {
             double sum = leaf[3][j];
             for (int k = 0; k < KA; k++) sum += leaf[0][i * KA + k] * leaf[2][j * (KA + KB) + k];
-            for (int k = 0; k < KB; k++) sum += leaf[1][i * KB + k] * leaf[2][j * (KA + KB) + KA + k];
+            for (int k = 0; k < KB; k++)
+                sum += leaf[1][i * KB + k] * leaf[2][j * (KA + KB) + KA + k];
             y[i * NOUT + j] = sum;
         }
 }
-static const struct leaf concat[] = {{"a", 2, {M, KA}, -1, 1, false}, {"b", 2, {M, KB}, -1, 1, false},
-                                     {"w", 2, {NOUT, KA + KB}, -1, 1, false}, {"bias", 1, {NOUT}, -1, 1, false}};
+static const struct leaf concat[] = {{"a", 2, {M, KA}, -1, 1, false},
+                                     {"b", 2, {M, KB}, -1, 1, false},
+                                     {"w", 2, {NOUT, KA + KB}, -1, 1, false},
+                                     {"bias", 1, {NOUT}, -1, 1, false}};
 static void a_concatenation_is_two_calls(void **state) {
     (void)state;
     grad_check(&(struct grad_case){concat, 4, concat_build, concat_reference, 0, 0, false});
 }
 
-// Column blocks that overlap: the second call's gradient adds to columns of the first's and begins others.
+// Column blocks that overlap: the second call's gradient adds to columns of the first's and begins
+// others.
 static struct tensor *overlap_build(struct graph *g, struct tensor **leaf) {
     struct tensor *first = g_linear(g, leaf[0], leaf[2], leaf[3], NULL, 0);
     return g_linear(g, leaf[1], leaf[2], NULL, first, KA - 2);
@@ -89,11 +98,13 @@ static void weights_may_have_other_readers(void **state) {
 // ---- the same weights at every step
 
 enum { T = 5, B = 2, H = 6 };
-static const struct leaf loop[] = {{"h", 2, {B, H}, -1, 1, false}, {"w", 2, {H, 2 * H}, -1, 1, false},
-                                   {"bias", 1, {H}, -1, 1, false}, {"x", 2, {T * B, H}, -1, 1, false},
-                                   {"gamma", 1, {H}, 0.5, 1.5, false}, {"beta", 1, {H}, -1, 1, false}};
+static const struct leaf loop[] = {
+    {"h", 2, {B, H}, -1, 1, false},     {"w", 2, {H, 2 * H}, -1, 1, false},
+    {"bias", 1, {H}, -1, 1, false},     {"x", 2, {T * B, H}, -1, 1, false},
+    {"gamma", 1, {H}, 0.5, 1.5, false}, {"beta", 1, {H}, -1, 1, false}};
 
-// h_t = tanh(LN(w [h_{t-1}; x_t])); step 0's h is a parameter, so the rows of that side are copied together.
+// h_t = tanh(LN(w [h_{t-1}; x_t])); step 0's h is a parameter, so the rows of that side are copied
+// together.
 static struct tensor *loop_build(struct graph *g, struct tensor **leaf) {
     struct tensor *h = leaf[0], *all[T];
     for (int t = 0; t < T; t++) {
@@ -120,7 +131,7 @@ static void a_time_loop_has_one_weight_product_per_side(void **state) {
     assert_int_equal(count_kind(s.g, OP_LINEAR), 2 * T);
     assert_int_equal(count_kind(s.g, OP_LINEAR_DW), 2);
     assert_int_equal(count_kind(s.g, OP_COLUMN_SUM), 1);
-    assert_int_equal(count_kind(s.g, OP_PACK), 4);      // each side forward and for its data gradient
+    assert_int_equal(count_kind(s.g, OP_PACK), 4); // each side forward and for its data gradient
     grad_graph_free(&s);
 }
 
@@ -138,8 +149,10 @@ static struct tensor *blend_loop_build(struct graph *g, struct tensor **leaf) {
     struct tensor *stack = g_stack(g, all, T);
     return g_add(g, g_mul(g, stack, stack), g_linear(g, stack, leaf[3], NULL, NULL, 0));
 }
-static const struct leaf blend_loop[] = {{"h", 2, {B, H}, -1, 1, false}, {"w", 2, {H, 2 * H}, -1, 1, false},
-                                         {"w0", 1, {H}, -1, 1, false}, {"v", 2, {H, H}, -1, 1, false},
+static const struct leaf blend_loop[] = {{"h", 2, {B, H}, -1, 1, false},
+                                         {"w", 2, {H, 2 * H}, -1, 1, false},
+                                         {"w0", 1, {H}, -1, 1, false},
+                                         {"v", 2, {H, H}, -1, 1, false},
                                          {"f", 1, {T * B}, 0, 1, true}};
 
 static void a_loop_over_op_outputs_copies_nothing(void **state) {
@@ -158,12 +171,15 @@ static void a_loop_over_op_outputs_copies_nothing(void **state) {
 // Calls with many rows on leaves: each adds its own product.
 enum { ROWS = 150 };
 static struct tensor *each_build(struct graph *g, struct tensor **leaf) {
-    return g_add(g, g_linear(g, leaf[0], leaf[2], leaf[3], NULL, 0), g_linear(g, leaf[1], leaf[2], leaf[3], NULL, 0));
+    return g_add(g, g_linear(g, leaf[0], leaf[2], leaf[3], NULL, 0),
+                 g_linear(g, leaf[1], leaf[2], leaf[3], NULL, 0));
 }
 static void large_calls_that_cannot_be_stacked_add_up(void **state) {
     (void)state;
-    static const struct leaf each[] = {{"a", 2, {ROWS, 3}, -1, 1, false}, {"b", 2, {ROWS, 3}, -1, 1, false},
-                                       {"w", 2, {4, 3}, -1, 1, false}, {"bias", 1, {4}, -1, 1, false}};
+    static const struct leaf each[] = {{"a", 2, {ROWS, 3}, -1, 1, false},
+                                       {"b", 2, {ROWS, 3}, -1, 1, false},
+                                       {"w", 2, {4, 3}, -1, 1, false},
+                                       {"bias", 1, {4}, -1, 1, false}};
     struct grad_case c = {each, 4, each_build, NULL, 0, 0, false};
     grad_check(&c);
     struct grad_graph s = grad_graph_new(&c, false, 1);
@@ -174,14 +190,16 @@ static void large_calls_that_cannot_be_stacked_add_up(void **state) {
 // One tensor through the same layer twice, and a call the loss does not reach.
 static struct tensor *twice_build(struct graph *g, struct tensor **leaf) {
     struct tensor *x = g_tanh(g, leaf[0]);
-    struct tensor *once = g_linear(g, x, leaf[1], leaf[2], NULL, 0), *again = g_linear(g, x, leaf[1], NULL, NULL, 0);
+    struct tensor *once = g_linear(g, x, leaf[1], leaf[2], NULL, 0),
+                  *again = g_linear(g, x, leaf[1], NULL, NULL, 0);
     g_linear(g, g_tanh(g, x), leaf[1], NULL, NULL, 0);
     struct tensor *hidden = g_linear(g, g_sigmoid(g, x), leaf[1], NULL, NULL, 0);
     return g_add(g, g_mul(g, once, again), g_stop_gradient(g, hidden));
 }
 static void a_layer_may_see_the_same_input_twice(void **state) {
     (void)state;
-    static const struct leaf twice[] = {{"x", 2, {3, 4}, -1, 1, false}, {"w", 2, {5, 4}, -1, 1, false},
+    static const struct leaf twice[] = {{"x", 2, {3, 4}, -1, 1, false},
+                                        {"w", 2, {5, 4}, -1, 1, false},
                                         {"bias", 1, {5}, -1, 1, false}};
     grad_check(&(struct grad_case){twice, 3, twice_build, NULL, 0, 0, true});
 }
@@ -200,7 +218,8 @@ static void norm_of(const double *const *leaf, double *y, int rows, int n, bool 
         }
     }
 }
-static const struct leaf norm[] = {{"x", 3, {3, 3, LN_N}, -2, 2, false}, {"gamma", 1, {LN_N}, 0.5, 1.5, false},
+static const struct leaf norm[] = {{"x", 3, {3, 3, LN_N}, -2, 2, false},
+                                   {"gamma", 1, {LN_N}, 0.5, 1.5, false},
                                    {"beta", 1, {LN_N}, -1, 1, false}};
 static struct tensor *norm_build(struct graph *g, struct tensor **leaf) {
     return g_layer_norm(g, leaf[0], leaf[1], leaf[2], (real)1e-3, ACT_NONE);
@@ -208,8 +227,12 @@ static struct tensor *norm_build(struct graph *g, struct tensor **leaf) {
 static struct tensor *norm_silu_build(struct graph *g, struct tensor **leaf) {
     return g_layer_norm(g, leaf[0], leaf[1], leaf[2], (real)1e-3, ACT_SILU);
 }
-static void norm_reference(const double *const *leaf, double *y) { norm_of(leaf, y, LN_ROWS, LN_N, false); }
-static void norm_silu_reference(const double *const *leaf, double *y) { norm_of(leaf, y, LN_ROWS, LN_N, true); }
+static void norm_reference(const double *const *leaf, double *y) {
+    norm_of(leaf, y, LN_ROWS, LN_N, false);
+}
+static void norm_silu_reference(const double *const *leaf, double *y) {
+    norm_of(leaf, y, LN_ROWS, LN_N, true);
+}
 
 static void layer_norm_matches_its_formula_and_gradient(void **state) {
     (void)state;
@@ -218,11 +241,14 @@ static void layer_norm_matches_its_formula_and_gradient(void **state) {
 }
 
 enum { WIDE_ROWS = 700, WIDE_N = 96 };
-static void wide_reference(const double *const *leaf, double *y) { norm_of(leaf, y, WIDE_ROWS, WIDE_N, true); }
+static void wide_reference(const double *const *leaf, double *y) {
+    norm_of(leaf, y, WIDE_ROWS, WIDE_N, true);
+}
 static void large_layer_norm_is_cut_into_slices(void **state) {
     (void)state;
     static const struct leaf wide[] = {{"x", 2, {WIDE_ROWS, WIDE_N}, -2, 2, false},
-                                       {"gamma", 1, {WIDE_N}, 0.5, 1.5, false}, {"beta", 1, {WIDE_N}, -1, 1, false}};
+                                       {"gamma", 1, {WIDE_N}, 0.5, 1.5, false},
+                                       {"beta", 1, {WIDE_N}, -1, 1, false}};
     grad_check(&(struct grad_case){wide, 3, norm_silu_build, wide_reference, 3e-6, 0, false});
 }
 

@@ -11,27 +11,33 @@ static void square_reference(const double *const *leaf, double *y) {
         for (int j = 0; j < N; j++) y[i] += pow(leaf[0][i * N + j] - leaf[1][i * N + j], 2);
     }
 }
-static struct tensor *square_build(struct graph *g, struct tensor **leaf) { return g_square_error(g, leaf[0], leaf[1]); }
+static struct tensor *square_build(struct graph *g, struct tensor **leaf) {
+    return g_square_error(g, leaf[0], leaf[1]);
+}
 static struct tensor *square_twice_build(struct graph *g, struct tensor **leaf) {
-    return g_add(g, g_square_error(g, leaf[0], leaf[1]), g_square_error(g, leaf[0], g_stop_gradient(g, g_tanh(g, leaf[1]))));
+    return g_add(g, g_square_error(g, leaf[0], leaf[1]),
+                 g_square_error(g, leaf[0], g_stop_gradient(g, g_tanh(g, leaf[1]))));
 }
 static void square_error_matches_its_formula_and_gradient(void **state) {
     (void)state;
-    static const struct leaf leaves[] = {{"x", 3, {ROWS, 5, 7}, -1, 1, false}, {"target", 2, {ROWS, N}, -1, 1, true}};
+    static const struct leaf leaves[] = {{"x", 3, {ROWS, 5, 7}, -1, 1, false},
+                                         {"target", 2, {ROWS, N}, -1, 1, true}};
     grad_check(&(struct grad_case){leaves, 2, square_build, square_reference, 0, 0, false});
     grad_check(&(struct grad_case){leaves, 2, square_twice_build, NULL, 0, 0, false});
 }
 
 static void square_error_gives_no_gradient_to_its_target(void **state) {
     (void)state;
-    static const struct leaf leaves[] = {{"x", 2, {ROWS, N}, -1, 1, false}, {"target", 2, {ROWS, N}, -1, 1, false}};
+    static const struct leaf leaves[] = {{"x", 2, {ROWS, N}, -1, 1, false},
+                                         {"target", 2, {ROWS, N}, -1, 1, false}};
     struct grad_case c = {leaves, 2, square_build, square_reference, 0, 0, true};
     grad_check(&c);
     struct grad_graph s = grad_graph_new(&c, false, 1);
     grad_poison(&s);
     grad_loss(&s);
     const struct param *target = params_find(s.params, "target");
-    for (int64_t i = 0; i < target->n_elements; i++) assert_true(params_grads(s.params, target)[i] == 0);
+    for (int64_t i = 0; i < target->n_elements; i++)
+        assert_true(params_grads(s.params, target)[i] == 0);
     grad_graph_free(&s);
 }
 
@@ -44,7 +50,8 @@ static void dense_q(double target, const double *bins, int k, double *q) {
     int below = 0;
     for (int i = 0; i < k; i++) below += bins[i] <= y;
     int low = below - 1 < 0 ? 0 : below - 1, high = below < k ? below : k - 1;
-    double d_low = low == high ? 1 : fabs(bins[low] - y), d_high = low == high ? 1 : fabs(bins[high] - y);
+    double d_low = low == high ? 1 : fabs(bins[low] - y),
+           d_high = low == high ? 1 : fabs(bins[high] - y);
     for (int i = 0; i < k; i++) q[i] = 0;
     q[low] += d_high / (d_low + d_high);
     q[high] += d_low / (d_low + d_high);
@@ -81,23 +88,30 @@ static struct tensor *twohot_mean_build(struct graph *g, struct tensor **leaf) {
     return g_twohot_mean(g, leaf[0], leaf[1]);
 }
 static struct tensor *twohot_twice_build(struct graph *g, struct tensor **leaf) {
-    // In this order each of the two once writes the gradient and once adds to it (logits and their double).
+    // In this order each of the two once writes the gradient and once adds to it (logits and their
+    // double).
     struct tensor *bins = bins_of(g), *twice = g_affine(g, leaf[0], 2, 0);
-    struct tensor *a = g_twohot_nll(g, leaf[0], leaf[1], bins), *b = g_twohot_mean(g, leaf[0], bins);
+    struct tensor *a = g_twohot_nll(g, leaf[0], leaf[1], bins),
+                  *b = g_twohot_mean(g, leaf[0], bins);
     struct tensor *c = g_twohot_mean(g, twice, bins), *d = g_twohot_nll(g, twice, leaf[1], bins);
     return g_add(g, g_add(g, a, b), g_add(g, c, d));
 }
-static const struct leaf twohot[] = {{"logits", 2, {ROWS, K}, -3, 3, false}, {"target", 2, {ROWS, 1}, -70, 70, true}, {"bins", 1, {K}, 0, 1, true}};
-static const struct leaf twohot_mean[] = {{"logits", 2, {ROWS, K}, -3, 3, false}, {"bins", 1, {K}, 0, 1, true}};
+static const struct leaf twohot[] = {{"logits", 2, {ROWS, K}, -3, 3, false},
+                                     {"target", 2, {ROWS, 1}, -70, 70, true},
+                                     {"bins", 1, {K}, 0, 1, true}};
+static const struct leaf twohot_mean[] = {{"logits", 2, {ROWS, K}, -3, 3, false},
+                                          {"bins", 1, {K}, 0, 1, true}};
 
 static void twohot_matches_its_formula_and_gradient(void **state) {
     (void)state;
     grad_check(&(struct grad_case){twohot, 3, twohot_build, twohot_reference, 2e-6, 0, false});
-    grad_check(&(struct grad_case){twohot_mean, 2, twohot_mean_build, twohot_mean_reference, 2e-6, 0, false});
+    grad_check(&(struct grad_case){twohot_mean, 2, twohot_mean_build, twohot_mean_reference, 2e-6,
+                                   0, false});
     grad_check(&(struct grad_case){twohot, 2, twohot_twice_build, NULL, 0, 0, false});
 }
 
-// Targets below, on and above the range, on a bin, and in the middle of two; a NaN target gives a NaN loss.
+// Targets below, on and above the range, on a bin, and in the middle of two; a NaN target gives a
+// NaN loss.
 static void twohot_handles_the_edges_of_its_range(void **state) {
     (void)state;
     enum { EDGES = 8, BINS = 5 };
@@ -110,11 +124,13 @@ static void twohot_handles_the_edges_of_its_range(void **state) {
     graph_plan(g);
     struct pool *pool = pool_new(1);
     struct executor *ex = cpu_executor_new(g, pool);
-    const double targets[EDGES] = {-1e9, -(exp(2) - 1), 0, exp(1) - 1, exp(1.5) - 1, exp(2) - 1, 1e9, NAN};
+    const double targets[EDGES] = {-1e9,         -(exp(2) - 1), 0,   exp(1) - 1,
+                                   exp(1.5) - 1, exp(2) - 1,    1e9, NAN};
     double b[BINS] = {-2, -1, 0, 1, 2};
     for (int i = 0; i < BINS; i++) ((real *)bins->data)[i] = (real)b[i];
     for (int i = 0; i < EDGES; i++) ((real *)target->data)[i] = (real)targets[i];
-    for (int i = 0; i < EDGES * BINS; i++) ((real *)logits->data)[i] = (real)(grad_random(3, i) * 4);
+    for (int i = 0; i < EDGES * BINS; i++)
+        ((real *)logits->data)[i] = (real)(grad_random(3, i) * 4);
     executor_run(ex);
     for (int row = 0; row < EDGES - 1; row++) {
         double q[BINS], sum = 0, expect = 0;
@@ -139,14 +155,17 @@ static void bce_reference(const double *const *leaf, double *y) {
         y[i] = fmax(l, 0) - l * leaf[1][i] + log1p(exp(-fabs(l)));
     }
 }
-static struct tensor *bce_build(struct graph *g, struct tensor **leaf) { return g_bce(g, leaf[0], leaf[1]); }
+static struct tensor *bce_build(struct graph *g, struct tensor **leaf) {
+    return g_bce(g, leaf[0], leaf[1]);
+}
 static struct tensor *bce_twice_build(struct graph *g, struct tensor **leaf) {
     struct tensor *l = g_reshape(g, leaf[0], 1, (int64_t[]){N});
     return g_add(g, g_bce(g, leaf[0], leaf[1]), g_mul(g, l, g_bce(g, l, leaf[1])));
 }
 static void bce_matches_its_formula_and_gradient(void **state) {
     (void)state;
-    static const struct leaf leaves[] = {{"logits", 2, {N, 1}, -6, 6, false}, {"target", 1, {N}, 0, 1, true}};
+    static const struct leaf leaves[] = {{"logits", 2, {N, 1}, -6, 6, false},
+                                         {"target", 1, {N}, 0, 1, true}};
     grad_check(&(struct grad_case){leaves, 2, bce_build, bce_reference, 0, 0, false});
     grad_check(&(struct grad_case){leaves, 2, bce_twice_build, NULL, 0, 0, false});
 }
@@ -154,7 +173,8 @@ static void bce_matches_its_formula_and_gradient(void **state) {
 // ---- KL. Post and prior are unimixed, as in the model.
 
 enum { S = 3, D = 7, SD = S * D };
-static const struct leaf pair[] = {{"post", 2, {ROWS, SD}, -2, 2, false}, {"prior", 2, {ROWS, SD}, -2, 2, false}};
+static const struct leaf pair[] = {{"post", 2, {ROWS, SD}, -2, 2, false},
+                                   {"prior", 2, {ROWS, SD}, -2, 2, false}};
 static void unimix(const double *l, double *m) {
     for (int s = 0; s < S; s++) {
         double sum = 0;
@@ -173,12 +193,18 @@ static void kl_reference(const double *const *leaf, double *y) {
     for (int row = 0; row < ROWS; row++) y[row] = kl_of(leaf[0] + row * SD, leaf[1] + row * SD);
 }
 static void kl_balanced_reference(const double *const *leaf, double *y) {
-    for (int row = 0; row < ROWS; row++) y[row] = 0.6 * fmax(kl_of(leaf[0] + row * SD, leaf[1] + row * SD), 2.5);
+    for (int row = 0; row < ROWS; row++)
+        y[row] = 0.6 * fmax(kl_of(leaf[0] + row * SD, leaf[1] + row * SD), 2.5);
 }
-static struct tensor *mixed(struct graph *g, struct tensor *l) { return g_unimix(g, l, D, (real)0.01); }
-static struct tensor *kl_build(struct graph *g, struct tensor **leaf) { return g_kl(g, mixed(g, leaf[0]), mixed(g, leaf[1]), D); }
+static struct tensor *mixed(struct graph *g, struct tensor *l) {
+    return g_unimix(g, l, D, (real)0.01);
+}
+static struct tensor *kl_build(struct graph *g, struct tensor **leaf) {
+    return g_kl(g, mixed(g, leaf[0]), mixed(g, leaf[1]), D);
+}
 static struct tensor *balanced_build(struct graph *g, struct tensor **leaf) {
-    return g_kl_balanced(g, mixed(g, leaf[0]), mixed(g, leaf[1]), D, (real)0.5, (real)0.1, (real)2.5);
+    return g_kl_balanced(g, mixed(g, leaf[0]), mixed(g, leaf[1]), D, (real)0.5, (real)0.1,
+                         (real)2.5);
 }
 // One side alone: then its gradient is that of the value.
 static struct tensor *dynamics_build(struct graph *g, struct tensor **leaf) {
@@ -202,22 +228,26 @@ static struct tensor *representation_and_more_build(struct graph *g, struct tens
 
 static void kl_matches_its_formula(void **state) {
     (void)state;
-    static const struct leaf constant[] = {{"post", 2, {ROWS, SD}, -2, 2, true}, {"prior", 2, {ROWS, SD}, -2, 2, true}};
+    static const struct leaf constant[] = {{"post", 2, {ROWS, SD}, -2, 2, true},
+                                           {"prior", 2, {ROWS, SD}, -2, 2, true}};
     grad_check(&(struct grad_case){constant, 2, kl_build, kl_reference, 2e-6, 0, true});
     grad_check(&(struct grad_case){pair, 2, balanced_build, kl_balanced_reference, 2e-6, 0, true});
 }
 
 static void each_side_of_the_kl_has_the_gradient_of_its_term(void **state) {
     (void)state;
-    static const struct leaf prior_only[] = {{"post", 2, {ROWS, SD}, -2, 2, true}, {"prior", 2, {ROWS, SD}, -2, 2, false}};
-    static const struct leaf post_only[] = {{"post", 2, {ROWS, SD}, -2, 2, false}, {"prior", 2, {ROWS, SD}, -2, 2, true}};
+    static const struct leaf prior_only[] = {{"post", 2, {ROWS, SD}, -2, 2, true},
+                                             {"prior", 2, {ROWS, SD}, -2, 2, false}};
+    static const struct leaf post_only[] = {{"post", 2, {ROWS, SD}, -2, 2, false},
+                                            {"prior", 2, {ROWS, SD}, -2, 2, true}};
     grad_check(&(struct grad_case){prior_only, 2, dynamics_build, NULL, 0, 0, false});
     grad_check(&(struct grad_case){post_only, 2, representation_build, NULL, 0, 0, false});
     grad_check(&(struct grad_case){prior_only, 2, dynamics_and_more_build, NULL, 0, 0, false});
     grad_check(&(struct grad_case){post_only, 2, representation_and_more_build, NULL, 0, 0, false});
 }
 
-// d_dyn is for the prior alone, d_rep for the posterior alone; below the free nats there is none, at a tie half.
+// d_dyn is for the prior alone, d_rep for the posterior alone; below the free nats there is none,
+// at a tie half.
 static void free_nats_cut_the_gradient_and_a_tie_halves_it(void **state) {
     (void)state;
     enum { CASES = 3 };
@@ -228,13 +258,17 @@ static void free_nats_cut_the_gradient_and_a_tie_halves_it(void **state) {
         params_add(&p, "prior", 2, (int64_t[]){1, SD});
         params_allocate(&p);
         struct graph *g = graph_new();
-        struct tensor *post = g_input(g, "post", DTYPE_REAL, 2, (int64_t[]){1, SD}), *prior = g_param(g, &p, "prior");
+        struct tensor *post = g_input(g, "post", DTYPE_REAL, 2, (int64_t[]){1, SD}),
+                      *prior = g_param(g, &p, "prior");
         struct tensor *m = mixed(g, post), *q = mixed(g, prior);
-        for (int k = 0; k < SD; k++) ((real *)post->data)[k] = (real)grad_random(1, k), p.weights[k] = (real)grad_random(2, k);
+        for (int k = 0; k < SD; k++)
+            ((real *)post->data)[k] = (real)grad_random(1, k),
+                   p.weights[k] = (real)grad_random(2, k);
         // The value itself as the threshold is an exact tie: taken from a graph of its own.
         static real value;
         real free_nats = i == 0 ? 0 : i == 1 ? value : value * 2;
-        struct tensor *kl = g_kl(g, m, q, D), *loss = g_mean(g, g_kl_balanced(g, m, q, D, 1, 0, free_nats));
+        struct tensor *kl = g_kl(g, m, q, D),
+                      *loss = g_mean(g, g_kl_balanced(g, m, q, D, 1, 0, free_nats));
         graph_keep(g, kl);
         graph_gradients(g, loss);
         graph_plan(g);
@@ -260,12 +294,15 @@ static void entropy_reference(const double *const *leaf, double *y) {
         for (int i = 0; i < SD; i++) y[row] -= leaf[0][row * SD + i] * log(leaf[0][row * SD + i]);
     }
 }
-static struct tensor *entropy_build(struct graph *g, struct tensor **leaf) { return g_entropy(g, leaf[0]); }
+static struct tensor *entropy_build(struct graph *g, struct tensor **leaf) {
+    return g_entropy(g, leaf[0]);
+}
 // The masses have another reader on either side, so the contribution writes once and adds once.
 static struct tensor *entropy_and_more_build(struct graph *g, struct tensor **leaf) {
     struct tensor *m = mixed(g, leaf[0]), *before = g_entropy(g, m);
     struct tensor *square = g_mean(g, g_mul(g, m, m)), *after = g_entropy(g, m);
-    return g_add(g, g_add(g, g_mean(g, before), g_affine(g, square, 9, 0)), g_affine(g, g_mean(g, after), 2, 0));
+    return g_add(g, g_add(g, g_mean(g, before), g_affine(g, square, 9, 0)),
+                 g_affine(g, g_mean(g, after), 2, 0));
 }
 static void entropy_matches_its_formula_and_gradient(void **state) {
     (void)state;
@@ -281,7 +318,8 @@ static struct tensor *log_prob_build(struct graph *g, struct tensor **leaf) {
 static struct tensor *log_prob_and_more_build(struct graph *g, struct tensor **leaf) {
     struct tensor *m = mixed(g, leaf[0]), *z = g_mode(g, leaf[1], D), *before = g_log_prob(g, m, z);
     struct tensor *square = g_mean(g, g_mul(g, m, m)), *after = g_log_prob(g, m, z);
-    return g_add(g, g_add(g, g_mean(g, before), g_affine(g, square, 9, 0)), g_affine(g, g_mean(g, after), 2, 0));
+    return g_add(g, g_add(g, g_mean(g, before), g_affine(g, square, 9, 0)),
+                 g_affine(g, g_mean(g, after), 2, 0));
 }
 static void log_prob_reference(const double *const *leaf, double *y) {
     for (int row = 0; row < ROWS; row++) {
@@ -299,7 +337,8 @@ static void log_prob_reference(const double *const *leaf, double *y) {
 }
 static void log_prob_matches_its_formula_and_gradient(void **state) {
     (void)state;
-    static const struct leaf leaves[] = {{"logits", 2, {ROWS, SD}, -3, 3, false}, {"of", 2, {ROWS, SD}, 0, 1, true}};
+    static const struct leaf leaves[] = {{"logits", 2, {ROWS, SD}, -3, 3, false},
+                                         {"of", 2, {ROWS, SD}, 0, 1, true}};
     grad_check(&(struct grad_case){leaves, 2, log_prob_build, log_prob_reference, 2e-6, 0, false});
     grad_check(&(struct grad_case){leaves, 2, log_prob_and_more_build, NULL, 0, 0, false});
 }

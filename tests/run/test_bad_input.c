@@ -1,4 +1,5 @@
-// The program against bad input, as a user gives it: one clear line, the right exit code, nothing left behind.
+// The program against bad input, as a user gives it: one clear line, the right exit code, nothing
+// left behind.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <sys/wait.h>
@@ -28,7 +29,7 @@ static int shell(char out[OUTPUT_SIZE], const char *format, const char *argument
 struct bad {
     const char *arguments;
     int exit_code;
-    const char *says;            // part of the one line
+    const char *says; // part of the one line
 };
 
 static const struct bad table[] = {
@@ -52,7 +53,8 @@ static const struct bad table[] = {
     {"train --headless --rom $T/mapper.gb --goal-dir $T", 2, "--rom FILE --state FILE"},
     {"train --headless --accept-pipeline 1", 2, "--goal-dir"},
     {"train --headless --task exit_lab --state $T/empty.gb", 2, "--state goes with --rom"},
-    {"train --headless --rom $T/mapper.gb --state $T/empty.gb --goal-dir $T/nowhere", 2, "goal_template.meta.json"},
+    {"train --headless --rom $T/mapper.gb --state $T/empty.gb --goal-dir $T/nowhere", 2,
+     "goal_template.meta.json"},
     {"train --headless --device cuda", 1, "cuda"},
     {"train --headless --seed x", 2, "seed"},
     {"train --headless algo.unimx=0.1", 2, "algo.unimix"},
@@ -110,7 +112,8 @@ static void every_bad_input_gets_one_clear_line_and_its_exit_code(void **state) 
         size_t lines = 0;
         for (const char *c = out; *c; c++) lines += *c == '\n';
         if (code == table[i].exit_code && strstr(out, table[i].says) && lines == 1) continue;
-        printf("workbench %s: exit %d (expected %d), says: %s\n", table[i].arguments, code, table[i].exit_code, out);
+        printf("workbench %s: exit %d (expected %d), says: %s\n", table[i].arguments, code,
+               table[i].exit_code, out);
         n_wrong++;
     }
     assert_int_equal(n_wrong, 0);
@@ -143,19 +146,35 @@ static void help_version_and_doctor_work_everywhere(void **state) {
 static void without_a_terminal_it_runs_headless_and_says_so(void **state) {
     (void)state;
     char out[OUTPUT_SIZE];
-    assert_int_equal(shell(out, "\"$W/workbench\" --no-session --updates 1 algo.learning_starts=20 2>&1 </dev/null | cat %s", ""), 0);
+    assert_int_equal(shell(out,
+                           "\"$W/workbench\" --no-session --updates 1 algo.learning_starts=20 2>&1 "
+                           "</dev/null | cat %s",
+                           ""),
+                     0);
     assert_non_null(strstr(out, "running headless"));
     assert_non_null(strstr(out, "done: 1 updates"));
 }
 
-// The places of closed streams must not go to the session's files, into which messages would then be written.
+// The places of closed streams must not go to the session's files, into which messages would then
+// be written.
 static void closed_streams_leave_the_session_whole(void **state) {
     (void)state;
     char out[OUTPUT_SIZE];
-    assert_int_equal(shell(out, "\"$W/workbench\" train --headless --task static --updates 2 --sessions \"$T/closed\" "
-                                "algo.learning_starts=20 <&- >&- 2>&- %s", ""), 0);
-    assert_int_equal(shell(out, "! grep -v '^{.*}$' \"$T\"/closed/*/metrics.jsonl \"$T\"/closed/*/timing.jsonl 2>&1 %s", ""), 0);
-    assert_int_equal(shell(out, "! grep -rlaE 'world model|done:|session ' \"$T/closed\" 2>&1 %s", ""), 0);
+    assert_int_equal(
+        shell(
+            out,
+            "\"$W/workbench\" train --headless --task static --updates 2 --sessions \"$T/closed\" "
+            "algo.learning_starts=20 <&- >&- 2>&- %s",
+            ""),
+        0);
+    assert_int_equal(
+        shell(
+            out,
+            "! grep -v '^{.*}$' \"$T\"/closed/*/metrics.jsonl \"$T\"/closed/*/timing.jsonl 2>&1 %s",
+            ""),
+        0);
+    assert_int_equal(
+        shell(out, "! grep -rlaE 'world model|done:|session ' \"$T/closed\" 2>&1 %s", ""), 0);
 }
 
 static void output_that_does_not_arrive_is_a_failure(void **state) {
@@ -172,10 +191,18 @@ static void the_run_script_leaves_paths_to_its_caller(void **state) {
     char out[OUTPUT_SIZE];
     const char *build = getenv("WORKBENCH_BUILD");
     if (build && strcmp(build, "build") != 0) skip(); // the script runs the default build only
-    assert_int_equal(shell(out, "mkdir -p \"$T/away\" && cp assets/roms/static.gb \"$T/away/own.gb\" && ln -sf \"$PWD/run\" "
-                                "\"$T/away/link\" %s", ""), 0);
-    assert_int_equal(shell(out, "cd \"$T/away\" && ./link train --headless --no-session --rom own.gb --updates 1 "
-                                "algo.learning_starts=20 2>&1 %s", ""), 0);
+    assert_int_equal(shell(out,
+                           "mkdir -p \"$T/away\" && cp assets/roms/static.gb \"$T/away/own.gb\" && "
+                           "ln -sf \"$PWD/run\" "
+                           "\"$T/away/link\" %s",
+                           ""),
+                     0);
+    assert_int_equal(
+        shell(out,
+              "cd \"$T/away\" && ./link train --headless --no-session --rom own.gb --updates 1 "
+              "algo.learning_starts=20 2>&1 %s",
+              ""),
+        0);
     assert_non_null(strstr(out, "done: 1 updates"));
     assert_non_null(strstr(out, "(+0.0 %)")); // one update has changed nothing yet
 }
@@ -183,7 +210,8 @@ static void the_run_script_leaves_paths_to_its_caller(void **state) {
 static void write_rom(const char *name, const uint8_t *data, size_t n) {
     char path[PATH_SIZE];
     struct error e = {0};
-    if (!path_join(path, folder, name, &e) || !file_write_atomic(path, data, n, &e)) fail_msg("%s", e.message);
+    if (!path_join(path, folder, name, &e) || !file_write_atomic(path, data, n, &e))
+        fail_msg("%s", e.message);
 }
 
 // A header with the right checksum and the given cartridge type.

@@ -2,13 +2,18 @@
 #include "engine/run/bench.h"
 #include "support/test.h"
 
-static const char *const small[] = {"algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=4", "algo.horizon=3"};
+static const char *const small[] = {"algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=4",
+                                    "algo.horizon=3"};
 
 static struct bench_train_result measured(bool profile) {
     struct bench_train_result r;
     struct error e = {0};
-    const struct bench_train_opts o = {.preset = "tiny", .n_threads = 2, .updates = 3, .profile = profile,
-                                       .settings = small, .n_settings = sizeof small / sizeof *small};
+    const struct bench_train_opts o = {.preset = "tiny",
+                                       .n_threads = 2,
+                                       .updates = 3,
+                                       .profile = profile,
+                                       .settings = small,
+                                       .n_settings = sizeof small / sizeof *small};
     if (!bench_train(&o, &r, &e)) fail_msg("%s", e.message);
     return r;
 }
@@ -25,15 +30,17 @@ static void a_full_update_is_world_model_and_behaviour(void **state) {
 
 static void the_parts_make_up_the_update(void **state) {
     (void)state;
-    static const char *const wanted[] = {"encoder", "scan", "decoder", "heads, losses", "imagination", "critic",
-                                         "actor", "weights packed", "noise, clipping, Adam"};
+    static const char *const wanted[] = {
+        "encoder", "scan",  "decoder",        "heads, losses",        "imagination",
+        "critic",  "actor", "weights packed", "noise, clipping, Adam"};
     const struct bench_train_result r = measured(true);
     double ms = 0, by_kind = 0;
     for (int i = 0; i < r.n_parts; i++) {
         const struct bench_part *p = &r.parts[i];
         ms += p->ms;
         assert_true(p->gflop >= 0 && p->product_ms <= p->ms);
-        if (strcmp(p->name, "other") == 0) assert_true(p->ms < 0.2 * r.full.mean_ms); // names still give the parts
+        if (strcmp(p->name, "other") == 0)
+            assert_true(p->ms < 0.2 * r.full.mean_ms); // names still give the parts
     }
     for (int i = 0; i < r.n_ops; i++) by_kind += r.ops[i].ms;
     assert_true(ms > 0.999 * r.full.mean_ms && ms < 1.001 * r.full.mean_ms);

@@ -1,4 +1,5 @@
-// Diagnostics: update-to-weight ratios and the use of the latent's classes, against values worked out by hand.
+// Diagnostics: update-to-weight ratios and the use of the latent's classes, against values worked
+// out by hand.
 #include "support/test.h"
 
 #include <math.h>
@@ -55,7 +56,8 @@ static void a_sample_tells_the_ratio_of_all_within_a_few_percent(void **state) {
     params_deinit(&p);
 }
 
-// Two categoricals of four classes over eight rows: the first always draws class 2, the second each class twice.
+// Two categoricals of four classes over eight rows: the first always draws class 2, the second each
+// class twice.
 static void classes_in_use_are_counted_by_categorical(void **state) {
     (void)state;
     real z[8][2][4] = {0};

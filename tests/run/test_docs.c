@@ -1,5 +1,5 @@
-// The documents against the program: every option and command of --help stands in the man page and in the manual, and the
-// man page names no option that is gone.
+// The documents against the program: every option and command of --help stands in the man page and
+// in the manual, and the man page names no option that is gone.
 #define _GNU_SOURCE
 #include <ctype.h>
 
@@ -28,7 +28,8 @@ static char *help(void) {
 static bool holds(const char *text, const char *word) {
     size_t n = strlen(word);
     for (const char *at = text; (at = strstr(at, word)); at += n)
-        if (!isalnum((unsigned char)at[n]) && at[n] != '-' && (at == text || (!isalnum((unsigned char)at[-1]) && at[-1] != '-')))
+        if (!isalnum((unsigned char)at[n]) && at[n] != '-' &&
+            (at == text || (!isalnum((unsigned char)at[-1]) && at[-1] != '-')))
             return true;
     return false;
 }
@@ -46,7 +47,8 @@ static bool next_option(const char **at, char out[64]) {
 
 static void every_option_is_documented_and_none_is_stale(void **state) {
     (void)state;
-    char *program = help(), *man = output_of("sed 's/\\\\-/-/g' docs/workbench.1"), *manual = output_of("cat docs/manual.md");
+    char *program = help(), *man = output_of("sed 's/\\\\-/-/g' docs/workbench.1"),
+         *manual = output_of("cat docs/manual.md");
     char option[64];
     int n_wrong = 0;
     for (const char *at = program; next_option(&at, option);) {
@@ -54,7 +56,8 @@ static void every_option_is_documented_and_none_is_stale(void **state) {
         if (!holds(manual, option)) n_wrong++, printf("docs/manual.md lacks %s\n", option);
     }
     for (const char *at = man; next_option(&at, option);)
-        if (!holds(program, option)) n_wrong++, printf("docs/workbench.1 names %s, which is gone\n", option);
+        if (!holds(program, option))
+            n_wrong++, printf("docs/workbench.1 names %s, which is gone\n", option);
     assert_int_equal(n_wrong, 0);
     free(program);
     free(man);
@@ -63,14 +66,17 @@ static void every_option_is_documented_and_none_is_stale(void **state) {
 
 static void every_command_is_documented(void **state) {
     (void)state;
-    char *program = help(), *man = output_of("cat docs/workbench.1"), *manual = output_of("cat docs/manual.md README.md");
+    char *program = help(), *man = output_of("cat docs/workbench.1"),
+         *manual = output_of("cat docs/manual.md README.md");
     char *list = strstr(program, "commands\n"), name[32];
     int n_commands = 0, n_wrong = 0;
     assert_non_null(list);
-    for (char *line = strchr(list, '\n') + 1; sscanf(line, "  %31[a-z]", name) == 1; line = strchr(line, '\n') + 1) {
+    for (char *line = strchr(list, '\n') + 1; sscanf(line, "  %31[a-z]", name) == 1;
+         line = strchr(line, '\n') + 1) {
         n_commands++;
         if (!holds(man, name)) n_wrong++, printf("docs/workbench.1 lacks the command %s\n", name);
-        if (!holds(manual, name)) n_wrong++, printf("docs/manual.md and README.md lack the command %s\n", name);
+        if (!holds(manual, name))
+            n_wrong++, printf("docs/manual.md and README.md lack the command %s\n", name);
     }
     assert_true(n_commands >= 4);
     assert_int_equal(n_wrong, 0);
@@ -78,7 +84,6 @@ static void every_command_is_documented(void **state) {
     free(man);
     free(manual);
 }
-
 
 int main(void) {
     const struct CMUnitTest tests[] = {

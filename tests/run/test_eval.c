@@ -185,12 +185,12 @@ static void who_reaches_the_goal_is_counted_with_steps_and_return(void **state) 
                                     .state_path = "assets/tasks/exit_lab/start.state",
                                     .goal_dir = goal},
                  session);
-    struct eval_opts o = {.path = session,
-                          .files = {"assets/roms/lab.gb", "assets/tasks/exit_lab/start.state", goal,
-                                    0},
-                          .policy = EVAL_GREEDY,
-                          .episodes = 10,
-                          .seed = 1};
+    struct eval_opts o = {
+        .path = session,
+        .files = {"assets/roms/lab.gb", "assets/tasks/exit_lab/start.state", goal, 0},
+        .policy = EVAL_GREEDY,
+        .episodes = 10,
+        .seed = 1};
     evaluate(&o, folder, &r);
     assert_true(r.random_stats.successes >= 8); // two steps near the start are near enough
     assert_true(r.random_stats.min_steps == 2 && r.random_stats.median_steps <= 3);
@@ -225,7 +225,8 @@ static void dreams_are_measured_by_horizon_whatever_the_batch(void **state) {
     char session[SESSION_SIZE], folder[2][PATH_SIZE];
     struct eval_report r;
     make_session(&(struct run_opts){.task = "sprites"}, session);
-    struct eval_opts o = {.path = session, .episodes = 3, .n_envs = 1, .seed = 1, .open_loop = true};
+    struct eval_opts o = {
+        .path = session, .episodes = 3, .n_envs = 1, .seed = 1, .open_loop = true};
     evaluate(&o, folder[0], &r);
     assert_int_equal(r.policy, EVAL_CONSTANT);
     // 25 rows: windows from row 0 and 15, the second one with 5 rows behind its context.

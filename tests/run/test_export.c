@@ -1,4 +1,5 @@
-// Export: weights under sheeprl's names, byte for byte there and back; what does not fit is refused.
+// Export: weights under sheeprl's names, byte for byte there and back; what does not fit is
+// refused.
 #include "support/eval_session.h"
 
 #include <math.h>
@@ -61,7 +62,8 @@ static void round_trip(const char *task, int n_dicts) {
     export_agent(session, first);
     struct safetensors *s = safetensors_open(first, &e);
     if (!s) fail_msg("%s", e.message);
-    for (int i = 0; i < 5; i++) assert_int_equal(safetensors_find(s, dicts[i]) != NULL, i < n_dicts);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(safetensors_find(s, dicts[i]) != NULL, i < n_dicts);
     safetensors_free(s);
 
     import_agent(session, first, checkpoint);
@@ -90,14 +92,14 @@ static void an_agent_comes_back_byte_for_byte(void **state) {
 
 static void a_state_that_is_not_learned_is_zeros_there(void **state) {
     (void)state;
-    static const char *const keys[] = {"algo.learning_starts=40",
-                                       "env.num_envs=2",
+    static const char *const keys[] = {"algo.learning_starts=40", "env.num_envs=2",
                                        "algo.per_rank_batch_size=2",
                                        "algo.per_rank_sequence_length=16",
                                        "algo.world_model.learnable_initial_recurrent_state=false"};
     char session[SESSION_SIZE];
     struct error e = {0};
-    make_session(&(struct run_opts){.task = "exit_lab", .settings = keys, .n_settings = 5}, session);
+    make_session(&(struct run_opts){.task = "exit_lab", .settings = keys, .n_settings = 5},
+                 session);
     const char *folder = test_folder(), *first = in_folder(folder, "a.safetensors"),
                *second = in_folder(folder, "b.safetensors");
     const char *checkpoint = in_folder(session, "checkpoints/step_000000002.safetensors");
@@ -160,8 +162,7 @@ static void write_changed(const char *from, const char *to, enum change change) 
         }
     }
     if (change == ONE_MORE)
-        list[count++] =
-            (struct st_source){.name = "actor.extra", .dtype = ST_F32, .data = &bad[0]};
+        list[count++] = (struct st_source){.name = "actor.extra", .dtype = ST_F32, .data = &bad[0]};
     if (!safetensors_write(to, list, count, NULL, 0, &e)) fail_msg("%s", e.message);
     free(list);
     free(names);

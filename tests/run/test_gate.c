@@ -1,4 +1,5 @@
-// The CPU gate passes, and every one of its checks turns red when the thing it checks is broken on purpose.
+// The CPU gate passes, and every one of its checks turns red when the thing it checks is broken on
+// purpose.
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/json.h"
@@ -30,7 +31,8 @@ static void assert_check(const struct outcome *o, const char *verdict, const cha
     const char *line = o->text;
     for (; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         if (strncmp(line + 6, name, strlen(name)) != 0) continue;
-        if (strncmp(line, verdict, strlen(verdict)) != 0) fail_msg("%s is not %s:\n%s", name, verdict, o->text);
+        if (strncmp(line, verdict, strlen(verdict)) != 0)
+            fail_msg("%s is not %s:\n%s", name, verdict, o->text);
         return;
     }
     fail_msg("no line for %s:\n%s", name, o->text);
@@ -38,14 +40,16 @@ static void assert_check(const struct outcome *o, const char *verdict, const cha
 
 static void the_gate_passes_and_writes_its_summary(void **state) {
     (void)state;
-    if (SANITIZED) skip();  // 600 updates
+    if (SANITIZED) skip(); // 600 updates
     char path[PATH_SIZE + 16];
     const char *verdict;
     struct error e = {0};
     snprintf(path, sizeof path, "%s/gate.json", test_folder());
-    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .out_path = path, .n_threads = 2});
+    struct outcome o = run_gate(
+        &(struct gate_opts){.kind = "cpu", .golden_dir = golden, .out_path = path, .n_threads = 2});
     if (o.status != STATUS_OK) fail_msg("%s", o.text);
-    static const char *const checks[] = {"golden", "smoke", "standing_still static", "standing_still scroll"};
+    static const char *const checks[] = {"golden", "smoke", "standing_still static",
+                                         "standing_still scroll"};
     for (size_t i = 0; i < 4; i++) assert_check(&o, "pass", checks[i]);
     cJSON *json = json_read_file(path, 1 << 20, &e);
     assert_non_null(json);
@@ -57,9 +61,10 @@ static void the_gate_passes_and_writes_its_summary(void **state) {
 
 static void a_model_that_does_not_learn_fails_standing_still(void **state) {
     (void)state;
-    if (SANITIZED) skip();  // 600 updates
+    if (SANITIZED) skip(); // 600 updates
     const char *const slow[] = {"algo.world_model.optimizer.lr=1e-9"};
-    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .n_threads = 2, .settings = slow, .n_settings = 1});
+    struct outcome o = run_gate(&(struct gate_opts){
+        .kind = "cpu", .golden_dir = golden, .n_threads = 2, .settings = slow, .n_settings = 1});
     assert_int_equal(o.status, STATUS_FAILED);
     assert_check(&o, "pass", "smoke");
     assert_check(&o, "FAIL", "standing_still static");
@@ -69,7 +74,11 @@ static void a_model_that_does_not_learn_fails_standing_still(void **state) {
 static void a_loss_that_is_not_finite_fails_smoke(void **state) {
     (void)state;
     const char *const overflow[] = {"algo.world_model.kl_regularizer=1e39"};
-    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu", .golden_dir = golden, .n_threads = 2, .settings = overflow, .n_settings = 1});
+    struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu",
+                                                    .golden_dir = golden,
+                                                    .n_threads = 2,
+                                                    .settings = overflow,
+                                                    .n_settings = 1});
     assert_int_equal(o.status, STATUS_FAILED);
     assert_check(&o, "FAIL", "smoke");
     assert_check(&o, "FAIL", "standing_still static");
@@ -78,13 +87,17 @@ static void a_loss_that_is_not_finite_fails_smoke(void **state) {
 static void an_altered_or_missing_fixture_fails_golden(void **state) {
     (void)state;
     char folder[PATH_SIZE], command[3 * PATH_SIZE];
-    const char *const stop[] = {"algo.world_model.kl_regularizer=1e39"};  // the other checks end at once
-    struct gate_opts opts = {.kind = "cpu", .golden_dir = folder, .n_threads = 2, .settings = stop, .n_settings = 1};
+    const char *const stop[] = {
+        "algo.world_model.kl_regularizer=1e39"}; // the other checks end at once
+    struct gate_opts opts = {
+        .kind = "cpu", .golden_dir = folder, .n_threads = 2, .settings = stop, .n_settings = 1};
     snprintf(folder, sizeof folder, "%s", test_folder());
     struct outcome missing = run_gate(&opts);
     assert_check(&missing, "FAIL", "golden");
-    snprintf(command, sizeof command, "cp %s/* '%s' && f='%s'/f19_gru_cell.safetensors && printf 'x' | dd of=\"$f\" bs=1 "
-             "seek=$(($(stat -c %%s \"$f\") - 9)) conv=notrunc status=none", golden, folder, folder);
+    snprintf(command, sizeof command,
+             "cp %s/* '%s' && f='%s'/f19_gru_cell.safetensors && printf 'x' | dd of=\"$f\" bs=1 "
+             "seek=$(($(stat -c %%s \"$f\") - 9)) conv=notrunc status=none",
+             golden, folder, folder);
     assert_int_equal(system(command), 0);
     struct outcome altered = run_gate(&opts);
     assert_int_equal(altered.status, STATUS_FAILED);

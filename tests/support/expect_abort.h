@@ -1,4 +1,5 @@
-// Runs a function in a child process and expects that a CHECK stops it with a message that holds `text`.
+// Runs a function in a child process and expects that a CHECK stops it with a message that holds
+// `text`.
 #ifndef TESTS_SUPPORT_EXPECT_ABORT_H
 #define TESTS_SUPPORT_EXPECT_ABORT_H
 
@@ -24,12 +25,15 @@ static inline __attribute__((unused)) void expect_abort(void (*function)(void), 
     char message[4096];
     size_t n = 0;
     ssize_t got;
-    while (n + 1 < sizeof message && (got = read(fd[0], message + n, sizeof message - 1 - n)) > 0) n += (size_t)got;
+    while (n + 1 < sizeof message && (got = read(fd[0], message + n, sizeof message - 1 - n)) > 0)
+        n += (size_t)got;
     message[n] = 0;
     close(fd[0]);
     assert_int_equal(waitpid(child, &status, 0), child);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT) fail_msg("no CHECK stopped it; expected \"%s\"", text);
-    if (!strstr(message, text)) fail_msg("the message is \"%s\", expected \"%s\" in it", message, text);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
+        fail_msg("no CHECK stopped it; expected \"%s\"", text);
+    if (!strstr(message, text))
+        fail_msg("the message is \"%s\", expected \"%s\" in it", message, text);
 }
 
 #endif

@@ -1,4 +1,5 @@
-// What every test includes: cmocka with its odd prerequisites, and the one way to find reference data.
+// What every test includes: cmocka with its odd prerequisites, and the one way to find reference
+// data.
 #ifndef TESTS_SUPPORT_TEST_H
 #define TESTS_SUPPORT_TEST_H
 
@@ -14,19 +15,21 @@
 
 #include <cmocka.h>
 
-// Built with a sanitizer (1) or not (0): long numeric runs and allocation counters stay with the fast build.
+// Built with a sanitizer (1) or not (0): long numeric runs and allocation counters stay with the
+// fast build.
 #ifndef __has_feature
 #define __has_feature(x) 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
     __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SANITIZED 1
 #else
 #define SANITIZED 0
 #endif
 
-// Path of `name` under the reference data folder: WORKBENCH_TEST_DATA, default ../shared/data. Where the
-// data is missing the test is skipped with one line, but fails when WORKBENCH_REQUIRE_DATA is set (CI sets it).
+// Path of `name` under the reference data folder: WORKBENCH_TEST_DATA, default ../shared/data.
+// Where the data is missing the test is skipped with one line, but fails when
+// WORKBENCH_REQUIRE_DATA is set (CI sets it).
 static inline __attribute__((unused)) const char *test_data(const char *name) {
     static char path[4096];
     const char *root = getenv("WORKBENCH_TEST_DATA");

@@ -1,7 +1,8 @@
 // Demo: the dashboard on an invented run, to look at it without the engine. Not installed.
 //
 //     demo_dashboard [--steps N] [--rate N] [--start N] [--nan N] [--crash SEGV|CHECK|EXIT]
-//                    [--print] [--fail] [--full] [--script FILE] [--ascii] [--no-color] [--keep-running]
+//                    [--print] [--fail] [--full] [--script FILE] [--ascii] [--no-color]
+//                    [--keep-running]
 // Afterwards it prints how the dashboard ended, the CPU share of its thread and its turns a second.
 #include <stdio.h>
 #include <string.h>

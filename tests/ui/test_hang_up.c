@@ -1,4 +1,5 @@
-// Hang-up of the whole program on a pseudo terminal: shells and multiplexers send SIGHUP more than once.
+// Hang-up of the whole program on a pseudo terminal: shells and multiplexers send SIGHUP more than
+// once.
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/json.h"
@@ -16,19 +17,21 @@ static pid_t start(struct pty_screen *screen, const char *keep_running) {
     pid_t pid = pty_screen_open(screen, 80, 24);
     if (pid) return pid;
     setenv("TERM", "xterm-256color", 1);
-    execl(program, program, "--task", "static", "--threads", "1", "--updates", "400", "--sessions", sessions,
-          "--preset", "micro", "algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=8",
-          "algo.learning_starts=20", keep_running, (char *)NULL);
+    execl(program, program, "--task", "static", "--threads", "1", "--updates", "400", "--sessions",
+          sessions, "--preset", "micro", "algo.per_rank_batch_size=2",
+          "algo.per_rank_sequence_length=8", "algo.learning_starts=20", keep_running, (char *)NULL);
     _exit(99);
 }
 
-// Closes the terminal and sends SIGHUP each millisecond until the program has ended; its status, -1: it did not.
+// Closes the terminal and sends SIGHUP each millisecond until the program has ended; its status,
+// -1: it did not.
 static int hang_up(struct pty_screen *screen, pid_t pid) {
     int status = -1;
     close(screen->fd);
     close(screen->slave);
     vterm_free(screen->vt);
-    for (int64_t until = clock_now_ns() + 60000000000; clock_now_ns() < until; clock_sleep_ns(1000000)) {
+    for (int64_t until = clock_now_ns() + 60000000000; clock_now_ns() < until;
+         clock_sleep_ns(1000000)) {
         if (waitpid(pid, &status, WNOHANG) == pid) return status;
         kill(pid, SIGHUP);
     }

@@ -489,8 +489,8 @@ static void it_keeps_redrawing_and_leaves_the_core_to_the_training(void **state)
     o = expect_end(DASHBOARD_QUIT);
     print_message("dashboard thread: %.2f %% of a core, %.1f turns/s\n", o.cpu * 100,
                   o.turns_per_s);
-    // The bars (10 a second, 3 %) are judged on a quiet machine, in docs/benchmarks.md: a busy one must not fail a
-    // test. What fails here is a loop that stands still or spins.
+    // The bars (10 a second, 3 %) are judged on a quiet machine, in docs/benchmarks.md: a busy one
+    // must not fail a test. What fails here is a loop that stands still or spins.
     assert_true(o.turns_per_s >= 3);
     if (!SANITIZED) assert_true(o.cpu < 0.25);
 }

@@ -304,13 +304,16 @@ static bool is_shown(const char *title) {
 
 static void a_run_shows_the_plots_it_has_metrics_for(void **state) {
     (void)state;
-    static const char *const learned[] = {"success", "episode return", "policy entropy", "actor loss",
-                                          "critic loss", "returns in the dream", "episode length",
-                                          "distance to the goal", "step / weights"};
-    for (size_t i = 0; i < sizeof learned / sizeof *learned; i++) assert_false(is_shown(learned[i]));
+    static const char *const learned[] = {
+        "success",        "episode return",       "policy entropy",
+        "actor loss",     "critic loss",          "returns in the dream",
+        "episode length", "distance to the goal", "step / weights"};
+    for (size_t i = 0; i < sizeof learned / sizeof *learned; i++)
+        assert_false(is_shown(learned[i]));
     assert_true(is_shown("world-model loss"));
     train(9);
-    for (size_t i = 0; i < sizeof learned / sizeof *learned; i++) assert_false(is_shown(learned[i]));
+    for (size_t i = 0; i < sizeof learned / sizeof *learned; i++)
+        assert_false(is_shown(learned[i]));
     int before = view.panel;
     run.full = true;
     train(5);

@@ -1,4 +1,5 @@
-// Success over environment steps, a curve per seed, from the lines that tests/validate/exit_lab wrote.
+// Success over environment steps, a curve per seed, from the lines that tests/validate/exit_lab
+// wrote.
 //
 //     curves_png docs/validation/exit_lab.jsonl docs/validation/exit_lab.png
 //
@@ -28,8 +29,8 @@ static bool read_curve(const cJSON *line, const char *where, struct seed_curve *
     if (!json_get_i64(line, "seed", where, &seed, e) ||
         !json_get_array(line, "curve", where, &points, e))
         return false;
-    *out = (struct seed_curve){.records = mem_alloc(((size_t)cJSON_GetArraySize(points) + 1) *
-                                                    sizeof *out->records)};
+    *out = (struct seed_curve){
+        .records = mem_alloc(((size_t)cJSON_GetArraySize(points) + 1) * sizeof *out->records)};
     snprintf(out->label, sizeof out->label, "seed %lld", (long long)seed);
     cJSON_ArrayForEach(p, points) {
         int64_t x;

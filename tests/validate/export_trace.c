@@ -1,9 +1,10 @@
-// What a saved agent computes on a few steps, for tests/validate/sheeprl_export.py to compare with sheeprl's modules.
+// What a saved agent computes on a few steps, for tests/validate/sheeprl_export.py to compare with
+// sheeprl's modules.
 //
 //     make export-trace && build/tests/validate/export_trace SESSION trace.safetensors
 //
-// Rows are [step][environment]. Inputs: frames, resets, previous actions (after the reset's mask), uniforms of the
-// posterior. Outputs: embedding, h, z, the policy's probabilities, prior and
+// Rows are [step][environment]. Inputs: frames, resets, previous actions (after the reset's mask),
+// uniforms of the posterior. Outputs: embedding, h, z, the policy's probabilities, prior and
 // posterior, and every head on (z, h).
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,10 +44,14 @@ static bool play(struct saved_agent *a, struct env *env, struct player *player, 
     const struct {
         const char *name;
         const struct tensor *tensor;
-    } parts[] = {{"packed", g->in.packed},   {"reset", g->in.reset},
-                 {"prev_action", g->masked[0]}, {"u", g->in.u_posterior},
-                 {"embedding", g->embedding}, {"h", g->step.h},
-                 {"z", g->step.z},            {"action_probs", g->policy.probs[0]}};
+    } parts[] = {{"packed", g->in.packed},
+                 {"reset", g->in.reset},
+                 {"prev_action", g->masked[0]},
+                 {"u", g->in.u_posterior},
+                 {"embedding", g->embedding},
+                 {"h", g->step.h},
+                 {"z", g->step.z},
+                 {"action_probs", g->policy.probs[0]}};
     enum { N_PARTS = sizeof parts / sizeof *parts };
     uint8_t frames[ENVS][ENV_OBS_BYTES], *obs[ENVS], reset[ENVS], active[ENVS];
     struct env_step_result results[ENVS];
@@ -78,7 +83,8 @@ static const void *find(const struct trace *t, const char *name) {
 static void run_heads(struct saved_agent *a, struct pool *pool, struct trace *t) {
     const struct wm_dims *d = &a->world;
     struct graph *g = graph_new();
-    struct tensor *z = g_input(g, "z", DTYPE_REAL, 2, (int64_t[]){ROWS, d->stochastic * d->discrete});
+    struct tensor *z =
+        g_input(g, "z", DTYPE_REAL, 2, (int64_t[]){ROWS, d->stochastic * d->discrete});
     struct tensor *h = g_input(g, "h", DTYPE_REAL, 2, (int64_t[]){ROWS, d->recurrent});
     struct tensor *embedding = g_input(g, "embedding", DTYPE_REAL, 2, (int64_t[]){ROWS, d->embed});
     struct wm_net net = wm_net_make(g, &a->sets[DREAMER_WORLD], d);

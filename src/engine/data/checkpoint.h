@@ -40,10 +40,10 @@ struct checkpoint {
 
 bool checkpoint_save(const char *path, const struct checkpoint *c, struct error *e);
 // All or nothing: on false, c's parameters and scalars are untouched. Refused in one line: not a
-// safetensors file, another schema, another config hash, an altered bit, a tensor that is missing, unknown, of the
-// wrong shape or dtype, or not finite. `file` not NULL: receives the opened file (caller frees) for
-// extra tensors; then tensors outside "weights/", "adam_m/", "adam_v/", "state/" are left to the
-// caller, else they are ignored.
+// safetensors file, another schema, another config hash, an altered bit, a tensor that is missing,
+// unknown, of the wrong shape or dtype, or not finite. `file` not NULL: receives the opened file
+// (caller frees) for extra tensors; then tensors outside "weights/", "adam_m/", "adam_v/", "state/"
+// are left to the caller, else they are ignored.
 bool checkpoint_load(const char *path, const struct checkpoint *c, struct safetensors **file,
                      struct error *e);
 

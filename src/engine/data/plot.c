@@ -310,8 +310,8 @@ static bool ever_measured(const struct record *records, int64_t n, enum metric m
     return false;
 }
 
-// The panel's curves of one run; those without a value are left out unless all are. A run that has no
-// world model at all has no panels for one.
+// The panel's curves of one run; those without a value are left out unless all are. A run that has
+// no world model at all has no panels for one.
 static int curves_of(const struct panel *p, const struct record *records, int64_t n,
                      struct curve out[MAX_CURVES]) {
     int n_known = 0;

@@ -14,12 +14,14 @@ _Static_assert(METRIC_COUNT <= 128, "metric_set has one bit per metric");
 enum { RECORD_MAX_ACTIONS = 9 };
 
 struct record {
-    int64_t opt_steps;                // gradient steps so far: the x axis "step"; rises by log interval
-    int64_t env_steps;                // policy steps of all environments so far
-    float value[METRIC_COUNT];        // NaN: not measured in this record; +-Inf and NaN may also be real results (see flags)
-    metric_set present;               // bit m set: metric m was measured in this record
-    int n_actions;                    // 0: no histogram
-    int64_t action_hist[RECORD_MAX_ACTIONS]; // how often each action was chosen (PPO: in the rollout)
+    int64_t opt_steps;         // gradient steps so far: the x axis "step"; rises by log interval
+    int64_t env_steps;         // policy steps of all environments so far
+    float value[METRIC_COUNT]; // NaN: not measured in this record; +-Inf and NaN may also be real
+                               // results (see flags)
+    metric_set present;        // bit m set: metric m was measured in this record
+    int n_actions;             // 0: no histogram
+    int64_t
+        action_hist[RECORD_MAX_ACTIONS]; // how often each action was chosen (PPO: in the rollout)
 };
 
 #endif

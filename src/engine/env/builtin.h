@@ -1,4 +1,5 @@
-// The built-in tasks: our own ROMs, and for goal tasks their states and goals, compiled into the program.
+// The built-in tasks: our own ROMs, and for goal tasks their states and goals, compiled into the
+// program.
 #ifndef ENV_BUILTIN_H
 #define ENV_BUILTIN_H
 
@@ -15,11 +16,11 @@ struct builtin_goal {
     struct builtin_bytes goal_npy, goal_meta, stage, solution;
 };
 
-enum { BUILTIN_N_CODECS = 2 };        // v0 and v1
+enum { BUILTIN_N_CODECS = 2 }; // v0 and v1
 
 struct builtin_task {
-    const char *name;                 // --task NAME
-    const char *what;                 // one line for --help
+    const char *name; // --task NAME
+    const char *what; // one line for --help
     const uint8_t *rom;
     size_t rom_bytes;
     const struct builtin_goal *goals; // [BUILTIN_N_CODECS]; NULL: a scene to look at
@@ -28,7 +29,7 @@ struct builtin_task {
 
 extern const struct builtin_task builtin_tasks[];
 extern const int n_builtin_tasks;
-const struct builtin_task *builtin_task_find(const char *name);     // NULL if there is none
-void builtin_task_names(char *out, size_t size);                    // "static, scroll, sprites"
+const struct builtin_task *builtin_task_find(const char *name); // NULL if there is none
+void builtin_task_names(char *out, size_t size);                // "static, scroll, sprites"
 
 #endif

@@ -1,13 +1,15 @@
-// Environment contract: N environments stepped together, observations written into the caller's slots.
+// Environment contract: N environments stepped together, observations written into the caller's
+// slots.
 //
 //     struct env *env = env_gameboy_new(&opts, &e);
 //     env_reset(env, all, obs);                        // mask of N: 1 = reset this one
 //     env_step(env, active, actions, obs, out);        // mask of N: 1 = step this one
 //
-// The batch never resets itself: it reports `terminated` or `truncated` with the final observation, and the caller
-// resets by mask on a tick of its own (spec/dreamer_v3.md 8.5). Stepping an environment that ended and was not reset
-// is a CHECK failure. Observations are packed2 frames of ENV_OBS_BYTES (spec 1.1). Results depend neither on N nor on the
-// pool. Thread: one thread drives an env.
+// The batch never resets itself: it reports `terminated` or `truncated` with the final observation,
+// and the caller resets by mask on a tick of its own (spec/dreamer_v3.md 8.5). Stepping an
+// environment that ended and was not reset is a CHECK failure. Observations are packed2 frames of
+// ENV_OBS_BYTES (spec 1.1). Results depend neither on N nor on the pool. Thread: one thread drives
+// an env.
 #ifndef ENV_ENV_H
 #define ENV_ENV_H
 
@@ -21,9 +23,9 @@ enum { ENV_OBS_HEIGHT = 72, ENV_OBS_WIDTH = 80, ENV_OBS_BYTES = 72 * 80 / 4 };
 
 struct env_step_result {
     float reward;
-    bool terminated, truncated;      // true end (goal tasks: success); time limit; both may be true
-    bool locked;                     // the machine stands still for good: an opcode that does not exist
-    float distance;                  // to the goal, 0..1; 0 in tasks without one
+    bool terminated, truncated; // true end (goal tasks: success); time limit; both may be true
+    bool locked;                // the machine stands still for good: an opcode that does not exist
+    float distance;             // to the goal, 0..1; 0 in tasks without one
 };
 
 struct env;
@@ -41,10 +43,10 @@ struct env_vtable {
     void (*delay_start)(struct env *env, int i, int frames);
 };
 
-struct env {                          // first member of every implementation
+struct env { // first member of every implementation
     const struct env_vtable *vtable;
     int n_envs, n_actions;
-    const char *const *action_names;  // [n_actions]
+    const char *const *action_names; // [n_actions]
 };
 
 // obs: [n_envs] pointers to ENV_OBS_BYTES each; only masked ones are written.
@@ -52,13 +54,13 @@ static inline void env_reset(struct env *env, const uint8_t *mask, uint8_t *cons
     env->vtable->reset(env, mask, obs);
 }
 // actions [n_envs], out [n_envs]; only masked ones are read and written.
-static inline void env_step(struct env *env, const uint8_t *mask, const int32_t *actions, uint8_t *const *obs,
-                            struct env_step_result *out) {
+static inline void env_step(struct env *env, const uint8_t *mask, const int32_t *actions,
+                            uint8_t *const *obs, struct env_step_result *out) {
     env->vtable->step(env, mask, actions, obs, out);
 }
-// From its next reset on, environment i begins its episodes so many frames without buttons after the start, and that
-// is its first observation. 0: at the start itself. For evaluations, whose episodes would otherwise all be the same.
-// Where time does not pass by itself, nothing happens.
+// From its next reset on, environment i begins its episodes so many frames without buttons after
+// the start, and that is its first observation. 0: at the start itself. For evaluations, whose
+// episodes would otherwise all be the same. Where time does not pass by itself, nothing happens.
 static inline void env_delay_start(struct env *env, int i, int frames) {
     if (env->vtable->delay_start) env->vtable->delay_start(env, i, frames);
 }

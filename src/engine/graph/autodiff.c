@@ -1,7 +1,8 @@
 // Reverse mode: walks the tape backwards and appends the nodes that compute gradients.
 //
-// A source's gradient is complete when the node that made it comes up, because all its readers come later on the
-// tape and have been passed; that also holds for a stack's sources, whose memory the stack's readers share.
+// A source's gradient is complete when the node that made it comes up, because all its readers come
+// later on the tape and have been passed; that also holds for a stack's sources, whose memory the
+// stack's readers share.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ bool spans_touch(const struct spans *s, int64_t first, int64_t end) {
 void spans_add(struct spans *s, int64_t first, int64_t end) {
     int at = 0;
     while (at < s->n && s->list[at].end < first) at++;
-    int to = at;                                     // [at, to) touch the new span and merge with it
+    int to = at; // [at, to) touch the new span and merge with it
     while (to < s->n && s->list[to].first <= end) {
         if (s->list[to].first < first) first = s->list[to].first;
         if (s->list[to].end > end) end = s->list[to].end;
@@ -78,13 +79,13 @@ static void append_fill(struct graph *g, struct tensor *d, int64_t first, int64_
     node_append(n);
 }
 
-// Zero-fills what of [first, end) of the gradient root d has no value yet. A parameter's gradient is
-// zeroed before the run, so there it only needs to be noted.
+// Zero-fills what of [first, end) of the gradient root d has no value yet. A parameter's gradient
+// is zeroed before the run, so there it only needs to be noted.
 static void fill_gaps(struct graph *g, struct tensor *d, int64_t first, int64_t end) {
     struct spans *s = &d->root->written;
     while (!spans_cover(s, first, end)) {
         int64_t a = first, b = end;
-        for (int i = 0; i < s->n; i++)               // ascending
+        for (int i = 0; i < s->n; i++) // ascending
             if (s->list[i].first <= a && a < s->list[i].end) a = s->list[i].end;
         for (int i = 0; i < s->n; i++)
             if (s->list[i].first > a && s->list[i].first < b) b = s->list[i].first;
@@ -101,7 +102,8 @@ struct tensor *output_grad(struct graph *g, struct tensor *t) {
     return d;
 }
 
-static struct tensor *contribution(struct graph *g, struct node *b, struct tensor *x, bool only_adds) {
+static struct tensor *contribution(struct graph *g, struct node *b, struct tensor *x,
+                                   bool only_adds) {
     if (!wants_grad(x)) return NULL;
     int64_t offset;
     struct tensor *d = grad_tensor(g, x), *root = tensor_root(d, &offset);
@@ -120,13 +122,14 @@ static struct tensor *contribution(struct graph *g, struct node *b, struct tenso
 
 struct tensor *backward_out(struct graph *g, struct node *b, struct tensor *x) {
     struct tensor *t = contribution(g, b, x, false);
-    if (!t) b->n_out++;                              // keeps the place: out[i] stays NULL
+    if (!t) b->n_out++; // keeps the place: out[i] stays NULL
     return t;
 }
 
-// In a matrix that is filled by columns, a span counts columns times rows: columns [a, b) are [a * rows, b * rows).
-// plan.c zeroes the whole matrix before a run unless every column is overwritten.
-struct tensor *backward_out_columns(struct graph *g, struct node *b, struct tensor *w, int64_t column, int64_t k) {
+// In a matrix that is filled by columns, a span counts columns times rows: columns [a, b) are [a *
+// rows, b * rows). plan.c zeroes the whole matrix before a run unless every column is overwritten.
+struct tensor *backward_out_columns(struct graph *g, struct node *b, struct tensor *w,
+                                    int64_t column, int64_t k) {
     if (w->base || !w->root->by_column) return backward_out_added(g, b, w);
     struct tensor *d = grad_tensor(g, w);
     struct root *r = d->root;
@@ -144,8 +147,8 @@ struct tensor *backward_out_added(struct graph *g, struct node *b, struct tensor
     return t;
 }
 
-void backward_pass(struct graph *g, const struct node *forward, struct tensor *dst, struct tensor *src_grad,
-                   const char *suffix) {
+void backward_pass(struct graph *g, const struct node *forward, struct tensor *dst,
+                   struct tensor *src_grad, const char *suffix) {
     if (!wants_grad(dst)) return;
     struct node *b = backward_new(g, OP_COPY, forward, suffix);
     node_src(b, src_grad);
@@ -158,7 +161,8 @@ void backward_pass(struct graph *g, const struct node *forward, struct tensor *d
 // needs_grad: a parameter or wanted input lies upstream, along edges that carry gradient.
 static void mark_upstream(struct graph *g) {
     for (int i = 0; i < g->n_tensors; i++)
-        if (g->tensors[i]->storage == STORE_PARAM) g->tensors[i]->needs_grad = !g->tensors[i]->frozen;
+        if (g->tensors[i]->storage == STORE_PARAM)
+            g->tensors[i]->needs_grad = !g->tensors[i]->frozen;
     for (int i = 0; i < g->n_nodes; i++) {
         struct node *n = g->nodes[i];
         const struct op *op = &op_table[n->kind];
@@ -169,7 +173,8 @@ static void mark_upstream(struct graph *g) {
     }
 }
 
-// reached: the loss depends on the node, along edges that carry gradient. What the loss does not reach gets no gradient.
+// reached: the loss depends on the node, along edges that carry gradient. What the loss does not
+// reach gets no gradient.
 static void mark_reached(struct graph *g, struct tensor *loss) {
     for (int i = 0; i < g->n_nodes; i++) g->nodes[i]->reached = false;
     loss->node->reached = true;
@@ -179,7 +184,8 @@ static void mark_reached(struct graph *g, struct tensor *loss) {
         if (!n->reached || !n->out[0]->needs_grad) continue;
         for (int s = 0; s < n->n_src; s++) {
             struct tensor *x = n->src[s];
-            if (wants_grad(x) && !(s < 32 && (op->no_grad >> s & 1)) && x->node) x->node->reached = true;
+            if (wants_grad(x) && !(s < 32 && (op->no_grad >> s & 1)) && x->node)
+                x->node->reached = true;
         }
     }
 }
@@ -187,11 +193,13 @@ static void mark_reached(struct graph *g, struct tensor *loss) {
 // A weight matrix that only linear layers read gets its gradient in blocks of whole columns.
 static void mark_columns(struct graph *g) {
     for (int i = 0; i < g->n_tensors; i++)
-        if (g->tensors[i]->storage == STORE_PARAM) g->tensors[i]->root->by_column = g->tensors[i]->n_dims == 2;
+        if (g->tensors[i]->storage == STORE_PARAM)
+            g->tensors[i]->root->by_column = g->tensors[i]->n_dims == 2;
     for (int i = 0; i < g->n_nodes; i++) {
         struct node *n = g->nodes[i];
         for (int s = 0; s < n->n_src; s++)
-            if (n->src[s] && !n->src[s]->base && !(n->kind == OP_LINEAR && s == 1) && n->kind != OP_PACK)
+            if (n->src[s] && !n->src[s]->base && !(n->kind == OP_LINEAR && s == 1) &&
+                n->kind != OP_PACK)
                 n->src[s]->root->by_column = false;
     }
 }
@@ -203,14 +211,16 @@ static void name_gradients(struct graph *g) {
         int64_t at;
         struct tensor *root = tensor_root(t, &at), *d = root->root->grad;
         if (!t->needs_grad) continue;
-        if (root->storage == STORE_PARAM || (d && spans_touch(&d->root->written, at, at + t->n_elements)))
+        if (root->storage == STORE_PARAM ||
+            (d && spans_touch(&d->root->written, at, at + t->n_elements)))
             grad_tensor(g, t);
     }
 }
 
 void graph_gradients(struct graph *g, struct tensor *loss) {
     CHECK(!g->has_gradients && !g->planned, "gradients are added once, before graph_plan");
-    CHECK(loss->n_elements == 1 && loss->node, "%s: the loss is a node with one element", loss->name);
+    CHECK(loss->n_elements == 1 && loss->node, "%s: the loss is a node with one element",
+          loss->name);
     mark_upstream(g);
     CHECK(loss->needs_grad, "%s: the loss depends on no parameter", loss->name);
     mark_reached(g, loss);
@@ -229,7 +239,8 @@ void graph_gradients(struct graph *g, struct tensor *loss) {
         if (op->grad && n->reached && y->needs_grad) {
             int64_t at;
             struct tensor *root = tensor_root(y, &at), *root_d = root->root->grad;
-            if (root_d && spans_touch(&root_d->root->written, at, at + y->n_elements)) op->grad(g, n);
+            if (root_d && spans_touch(&root_d->root->written, at, at + y->n_elements))
+                op->grad(g, n);
         }
         if (n->kind == OP_LINEAR) linear_groups_finish(g->groups, g, n);
     }

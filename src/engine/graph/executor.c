@@ -12,10 +12,12 @@ enum { SHARES_MAX = 64, SHARE_COST_NS = 8000, ELEMENTS_UNIT = 64 };
 struct executor {
     struct graph *g;
     struct run run;
-    const struct node **steps;            // nodes that do something, in order
+    const struct node **steps; // nodes that do something, in order
     int n_steps;
     bool profile;
-    struct { int64_t n_runs, ns; } *times; // of each step
+    struct {
+        int64_t n_runs, ns;
+    } * times; // of each step
 };
 
 struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
@@ -25,7 +27,8 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     *ex = (struct executor){.g = g, .run = {k, k->rows, pool}};
     ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
     for (int i = 0; i < g->n_nodes; i++)
-        if (op_table[g->nodes[i]->kind].run && !g->nodes[i]->given) ex->steps[ex->n_steps++] = g->nodes[i];
+        if (op_table[g->nodes[i]->kind].run && !g->nodes[i]->given)
+            ex->steps[ex->n_steps++] = g->nodes[i];
     ex->times = mem_alloc((size_t)g->n_nodes * sizeof *ex->times);
     return ex;
 }
@@ -39,7 +42,11 @@ void executor_free(struct executor *ex) {
 
 // ---- spreading one node over the pool
 
-struct share_job { const struct run *r; const struct node *n; share_task *share; };
+struct share_job {
+    const struct run *r;
+    const struct node *n;
+    share_task *share;
+};
 
 static void pool_share(void *ctx, int share) {
     const struct share_job *job = ctx;
@@ -55,7 +62,13 @@ void run_shares(const struct run *r, const struct node *n, int n_shares, share_t
     pool_run(r->pool, n_shares, pool_share, &job);
 }
 
-struct rows_job { const struct run *r; const struct node *n; rows_task *task; int64_t rows, unit, limit; int n_shares; };
+struct rows_job {
+    const struct run *r;
+    const struct node *n;
+    rows_task *task;
+    int64_t rows, unit, limit;
+    int n_shares;
+};
 
 static void pool_rows(void *ctx, int share) {
     const struct rows_job *job = ctx;
@@ -64,8 +77,8 @@ static void pool_rows(void *ctx, int share) {
     job->task(job->r, job->n, first, end < job->limit ? end : job->limit);
 }
 
-static void spread(const struct run *r, const struct node *n, int64_t rows, int64_t unit, int64_t limit, int64_t cost,
-                   rows_task *task) {
+static void spread(const struct run *r, const struct node *n, int64_t rows, int64_t unit,
+                   int64_t limit, int64_t cost, rows_task *task) {
     int64_t n_shares = rows * cost / SHARE_COST_NS;
     if (n_shares > rows) n_shares = rows;
     if (n_shares > SHARES_MAX) n_shares = SHARES_MAX;
@@ -77,12 +90,15 @@ static void spread(const struct run *r, const struct node *n, int64_t rows, int6
     pool_run(r->pool, job.n_shares, pool_rows, &job);
 }
 
-void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t cost, rows_task *task) {
+void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t cost,
+              rows_task *task) {
     spread(r, n, rows, 1, rows, cost, task);
 }
 
-void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost, rows_task *task) {
-    spread(r, n, (n_elements + ELEMENTS_UNIT - 1) / ELEMENTS_UNIT, ELEMENTS_UNIT, n_elements, cost, task);
+void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost,
+                  rows_task *task) {
+    spread(r, n, (n_elements + ELEMENTS_UNIT - 1) / ELEMENTS_UNIT, ELEMENTS_UNIT, n_elements, cost,
+           task);
 }
 
 // ---- running the tape

@@ -9,7 +9,9 @@
 #include "base/mem.h"
 #include "engine/graph/node.h"
 
-struct graph *graph_new(void) { return mem_alloc(sizeof(struct graph)); }
+struct graph *graph_new(void) {
+    return mem_alloc(sizeof(struct graph));
+}
 
 static void tensor_free(struct tensor *t) {
     if (t->root) {
@@ -116,18 +118,22 @@ static struct tensor *tensor_add(struct graph *g, const char *name, enum dtype d
     return t;
 }
 
-struct tensor *tensor_new(struct graph *g, const char *name, enum dtype dtype, int n_dims, const int64_t *shape) {
+struct tensor *tensor_new(struct graph *g, const char *name, enum dtype dtype, int n_dims,
+                          const int64_t *shape) {
     struct tensor *t = tensor_add(g, name, dtype, n_dims, shape);
     t->root = mem_alloc(sizeof *t->root);
-    *t->root = (struct root){.tensor = t, .first_use = -1, .last_use = -1,
+    *t->root = (struct root){.tensor = t,
+                             .first_use = -1,
+                             .last_use = -1,
                              .bytes = (size_t)t->n_elements * dtype_bytes(dtype)};
     return t;
 }
 
-struct tensor *tensor_view(struct graph *g, const char *name, struct tensor *base, int64_t offset, int n_dims,
-                           const int64_t *shape) {
+struct tensor *tensor_view(struct graph *g, const char *name, struct tensor *base, int64_t offset,
+                           int n_dims, const int64_t *shape) {
     struct tensor *t = tensor_add(g, name, base->dtype, n_dims, shape);
-    CHECK(offset >= 0 && offset + t->n_elements <= base->n_elements, "%s: a view beyond %s", name, base->name);
+    CHECK(offset >= 0 && offset + t->n_elements <= base->n_elements, "%s: a view beyond %s", name,
+          base->name);
     t->base = base;
     t->offset = offset;
     return t;
@@ -140,7 +146,8 @@ struct tensor *tensor_root(const struct tensor *t, int64_t *offset) {
     return (struct tensor *)t;
 }
 
-// The tensor that would have to move to move t: t, or what t is another shape of. NULL when it cannot.
+// The tensor that would have to move to move t: t, or what t is another shape of. NULL when it
+// cannot.
 static struct tensor *movable(const struct tensor *t) {
     while (t->base && t->base->n_elements == t->n_elements) t = t->base;
     bool ok = !t->base && t->storage == STORE_SLAB && t->node && t->node->kind != OP_STACK;
@@ -152,7 +159,8 @@ bool tensor_can_be_placed(const struct tensor *t) { return movable(t) != NULL; }
 void tensor_place(struct tensor *t, struct tensor *base, int64_t offset) {
     struct tensor *m = movable(t);
     CHECK(m && !m->root->grad, "%s: it has its place already", t->name);
-    CHECK(m->dtype == base->dtype && offset + m->n_elements <= base->n_elements, "%s: no room", t->name);
+    CHECK(m->dtype == base->dtype && offset + m->n_elements <= base->n_elements, "%s: no room",
+          t->name);
     m->base = base;
     m->offset = offset;
 }
@@ -163,7 +171,8 @@ int64_t tensor_row_size(const struct tensor *t) { return t->n_elements / t->shap
 
 // ---- nodes
 
-void node_fail(const struct node *n, const char *file, int line, const char *condition, const char *format, ...) {
+void node_fail(const struct node *n, const char *file, int line, const char *condition,
+               const char *format, ...) {
     char message[512];
     va_list args;
     va_start(args, format);
@@ -185,9 +194,11 @@ struct node *node_new(struct graph *g, enum op_kind kind) {
     return n;
 }
 
-struct node *backward_new(struct graph *g, enum op_kind kind, const struct node *forward, const char *suffix) {
+struct node *backward_new(struct graph *g, enum op_kind kind, const struct node *forward,
+                          const char *suffix) {
     struct node *n = node_alloc(g, kind);
-    snprintf(n->name, sizeof n->name, "%.*s:%s", (int)(sizeof n->name - strlen(suffix) - 2), forward->name, suffix);
+    snprintf(n->name, sizeof n->name, "%.*s:%s", (int)(sizeof n->name - strlen(suffix) - 2),
+             forward->name, suffix);
     n->scope_length = forward->scope_length;
     n->at = forward->at;
     return n;
@@ -217,7 +228,8 @@ struct tensor *node_out_like(struct node *n, const struct tensor *like) {
     return node_out(n, like->n_dims, like->shape);
 }
 
-struct tensor *node_out_view(struct node *n, struct tensor *base, int64_t offset, int n_dims, const int64_t *shape) {
+struct tensor *node_out_view(struct node *n, struct tensor *base, int64_t offset, int n_dims,
+                             const int64_t *shape) {
     return add_out(n, tensor_view(n->g, n->name, base, offset, n_dims, shape));
 }
 
@@ -238,8 +250,10 @@ void node_append(struct node *n) {
 
 struct tensor *node_finish(struct node *n) {
     const struct op *op = &op_table[n->kind];
-    NODE_CHECK(n, n->n_src >= op->min_src && (op->max_src < 0 || n->n_src <= op->max_src), "%d sources", n->n_src);
-    for (int i = 0; i < n->n_src; i++) NODE_CHECK(n, n->src[i] || i >= op->min_src, "source %d is NULL", i);
+    NODE_CHECK(n, n->n_src >= op->min_src && (op->max_src < 0 || n->n_src <= op->max_src),
+               "%d sources", n->n_src);
+    for (int i = 0; i < n->n_src; i++)
+        NODE_CHECK(n, n->src[i] || i >= op->min_src, "source %d is NULL", i);
     op->shape(n);
     n->out[0]->one_hot = node_one_hot(n);
     node_append(n);
@@ -248,7 +262,8 @@ struct tensor *node_finish(struct node *n) {
 
 // ---- leaves
 
-struct tensor *g_input(struct graph *g, const char *name, enum dtype dtype, int n_dims, const int64_t *shape) {
+struct tensor *g_input(struct graph *g, const char *name, enum dtype dtype, int n_dims,
+                       const int64_t *shape) {
     char full[TENSOR_NAME_SIZE];
     join_name(full, g->scope, g->scope_length, name);
     struct tensor *t = tensor_new(g, full, dtype, n_dims, shape);
@@ -274,14 +289,16 @@ struct tensor *g_param(struct graph *g, struct params *set, const char *name) {
 
 void graph_want_gradient(struct graph *g, struct tensor *input) {
     CHECK(!g->has_gradients, "%s: ask for its gradient before graph_gradients", input->name);
-    CHECK(input->storage == STORE_INPUT && !input->base && input->dtype == DTYPE_REAL, "%s is no input of reals", input->name);
+    CHECK(input->storage == STORE_INPUT && !input->base && input->dtype == DTYPE_REAL,
+          "%s is no input of reals", input->name);
     input->needs_grad = true;
 }
 
 void graph_freeze(struct graph *g, const struct params *set) {
     CHECK(!g->has_gradients, "parameters are frozen before graph_gradients");
     for (int i = 0; i < g->n_tensors; i++)
-        if (g->tensors[i]->storage == STORE_PARAM && g->tensors[i]->params == set) g->tensors[i]->frozen = true;
+        if (g->tensors[i]->storage == STORE_PARAM && g->tensors[i]->params == set)
+            g->tensors[i]->frozen = true;
 }
 
 void graph_keep(struct graph *g, struct tensor *t) {
@@ -293,22 +310,23 @@ int graph_n_nodes(const struct graph *g) { return g->n_nodes; }
 
 // ---- packed weights
 
-struct tensor *graph_find_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed,
-                               int64_t column, int64_t k) {
+struct tensor *graph_find_pack(struct graph *g, const struct tensor *w, enum op_kind kind,
+                               bool transposed, int64_t column, int64_t k) {
     for (int i = 0; i < g->n_packs; i++) {
         struct pack *p = &g->packs[i];
-        if (p->w == w && p->kind == kind && p->transposed == transposed && p->column == column && p->k == k)
+        if (p->w == w && p->kind == kind && p->transposed == transposed && p->column == column &&
+            p->k == k)
             return p->packed;
     }
     return NULL;
 }
 
-void graph_add_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed, int64_t column,
-                    int64_t k, struct tensor *packed) {
+void graph_add_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed,
+                    int64_t column, int64_t k, struct tensor *packed) {
     if (g->n_packs == g->packs_capacity) {
         g->packs_capacity = g->packs_capacity ? 2 * g->packs_capacity : 32;
         g->packs = mem_resize(g->packs, (size_t)g->packs_capacity * sizeof *g->packs);
     }
-    g->packs[g->n_packs++] =
-        (struct pack){.w = w, .column = column, .k = k, .kind = kind, .transposed = transposed, .packed = packed};
+    g->packs[g->n_packs++] = (struct pack){
+        .w = w, .column = column, .k = k, .kind = kind, .transposed = transposed, .packed = packed};
 }

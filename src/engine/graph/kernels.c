@@ -11,7 +11,8 @@
 extern const struct kernels kernels_generic;
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx512;
-#ifndef KERNELS_NO_AVX2  // sanitizer builds leave this table out: it is the same source, and minutes of compiling
+#ifndef KERNELS_NO_AVX2 // sanitizer builds leave this table out: it is the same source, and minutes
+                        // of compiling
 extern const struct kernels kernels_avx2;
 #endif
 #endif
@@ -120,16 +121,18 @@ bool gemm_in_blocks(const struct gemm_job *job) {
     return !job->index && (!job->b || (job->m > GEMM_FEW_ROWS && job->k > 2 * GEMM_BLOCK_K));
 }
 
-// In blocks: blocks as big as they may be that still give every core some. Else columns are cut first, so that a panel
-// of B is read by one core only; rows if that is too coarse.
+// In blocks: blocks as big as they may be that still give every core some. Else columns are cut
+// first, so that a panel of B is read by one core only; rows if that is too coarse.
 static void gemm_cut(const struct gemm_job *job, int *column_shares, int *row_shares) {
     int64_t k = job->index ? GATHER_COST * job->limit : job->k;
     int64_t flop = 2 * job->m * k * job->n, panels = gemm_panels(job->n);
     int64_t wanted = max64(1, min64(GEMM_SHARES_MAX, flop / GEMM_SHARE_FLOP));
     if (gemm_in_blocks(job)) {
-        int64_t columns = ceil_div(panels, GEMM_BLOCK_PANELS), rows = ceil_div(job->m, GEMM_BLOCK_M);
+        int64_t columns = ceil_div(panels, GEMM_BLOCK_PANELS),
+                rows = ceil_div(job->m, GEMM_BLOCK_M);
         columns = max64(columns, min64(panels, GEMM_BLOCK_SHARES / rows));
-        rows = max64(rows, min64(ceil_div(job->m, GEMM_BLOCK_ROWS_MIN), GEMM_BLOCK_SHARES / columns));
+        rows =
+            max64(rows, min64(ceil_div(job->m, GEMM_BLOCK_ROWS_MIN), GEMM_BLOCK_SHARES / columns));
         *column_shares = (int)min64(wanted, columns);
         *row_shares = (int)max64(1, min64(wanted / *column_shares, rows));
         return;

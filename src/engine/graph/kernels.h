@@ -52,13 +52,14 @@ struct gemm_job {
     const real *b;      // packed; or NULL and
     const real *b_rows; // B(k, j) = b_rows[k * b_row + j], packed on the way
     int64_t b_row;
-    real *c;       // C(i, j) = c[i * c_row + j]
+    real *c; // C(i, j) = c[i * c_row + j]
     int64_t c_row;
     const real *bias;   // [n] or NULL
     const real *addend; // (i, j) = addend[i * addend_row + j] or NULL
     int64_t addend_row;
     bool accumulate;
-    // A's rows are mostly one-hot groups (gemm_gather): where their ones are, [m][limit + 1], see rows.h: ones
+    // A's rows are mostly one-hot groups (gemm_gather): where their ones are, [m][limit + 1], see
+    // rows.h: ones
     const int32_t *index;
     int64_t limit;
 };
@@ -124,12 +125,13 @@ struct patch_shape {
 };
 struct patch_job {
     struct patch_shape shape;
-    const real *weights; // for the packs
-    real *packed;        // [patch_pack_reals(shape)]; the two packs differ
+    const real *weights;            // for the packs
+    real *packed;                   // [patch_pack_reals(shape)]; the two packs differ
     const real *big, *small, *bias; // read; bias [c_out], of patch_forward
     real *out;
     bool accumulate; // dx, dw
-    real *scratch;   // dx: patch_shares * patch_dx_share_reals; dw: patch_shares * patch_dw_share_reals
+    real *
+        scratch; // dx: patch_shares * patch_dx_share_reals; dw: patch_shares * patch_dw_share_reals
 };
 int64_t patch_rows(const struct patch_shape *shape);
 int64_t patch_columns(const struct patch_shape *shape);

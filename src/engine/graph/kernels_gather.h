@@ -1,9 +1,9 @@
-// Products with rows of one-hot groups: rows of B are gathered and added instead of multiplied, and the weight
-// gradient scattered.
+// Products with rows of one-hot groups: rows of B are gathered and added instead of multiplied, and
+// the weight gradient scattered.
 //
-// Where x is 0 or 1, x . B is the sum of the rows of B where x is 1. The sums run over k in order as in
-// kernels_gemm.h, and adding 0 * b changes no sum, so the bits are those of the whole product. A row of x
-// that is not as expected (count > limit) is multiplied as it is.
+// Where x is 0 or 1, x . B is the sum of the rows of B where x is 1. The sums run over k in order
+// as in kernels_gemm.h, and adding 0 * b changes no sum, so the bits are those of the whole
+// product. A row of x that is not as expected (count > limit) is multiplied as it is.
 #ifndef GRAPH_KERNELS_GATHER_H
 #define GRAPH_KERNELS_GATHER_H
 
@@ -17,7 +17,8 @@ static uint32_t nonzero_part(const real *x, int64_t n) {
     return vec_nonzero(vec_load(part));
 }
 
-// index [rows][limit + 1]: the number of ones and where they are; limit + 1 where they are too many or not all are 1.
+// index [rows][limit + 1]: the number of ones and where they are; limit + 1 where they are too many
+// or not all are 1.
 static void rows_ones(int64_t rows, int64_t n, int64_t limit, const real *x, int32_t *index) {
     const int64_t whole = n / LANES * LANES;
     for (int64_t row = 0; row < rows; row++, x += n, index += limit + 1) {
@@ -43,8 +44,7 @@ static void rows_ones(int64_t rows, int64_t n, int64_t limit, const real *x, int
                                        const real *b, int64_t b_row, real *c, int64_t c_row) {     \
         vec sum[ROWS][VECS];                                                                       \
         VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] = (vec){0};                                  \
-        for (int64_t k = 1; k <= count; k++)                                                       \
-            VEC_EACH(i, ROWS) {                                                                    \
+        for (int64_t k = 1; k <= count; k++) VEC_EACH(i, ROWS) {                                   \
                 const real *from = b + index[i * index_row + k] * b_row;                           \
                 VEC_EACH(v, VECS) sum[i][v] += vec_load(from + v * LANES);                         \
             }                                                                                      \
@@ -61,9 +61,11 @@ typedef void gather_kernel(const int32_t *index, int64_t index_row, int64_t coun
 GATHER(1, 3)
 GATHER(4, 3)
 static gather_kernel *const gather_kernels[][3] = { // [four rows][vectors - 1]
-    {gather_1x1, gather_1x2, gather_1x3}, {gather_4x1, gather_4x2, gather_4x3}};
+    {gather_1x1, gather_1x2, gather_1x3},
+    {gather_4x1, gather_4x2, gather_4x3}};
 #else
-static gather_kernel *const gather_kernels[][2] = {{gather_1x1, gather_1x2}, {gather_4x1, gather_4x2}};
+static gather_kernel *const gather_kernels[][2] = {{gather_1x1, gather_1x2},
+                                                   {gather_4x1, gather_4x2}};
 #endif
 
 // Whether the next rows have equally many ones, and no row has too many.
@@ -90,7 +92,8 @@ static void gather_tile(const struct gemm_job *job, int64_t row, int64_t m, cons
         }
         for (int64_t j = 0; j < width; j += MICRO_VECS * LANES) {
             const int64_t vecs = kmin(MICRO_VECS, (width - j) / LANES);
-            gather_kernels[four][vecs - 1](index, index_row, index[0], panel + j, width, c + j, PANEL_COLUMNS);
+            gather_kernels[four][vecs - 1](index, index_row, index[0], panel + j, width, c + j,
+                                           PANEL_COLUMNS);
         }
     }
 }
@@ -100,7 +103,8 @@ static void gemm_gather(const struct gemm_job *job, int share) {
     gemm_share(job, share, &rows, &panels);
     for (int64_t p = panels.first; p < panels.end; p++) {
         struct range units = gemm_panel(job->n, p);
-        const int64_t column = units.first * GEMM_UNIT, width = (units.end - units.first) * GEMM_UNIT;
+        const int64_t column = units.first * GEMM_UNIT,
+                      width = (units.end - units.first) * GEMM_UNIT;
         for (int64_t row = rows.first; row < rows.end; row += GATHER_ROWS) {
             _Alignas(64) real tile[GATHER_ROWS * PANEL_COLUMNS];
             const int64_t m = kmin(GATHER_ROWS, rows.end - row);
@@ -113,7 +117,8 @@ static void gemm_gather(const struct gemm_job *job, int share) {
 // ---- weight gradient: dw[n][k] (=|+=) sum over rows of dy[row][n] x[row][k]
 
 // sums [k][SCATTER_COLUMNS] of columns [column, column + columns) of dy
-static void scatter_rows(const struct scatter_job *job, int64_t column, int64_t columns, real *sums) {
+static void scatter_rows(const struct scatter_job *job, int64_t column, int64_t columns,
+                         real *sums) {
     enum { VECS = SCATTER_COLUMNS / LANES };
     const int32_t *index = job->index;
     for (int64_t row = 0; row < job->rows; row++, index += job->limit + 1) {
@@ -140,7 +145,8 @@ ALWAYS_INLINE void scatter_square(const real *sums, real *out, int64_t out_row, 
     VEC_EACH(i, LANES) vec_store(out + i * out_row, square[i]);
 }
 
-static void scatter_finish(const struct scatter_job *job, const real *sums, int64_t column, int64_t columns) {
+static void scatter_finish(const struct scatter_job *job, const real *sums, int64_t column,
+                           int64_t columns) {
     for (int64_t j = 0; j < columns; j += LANES) {
         real *out = job->out + (column + j) * job->out_row;
         const int64_t squares = columns - j >= LANES ? job->k / LANES * LANES : 0;
@@ -159,7 +165,8 @@ static void scatter(const struct scatter_job *job, int share) {
         share_range((job->n + SCATTER_COLUMNS - 1) / SCATTER_COLUMNS, scatter_shares(job), share);
     real *sums = job->scratch + share * job->k * SCATTER_COLUMNS;
     for (int64_t b = blocks.first; b < blocks.end; b++) {
-        const int64_t column = b * SCATTER_COLUMNS, columns = kmin(SCATTER_COLUMNS, job->n - column);
+        const int64_t column = b * SCATTER_COLUMNS,
+                      columns = kmin(SCATTER_COLUMNS, job->n - column);
         memset(sums, 0, (size_t)(job->k * SCATTER_COLUMNS) * sizeof(real));
         scatter_rows(job, column, columns, sums);
         scatter_finish(job, sums, column, columns);

@@ -12,8 +12,8 @@
 //
 //     A block 192 x 128, B block 128 x 192 (4 panels), C block 192 x 192: 0.35 MB together
 //
-// The micro-kernel's A is a set of rows with a fixed stride whose k axis may be cut into equal slabs: a convolution's
-// patch is such a row (kernels_conv.h).
+// The micro-kernel's A is a set of rows with a fixed stride whose k axis may be cut into equal
+// slabs: a convolution's patch is such a row (kernels_conv.h).
 #ifndef GRAPH_KERNELS_GEMM_H
 #define GRAPH_KERNELS_GEMM_H
 
@@ -48,9 +48,8 @@ typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row,
         const real *p[POINTERS];                                                                   \
         vec sum[ROWS][VECS];                                                                       \
         VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] = (vec){0};                                  \
-        if (a->resume)                                                                             \
-            VEC_EACH(i, ROWS)                                                                      \
-            VEC_EACH(v, VECS) sum[i][v] = vec_load(c + i * c_row + v * LANES);                     \
+        if (a->resume) VEC_EACH(i, ROWS)                                                           \
+        VEC_EACH(v, VECS) sum[i][v] = vec_load(c + i * c_row + v * LANES);                         \
         VEC_EACH(i, POINTERS) {                                                                    \
             p[i] = a->a + 3 * i * row;                                                             \
             MICRO_HIDE(p[i]);                                                                      \
@@ -216,9 +215,12 @@ struct gemm_blocks {
     _Alignas(64) real b[GEMM_BLOCK_K * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
 };
 
-enum { GEMM_FAR = 512 }; // reals from one k to the next that make a column of A fall into few sets of a cache
+enum {
+    GEMM_FAR = 512
+}; // reals from one k to the next that make a column of A fall into few sets of a cache
 
-// A's rows [row, row + m), columns [k, k + count): where they lie, or where k is the row and rows are far apart, copied.
+// A's rows [row, row + m), columns [k, k + count): where they lie, or where k is the row and rows
+// are far apart, copied.
 static struct micro_a gemm_block_a(const struct gemm_job *job, int64_t row, int64_t m, int64_t k,
                                    int64_t count, real *copy) {
     const real *a = job->a + row * job->a_row + k * job->a_k;

@@ -1,10 +1,10 @@
-// Loss kernels, one number per row: squared error, two-hot, cross entropy, KL, entropy, log-probability (spec 4, 5.5,
-// Appendix A).
+// Loss kernels, one number per row: squared error, two-hot, cross entropy, KL, entropy,
+// log-probability (spec 4, 5.5, Appendix A).
 #ifndef GRAPH_KERNELS_LOSS_H
 #define GRAPH_KERNELS_LOSS_H
 
-static void rows_square_error(int64_t rows, int64_t n, const real *restrict x, const real *restrict target,
-                              real *restrict y) {
+static void rows_square_error(int64_t rows, int64_t n, const real *restrict x,
+                              const real *restrict target, real *restrict y) {
     for (int64_t row = 0; row < rows; row++, x += n, target += n) {
         real sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -13,8 +13,9 @@ static void rows_square_error(int64_t rows, int64_t n, const real *restrict x, c
     }
 }
 
-static void rows_square_error_dx(int64_t rows, int64_t n, const real *restrict x, const real *restrict target,
-                                 const real *restrict dy, real *restrict dx, bool add) {
+static void rows_square_error_dx(int64_t rows, int64_t n, const real *restrict x,
+                                 const real *restrict target, const real *restrict dy,
+                                 real *restrict dx, bool add) {
     for (int64_t row = 0; row < rows; row++, x += n, target += n, dx += n) {
         const real twice = 2 * dy[row];
         PUT(n, dx, add, twice * (x[i] - target[i]));
@@ -23,22 +24,26 @@ static void rows_square_error_dx(int64_t rows, int64_t n, const real *restrict x
 
 // ---- binary cross entropy with logits
 
-static void rows_bce(int64_t n, const real *restrict logits, const real *restrict target, real *restrict y) {
+static void rows_bce(int64_t n, const real *restrict logits, const real *restrict target,
+                     real *restrict y) {
     for (int64_t i = 0; i < n; i++) y[i] = fast_softplus(logits[i]) - logits[i] * target[i];
 }
 
-static void rows_bce_dx(int64_t n, const real *restrict logits, const real *restrict target, const real *restrict dy,
-                        real *restrict dx, bool add) {
+static void rows_bce_dx(int64_t n, const real *restrict logits, const real *restrict target,
+                        const real *restrict dy, real *restrict dx, bool add) {
     PUT(n, dx, add, dy[i] * (fast_sigmoid(logits[i]) - target[i]));
 }
 
 // ---- two-hot (spec 4.1): weight q_low on bin low, q_high on bin high
 
-struct twohot { int64_t low, high; real q_low, q_high; };
+struct twohot {
+    int64_t low, high;
+    real q_low, q_high;
+};
 
 static struct twohot twohot_of(real target, int64_t n, const real *bins) {
     const real y = fast_symlog(target);
-    int64_t below = 0;                                   // bins <= y: binary search, bins ascend
+    int64_t below = 0; // bins <= y: binary search, bins ascend
     for (int64_t step = n; step > 0;) {
         const int64_t half = step / 2;
         if (bins[below + half] <= y) {
@@ -50,14 +55,16 @@ static struct twohot twohot_of(real target, int64_t n, const real *bins) {
     }
     struct twohot t = {.low = below > 0 ? below - 1 : 0, .high = below < n ? below : n - 1};
     const bool same = t.low == t.high;
-    const real one = y == y ? 1 : y;                     // a NaN target gives a NaN loss
-    const real d_low = same ? one : fast_abs(bins[t.low] - y), d_high = same ? one : fast_abs(bins[t.high] - y);
+    const real one = y == y ? 1 : y; // a NaN target gives a NaN loss
+    const real d_low = same ? one : fast_abs(bins[t.low] - y),
+               d_high = same ? one : fast_abs(bins[t.high] - y);
     t.q_low = d_high / (d_low + d_high);
     t.q_high = d_low / (d_low + d_high);
     return t;
 }
 
-static void rows_twohot_nll(int64_t rows, int64_t n, const real *logits, const real *target, const real *bins, real *y) {
+static void rows_twohot_nll(int64_t rows, int64_t n, const real *logits, const real *target,
+                            const real *bins, real *y) {
     for (int64_t row = 0; row < rows; row++, logits += n) {
         const real max = row_max(n, logits), log_sum = max + fast_log(row_exp_sum(n, logits, max));
         const struct twohot t = twohot_of(target[row], n, bins);
@@ -66,8 +73,8 @@ static void rows_twohot_nll(int64_t rows, int64_t n, const real *logits, const r
 }
 
 // (softmax - q) dy
-static void rows_twohot_nll_dx(int64_t rows, int64_t n, const real *logits, const real *target, const real *bins,
-                               const real *dy, real *dx, bool add) {
+static void rows_twohot_nll_dx(int64_t rows, int64_t n, const real *logits, const real *target,
+                               const real *bins, const real *dy, real *dx, bool add) {
     for (int64_t row = 0; row < rows; row++, logits += n, dx += n) {
         const real max = row_max(n, logits), scale = dy[row] / row_exp_sum(n, logits, max);
         const struct twohot t = twohot_of(target[row], n, bins);
@@ -77,9 +84,11 @@ static void rows_twohot_nll_dx(int64_t rows, int64_t n, const real *logits, cons
     }
 }
 
-// sum_i softmax_i bins_i; *max and *scale give softmax_i = scale exp(logit_i - max). In double: terms of up to 20 cancel
-// where the mean is near 0, and a float sum would depend on its order in the sixth digit.
-static real twohot_expectation(int64_t n, const real *restrict logits, const real *restrict bins, real *max, real *scale) {
+// sum_i softmax_i bins_i; *max and *scale give softmax_i = scale exp(logit_i - max). In double:
+// terms of up to 20 cancel where the mean is near 0, and a float sum would depend on its order in
+// the sixth digit.
+static real twohot_expectation(int64_t n, const real *restrict logits, const real *restrict bins,
+                               real *max, real *scale) {
     *max = row_max(n, logits);
     const real top = *max;
     double sum = 0, weighted = 0;
@@ -93,15 +102,16 @@ static real twohot_expectation(int64_t n, const real *restrict logits, const rea
     return (real)(weighted / sum);
 }
 
-static void rows_twohot_mean(int64_t rows, int64_t n, const real *logits, const real *bins, real *y) {
+static void rows_twohot_mean(int64_t rows, int64_t n, const real *logits, const real *bins,
+                             real *y) {
     for (int64_t row = 0; row < rows; row++, logits += n) {
         real max, scale;
         y[row] = fast_symexp(twohot_expectation(n, logits, bins, &max, &scale));
     }
 }
 
-static void rows_twohot_mean_dx(int64_t rows, int64_t n, const real *logits, const real *bins, const real *dy, real *dx,
-                                bool add) {
+static void rows_twohot_mean_dx(int64_t rows, int64_t n, const real *logits, const real *bins,
+                                const real *dy, real *dx, bool add) {
     for (int64_t row = 0; row < rows; row++, logits += n, dx += n) {
         real max, scale;
         const real mean = twohot_expectation(n, logits, bins, &max, &scale);
@@ -115,7 +125,8 @@ static void rows_twohot_mean_dx(int64_t rows, int64_t n, const real *logits, con
 static real row_kl(int64_t n, const real *restrict post, const real *restrict prior) {
     real sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += post[i] * fast_log(at_least_eps(post[i]) / at_least_eps(prior[i]));
+    for (int64_t i = 0; i < n; i++)
+        sum += post[i] * fast_log(at_least_eps(post[i]) / at_least_eps(prior[i]));
     return sum;
 }
 
@@ -123,13 +134,13 @@ static void rows_kl(int64_t rows, int64_t n, const real *post, const real *prior
     for (int64_t row = 0; row < rows; row++) y[row] = row_kl(n, post + row * n, prior + row * n);
 }
 
-static void kl_row_d_post(int64_t n, const real *restrict post, const real *restrict prior, real weight,
-                          real *restrict dx, bool add) {
+static void kl_row_d_post(int64_t n, const real *restrict post, const real *restrict prior,
+                          real weight, real *restrict dx, bool add) {
     PUT(n, dx, add, weight * (fast_log(at_least_eps(post[i]) / at_least_eps(prior[i])) + 1));
 }
 
-static void kl_row_d_prior(int64_t n, const real *restrict post, const real *restrict prior, real weight,
-                           real *restrict dx, bool add) {
+static void kl_row_d_prior(int64_t n, const real *restrict post, const real *restrict prior,
+                           real weight, real *restrict dx, bool add) {
     PUT(n, dx, add, -weight * post[i] / at_least_eps(prior[i]));
 }
 
@@ -139,8 +150,12 @@ static void rows_kl_balanced_dx(int64_t rows, int64_t n, const struct kl_dx *d) 
         const real kl = row_kl(n, post, prior);
         // Half the gradient at an exact tie, none below; a NaN passes on.
         const real on = kl < d->free_nats ? 0 : kl == d->free_nats ? (real)0.5 : 1;
-        if (d->d_post) kl_row_d_post(n, post, prior, on * d->w_rep * d->dy[row], d->d_post + row * n, d->add_post);
-        if (d->d_prior) kl_row_d_prior(n, post, prior, on * d->w_dyn * d->dy[row], d->d_prior + row * n, d->add_prior);
+        if (d->d_post)
+            kl_row_d_post(n, post, prior, on * d->w_rep * d->dy[row], d->d_post + row * n,
+                          d->add_post);
+        if (d->d_prior)
+            kl_row_d_prior(n, post, prior, on * d->w_dyn * d->dy[row], d->d_prior + row * n,
+                           d->add_prior);
     }
 }
 
@@ -153,8 +168,8 @@ static void rows_entropy(int64_t rows, int64_t n, const real *restrict m, real *
     }
 }
 
-static void rows_entropy_dx(int64_t rows, int64_t n, const real *restrict m, const real *restrict dy, real *restrict dx,
-                            bool add) {
+static void rows_entropy_dx(int64_t rows, int64_t n, const real *restrict m,
+                            const real *restrict dy, real *restrict dx, bool add) {
     for (int64_t row = 0; row < rows; row++, m += n, dx += n) {
         const real minus = -dy[row];
         PUT(n, dx, add, minus * (fast_log(at_least_eps(m[i])) + 1));
@@ -163,7 +178,8 @@ static void rows_entropy_dx(int64_t rows, int64_t n, const real *restrict m, con
 
 // ---- log-probability of a sample: z is one-hot in each categorical
 
-static void rows_log_prob(int64_t rows, int64_t n, const real *restrict m, const real *restrict z, real *restrict y) {
+static void rows_log_prob(int64_t rows, int64_t n, const real *restrict m, const real *restrict z,
+                          real *restrict y) {
     for (int64_t row = 0; row < rows; row++, m += n, z += n) {
         real sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -172,8 +188,9 @@ static void rows_log_prob(int64_t rows, int64_t n, const real *restrict m, const
     }
 }
 
-static void rows_log_prob_dx(int64_t rows, int64_t n, const real *restrict m, const real *restrict z,
-                             const real *restrict dy, real *restrict dx, bool add) {
+static void rows_log_prob_dx(int64_t rows, int64_t n, const real *restrict m,
+                             const real *restrict z, const real *restrict dy, real *restrict dx,
+                             bool add) {
     for (int64_t row = 0; row < rows; row++, m += n, z += n, dx += n) {
         const real d = dy[row];
         PUT(n, dx, add, d * z[i] / at_least_eps(m[i]));

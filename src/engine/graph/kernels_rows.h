@@ -1,4 +1,5 @@
-// Row kernels for one instruction set: elementwise functions, gates and categoricals; losses are in kernels_loss.h.
+// Row kernels for one instruction set: elementwise functions, gates and categoricals; losses are in
+// kernels_loss.h.
 #ifndef GRAPH_KERNELS_ROWS_H
 #define GRAPH_KERNELS_ROWS_H
 
@@ -8,12 +9,12 @@
 #include "engine/graph/rows.h"
 
 // Runs `y[i] = value` or `y[i] += value`: one branch outside the loop, so that both vectorise.
-#define PUT(n, y, add, value)                                        \
-    do {                                                             \
-        if (add)                                                     \
-            for (int64_t i = 0; i < (n); i++) (y)[i] += (value);     \
-        else                                                         \
-            for (int64_t i = 0; i < (n); i++) (y)[i] = (value);      \
+#define PUT(n, y, add, value)                                                                      \
+    do {                                                                                           \
+        if (add)                                                                                   \
+            for (int64_t i = 0; i < (n); i++) (y)[i] += (value);                                   \
+        else                                                                                       \
+            for (int64_t i = 0; i < (n); i++) (y)[i] = (value);                                    \
     } while (0)
 
 // ---- elements
@@ -22,11 +23,13 @@ static void rows_add(int64_t n, const real *restrict a, const real *restrict b, 
     for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-static void rows_mul(int64_t n, const real *restrict a, const real *restrict b, real *restrict y, bool add) {
+static void rows_mul(int64_t n, const real *restrict a, const real *restrict b, real *restrict y,
+                     bool add) {
     PUT(n, y, add, a[i] * b[i]);
 }
 
-static void rows_affine(int64_t n, const real *restrict x, real scale, real shift, real *restrict y, bool add) {
+static void rows_affine(int64_t n, const real *restrict x, real scale, real shift, real *restrict y,
+                        bool add) {
     PUT(n, y, add, scale * x[i] + shift);
 }
 
@@ -34,7 +37,8 @@ static void rows_tanh(int64_t n, const real *restrict x, real *restrict y) {
     for (int64_t i = 0; i < n; i++) y[i] = fast_tanh(x[i]);
 }
 
-static void rows_tanh_dx(int64_t n, const real *restrict y, const real *restrict dy, real *restrict dx, bool add) {
+static void rows_tanh_dx(int64_t n, const real *restrict y, const real *restrict dy,
+                         real *restrict dx, bool add) {
     PUT(n, dx, add, dy[i] * (1 - y[i] * y[i]));
 }
 
@@ -42,7 +46,8 @@ static void rows_sigmoid(int64_t n, const real *restrict x, real *restrict y) {
     for (int64_t i = 0; i < n; i++) y[i] = fast_sigmoid(x[i]);
 }
 
-static void rows_sigmoid_dx(int64_t n, const real *restrict y, const real *restrict dy, real *restrict dx, bool add) {
+static void rows_sigmoid_dx(int64_t n, const real *restrict y, const real *restrict dy,
+                            real *restrict dx, bool add) {
     PUT(n, dx, add, dy[i] * y[i] * (1 - y[i]));
 }
 
@@ -50,7 +55,8 @@ static void rows_symlog(int64_t n, const real *restrict x, real *restrict y) {
     for (int64_t i = 0; i < n; i++) y[i] = fast_symlog(x[i]);
 }
 
-static void rows_symlog_dx(int64_t n, const real *restrict x, const real *restrict dy, real *restrict dx, bool add) {
+static void rows_symlog_dx(int64_t n, const real *restrict x, const real *restrict dy,
+                           real *restrict dx, bool add) {
     PUT(n, dx, add, dy[i] / (1 + fast_abs(x[i])));
 }
 
@@ -58,7 +64,8 @@ static void rows_less(int64_t n, const real *restrict x, real threshold, real *r
     for (int64_t i = 0; i < n; i++) y[i] = x[i] < threshold ? 1 : 0;
 }
 
-#define CLAMP_EPS ((real)1.1920928955078125e-07)     // the float32 epsilon of the reference's probability clamp
+#define CLAMP_EPS                                                                                  \
+    ((real)1.1920928955078125e-07) // the float32 epsilon of the reference's probability clamp
 // Written so that a NaN stays one.
 HD real at_least_eps(real m) { return m < CLAMP_EPS ? CLAMP_EPS : m; }
 
@@ -76,22 +83,25 @@ static real rows_sum(int64_t n, const real *x) {
     return (real)sum;
 }
 
-// A byte holds four pixels, the first in the lowest bits; a shade becomes shade / 3 - 0.5 (spec 1.1).
+// A byte holds four pixels, the first in the lowest bits; a shade becomes shade / 3 - 0.5
+// (spec 1.1).
 #define SHADE(s) ((real)(s) / (real)3 - (real)0.5)
-#define BYTE_1(b) {SHADE((b) & 3), SHADE((b) >> 2 & 3), SHADE((b) >> 4 & 3), SHADE((b) >> 6 & 3)}
+#define BYTE_1(b)                                                                                  \
+    { SHADE((b)&3), SHADE((b) >> 2 & 3), SHADE((b) >> 4 & 3), SHADE((b) >> 6 & 3) }
 #define BYTE_4(b) BYTE_1(b), BYTE_1((b) + 1), BYTE_1((b) + 2), BYTE_1((b) + 3)
 #define BYTE_16(b) BYTE_4(b), BYTE_4((b) + 4), BYTE_4((b) + 8), BYTE_4((b) + 12)
 #define BYTE_64(b) BYTE_16(b), BYTE_16((b) + 16), BYTE_16((b) + 32), BYTE_16((b) + 48)
 static const real unpack2_table[256][4] = {BYTE_64(0), BYTE_64(64), BYTE_64(128), BYTE_64(192)};
 
 static void rows_unpack2(int64_t n_bytes, const uint8_t *restrict packed, real *restrict out) {
-    for (int64_t i = 0; i < n_bytes; i++) memcpy(out + 4 * i, unpack2_table[packed[i]], 4 * sizeof(real));
+    for (int64_t i = 0; i < n_bytes; i++)
+        memcpy(out + 4 * i, unpack2_table[packed[i]], 4 * sizeof(real));
 }
 
 // ---- recurrent state (spec 3.1, 3.4)
 
-static void rows_gru_gates(int64_t rows, int64_t width, const real *restrict y, const real *restrict h,
-                           real *restrict out) {
+static void rows_gru_gates(int64_t rows, int64_t width, const real *restrict y,
+                           const real *restrict h, real *restrict out) {
     for (int64_t row = 0; row < rows; row++, y += 3 * width, h += width, out += width)
         for (int64_t i = 0; i < width; i++) {
             const real r = fast_sigmoid(y[i]), c = fast_tanh(r * y[width + i]);
@@ -101,26 +111,26 @@ static void rows_gru_gates(int64_t rows, int64_t width, const real *restrict y, 
 }
 
 // Two functions, because a branch on `add` inside the loop keeps it from vectorising.
-#define GRU_ROW_DY(name, BEFORE)                                                                          \
-    static void name(int64_t width, const real *restrict y, const real *restrict h,                       \
-                     const real *restrict dout, real *restrict dy) {                                      \
-        const real *restrict candidate = y + width, *restrict update = y + 2 * width;                     \
-        real *restrict dc = dy + width, *restrict du = dy + 2 * width;                                    \
-        for (int64_t i = 0; i < width; i++) {                                                             \
-            const real r = fast_sigmoid(y[i]), u = fast_sigmoid(update[i] - 1);                           \
-            const real c = fast_tanh(r * candidate[i]), dq = dout[i] * u * (1 - c * c);                   \
-            dy[i] = BEFORE(dy[i]) dq * candidate[i] * r * (1 - r);                                        \
-            dc[i] = BEFORE(dc[i]) dq * r;                                                                 \
-            du[i] = BEFORE(du[i]) dout[i] * (c - h[i]) * u * (1 - u);                                     \
-        }                                                                                                 \
+#define GRU_ROW_DY(name, BEFORE)                                                                   \
+    static void name(int64_t width, const real *restrict y, const real *restrict h,                \
+                     const real *restrict dout, real *restrict dy) {                               \
+        const real *restrict candidate = y + width, *restrict update = y + 2 * width;              \
+        real *restrict dc = dy + width, *restrict du = dy + 2 * width;                             \
+        for (int64_t i = 0; i < width; i++) {                                                      \
+            const real r = fast_sigmoid(y[i]), u = fast_sigmoid(update[i] - 1);                    \
+            const real c = fast_tanh(r * candidate[i]), dq = dout[i] * u * (1 - c * c);            \
+            dy[i] = BEFORE(dy[i]) dq * candidate[i] * r * (1 - r);                                 \
+            dc[i] = BEFORE(dc[i]) dq * r;                                                          \
+            du[i] = BEFORE(du[i]) dout[i] * (c - h[i]) * u * (1 - u);                              \
+        }                                                                                          \
     }
 #define NOTHING(x)
 #define PLUS(x) (x) +
 GRU_ROW_DY(gru_row_dy, NOTHING)
 GRU_ROW_DY(gru_row_dy_add, PLUS)
 
-static void gru_row_dh(int64_t width, const real *restrict update, const real *restrict dout, real *restrict dh,
-                       bool add) {
+static void gru_row_dh(int64_t width, const real *restrict update, const real *restrict dout,
+                       real *restrict dh, bool add) {
     PUT(width, dh, add, dout[i] * (1 - fast_sigmoid(update[i] - 1)));
 }
 
@@ -128,13 +138,14 @@ static void rows_gru_gates_dx(int64_t rows, int64_t width, const struct gru_dx *
     for (int64_t row = 0; row < rows; row++) {
         const real *y = d->y + row * 3 * width, *dout = d->dout + row * width;
         if (d->dy)
-            (d->add_dy ? gru_row_dy_add : gru_row_dy)(width, y, d->h + row * width, dout, d->dy + row * 3 * width);
+            (d->add_dy ? gru_row_dy_add : gru_row_dy)(width, y, d->h + row * width, dout,
+                                                      d->dy + row * 3 * width);
         if (d->dh) gru_row_dh(width, y + 2 * width, dout, d->dh + row * width, d->add_dh);
     }
 }
 
-static void rows_blend(int64_t rows, int64_t width, const real *f, const real *restrict a, const real *restrict b,
-                       int64_t b_row, real *restrict out) {
+static void rows_blend(int64_t rows, int64_t width, const real *f, const real *restrict a,
+                       const real *restrict b, int64_t b_row, real *restrict out) {
     for (int64_t row = 0; row < rows; row++, a += width, out += width) {
         const real g = f[row], keep = 1 - g;
         if (b)
@@ -144,16 +155,16 @@ static void rows_blend(int64_t rows, int64_t width, const real *f, const real *r
     }
 }
 
-static void rows_blend_dx(int64_t rows, int64_t width, const real *f, bool one_minus, const real *restrict dy,
-                          real *restrict dx, bool add) {
+static void rows_blend_dx(int64_t rows, int64_t width, const real *f, bool one_minus,
+                          const real *restrict dy, real *restrict dx, bool add) {
     for (int64_t row = 0; row < rows; row++, dy += width, dx += width) {
         const real g = one_minus ? 1 - f[row] : f[row];
         PUT(width, dx, add, g * dy[i]);
     }
 }
 
-static void rows_blend_sum(int64_t rows, int64_t width, const real *f, const real *restrict dy, real *restrict dx,
-                           bool add) {
+static void rows_blend_sum(int64_t rows, int64_t width, const real *f, const real *restrict dy,
+                           real *restrict dx, bool add) {
     if (!add) memset(dx, 0, (size_t)width * sizeof(real));
     for (int64_t row = 0; row < rows; row++, dy += width)
         for (int64_t i = 0; i < width; i++) dx[i] += f[row] * dy[i];
@@ -182,7 +193,8 @@ static real row_exp_sum(int64_t n, const real *x, real max) {
     return sum;
 }
 
-static void rows_unimix(int64_t rows, int64_t n, const real *restrict logits, real mix, real *restrict m) {
+static void rows_unimix(int64_t rows, int64_t n, const real *restrict logits, real mix,
+                        real *restrict m) {
     const real floor = mix / (real)n;
     for (int64_t row = 0; row < rows; row++, logits += n, m += n) {
         const real max = row_max(n, logits);
@@ -198,8 +210,8 @@ static void rows_unimix(int64_t rows, int64_t n, const real *restrict logits, re
 }
 
 // q = (1 - mix) softmax; dx_j = q_j (dm_j - sum_k q_k dm_k / (1 - mix))
-static void rows_unimix_dx(int64_t rows, int64_t n, const real *restrict m, real mix, const real *restrict dm,
-                           real *restrict dx, bool add) {
+static void rows_unimix_dx(int64_t rows, int64_t n, const real *restrict m, real mix,
+                           const real *restrict dm, real *restrict dx, bool add) {
     const real floor = mix / (real)n;
     for (int64_t row = 0; row < rows; row++, m += n, dm += n, dx += n) {
         real dot = 0;
@@ -210,7 +222,8 @@ static void rows_unimix_dx(int64_t rows, int64_t n, const real *restrict m, real
     }
 }
 
-// Inverse of the cumulative sum in order: the index is the number of k with cdf_k <= u, at most n - 1.
+// Inverse of the cumulative sum in order: the index is the number of k with cdf_k <= u, at most n
+// - 1.
 static void rows_sample(int64_t rows, int64_t n, const real *m, const real *u, real *z) {
     for (int64_t row = 0; row < rows; row++, m += n, z += n) {
         real cdf = 0;
@@ -237,14 +250,18 @@ static void rows_mode(int64_t rows, int64_t n, const real *m, real *z) {
 // ---- layouts: y[columns][rows] = x[rows][columns]^T in tiles of 4 x 4
 
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
-typedef real quad_unaligned __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+typedef real quad_unaligned
+    __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
 static inline quad quad_load(const real *x) { return *(const quad_unaligned *)x; }
 
 static inline void transpose_tile(const real *x, int64_t x_row, real *y, int64_t y_row, bool add) {
-    const quad a = quad_load(x), b = quad_load(x + x_row), c = quad_load(x + 2 * x_row), d = quad_load(x + 3 * x_row);
-    const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const quad a = quad_load(x), b = quad_load(x + x_row), c = quad_load(x + 2 * x_row),
+               d = quad_load(x + 3 * x_row);
+    const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+               ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+               cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
     const quad out[4] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
                          __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
                          __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
@@ -300,8 +317,10 @@ static const struct kernels_rows kernels_rows_table = {
     .twohot_mean_dx = rows_twohot_mean_dx,
     .kl = rows_kl,
     .kl_balanced_dx = rows_kl_balanced_dx,
-    .entropy = rows_entropy, .entropy_dx = rows_entropy_dx,
-    .log_prob = rows_log_prob, .log_prob_dx = rows_log_prob_dx,
+    .entropy = rows_entropy,
+    .entropy_dx = rows_entropy_dx,
+    .log_prob = rows_log_prob,
+    .log_prob_dx = rows_log_prob_dx,
 };
 
 #endif

@@ -1,22 +1,23 @@
-// Weight gradients of linear layers that are used several times (a time loop): one product per group.
+// Weight gradients of linear layers that are used several times (a time loop): one product per
+// group.
 //
 //     y_t = x_t w^T, t = 0..T-1      dw = sum_t dy_t^T x_t = [dy_0; dy_1; ..]^T [x_0; x_1; ..]
 //
-// The x of a group, and the y (whose layout their gradients share), are moved into one stack each before
-// memory is planned. What cannot be moved (a leaf, a view, part of another stack) is copied together when the
-// calls are small, else each call adds its own product.
+// The x of a group, and the y (whose layout their gradients share), are moved into one stack each
+// before memory is planned. What cannot be moved (a leaf, a view, part of another stack) is copied
+// together when the calls are small, else each call adds its own product.
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "engine/graph/node.h"
 
-enum { COPY_ROWS_MAX = 128 };   // calls with more rows than this are efficient on their own
+enum { COPY_ROWS_MAX = 128 }; // calls with more rows than this are efficient on their own
 
 struct group {
-    struct node **calls;        // in tape order
+    struct node **calls; // in tape order
     int n, capacity;
-    bool each;                  // no common product
+    bool each; // no common product
     bool same_bias;
 };
 
@@ -26,7 +27,8 @@ struct linear_groups {
 };
 
 static bool same_weights(const struct node *a, const struct node *b) {
-    return a->src[1] == b->src[1] && a->at.column == b->at.column && a->src[0]->shape[1] == b->src[0]->shape[1];
+    return a->src[1] == b->src[1] && a->at.column == b->at.column &&
+           a->src[0]->shape[1] == b->src[0]->shape[1];
 }
 
 static void add_call(struct linear_groups *l, struct node *n) {
@@ -72,10 +74,12 @@ static int64_t total_rows(const struct group *f) {
     return rows;
 }
 
-static struct tensor *rows_tensor(struct graph *g, const struct group *f, call_side *side, const char *suffix) {
+static struct tensor *rows_tensor(struct graph *g, const struct group *f, call_side *side,
+                                  const char *suffix) {
     char name[TENSOR_NAME_SIZE];
     snprintf(name, sizeof name, "%.*s:%s", TENSOR_NAME_SIZE - 12, side(f->calls[0])->name, suffix);
-    return tensor_new(g, name, DTYPE_REAL, 2, (int64_t[]){total_rows(f), side(f->calls[0])->shape[1]});
+    return tensor_new(g, name, DTYPE_REAL, 2,
+                      (int64_t[]){total_rows(f), side(f->calls[0])->shape[1]});
 }
 
 // Moves all of one side into a new stack. False when one of them cannot be moved or is there twice.
@@ -83,7 +87,8 @@ static bool place(struct graph *g, const struct group *f, call_side *side) {
     for (int i = 0; i < f->n; i++) {
         if (!tensor_can_be_placed(side(f->calls[i]))) return false;
         for (int j = 0; j < i; j++)
-            if (tensor_root(side(f->calls[i]), NULL) == tensor_root(side(f->calls[j]), NULL)) return false;
+            if (tensor_root(side(f->calls[i]), NULL) == tensor_root(side(f->calls[j]), NULL))
+                return false;
     }
     struct tensor *stack = rows_tensor(g, f, side, "rows");
     int64_t at = 0;
@@ -140,11 +145,13 @@ static int64_t group_one_hot(const struct group *f, call_side *side) {
 }
 
 // The stacked rows of one side: a view where they lie in order, else copies.
-static struct tensor *stacked(struct graph *g, const struct group *f, call_side *side, bool gradients) {
+static struct tensor *stacked(struct graph *g, const struct group *f, call_side *side,
+                              bool gradients) {
     if (in_order(f, side)) {
         int64_t at;
         struct tensor *first = side(f->calls[0]), *root = tensor_root(first, &at);
-        struct tensor *all = tensor_view(g, first->name, root, at, 2, (int64_t[]){total_rows(f), first->shape[1]});
+        struct tensor *all =
+            tensor_view(g, first->name, root, at, 2, (int64_t[]){total_rows(f), first->shape[1]});
         all->one_hot = group_one_hot(f, side);
         return gradients ? output_grad(g, all) : all;
     }
@@ -174,7 +181,9 @@ void linear_groups_finish(struct linear_groups *l, struct graph *g, const struct
     if (!any) return;
     struct tensor *x = stacked(g, f, call_x, false), *dy = stacked(g, f, call_y, true);
     linear_weight_grad(g, n, x, dy);
-    if (f->same_bias) linear_bias_grad(g, n, dy);
+    if (f->same_bias)
+        linear_bias_grad(g, n, dy);
     else
-        for (int i = 0; i < f->n; i++) linear_bias_grad(g, f->calls[i], output_grad(g, f->calls[i]->out[0]));
+        for (int i = 0; i < f->n; i++)
+            linear_bias_grad(g, f->calls[i], output_grad(g, f->calls[i]->out[0]));
 }

@@ -1,22 +1,25 @@
-// Inside of src/engine/graph: nodes, the op table, and what op files use to add nodes and gradients.
+// Inside of src/engine/graph: nodes, the op table, and what op files use to add nodes and
+// gradients.
 //
-// A graph is a tape: an array of nodes in the order in which they run. Forward nodes come from the g_* functions,
-// backward nodes from the gradient rules; both are rows of one op table (ops.c) and both run the same way.
+// A graph is a tape: an array of nodes in the order in which they run. Forward nodes come from the
+// g_* functions, backward nodes from the gradient rules; both are rows of one op table (ops.c) and
+// both run the same way.
 //
 //     static void tanh_shape(struct node *n) { node_out_like(n, n->src[0]); }
 //     static void tanh_grad(struct graph *g, struct node *n) {
 //         struct node *b = backward_new(g, OP_TANH_DX, n, "dx");
 //         node_src(b, n->out[0]);
 //         node_src(b, output_grad(g, n->out[0]));
-//         backward_out(g, b, n->src[0]);                // where the contribution goes; sets b->accumulate
-//         node_append(b);
+//         backward_out(g, b, n->src[0]);                // where the contribution goes; sets
+//         b->accumulate node_append(b);
 //     }
 //
-// Memory. A tensor without `base` is a root and owns a range of memory (slab, input, parameter set); every other
-// tensor lies inside another one, `offset` elements from its beginning. Gradients mirror this: a root has one
-// gradient buffer of its own size, and the gradient of a view is the same view of the root's gradient.
-// Which elements of a gradient buffer have been written so far is kept as a list of spans, so a contribution
-// knows whether it writes or adds; where neither holds, zeros are filled in first.
+// Memory. A tensor without `base` is a root and owns a range of memory (slab, input, parameter
+// set); every other tensor lies inside another one, `offset` elements from its beginning. Gradients
+// mirror this: a root has one gradient buffer of its own size, and the gradient of a view is the
+// same view of the root's gradient. Which elements of a gradient buffer have been written so far is
+// kept as a list of spans, so a contribution knows whether it writes or adds; where neither holds,
+// zeros are filled in first.
 #ifndef GRAPH_NODE_H
 #define GRAPH_NODE_H
 
@@ -29,19 +32,83 @@ enum { NODE_MAX_OUT = 3, SCOPE_MAX_DEPTH = 16 };
 
 // ---- op table (ops.c)
 enum op_kind {
-    OP_RESHAPE, OP_SLICE, OP_STACK, OP_STOP_GRADIENT, OP_COPY, OP_FILL,
-    OP_UNPACK2, OP_CONV, OP_CONV_DX, OP_DECONV, OP_DECONV_DX, OP_CONV_DW, OP_CONV_PACK_DOWN, OP_CONV_PACK_UP,
-    OP_HWC_TO_CHW, OP_CHW_TO_HWC, OP_HWC_TO_CHW_DX, OP_CHW_TO_HWC_DX,
-    OP_PACK, OP_LINEAR, OP_LINEAR_DX, OP_LINEAR_DW, OP_COLUMN_SUM, OP_LAYER_NORM, OP_LAYER_NORM_DX,
-    OP_GRU_GATES, OP_GRU_GATES_DX, OP_BLEND, OP_BLEND_DX, OP_UNIMIX, OP_UNIMIX_DX, OP_SAMPLE, OP_MODE, OP_LOG_CLAMPED,
-    OP_SQUARE_ERROR, OP_SQUARE_ERROR_DX, OP_TWOHOT_NLL, OP_TWOHOT_NLL_DX, OP_TWOHOT_MEAN, OP_TWOHOT_MEAN_DX,
-    OP_BCE, OP_BCE_DX, OP_KL, OP_KL_BALANCED, OP_KL_BALANCED_DX, OP_ENTROPY, OP_ENTROPY_DX,
-    OP_LOG_PROB, OP_LOG_PROB_DX, OP_QUANTILES, OP_NORMALIZE,
-    OP_ADD, OP_AFFINE, OP_AFFINE_DX, OP_MUL, OP_MUL_DX, OP_TANH, OP_TANH_DX, OP_SIGMOID, OP_SIGMOID_DX,
-    OP_SYMLOG, OP_SYMLOG_DX, OP_LESS, OP_MEAN, OP_MEAN_DX,
-    OP_CONV_VALID, OP_CONV_VALID_DX, OP_CONV_VALID_DW, OP_PATCH_PACK, OP_PATCH_PACK_DX, OP_RELU, OP_RELU_DX,
-    OP_ONES, OP_LINEAR_SCATTER,
-    OP_UNPACK_STACK, OP_PPO_LOSS, OP_PPO_LOSS_DX,
+    OP_RESHAPE,
+    OP_SLICE,
+    OP_STACK,
+    OP_STOP_GRADIENT,
+    OP_COPY,
+    OP_FILL,
+    OP_UNPACK2,
+    OP_CONV,
+    OP_CONV_DX,
+    OP_DECONV,
+    OP_DECONV_DX,
+    OP_CONV_DW,
+    OP_CONV_PACK_DOWN,
+    OP_CONV_PACK_UP,
+    OP_HWC_TO_CHW,
+    OP_CHW_TO_HWC,
+    OP_HWC_TO_CHW_DX,
+    OP_CHW_TO_HWC_DX,
+    OP_PACK,
+    OP_LINEAR,
+    OP_LINEAR_DX,
+    OP_LINEAR_DW,
+    OP_COLUMN_SUM,
+    OP_LAYER_NORM,
+    OP_LAYER_NORM_DX,
+    OP_GRU_GATES,
+    OP_GRU_GATES_DX,
+    OP_BLEND,
+    OP_BLEND_DX,
+    OP_UNIMIX,
+    OP_UNIMIX_DX,
+    OP_SAMPLE,
+    OP_MODE,
+    OP_LOG_CLAMPED,
+    OP_SQUARE_ERROR,
+    OP_SQUARE_ERROR_DX,
+    OP_TWOHOT_NLL,
+    OP_TWOHOT_NLL_DX,
+    OP_TWOHOT_MEAN,
+    OP_TWOHOT_MEAN_DX,
+    OP_BCE,
+    OP_BCE_DX,
+    OP_KL,
+    OP_KL_BALANCED,
+    OP_KL_BALANCED_DX,
+    OP_ENTROPY,
+    OP_ENTROPY_DX,
+    OP_LOG_PROB,
+    OP_LOG_PROB_DX,
+    OP_QUANTILES,
+    OP_NORMALIZE,
+    OP_ADD,
+    OP_AFFINE,
+    OP_AFFINE_DX,
+    OP_MUL,
+    OP_MUL_DX,
+    OP_TANH,
+    OP_TANH_DX,
+    OP_SIGMOID,
+    OP_SIGMOID_DX,
+    OP_SYMLOG,
+    OP_SYMLOG_DX,
+    OP_LESS,
+    OP_MEAN,
+    OP_MEAN_DX,
+    OP_CONV_VALID,
+    OP_CONV_VALID_DX,
+    OP_CONV_VALID_DW,
+    OP_PATCH_PACK,
+    OP_PATCH_PACK_DX,
+    OP_RELU,
+    OP_RELU_DX,
+    OP_ONES,
+    OP_LINEAR_SCATTER,
+    OP_UNPACK_STACK,
+    OP_PPO_LOSS,
+    OP_PPO_LOSS_DX,
     N_OPS
 };
 
@@ -49,15 +116,17 @@ struct node;
 struct run;
 struct op {
     const char *name;
-    int min_src, max_src;                                  // max_src -1: any number
-    void (*shape)(struct node *n);                         // checks sources, makes outputs; NULL: a backward node, its maker does
-    void (*grad)(struct graph *g, struct node *n);         // appends backward nodes; NULL: no gradient flows
-    void (*run)(const struct run *r, const struct node *n);// CPU; NULL: nothing to do (views)
-    unsigned no_grad;                                      // bit i: no gradient to source i
+    int min_src, max_src; // max_src -1: any number
+    void (*shape)(
+        struct node *n); // checks sources, makes outputs; NULL: a backward node, its maker does
+    void (*grad)(struct graph *g,
+                 struct node *n); // appends backward nodes; NULL: no gradient flows
+    void (*run)(const struct run *r, const struct node *n); // CPU; NULL: nothing to do (views)
+    unsigned no_grad;                                       // bit i: no gradient to source i
 };
 extern const struct op op_table[N_OPS];
 
-struct attributes {               // each op uses a few
+struct attributes { // each op uses a few
     int64_t column, n_classes, height, width, first, count;
     real scale, shift, eps, mix, w_dyn, w_rep, free_nats;
     enum activation act;
@@ -65,120 +134,152 @@ struct attributes {               // each op uses a few
     struct patch_shape patch;
     struct ppo_loss_opts ppo;
     int n_dims;
-    const int64_t *shape;         // reshape: only while the node is made
+    const int64_t *shape; // reshape: only while the node is made
 };
 
 struct node {
     struct graph *g;
     enum op_kind kind;
-    int index;                             // on the tape, -1 before
+    int index; // on the tape, -1 before
     int n_src, n_out;
     struct tensor **src;
-    struct tensor *out[NODE_MAX_OUT];      // NULL: not wanted
+    struct tensor *out[NODE_MAX_OUT]; // NULL: not wanted
     bool accumulate[NODE_MAX_OUT];
     struct attributes at;
-    struct tensor *scratch;                // for this node only, or NULL
-    bool reached;                          // a gradient may arrive here
-    bool given;                            // not run: earlier nodes have written its output (reuse.c)
-    uint32_t name_hash;                    // of the name before it was made unique
+    struct tensor *scratch; // for this node only, or NULL
+    bool reached;           // a gradient may arrive here
+    bool given;             // not run: earlier nodes have written its output (reuse.c)
+    uint32_t name_hash;     // of the name before it was made unique
     char name[TENSOR_NAME_SIZE];
     int scope_length;
 };
 
 // ---- roots
-struct span { int64_t first, end; };                              // elements
-struct spans { struct span *list; int n, capacity; };             // disjoint, ascending
+struct span {
+    int64_t first, end;
+}; // elements
+struct spans {
+    struct span *list;
+    int n, capacity;
+}; // disjoint, ascending
 
 struct linear_groups;
-struct root {                     // one per root tensor
+struct root { // one per root tensor
     struct tensor *tensor;
-    struct tensor *grad;          // root of its gradient buffer, NULL before the first contribution
-    struct spans written;         // of a gradient root: has a value by now
-    struct spans overwritten;     // of a parameter's gradient: need not be zeroed before a run
-    int first_use, last_use;      // node indices
-    bool by_column;               // a matrix whose gradient is written in blocks of whole columns
+    struct tensor *grad;      // root of its gradient buffer, NULL before the first contribution
+    struct spans written;     // of a gradient root: has a value by now
+    struct spans overwritten; // of a parameter's gradient: need not be zeroed before a run
+    int first_use, last_use;  // node indices
+    bool by_column;           // a matrix whose gradient is written in blocks of whole columns
     size_t bytes, slab_offset;
 };
 
-struct pack { const struct tensor *w; int64_t column, k; enum op_kind kind; bool transposed; struct tensor *packed; };
-struct clear { struct params *set; int64_t first, end; };          // gradient elements zeroed before a run
+struct pack {
+    const struct tensor *w;
+    int64_t column, k;
+    enum op_kind kind;
+    bool transposed;
+    struct tensor *packed;
+};
+struct clear {
+    struct params *set;
+    int64_t first, end;
+}; // gradient elements zeroed before a run
 
 struct graph {
     struct tensor **tensors;
     struct node **nodes;
     struct pack *packs;
     struct clear *clears;
-    int n_tensors, tensors_capacity, n_nodes, nodes_capacity, n_packs, packs_capacity, n_clears, clears_capacity;
+    int n_tensors, tensors_capacity, n_nodes, nodes_capacity, n_packs, packs_capacity, n_clears,
+        clears_capacity;
     char scope[TENSOR_NAME_SIZE];
     int scope_length, scope_marks[SCOPE_MAX_DEPTH], scope_depth;
     bool has_gradients, planned;
-    struct linear_groups *groups;                                  // during graph_gradients
+    struct linear_groups *groups; // during graph_gradients
     char *slab;
     size_t slab_bytes, guard_bytes;
 };
 
 // ---- making nodes (graph.c)
-struct node *node_new(struct graph *g, enum op_kind kind);            // named scope/op; not on the tape yet
-void node_src(struct node *n, struct tensor *t);                      // t may be NULL: an absent optional source
-struct tensor *node_finish(struct node *n);          // shape rule, append; returns out[0]
+struct node *node_new(struct graph *g, enum op_kind kind); // named scope/op; not on the tape yet
+void node_src(struct node *n, struct tensor *t); // t may be NULL: an absent optional source
+struct tensor *node_finish(struct node *n);      // shape rule, append; returns out[0]
 void node_append(struct node *n);
 // Outputs of a forward node, from its shape rule.
 struct tensor *node_out(struct node *n, int n_dims, const int64_t *shape);
 struct tensor *node_out_like(struct node *n, const struct tensor *like);
 struct tensor *node_out_i32(struct node *n, int n_dims, const int64_t *shape);
-struct tensor *node_out_view(struct node *n, struct tensor *base, int64_t offset, int n_dims, const int64_t *shape);
-void node_scratch(struct node *n, int64_t n_reals);  // 0: none
-_Noreturn void node_fail(const struct node *n, const char *file, int line, const char *condition, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-#define NODE_CHECK(n, condition, ...) \
-    do { if (!(condition)) node_fail(n, __FILE__, __LINE__, #condition, __VA_ARGS__); } while (0)
+struct tensor *node_out_view(struct node *n, struct tensor *base, int64_t offset, int n_dims,
+                             const int64_t *shape);
+void node_scratch(struct node *n, int64_t n_reals); // 0: none
+_Noreturn void node_fail(const struct node *n, const char *file, int line, const char *condition,
+                         const char *format, ...) __attribute__((format(printf, 5, 6)));
+#define NODE_CHECK(n, condition, ...)                                                              \
+    do {                                                                                           \
+        if (!(condition)) node_fail(n, __FILE__, __LINE__, #condition, __VA_ARGS__);               \
+    } while (0)
 
 // ---- tensors and placement (graph.c)
-struct tensor *tensor_new(struct graph *g, const char *name, enum dtype dtype, int n_dims, const int64_t *shape);  // a slab root
-struct tensor *tensor_view(struct graph *g, const char *name, struct tensor *base, int64_t offset, int n_dims,
-                           const int64_t *shape);
-struct tensor *tensor_root(const struct tensor *t, int64_t *offset);  // offset (may be NULL) of t in it, in elements
-void tensor_place(struct tensor *root, struct tensor *base, int64_t offset);  // the root becomes a view
-bool tensor_can_be_placed(const struct tensor *t);                    // an op's output, slab root; full views count
-int64_t tensor_rows(const struct tensor *t);                          // all axes but the last
-int64_t tensor_last(const struct tensor *t);                          // last axis
-int64_t tensor_row_size(const struct tensor *t);                      // elements behind one index of axis 0
+struct tensor *tensor_new(struct graph *g, const char *name, enum dtype dtype, int n_dims,
+                          const int64_t *shape); // a slab root
+struct tensor *tensor_view(struct graph *g, const char *name, struct tensor *base, int64_t offset,
+                           int n_dims, const int64_t *shape);
+struct tensor *tensor_root(const struct tensor *t,
+                           int64_t *offset); // offset (may be NULL) of t in it, in elements
+void tensor_place(struct tensor *root, struct tensor *base,
+                  int64_t offset);                 // the root becomes a view
+bool tensor_can_be_placed(const struct tensor *t); // an op's output, slab root; full views count
+int64_t tensor_rows(const struct tensor *t);       // all axes but the last
+int64_t tensor_last(const struct tensor *t);       // last axis
+int64_t tensor_row_size(const struct tensor *t);   // elements behind one index of axis 0
 size_t dtype_bytes(enum dtype d);
 
 // ---- packed weights: made once per use kind, shared (ops_linear.c, ops_image.c)
-struct tensor *graph_find_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed, int64_t column, int64_t k);
-void graph_add_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed, int64_t column, int64_t k,
-                    struct tensor *packed);
+struct tensor *graph_find_pack(struct graph *g, const struct tensor *w, enum op_kind kind,
+                               bool transposed, int64_t column, int64_t k);
+void graph_add_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed,
+                    int64_t column, int64_t k, struct tensor *packed);
 
 // ---- gradients (autodiff.c)
-struct node *backward_new(struct graph *g, enum op_kind kind, const struct node *forward, const char *suffix);
-bool wants_grad(const struct tensor *t);                              // NULL: no
-struct tensor *output_grad(struct graph *g, struct tensor *t);        // to read; gaps are zero-filled
-// Registers out[n_out++] of b as a contribution to x's gradient and sets b->accumulate. NULL when x wants none.
+struct node *backward_new(struct graph *g, enum op_kind kind, const struct node *forward,
+                          const char *suffix);
+bool wants_grad(const struct tensor *t);                       // NULL: no
+struct tensor *output_grad(struct graph *g, struct tensor *t); // to read; gaps are zero-filled
+// Registers out[n_out++] of b as a contribution to x's gradient and sets b->accumulate. NULL when x
+// wants none.
 struct tensor *backward_out(struct graph *g, struct node *b, struct tensor *x);
-struct tensor *backward_out_added(struct graph *g, struct node *b, struct tensor *x);  // kernels that only add
-struct tensor *backward_out_columns(struct graph *g, struct node *b, struct tensor *w, int64_t column, int64_t k);
+struct tensor *backward_out_added(struct graph *g, struct node *b,
+                                  struct tensor *x); // kernels that only add
+struct tensor *backward_out_columns(struct graph *g, struct node *b, struct tensor *w,
+                                    int64_t column, int64_t k);
 // dst.grad += src_grad (a copy node where it is the first contribution).
-void backward_pass(struct graph *g, const struct node *forward, struct tensor *dst, struct tensor *src_grad, const char *suffix);
+void backward_pass(struct graph *g, const struct node *forward, struct tensor *dst,
+                   struct tensor *src_grad, const char *suffix);
 void spans_add(struct spans *s, int64_t first, int64_t end);
 bool spans_cover(const struct spans *s, int64_t first, int64_t end);
 bool spans_touch(const struct spans *s, int64_t first, int64_t end);
 
 // ---- weight gradients of linear layers used several times (linear_group.c)
-struct linear_groups *linear_groups_new(struct graph *g);             // places x and y of each group as stacked rows
+struct linear_groups *
+linear_groups_new(struct graph *g); // places x and y of each group as stacked rows
 void linear_groups_free(struct linear_groups *l);
-bool linear_groups_has(const struct linear_groups *l, const struct node *n);  // dw (and db) of n come with its group
-void linear_groups_finish(struct linear_groups *l, struct graph *g, const struct node *n);  // n is passed: emits its group after the first
+bool linear_groups_has(const struct linear_groups *l,
+                       const struct node *n); // dw (and db) of n come with its group
+void linear_groups_finish(struct linear_groups *l, struct graph *g,
+                          const struct node *n); // n is passed: emits its group after the first
 void linear_weight_grad(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy);
 void linear_bias_grad(struct graph *g, const struct node *n, struct tensor *dy);
 
 // ---- one-hot rows (ops_gather.c)
-int64_t node_one_hot(const struct node *n);                           // classes of out[0], 0: not known
-struct tensor *ones_of(struct graph *g, struct tensor *x);            // where x's ones are; NULL: x is to be multiplied
-void append_scatter(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy, struct tensor *ones);
+int64_t node_one_hot(const struct node *n); // classes of out[0], 0: not known
+struct tensor *ones_of(struct graph *g,
+                       struct tensor *x); // where x's ones are; NULL: x is to be multiplied
+void append_scatter(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy,
+                    struct tensor *ones);
 
 // ---- layers computed twice (reuse.c)
-void reuse_steps(struct graph *g);                                    // after `reached` is known, before any gradient buffer
+void reuse_steps(struct graph *g); // after `reached` is known, before any gradient buffer
 
 // ---- planning (plan.c)
 // For tests: guard_bytes unused bytes behind every root, and no memory is used twice.
@@ -195,11 +296,13 @@ typedef void share_task(const struct run *r, const struct node *n, int share);
 void run_shares(const struct run *r, const struct node *n, int n_shares, share_task *share);
 typedef void rows_task(const struct run *r, const struct node *n, int64_t first, int64_t end);
 // All rows [0, rows), cut by their number and the cost of one (about nanoseconds) only.
-void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t cost, rows_task *task);
+void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t cost,
+              rows_task *task);
 // The same for n elements in units of 64; the cost is that of a unit.
-void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost, rows_task *task);
+void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost,
+                  rows_task *task);
 
-double node_flop(const struct node *n);                               // profile.c: what graph.h says of node_time
+double node_flop(const struct node *n); // profile.c: what graph.h says of node_time
 
 static inline real *reals(const struct tensor *t) { return t ? (real *)t->data : 0; }
 

@@ -1,9 +1,12 @@
 // The op table: one row per kind of node.
 #include "engine/graph/ops.h"
 
-#define FORWARD(name, min, max) {#name, min, max, name##_shape, NULL, name##_run, 0}
-#define DIFFERENTIABLE(name, min, max, no_grad) {#name, min, max, name##_shape, name##_grad, name##_run, no_grad}
-#define BACKWARD(name, run) {name, 0, -1, NULL, NULL, run, 0}
+#define FORWARD(name, min, max)                                                                    \
+    { #name, min, max, name##_shape, NULL, name##_run, 0 }
+#define DIFFERENTIABLE(name, min, max, no_grad)                                                    \
+    { #name, min, max, name##_shape, name##_grad, name##_run, no_grad }
+#define BACKWARD(name, run)                                                                        \
+    { name, 0, -1, NULL, NULL, run, 0 }
 #define SOURCE(i) (1u << (i))
 
 const struct op op_table[N_OPS] = {

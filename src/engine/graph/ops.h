@@ -5,11 +5,11 @@
 #include "engine/graph/node.h"
 #include "engine/graph/rows.h"
 
-#define OP_FORWARD(name)              \
-    void name##_shape(struct node *n); \
+#define OP_FORWARD(name)                                                                           \
+    void name##_shape(struct node *n);                                                             \
     void name##_run(const struct run *r, const struct node *n);
-#define OP_DIFFERENTIABLE(name) \
-    OP_FORWARD(name)            \
+#define OP_DIFFERENTIABLE(name)                                                                    \
+    OP_FORWARD(name)                                                                               \
     void name##_grad(struct graph *g, struct node *n);
 #define OP_BACKWARD(name) void name##_run(const struct run *r, const struct node *n);
 
@@ -17,7 +17,7 @@
 void reshape_shape(struct node *n);
 void slice_shape(struct node *n);
 void stack_shape(struct node *n);
-void view_grad(struct graph *g, struct node *n);      // nothing: gradients of views share memory too
+void view_grad(struct graph *g, struct node *n); // nothing: gradients of views share memory too
 OP_BACKWARD(copy)
 OP_BACKWARD(fill)
 // ops_image.c
@@ -100,6 +100,7 @@ OP_DIFFERENTIABLE(ppo_loss)
 OP_BACKWARD(ppo_loss_dx)
 
 // bias.grad += the sum of dy over all but the last axis (ops_linear.c).
-void append_column_sum(struct graph *g, const struct node *n, struct tensor *bias, struct tensor *dy);
+void append_column_sum(struct graph *g, const struct node *n, struct tensor *bias,
+                       struct tensor *dy);
 
 #endif

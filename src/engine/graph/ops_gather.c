@@ -1,15 +1,16 @@
-// One-hot rows: which tensors have them, where their ones are, and the weight gradient of a layer that reads them.
+// One-hot rows: which tensors have them, where their ones are, and the weight gradient of a layer
+// that reads them.
 //
-// A latent state is one-hot by groups of n_classes. g_linear sees that in its input (graph_one_hot, g_sample,
-// g_mode and what only moves their rows) and then gathers rows of the weights. Where the ones are is found once per tensor,
-// by a node of its own.
+// A latent state is one-hot by groups of n_classes. g_linear sees that in its input (graph_one_hot,
+// g_sample, g_mode and what only moves their rows) and then gathers rows of the weights. Where the
+// ones are is found once per tensor, by a node of its own.
 #include "engine/graph/ops.h"
 
 enum { MIN_CLASSES = 8 }; // below that a product is as fast
 
 void graph_one_hot(struct graph *g, struct tensor *t, int64_t n_classes) {
-    CHECK(!g->planned && t->dtype == DTYPE_REAL && tensor_last(t) % n_classes == 0, "%s: %lld classes", t->name,
-          (long long)n_classes);
+    CHECK(!g->planned && t->dtype == DTYPE_REAL && tensor_last(t) % n_classes == 0,
+          "%s: %lld classes", t->name, (long long)n_classes);
     t->one_hot = n_classes;
 }
 
@@ -67,13 +68,21 @@ void ones_run(const struct run *r, const struct node *n) {
 
 static struct scatter_job scatter_job(const struct node *n) {
     const struct tensor *x = n->src[0], *dy = n->src[1], *index = n->src[2], *dw = n->out[0];
-    return (struct scatter_job){.rows = x->shape[0], .k = x->shape[1], .n = dy->shape[1], .x = reals(x), .dy = reals(dy),
-                                .index = index->data, .limit = tensor_last(index) - 1, .out = reals(dw) + n->at.column,
-                                .out_row = dw->n_elements / dw->shape[0], .accumulate = n->accumulate[0],
+    return (struct scatter_job){.rows = x->shape[0],
+                                .k = x->shape[1],
+                                .n = dy->shape[1],
+                                .x = reals(x),
+                                .dy = reals(dy),
+                                .index = index->data,
+                                .limit = tensor_last(index) - 1,
+                                .out = reals(dw) + n->at.column,
+                                .out_row = dw->n_elements / dw->shape[0],
+                                .accumulate = n->accumulate[0],
                                 .scratch = reals(n->scratch)};
 }
 
-void append_scatter(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy, struct tensor *ones) {
+void append_scatter(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy,
+                    struct tensor *ones) {
     struct node *b = backward_new(g, OP_LINEAR_SCATTER, n, "dw");
     node_src(b, x);
     node_src(b, dy);

@@ -1,4 +1,5 @@
-// Ops on pixels: packed2 frames, convolution and transposed convolution, and the layouts of the flattened image.
+// Ops on pixels: packed2 frames, convolution and transposed convolution, and the layouts of the
+// flattened image.
 #include "engine/graph/ops.h"
 
 // ---- packed2 frames (spec/dreamer_v3.md 1.1)
@@ -7,8 +8,9 @@ void unpack2_shape(struct node *n) {
     const struct tensor *x = n->src[0];
     int64_t h = n->at.height, w = n->at.width;
     NODE_CHECK(n, x->dtype == DTYPE_U8, "%s holds no bytes", x->name);
-    NODE_CHECK(n, w % 4 == 0 && tensor_row_size(x) == h * w / 4, "a packed %lld x %lld frame is not %lld bytes",
-               (long long)h, (long long)w, (long long)tensor_row_size(x));
+    NODE_CHECK(n, w % 4 == 0 && tensor_row_size(x) == h * w / 4,
+               "a packed %lld x %lld frame is not %lld bytes", (long long)h, (long long)w,
+               (long long)tensor_row_size(x));
     node_out(n, 4, (int64_t[]){x->shape[0], h, w, 1});
 }
 
@@ -29,9 +31,11 @@ void unpack2_run(const struct run *r, const struct node *n) {
     run_elements(r, n, n->src[0]->n_elements, 64, unpack2_rows);
 }
 
-// ---- convolutions: three kernels serve both directions (kernels.h). The last source is the packed weights.
+// ---- convolutions: three kernels serve both directions (kernels.h). The last source is the packed
+// weights.
 
-static struct tensor *packed(struct graph *g, struct tensor *w, const struct conv_shape *shape, enum op_kind kind) {
+static struct tensor *packed(struct graph *g, struct tensor *w, const struct conv_shape *shape,
+                             enum op_kind kind) {
     struct tensor *t = graph_find_pack(g, w, kind, false, 0, 0);
     if (t) return t;
     struct node *n = node_new(g, kind);
@@ -44,7 +48,8 @@ static struct tensor *packed(struct graph *g, struct tensor *w, const struct con
 }
 
 static struct conv_job pack_job(const struct node *n) {
-    return (struct conv_job){.shape = n->at.conv, .weights = reals(n->src[0]), .packed = reals(n->out[0])};
+    return (struct conv_job){
+        .shape = n->at.conv, .weights = reals(n->src[0]), .packed = reals(n->out[0])};
 }
 
 static void pack_down_share(const struct run *r, const struct node *n, int share) {
@@ -67,11 +72,13 @@ void conv_pack_up_run(const struct run *r, const struct node *n) {
     run_shares(r, n, conv_pack_shares(&job), pack_up_share);
 }
 
-static void check_image(const struct node *n, const struct tensor *x, const struct tensor *w, int channel_axis) {
+static void check_image(const struct node *n, const struct tensor *x, const struct tensor *w,
+                        int channel_axis) {
     NODE_CHECK(n, x->n_dims == 4, "%s has %d dimensions, an image batch 4", x->name, x->n_dims);
-    NODE_CHECK(n, w->n_dims == 4 && w->shape[2] == 4 && w->shape[3] == 4, "%s is no 4 x 4 kernel", w->name);
-    NODE_CHECK(n, w->shape[channel_axis] == x->shape[3], "%s has %lld channels, %s takes %lld", x->name,
-               (long long)x->shape[3], w->name, (long long)w->shape[channel_axis]);
+    NODE_CHECK(n, w->n_dims == 4 && w->shape[2] == 4 && w->shape[3] == 4, "%s is no 4 x 4 kernel",
+               w->name);
+    NODE_CHECK(n, w->shape[channel_axis] == x->shape[3], "%s has %lld channels, %s takes %lld",
+               x->name, (long long)x->shape[3], w->name, (long long)w->shape[channel_axis]);
 }
 
 void conv_shape(struct node *n) {
@@ -96,14 +103,16 @@ struct tensor *g_conv(struct graph *g, struct tensor *x, struct tensor *w) {
 void deconv_shape(struct node *n) {
     const struct tensor *x = n->src[0], *w = n->src[1], *bias = n->src[2];
     check_image(n, x, w, 0);
-    NODE_CHECK(n, !bias || bias->n_elements == w->shape[1], "the bias has %lld elements for %lld channels",
+    NODE_CHECK(n, !bias || bias->n_elements == w->shape[1],
+               "the bias has %lld elements for %lld channels",
                bias ? (long long)bias->n_elements : 0, (long long)w->shape[1]);
     node_out(n, 4, (int64_t[]){x->shape[0], 2 * x->shape[1], 2 * x->shape[2], w->shape[1]});
     node_scratch(n, conv_scratch_reals(&n->at.conv));
 }
 
 struct tensor *g_deconv(struct graph *g, struct tensor *x, struct tensor *w, struct tensor *bias) {
-    struct conv_shape shape = {x->shape[0], 2 * x->shape[1], 2 * x->shape[2], w->shape[1], w->shape[0]};
+    struct conv_shape shape = {x->shape[0], 2 * x->shape[1], 2 * x->shape[2], w->shape[1],
+                               w->shape[0]};
     struct node *n = node_new(g, OP_DECONV);
     check_image(n, x, w, 0);
     n->at.conv = shape;
@@ -115,8 +124,11 @@ struct tensor *g_deconv(struct graph *g, struct tensor *x, struct tensor *w, str
 }
 
 static struct conv_job image_job(const struct node *n) {
-    return (struct conv_job){.shape = n->at.conv, .packed = reals(n->src[n->n_src - 1]), .out = reals(n->out[0]),
-                             .accumulate = n->accumulate[0], .scratch = reals(n->scratch)};
+    return (struct conv_job){.shape = n->at.conv,
+                             .packed = reals(n->src[n->n_src - 1]),
+                             .out = reals(n->out[0]),
+                             .accumulate = n->accumulate[0],
+                             .scratch = reals(n->scratch)};
 }
 
 static struct conv_job down_job(const struct node *n) {
@@ -155,7 +167,8 @@ void conv_up_run(const struct run *r, const struct node *n) {
 void conv_run(const struct run *r, const struct node *n) { conv_down_run(r, n); }
 void deconv_run(const struct run *r, const struct node *n) { conv_up_run(r, n); }
 
-static void append_weight_grad(struct graph *g, struct node *n, struct tensor *big, struct tensor *small) {
+static void append_weight_grad(struct graph *g, struct node *n, struct tensor *big,
+                               struct tensor *small) {
     if (!wants_grad(n->src[1])) return;
     struct node *b = backward_new(g, OP_CONV_DW, n, "dw");
     node_src(b, big);
@@ -191,8 +204,12 @@ void deconv_grad(struct graph *g, struct node *n) {
 }
 
 static struct conv_job weight_job(const struct node *n) {
-    return (struct conv_job){.shape = n->at.conv, .big = reals(n->src[0]), .small = reals(n->src[1]),
-                             .out = reals(n->out[0]), .accumulate = n->accumulate[0], .scratch = reals(n->scratch)};
+    return (struct conv_job){.shape = n->at.conv,
+                             .big = reals(n->src[0]),
+                             .small = reals(n->src[1]),
+                             .out = reals(n->out[0]),
+                             .accumulate = n->accumulate[0],
+                             .scratch = reals(n->scratch)};
 }
 
 static void weight_share(const struct run *r, const struct node *n, int share) {
@@ -230,13 +247,15 @@ struct tensor *g_hwc_to_chw(struct graph *g, struct tensor *x) {
 void chw_to_hwc_shape(struct node *n) {
     const struct tensor *x = n->src[0];
     int64_t h = n->at.height, w = n->at.width, c = n->at.n_classes;
-    NODE_CHECK(n, tensor_row_size(x) == h * w * c, "%s has %lld values per row, not %lld x %lld x %lld", x->name,
+    NODE_CHECK(n, tensor_row_size(x) == h * w * c,
+               "%s has %lld values per row, not %lld x %lld x %lld", x->name,
                (long long)tensor_row_size(x), (long long)h, (long long)w, (long long)c);
     n->at.count = h * w;
     node_out(n, 4, (int64_t[]){x->shape[0], h, w, c});
 }
 
-struct tensor *g_chw_to_hwc(struct graph *g, struct tensor *x, int64_t height, int64_t width, int64_t channels) {
+struct tensor *g_chw_to_hwc(struct graph *g, struct tensor *x, int64_t height, int64_t width,
+                            int64_t channels) {
     struct node *n = node_new(g, OP_CHW_TO_HWC);
     n->at.height = height;
     n->at.width = width;
@@ -246,10 +265,11 @@ struct tensor *g_chw_to_hwc(struct graph *g, struct tensor *x, int64_t height, i
 }
 
 // Images [first, end) of rows x columns values each.
-static void transpose(const struct run *r, const struct node *n, int64_t rows, int64_t columns, int64_t first,
-                      int64_t end) {
+static void transpose(const struct run *r, const struct node *n, int64_t rows, int64_t columns,
+                      int64_t first, int64_t end) {
     for (int64_t at = first * rows * columns; at < end * rows * columns; at += rows * columns)
-        r->rows->transpose(rows, columns, reals(n->src[0]) + at, reals(n->out[0]) + at, n->accumulate[0]);
+        r->rows->transpose(rows, columns, reals(n->src[0]) + at, reals(n->out[0]) + at,
+                           n->accumulate[0]);
 }
 
 static void to_chw_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
@@ -275,5 +295,9 @@ static void append_layout_grad(struct graph *g, struct node *n, enum op_kind kin
     node_append(b);
 }
 
-void hwc_to_chw_grad(struct graph *g, struct node *n) { append_layout_grad(g, n, OP_HWC_TO_CHW_DX); }
-void chw_to_hwc_grad(struct graph *g, struct node *n) { append_layout_grad(g, n, OP_CHW_TO_HWC_DX); }
+void hwc_to_chw_grad(struct graph *g, struct node *n) {
+    append_layout_grad(g, n, OP_HWC_TO_CHW_DX);
+}
+void chw_to_hwc_grad(struct graph *g, struct node *n) {
+    append_layout_grad(g, n, OP_CHW_TO_HWC_DX);
+}

@@ -26,7 +26,8 @@ void pack_run(const struct run *r, const struct node *n) {
 }
 
 // Made once per (w, columns, direction), on the tape before its first use.
-static struct tensor *packed(struct graph *g, struct tensor *w, int64_t column, int64_t k, bool transposed) {
+static struct tensor *packed(struct graph *g, struct tensor *w, int64_t column, int64_t k,
+                             bool transposed) {
     struct tensor *t = graph_find_pack(g, w, OP_PACK, transposed, column, k);
     if (t) return t;
     struct node *n = node_new(g, OP_PACK);
@@ -35,7 +36,8 @@ static struct tensor *packed(struct graph *g, struct tensor *w, int64_t column, 
     n->at.first = transposed;
     node_src(n, w);
     int64_t rows = w->shape[0];
-    t = node_out(n, 1, (int64_t[]){transposed ? gemm_pack_reals(rows, k) : gemm_pack_reals(k, rows)});
+    t = node_out(n, 1,
+                 (int64_t[]){transposed ? gemm_pack_reals(rows, k) : gemm_pack_reals(k, rows)});
     node_append(n);
     graph_add_pack(g, w, OP_PACK, transposed, column, k, t);
     return t;
@@ -44,14 +46,18 @@ static struct tensor *packed(struct graph *g, struct tensor *w, int64_t column, 
 // ---- forward
 
 void linear_shape(struct node *n) {
-    const struct tensor *x = n->src[X], *w = n->src[W], *bias = n->src[BIAS], *addend = n->src[ADDEND];
-    NODE_CHECK(n, x->n_dims == 2 && w->n_dims == 2, "x has %d and w %d dimensions, not 2", x->n_dims, w->n_dims);
+    const struct tensor *x = n->src[X], *w = n->src[W], *bias = n->src[BIAS],
+                        *addend = n->src[ADDEND];
+    NODE_CHECK(n, x->n_dims == 2 && w->n_dims == 2, "x has %d and w %d dimensions, not 2",
+               x->n_dims, w->n_dims);
     NODE_CHECK(n, n->at.column >= 0 && n->at.column + x->shape[1] <= w->shape[1],
                "columns %lld..%lld of a matrix with %lld", (long long)n->at.column,
                (long long)(n->at.column + x->shape[1]), (long long)w->shape[1]);
     NODE_CHECK(n, !bias || bias->n_elements == w->shape[0], "bias of %lld for %lld outputs",
                bias ? (long long)bias->n_elements : 0, (long long)w->shape[0]);
-    NODE_CHECK(n, !addend || (addend->n_elements == x->shape[0] * w->shape[0] && tensor_last(addend) == w->shape[0]),
+    NODE_CHECK(n,
+               !addend || (addend->n_elements == x->shape[0] * w->shape[0] &&
+                           tensor_last(addend) == w->shape[0]),
                "the addend %s has another shape than the result", addend ? addend->name : "");
     node_out(n, 2, (int64_t[]){x->shape[0], w->shape[0]});
 }
@@ -73,16 +79,28 @@ static struct gemm_job linear_job(const struct node *n) {
     const struct tensor *x = n->src[X], *y = n->out[0];
     const struct tensor *ones = n->src[ONES];
     int64_t columns = y->shape[1];
-    return (struct gemm_job){.m = x->shape[0], .k = x->shape[1], .n = columns, .a = reals(x), .a_row = x->shape[1],
-                             .a_k = 1, .b = reals(n->src[PACKED]), .c = reals(y), .c_row = columns,
-                             .bias = reals(n->src[BIAS]), .addend = reals(n->src[ADDEND]), .addend_row = columns,
-                             .index = ones ? ones->data : NULL, .limit = ones ? tensor_last(ones) - 1 : 0};
+    return (struct gemm_job){.m = x->shape[0],
+                             .k = x->shape[1],
+                             .n = columns,
+                             .a = reals(x),
+                             .a_row = x->shape[1],
+                             .a_k = 1,
+                             .b = reals(n->src[PACKED]),
+                             .c = reals(y),
+                             .c_row = columns,
+                             .bias = reals(n->src[BIAS]),
+                             .addend = reals(n->src[ADDEND]),
+                             .addend_row = columns,
+                             .index = ones ? ones->data : NULL,
+                             .limit = ones ? tensor_last(ones) - 1 : 0};
 }
 
 static void linear_share(const struct run *r, const struct node *n, int share) {
     struct gemm_job job = linear_job(n);
-    if (job.index) r->k->gemm_gather(&job, share);
-    else r->k->gemm(&job, share);
+    if (job.index)
+        r->k->gemm_gather(&job, share);
+    else
+        r->k->gemm(&job, share);
 }
 
 void linear_run(const struct run *r, const struct node *n) {
@@ -108,7 +126,8 @@ void linear_grad(struct graph *g, struct node *n) {
     linear_bias_grad(g, n, dy);
 }
 
-void linear_weight_grad(struct graph *g, const struct node *n, struct tensor *x, struct tensor *dy) {
+void linear_weight_grad(struct graph *g, const struct node *n, struct tensor *x,
+                        struct tensor *dy) {
     struct tensor *ones = n->src[ONES] ? ones_of(g, x) : NULL;
     if (ones) {
         append_scatter(g, n, x, dy, ones);
@@ -124,13 +143,18 @@ void linear_weight_grad(struct graph *g, const struct node *n, struct tensor *x,
 static struct column_sum_job column_sum_job(const struct node *n) {
     const struct tensor *x = n->src[0];
     int64_t columns = n->at.count;
-    return (struct column_sum_job){.rows = x->n_elements / columns, .n = columns, .row_stride = columns,
-                                   .x = reals(x), .out = reals(n->out[0]), .accumulate = n->accumulate[0],
+    return (struct column_sum_job){.rows = x->n_elements / columns,
+                                   .n = columns,
+                                   .row_stride = columns,
+                                   .x = reals(x),
+                                   .out = reals(n->out[0]),
+                                   .accumulate = n->accumulate[0],
                                    .partials = reals(n->scratch)};
 }
 
 // bias.grad += the column sums of dy.
-void append_column_sum(struct graph *g, const struct node *n, struct tensor *bias, struct tensor *dy) {
+void append_column_sum(struct graph *g, const struct node *n, struct tensor *bias,
+                       struct tensor *dy) {
     if (!wants_grad(bias)) return;
     struct node *b = backward_new(g, OP_COLUMN_SUM, n, "db");
     b->at.count = bias->n_elements;
@@ -164,9 +188,16 @@ void column_sum_run(const struct run *r, const struct node *n) {
 // dx = dy w
 static struct gemm_job dx_job(const struct node *n) {
     const struct tensor *dy = n->src[0], *dx = n->out[0];
-    return (struct gemm_job){.m = dy->shape[0], .k = dy->shape[1], .n = dx->shape[1], .a = reals(dy),
-                             .a_row = dy->shape[1], .a_k = 1, .b = reals(n->src[1]), .c = reals(dx),
-                             .c_row = dx->shape[1], .accumulate = n->accumulate[0]};
+    return (struct gemm_job){.m = dy->shape[0],
+                             .k = dy->shape[1],
+                             .n = dx->shape[1],
+                             .a = reals(dy),
+                             .a_row = dy->shape[1],
+                             .a_k = 1,
+                             .b = reals(n->src[1]),
+                             .c = reals(dx),
+                             .c_row = dx->shape[1],
+                             .accumulate = n->accumulate[0]};
 }
 
 static void dx_share(const struct run *r, const struct node *n, int share) {
@@ -183,9 +214,17 @@ void linear_dx_run(const struct run *r, const struct node *n) {
 static struct gemm_job dw_job(const struct node *n) {
     const struct tensor *x = n->src[0], *dy = n->src[1], *dw = n->out[0];
     int64_t ld = dw->n_elements / dw->shape[0];
-    return (struct gemm_job){.m = dy->shape[1], .k = x->shape[0], .n = x->shape[1], .a = reals(dy), .a_row = 1,
-                             .a_k = dy->shape[1], .b_rows = reals(x), .b_row = x->shape[1],
-                             .c = reals(dw) + n->at.column, .c_row = ld, .accumulate = n->accumulate[0]};
+    return (struct gemm_job){.m = dy->shape[1],
+                             .k = x->shape[0],
+                             .n = x->shape[1],
+                             .a = reals(dy),
+                             .a_row = 1,
+                             .a_k = dy->shape[1],
+                             .b_rows = reals(x),
+                             .b_row = x->shape[1],
+                             .c = reals(dw) + n->at.column,
+                             .c_row = ld,
+                             .accumulate = n->accumulate[0]};
 }
 
 static void dw_share(const struct run *r, const struct node *n, int share) {
@@ -203,13 +242,14 @@ void linear_dw_run(const struct run *r, const struct node *n) {
 void layer_norm_shape(struct node *n) {
     const struct tensor *x = n->src[0];
     for (int i = 1; i <= 2; i++)
-        NODE_CHECK(n, n->src[i]->n_elements == tensor_last(x), "%s has %lld elements for rows of %lld",
-                   n->src[i]->name, (long long)n->src[i]->n_elements, (long long)tensor_last(x));
+        NODE_CHECK(n, n->src[i]->n_elements == tensor_last(x),
+                   "%s has %lld elements for rows of %lld", n->src[i]->name,
+                   (long long)n->src[i]->n_elements, (long long)tensor_last(x));
     node_out_like(n, x);
 }
 
-struct tensor *g_layer_norm(struct graph *g, struct tensor *x, struct tensor *gamma, struct tensor *beta, real eps,
-                            enum activation act) {
+struct tensor *g_layer_norm(struct graph *g, struct tensor *x, struct tensor *gamma,
+                            struct tensor *beta, real eps, enum activation act) {
     struct node *n = node_new(g, OP_LAYER_NORM);
     n->at.eps = eps;
     n->at.act = act;
@@ -221,8 +261,12 @@ struct tensor *g_layer_norm(struct graph *g, struct tensor *x, struct tensor *ga
 
 static struct norm_job norm_job(const struct node *n) {
     const struct tensor *x = n->src[0];
-    return (struct norm_job){.rows = tensor_rows(x), .n = tensor_last(x), .eps = n->at.eps,
-                             .silu = n->at.act == ACT_SILU, .x = reals(x), .gamma = reals(n->src[1]),
+    return (struct norm_job){.rows = tensor_rows(x),
+                             .n = tensor_last(x),
+                             .eps = n->at.eps,
+                             .silu = n->at.act == ACT_SILU,
+                             .x = reals(x),
+                             .gamma = reals(n->src[1]),
                              .beta = reals(n->src[2])};
 }
 

@@ -1,4 +1,5 @@
-// Ops that give one number per row: losses, KL, entropy, log-probability (spec/dreamer_v3.md 4, 5.5).
+// Ops that give one number per row: losses, KL, entropy, log-probability (spec/dreamer_v3.md
+// 4, 5.5).
 #include <string.h>
 
 #include "engine/graph/ops.h"
@@ -8,13 +9,13 @@ static int64_t cost(int64_t elements, int64_t per_64) { return 1 + elements * pe
 static void one_per_row(struct node *n) { node_out(n, 1, (int64_t[]){n->src[0]->shape[0]}); }
 
 static void check_like(const struct node *n, const struct tensor *a, const struct tensor *b) {
-    NODE_CHECK(n, a->n_elements == b->n_elements && a->shape[0] == b->shape[0], "%s and %s have different shapes",
-               a->name, b->name);
+    NODE_CHECK(n, a->n_elements == b->n_elements && a->shape[0] == b->shape[0],
+               "%s and %s have different shapes", a->name, b->name);
 }
 
 static void check_per_row(const struct node *n, const struct tensor *t) {
-    NODE_CHECK(n, t->n_elements == n->src[0]->shape[0], "%s has %lld elements for %lld rows", t->name,
-               (long long)t->n_elements, (long long)n->src[0]->shape[0]);
+    NODE_CHECK(n, t->n_elements == n->src[0]->shape[0], "%s has %lld elements for %lld rows",
+               t->name, (long long)t->n_elements, (long long)n->src[0]->shape[0]);
 }
 
 // Backward node with n's sources, then dy; contributions to source 0.
@@ -44,7 +45,8 @@ struct tensor *g_square_error(struct graph *g, struct tensor *x, struct tensor *
     return node_finish(n);
 }
 
-static void square_error_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void square_error_rows(const struct run *r, const struct node *n, int64_t first,
+                              int64_t end) {
     int64_t k = tensor_row_size(n->src[0]);
     r->rows->square_error(end - first, k, SRC(0) + first * k, SRC(1) + first * k, OUT(0) + first);
 }
@@ -53,11 +55,15 @@ void square_error_run(const struct run *r, const struct node *n) {
     run_rows(r, n, n->src[0]->shape[0], cost(tensor_row_size(n->src[0]), 8), square_error_rows);
 }
 
-void square_error_grad(struct graph *g, struct node *n) { node_append(loss_dx(g, n, OP_SQUARE_ERROR_DX)); }
+void square_error_grad(struct graph *g, struct node *n) {
+    node_append(loss_dx(g, n, OP_SQUARE_ERROR_DX));
+}
 
-static void square_error_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void square_error_dx_rows(const struct run *r, const struct node *n, int64_t first,
+                                 int64_t end) {
     int64_t k = tensor_row_size(n->src[0]), at = first * k;
-    r->rows->square_error_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first, OUT(0) + at, n->accumulate[0]);
+    r->rows->square_error_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first, OUT(0) + at,
+                             n->accumulate[0]);
 }
 
 void square_error_dx_run(const struct run *r, const struct node *n) {
@@ -67,8 +73,9 @@ void square_error_dx_run(const struct run *r, const struct node *n) {
 // ---- two-hot
 
 static void check_bins(const struct node *n, const struct tensor *bins) {
-    NODE_CHECK(n, n->src[0]->n_dims == 2 && bins->n_elements == tensor_last(n->src[0]), "%lld bins for %lld logits",
-               (long long)bins->n_elements, (long long)tensor_last(n->src[0]));
+    NODE_CHECK(n, n->src[0]->n_dims == 2 && bins->n_elements == tensor_last(n->src[0]),
+               "%lld bins for %lld logits", (long long)bins->n_elements,
+               (long long)tensor_last(n->src[0]));
 }
 
 void twohot_nll_shape(struct node *n) {
@@ -77,7 +84,8 @@ void twohot_nll_shape(struct node *n) {
     one_per_row(n);
 }
 
-struct tensor *g_twohot_nll(struct graph *g, struct tensor *logits, struct tensor *target, struct tensor *bins) {
+struct tensor *g_twohot_nll(struct graph *g, struct tensor *logits, struct tensor *target,
+                            struct tensor *bins) {
     struct node *n = node_new(g, OP_TWOHOT_NLL);
     node_src(n, logits);
     node_src(n, target);
@@ -94,12 +102,15 @@ void twohot_nll_run(const struct run *r, const struct node *n) {
     run_rows(r, n, n->src[0]->shape[0], cost(tensor_last(n->src[0]), 50), twohot_nll_rows);
 }
 
-void twohot_nll_grad(struct graph *g, struct node *n) { node_append(loss_dx(g, n, OP_TWOHOT_NLL_DX)); }
+void twohot_nll_grad(struct graph *g, struct node *n) {
+    node_append(loss_dx(g, n, OP_TWOHOT_NLL_DX));
+}
 
-static void twohot_nll_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void twohot_nll_dx_rows(const struct run *r, const struct node *n, int64_t first,
+                               int64_t end) {
     int64_t k = tensor_last(n->src[0]), at = first * k;
-    r->rows->twohot_nll_dx(end - first, k, SRC(0) + at, SRC(1) + first, SRC(2), SRC(3) + first, OUT(0) + at,
-                           n->accumulate[0]);
+    r->rows->twohot_nll_dx(end - first, k, SRC(0) + at, SRC(1) + first, SRC(2), SRC(3) + first,
+                           OUT(0) + at, n->accumulate[0]);
 }
 
 void twohot_nll_dx_run(const struct run *r, const struct node *n) {
@@ -118,7 +129,8 @@ struct tensor *g_twohot_mean(struct graph *g, struct tensor *logits, struct tens
     return node_finish(n);
 }
 
-static void twohot_mean_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void twohot_mean_rows(const struct run *r, const struct node *n, int64_t first,
+                             int64_t end) {
     int64_t k = tensor_last(n->src[0]);
     r->rows->twohot_mean(end - first, k, SRC(0) + first * k, SRC(1), OUT(0) + first);
 }
@@ -127,11 +139,15 @@ void twohot_mean_run(const struct run *r, const struct node *n) {
     run_rows(r, n, n->src[0]->shape[0], cost(tensor_last(n->src[0]), 50), twohot_mean_rows);
 }
 
-void twohot_mean_grad(struct graph *g, struct node *n) { node_append(loss_dx(g, n, OP_TWOHOT_MEAN_DX)); }
+void twohot_mean_grad(struct graph *g, struct node *n) {
+    node_append(loss_dx(g, n, OP_TWOHOT_MEAN_DX));
+}
 
-static void twohot_mean_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void twohot_mean_dx_rows(const struct run *r, const struct node *n, int64_t first,
+                                int64_t end) {
     int64_t k = tensor_last(n->src[0]), at = first * k;
-    r->rows->twohot_mean_dx(end - first, k, SRC(0) + at, SRC(1), SRC(2) + first, OUT(0) + at, n->accumulate[0]);
+    r->rows->twohot_mean_dx(end - first, k, SRC(0) + at, SRC(1), SRC(2) + first, OUT(0) + at,
+                            n->accumulate[0]);
 }
 
 void twohot_mean_dx_run(const struct run *r, const struct node *n) {
@@ -157,12 +173,15 @@ static void bce_elements(const struct run *r, const struct node *n, int64_t firs
     r->rows->bce(end - first, SRC(0) + first, SRC(1) + first, OUT(0) + first);
 }
 
-void bce_run(const struct run *r, const struct node *n) { run_elements(r, n, n->out[0]->n_elements, 80, bce_elements); }
+void bce_run(const struct run *r, const struct node *n) {
+    run_elements(r, n, n->out[0]->n_elements, 80, bce_elements);
+}
 
 void bce_grad(struct graph *g, struct node *n) { node_append(loss_dx(g, n, OP_BCE_DX)); }
 
 static void bce_dx_elements(const struct run *r, const struct node *n, int64_t first, int64_t end) {
-    r->rows->bce_dx(end - first, SRC(0) + first, SRC(1) + first, SRC(2) + first, OUT(0) + first, n->accumulate[0]);
+    r->rows->bce_dx(end - first, SRC(0) + first, SRC(1) + first, SRC(2) + first, OUT(0) + first,
+                    n->accumulate[0]);
 }
 
 void bce_dx_run(const struct run *r, const struct node *n) {
@@ -174,8 +193,8 @@ void bce_dx_run(const struct run *r, const struct node *n) {
 static void kl_check(struct node *n) {
     check_like(n, n->src[0], n->src[1]);
     NODE_CHECK(n, n->at.n_classes >= 1 && tensor_last(n->src[0]) % n->at.n_classes == 0,
-               "rows of %lld values do not divide into categoricals of %lld", (long long)tensor_last(n->src[0]),
-               (long long)n->at.n_classes);
+               "rows of %lld values do not divide into categoricals of %lld",
+               (long long)tensor_last(n->src[0]), (long long)n->at.n_classes);
     one_per_row(n);
 }
 
@@ -190,8 +209,8 @@ struct tensor *g_kl(struct graph *g, struct tensor *post, struct tensor *prior, 
     return node_finish(n);
 }
 
-struct tensor *g_kl_balanced(struct graph *g, struct tensor *post, struct tensor *prior, int64_t n_classes, real w_dyn,
-                             real w_rep, real free_nats) {
+struct tensor *g_kl_balanced(struct graph *g, struct tensor *post, struct tensor *prior,
+                             int64_t n_classes, real w_dyn, real w_rep, real free_nats) {
     struct node *n = node_new(g, OP_KL_BALANCED);
     n->at.n_classes = n_classes;
     n->at.w_dyn = w_dyn;
@@ -207,16 +226,19 @@ static void kl_rows(const struct run *r, const struct node *n, int64_t first, in
     r->rows->kl(end - first, k, SRC(0) + first * k, SRC(1) + first * k, OUT(0) + first);
 }
 
-static void kl_balanced_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void kl_balanced_rows(const struct run *r, const struct node *n, int64_t first,
+                             int64_t end) {
     kl_rows(r, n, first, end);
     real *y = OUT(0);
     for (int64_t i = first; i < end; i++) {
-        real k = y[i] < n->at.free_nats ? n->at.free_nats : y[i];     // NaN stays
+        real k = y[i] < n->at.free_nats ? n->at.free_nats : y[i]; // NaN stays
         y[i] = n->at.w_dyn * k + n->at.w_rep * k;
     }
 }
 
-static int64_t kl_cost(const struct node *n, int64_t per_64) { return cost(tensor_row_size(n->src[0]), per_64); }
+static int64_t kl_cost(const struct node *n, int64_t per_64) {
+    return cost(tensor_row_size(n->src[0]), per_64);
+}
 
 void kl_run(const struct run *r, const struct node *n) {
     run_rows(r, n, n->src[0]->shape[0], kl_cost(n, 40), kl_rows);
@@ -232,12 +254,19 @@ void kl_balanced_grad(struct graph *g, struct node *n) {
     node_append(b);
 }
 
-static void kl_balanced_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void kl_balanced_dx_rows(const struct run *r, const struct node *n, int64_t first,
+                                int64_t end) {
     int64_t k = tensor_row_size(n->src[0]), at = first * k;
-    struct kl_dx d = {.post = SRC(0) + at, .prior = SRC(1) + at, .dy = SRC(2) + first,
-                      .d_post = n->out[0] ? OUT(0) + at : NULL, .d_prior = n->out[1] ? OUT(1) + at : NULL,
-                      .add_post = n->accumulate[0], .add_prior = n->accumulate[1], .w_dyn = n->at.w_dyn,
-                      .w_rep = n->at.w_rep, .free_nats = n->at.free_nats};
+    struct kl_dx d = {.post = SRC(0) + at,
+                      .prior = SRC(1) + at,
+                      .dy = SRC(2) + first,
+                      .d_post = n->out[0] ? OUT(0) + at : NULL,
+                      .d_prior = n->out[1] ? OUT(1) + at : NULL,
+                      .add_post = n->accumulate[0],
+                      .add_prior = n->accumulate[1],
+                      .w_dyn = n->at.w_dyn,
+                      .w_rep = n->at.w_rep,
+                      .free_nats = n->at.free_nats};
     r->rows->kl_balanced_dx(end - first, k, &d);
 }
 
@@ -298,9 +327,11 @@ void log_prob_run(const struct run *r, const struct node *n) {
 
 void log_prob_grad(struct graph *g, struct node *n) { node_append(loss_dx(g, n, OP_LOG_PROB_DX)); }
 
-static void log_prob_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void log_prob_dx_rows(const struct run *r, const struct node *n, int64_t first,
+                             int64_t end) {
     int64_t k = tensor_row_size(n->src[0]), at = first * k;
-    r->rows->log_prob_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first, OUT(0) + at, n->accumulate[0]);
+    r->rows->log_prob_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first, OUT(0) + at,
+                         n->accumulate[0]);
 }
 
 void log_prob_dx_run(const struct run *r, const struct node *n) {

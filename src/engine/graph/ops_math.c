@@ -3,7 +3,7 @@
 
 #include "engine/graph/ops.h"
 
-enum { COST_PLAIN = 8, COST_FUNCTION = 40 };         // ns for 64 elements
+enum { COST_PLAIN = 8, COST_FUNCTION = 40 }; // ns for 64 elements
 
 static void same_shape(struct node *n) {
     const struct tensor *a = n->src[0], *b = n->src[1];
@@ -21,17 +21,20 @@ static void unary_grad(struct graph *g, struct node *n, enum op_kind kind, struc
     node_append(b);
 }
 
-// The run function `name` of an elementwise op: `call` sees x, x1 (sources), y (output), k elements, n and r.
-#define ELEMENTWISE(name, cost, call)                                                               \
-    static void name##_elements(const struct run *r, const struct node *n, int64_t first, int64_t end) { \
-        const int64_t k = end - first;                                                              \
-        const real *x = reals(n->src[0]) + first, *x1 = n->n_src > 1 ? reals(n->src[1]) + first : NULL; \
-        real *y = reals(n->out[0]) + first;                                                         \
-        (void)x1;                                                                                   \
-        call;                                                                                       \
-    }                                                                                               \
-    void name##_run(const struct run *r, const struct node *n) {                                    \
-        run_elements(r, n, n->out[0]->n_elements, cost, name##_elements);                           \
+// The run function `name` of an elementwise op: `call` sees x, x1 (sources), y (output), k
+// elements, n and r.
+#define ELEMENTWISE(name, cost, call)                                                              \
+    static void name##_elements(const struct run *r, const struct node *n, int64_t first,          \
+                                int64_t end) {                                                     \
+        const int64_t k = end - first;                                                             \
+        const real *x = reals(n->src[0]) + first,                                                  \
+                   *x1 = n->n_src > 1 ? reals(n->src[1]) + first : NULL;                           \
+        real *y = reals(n->out[0]) + first;                                                        \
+        (void)x1;                                                                                  \
+        call;                                                                                      \
+    }                                                                                              \
+    void name##_run(const struct run *r, const struct node *n) {                                   \
+        run_elements(r, n, n->out[0]->n_elements, cost, name##_elements);                          \
     }
 
 ELEMENTWISE(add, COST_PLAIN, r->rows->add(k, x, x1, y))
@@ -90,7 +93,8 @@ void mul_grad(struct graph *g, struct node *n) {
 
 // ---- one source
 
-static struct tensor *unary(struct graph *g, enum op_kind kind, struct tensor *x, real scale, real shift) {
+static struct tensor *unary(struct graph *g, enum op_kind kind, struct tensor *x, real scale,
+                            real shift) {
     struct node *n = node_new(g, kind);
     n->at.scale = scale;
     n->at.shift = shift;
@@ -112,10 +116,18 @@ void less_shape(struct node *n) { unary_shape(n); }
 struct tensor *g_affine(struct graph *g, struct tensor *x, real scale, real shift) {
     return unary(g, OP_AFFINE, x, scale, shift);
 }
-struct tensor *g_tanh(struct graph *g, struct tensor *x) { return unary(g, OP_TANH, x, 0, 0); }
-struct tensor *g_sigmoid(struct graph *g, struct tensor *x) { return unary(g, OP_SIGMOID, x, 0, 0); }
-struct tensor *g_symlog(struct graph *g, struct tensor *x) { return unary(g, OP_SYMLOG, x, 0, 0); }
-struct tensor *g_less(struct graph *g, struct tensor *x, real threshold) { return unary(g, OP_LESS, x, threshold, 0); }
+struct tensor *g_tanh(struct graph *g, struct tensor *x) {
+    return unary(g, OP_TANH, x, 0, 0);
+}
+struct tensor *g_sigmoid(struct graph *g, struct tensor *x) {
+    return unary(g, OP_SIGMOID, x, 0, 0);
+}
+struct tensor *g_symlog(struct graph *g, struct tensor *x) {
+    return unary(g, OP_SYMLOG, x, 0, 0);
+}
+struct tensor *g_less(struct graph *g, struct tensor *x, real threshold) {
+    return unary(g, OP_LESS, x, threshold, 0);
+}
 
 void affine_grad(struct graph *g, struct node *n) {
     struct node *b = backward_new(g, OP_AFFINE_DX, n, "dx");
@@ -142,11 +154,14 @@ void mean_shape(struct node *n) {
     if (mean_slices(n) > 1) node_scratch(n, MEAN_SLICES);
 }
 
-struct tensor *g_mean(struct graph *g, struct tensor *x) { return unary(g, OP_MEAN, x, 0, 0); }
+struct tensor *g_mean(struct graph *g, struct tensor *x) {
+    return unary(g, OP_MEAN, x, 0, 0);
+}
 
 static void mean_slice(const struct run *r, const struct node *n, int slice) {
     struct range range = share_range(n->src[0]->n_elements, MEAN_SLICES, slice);
-    reals(n->scratch)[slice] = r->rows->sum(range.end - range.first, reals(n->src[0]) + range.first);
+    reals(n->scratch)[slice] =
+        r->rows->sum(range.end - range.first, reals(n->src[0]) + range.first);
 }
 
 void mean_run(const struct run *r, const struct node *n) {
@@ -168,7 +183,8 @@ void mean_grad(struct graph *g, struct node *n) {
     node_append(b);
 }
 
-static void mean_dx_elements(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void mean_dx_elements(const struct run *r, const struct node *n, int64_t first,
+                             int64_t end) {
     (void)r;
     const real d = *reals(n->src[0]) / (real)n->out[0]->n_elements;
     real *dx = reals(n->out[0]);

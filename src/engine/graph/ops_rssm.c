@@ -23,8 +23,8 @@ struct tensor *g_gru_gates(struct graph *g, struct tensor *y, struct tensor *h) 
 
 static void gru_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t width = tensor_last(n->src[1]);
-    r->rows->gru_gates(end - first, width, reals(n->src[0]) + first * 3 * width, reals(n->src[1]) + first * width,
-                       reals(n->out[0]) + first * width);
+    r->rows->gru_gates(end - first, width, reals(n->src[0]) + first * 3 * width,
+                       reals(n->src[1]) + first * width, reals(n->out[0]) + first * width);
 }
 
 void gru_gates_run(const struct run *r, const struct node *n) {
@@ -47,8 +47,12 @@ static real *at_row(const struct tensor *t, int64_t offset) { return t ? reals(t
 
 static void gru_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t width = tensor_last(n->src[1]), at = first * width;
-    struct gru_dx d = {.y = reals(n->src[0]) + 3 * at, .h = reals(n->src[1]) + at, .dout = reals(n->src[2]) + at,
-                       .dy = at_row(n->out[0], 3 * at), .dh = at_row(n->out[1], at), .add_dy = n->accumulate[0],
+    struct gru_dx d = {.y = reals(n->src[0]) + 3 * at,
+                       .h = reals(n->src[1]) + at,
+                       .dout = reals(n->src[2]) + at,
+                       .dy = at_row(n->out[0], 3 * at),
+                       .dh = at_row(n->out[1], at),
+                       .add_dy = n->accumulate[0],
                        .add_dh = n->accumulate[1]};
     r->rows->gru_gates_dx(end - first, width, &d);
 }
@@ -113,15 +117,17 @@ void blend_grad(struct graph *g, struct node *n) {
 
 static void blend_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t width = tensor_row_size(n->src[1]);
-    r->rows->blend_dx(end - first, width, reals(n->src[0]) + first, n->at.first == 0, reals(n->src[1]) + first * width,
-                      reals(n->out[0]) + first * width, n->accumulate[0]);
+    r->rows->blend_dx(end - first, width, reals(n->src[0]) + first, n->at.first == 0,
+                      reals(n->src[1]) + first * width, reals(n->out[0]) + first * width,
+                      n->accumulate[0]);
 }
 
 void blend_dx_run(const struct run *r, const struct node *n) {
     const struct tensor *dout = n->src[1];
     int64_t width = tensor_row_size(dout);
     if (n->at.count)
-        r->rows->blend_sum(dout->shape[0], width, reals(n->src[0]), reals(dout), reals(n->out[0]), n->accumulate[0]);
+        r->rows->blend_sum(dout->shape[0], width, reals(n->src[0]), reals(dout), reals(n->out[0]),
+                           n->accumulate[0]);
     else
         run_rows(r, n, dout->shape[0], cost(width, 8), blend_dx_rows);
 }
@@ -130,12 +136,12 @@ void blend_dx_run(const struct run *r, const struct node *n) {
 
 static void check_classes(const struct node *n) {
     NODE_CHECK(n, n->at.n_classes >= 1 && tensor_last(n->src[0]) % n->at.n_classes == 0,
-               "rows of %lld values do not divide into categoricals of %lld", (long long)tensor_last(n->src[0]),
-               (long long)n->at.n_classes);
+               "rows of %lld values do not divide into categoricals of %lld",
+               (long long)tensor_last(n->src[0]), (long long)n->at.n_classes);
 }
 
-static struct tensor *categorical(struct graph *g, enum op_kind kind, struct tensor *x, struct tensor *u,
-                                  int64_t n_classes, real mix) {
+static struct tensor *categorical(struct graph *g, enum op_kind kind, struct tensor *x,
+                                  struct tensor *u, int64_t n_classes, real mix) {
     struct node *n = node_new(g, kind);
     n->at.n_classes = n_classes;
     n->at.mix = mix;
@@ -156,7 +162,8 @@ struct tensor *g_unimix(struct graph *g, struct tensor *logits, int64_t n_classe
 
 static void unimix_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t k = n->at.n_classes;
-    r->rows->unimix(end - first, k, reals(n->src[0]) + first * k, n->at.mix, reals(n->out[0]) + first * k);
+    r->rows->unimix(end - first, k, reals(n->src[0]) + first * k, n->at.mix,
+                    reals(n->out[0]) + first * k);
 }
 
 void unimix_run(const struct run *r, const struct node *n) {
@@ -174,18 +181,20 @@ void unimix_grad(struct graph *g, struct node *n) {
 
 static void unimix_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t k = n->at.n_classes, at = first * k;
-    r->rows->unimix_dx(end - first, k, reals(n->src[0]) + at, n->at.mix, reals(n->src[1]) + at, reals(n->out[0]) + at,
-                       n->accumulate[0]);
+    r->rows->unimix_dx(end - first, k, reals(n->src[0]) + at, n->at.mix, reals(n->src[1]) + at,
+                       reals(n->out[0]) + at, n->accumulate[0]);
 }
 
 void unimix_dx_run(const struct run *r, const struct node *n) {
-    run_rows(r, n, n->src[0]->n_elements / n->at.n_classes, cost(n->at.n_classes, 20), unimix_dx_rows);
+    run_rows(r, n, n->src[0]->n_elements / n->at.n_classes, cost(n->at.n_classes, 20),
+             unimix_dx_rows);
 }
 
 void sample_shape(struct node *n) {
     check_classes(n);
-    NODE_CHECK(n, n->src[1]->n_elements * n->at.n_classes == n->src[0]->n_elements, "%lld uniforms for %lld categoricals",
-               (long long)n->src[1]->n_elements, (long long)(n->src[0]->n_elements / n->at.n_classes));
+    NODE_CHECK(n, n->src[1]->n_elements * n->at.n_classes == n->src[0]->n_elements,
+               "%lld uniforms for %lld categoricals", (long long)n->src[1]->n_elements,
+               (long long)(n->src[0]->n_elements / n->at.n_classes));
     node_out_like(n, n->src[0]);
 }
 
@@ -195,14 +204,15 @@ struct tensor *g_sample(struct graph *g, struct tensor *m, struct tensor *u, int
 
 static void sample_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t k = n->at.n_classes;
-    r->rows->sample(end - first, k, reals(n->src[0]) + first * k, reals(n->src[1]) + first, reals(n->out[0]) + first * k);
+    r->rows->sample(end - first, k, reals(n->src[0]) + first * k, reals(n->src[1]) + first,
+                    reals(n->out[0]) + first * k);
 }
 
 void sample_run(const struct run *r, const struct node *n) {
     run_rows(r, n, n->src[1]->n_elements, cost(n->at.n_classes, 60), sample_rows);
 }
 
-void sample_grad(struct graph *g, struct node *n) {               // straight through
+void sample_grad(struct graph *g, struct node *n) { // straight through
     backward_pass(g, n, n->src[0], output_grad(g, n->out[0]), "dm");
 }
 
@@ -232,7 +242,8 @@ struct tensor *g_log_clamped(struct graph *g, struct tensor *m) {
     return node_finish(n);
 }
 
-static void log_clamped_elements(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+static void log_clamped_elements(const struct run *r, const struct node *n, int64_t first,
+                                 int64_t end) {
     r->rows->log_clamped(end - first, reals(n->src[0]) + first, reals(n->out[0]) + first);
 }
 

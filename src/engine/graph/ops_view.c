@@ -19,7 +19,7 @@ void reshape_shape(struct node *n) {
     NODE_CHECK(n, count == x->n_elements, "%s has %lld elements, the new shape %lld", x->name,
                (long long)x->n_elements, (long long)count);
     node_out_view(n, x, 0, n_dims, shape);
-    n->at.shape = NULL;                              // the caller's memory
+    n->at.shape = NULL; // the caller's memory
 }
 
 struct tensor *g_reshape(struct graph *g, struct tensor *x, int n_dims, const int64_t *shape) {
@@ -40,8 +40,8 @@ void slice_shape(struct node *n) {
     struct tensor *x = n->src[0];
     int64_t shape[TENSOR_MAX_DIMS];
     NODE_CHECK(n, n->at.first >= 0 && n->at.count >= 1 && n->at.first + n->at.count <= x->shape[0],
-               "rows %lld..%lld of %s with %lld", (long long)n->at.first, (long long)(n->at.first + n->at.count),
-               x->name, (long long)x->shape[0]);
+               "rows %lld..%lld of %s with %lld", (long long)n->at.first,
+               (long long)(n->at.first + n->at.count), x->name, (long long)x->shape[0]);
     memcpy(shape, x->shape, sizeof shape);
     shape[0] = n->at.count;
     node_out_view(n, x, n->at.first * tensor_row_size(x), x->n_dims, shape);
@@ -63,10 +63,12 @@ void stack_shape(struct node *n) {
     struct tensor *all = node_out(n, x->n_dims, shape);
     NODE_CHECK(n, !n->g->has_gradients, "stacks are made before graph_gradients");
     for (int i = 0; i < n->n_src; i++) {
-        NODE_CHECK(n, n->src[i]->n_dims == x->n_dims && memcmp(n->src[i]->shape, x->shape, sizeof x->shape) == 0,
+        NODE_CHECK(n,
+                   n->src[i]->n_dims == x->n_dims &&
+                       memcmp(n->src[i]->shape, x->shape, sizeof x->shape) == 0,
                    "%s has another shape than %s", n->src[i]->name, x->name);
-        NODE_CHECK(n, tensor_can_be_placed(n->src[i]), "%s is a leaf, a part of something, or stacked already",
-                   n->src[i]->name);
+        NODE_CHECK(n, tensor_can_be_placed(n->src[i]),
+                   "%s is a leaf, a part of something, or stacked already", n->src[i]->name);
         tensor_place(n->src[i], all, i * x->n_elements);
     }
 }
@@ -82,8 +84,10 @@ struct tensor *g_stack(struct graph *g, struct tensor *const *x, int count) {
 static void copy_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     const real *x = reals(n->src[0]) + first;
     real *y = reals(n->out[0]) + first;
-    if (n->accumulate[0]) r->rows->affine(end - first, x, 1, 0, y, true);
-    else memcpy(y, x, (size_t)(end - first) * sizeof(real));
+    if (n->accumulate[0])
+        r->rows->affine(end - first, x, 1, 0, y, true);
+    else
+        memcpy(y, x, (size_t)(end - first) * sizeof(real));
 }
 
 void copy_run(const struct run *r, const struct node *n) {

@@ -1,11 +1,12 @@
-// Memory plan: lifetimes of the roots on the tape, then offsets in one slab, best fit, largest first.
+// Memory plan: lifetimes of the roots on the tape, then offsets in one slab, best fit, largest
+// first.
 //
-//     node:    0    1    2    3    4   (last use of a root: the last node that reads or writes any part of it)
-//     conv     |=========|                    offset 0
-//     norm          |==============|          behind conv
-//     linear                  |====|          offset 0 again
+//     node:    0    1    2    3    4   (last use of a root: the last node that reads or writes any
+//     part of it) conv     |=========|                    offset 0 norm          |==============|
+//     behind conv linear                  |====|          offset 0 again
 //
-// A root lives from the first node that touches it to the last one; kept roots live from the first to the end.
+// A root lives from the first node that touches it to the last one; kept roots live from the first
+// to the end.
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +43,9 @@ static void find_lifetimes(struct graph *g) {
 
 // ---- offsets
 
-static bool is_planned(const struct tensor *t) { return t->root && !t->base && t->storage == STORE_SLAB && t->root->first_use >= 0; }
+static bool is_planned(const struct tensor *t) {
+    return t->root && !t->base && t->storage == STORE_SLAB && t->root->first_use >= 0;
+}
 
 static int larger_first(const void *a, const void *b) {
     const struct root *x = *(struct root *const *)a, *y = *(struct root *const *)b;
@@ -56,7 +59,8 @@ static bool overlap_in_time(const struct root *a, const struct root *b) {
     return a->first_use <= b->last_use && b->first_use <= a->last_use;
 }
 
-// The smallest gap that fits between the placed roots (ascending by offset) that live at the same time as r.
+// The smallest gap that fits between the placed roots (ascending by offset) that live at the same
+// time as r.
 static size_t best_fit(struct root *const *placed, int n, const struct root *r, size_t bytes) {
     size_t end = 0, best = SIZE_MAX, best_gap = SIZE_MAX;
     for (int i = 0; i < n; i++) {
@@ -107,10 +111,14 @@ static void place_apart(struct graph *g) {
 
 static char *root_data(const struct graph *g, const struct tensor *t) {
     switch (t->storage) {
-    case STORE_SLAB: return is_planned(t) ? g->slab + t->root->slab_offset : NULL;
-    case STORE_INPUT: return t->data;
-    case STORE_PARAM: return (char *)(t->params->weights + t->flat_offset);
-    case STORE_PARAM_GRAD: return (char *)(t->params->grads + t->flat_offset);
+    case STORE_SLAB:
+        return is_planned(t) ? g->slab + t->root->slab_offset : NULL;
+    case STORE_INPUT:
+        return t->data;
+    case STORE_PARAM:
+        return (char *)(t->params->weights + t->flat_offset);
+    case STORE_PARAM_GRAD:
+        return (char *)(t->params->grads + t->flat_offset);
     }
     return NULL;
 }
@@ -120,9 +128,11 @@ static void set_addresses(struct graph *g) {
         struct tensor *t = g->tensors[i];
         int64_t offset;
         const struct tensor *root = tensor_root(t, &offset);
-        if (root->params) CHECK(root->params->weights, "%s: params_allocate comes before graph_plan", root->name);
+        if (root->params)
+            CHECK(root->params->weights, "%s: params_allocate comes before graph_plan", root->name);
         char *data = root_data(g, root);
-        if (data && t->storage != STORE_INPUT) t->data = data + (size_t)offset * dtype_bytes(t->dtype);
+        if (data && t->storage != STORE_INPUT)
+            t->data = data + (size_t)offset * dtype_bytes(t->dtype);
     }
 }
 
@@ -141,11 +151,14 @@ static void add_clear(struct graph *g, struct params *set, int64_t first, int64_
 static struct spans overwritten(const struct graph *g, const struct params *set) {
     struct spans all = {0};
     for (int i = 0; i < g->n_tensors; i++) {
-        const struct tensor *t = g->tensors[i], *d = t->storage == STORE_PARAM && !t->base ? t->root->grad : NULL;
+        const struct tensor *t = g->tensors[i],
+                            *d = t->storage == STORE_PARAM && !t->base ? t->root->grad : NULL;
         if (!d || d->params != set) continue;
         const struct spans *s = &d->root->overwritten;
-        if (t->root->by_column && !spans_cover(s, 0, t->n_elements)) continue;   // columns are no ranges: clear all
-        for (int k = 0; k < s->n; k++) spans_add(&all, d->flat_offset + s->list[k].first, d->flat_offset + s->list[k].end);
+        if (t->root->by_column && !spans_cover(s, 0, t->n_elements))
+            continue; // columns are no ranges: clear all
+        for (int k = 0; k < s->n; k++)
+            spans_add(&all, d->flat_offset + s->list[k].first, d->flat_offset + s->list[k].end);
     }
     return all;
 }
@@ -155,7 +168,8 @@ static void find_clears(struct graph *g) {
         bool live = g->tensors[i]->storage == STORE_PARAM && !g->tensors[i]->frozen;
         struct params *set = live ? g->tensors[i]->params : NULL;
         bool seen = !set;
-        for (int j = 0; j < i && !seen; j++) seen = g->tensors[j]->storage == STORE_PARAM && g->tensors[j]->params == set;
+        for (int j = 0; j < i && !seen; j++)
+            seen = g->tensors[j]->storage == STORE_PARAM && g->tensors[j]->params == set;
         if (seen) continue;
         struct spans s = overwritten(g, set);
         int64_t at = 0;
@@ -173,11 +187,14 @@ static void find_clears(struct graph *g) {
 static void plan(struct graph *g, bool apart) {
     CHECK(!g->planned, "a graph is planned once");
     for (int i = 0, n = g->n_tensors; i < n && g->has_gradients; i++)
-        if (g->tensors[i]->keep && g->tensors[i]->grad) output_grad(g, g->tensors[i]);   // no part without a value
+        if (g->tensors[i]->keep && g->tensors[i]->grad)
+            output_grad(g, g->tensors[i]); // no part without a value
     g->planned = true;
     find_lifetimes(g);
-    if (apart) place_apart(g);
-    else place_roots(g);
+    if (apart)
+        place_apart(g);
+    else
+        place_roots(g);
     g->slab = mem_slab_alloc(g->slab_bytes);
     set_addresses(g);
     find_clears(g);

@@ -1,11 +1,14 @@
-// Layers computed twice: what a time loop has computed step by step, a later node on all of its rows need not.
+// Layers computed twice: what a time loop has computed step by step, a later node on all of its
+// rows need not.
 //
 //     for t:  p_t = policy(z_t)                  the dream: no gradient flows through it
-//     loss = f(policy([z_0; z_1; ..]))           the actor's loss: the same numbers, with a gradient
+//     loss = f(policy([z_0; z_1; ..]))           the actor's loss: the same numbers, with a
+//     gradient
 //
-// Where earlier nodes have the same weights as a node that gets a gradient, and their sources make up its sources row by
-// row, the earlier outputs are placed into its output and it is not run. Its gradient rule works as ever, on all rows at
-// once. Rows do not see each other in these ops and their sums have one order, so the bits stay what they were.
+// Where earlier nodes have the same weights as a node that gets a gradient, and their sources make
+// up its sources row by row, the earlier outputs are placed into its output and it is not run. Its
+// gradient rule works as ever, on all rows at once. Rows do not see each other in these ops and
+// their sums have one order, so the bits stay what they were.
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,25 +28,28 @@ static unsigned row_sources(const struct node *n) {
     }
 }
 
-enum { LINEAR_ONES = 5 };                // follows from x
+enum { LINEAR_ONES = 5 }; // follows from x
 
 static bool same_attributes(const struct node *a, const struct node *b) {
-    return a->at.column == b->at.column && a->at.n_classes == b->at.n_classes && a->at.eps == b->at.eps &&
-           a->at.mix == b->at.mix && a->at.act == b->at.act;
+    return a->at.column == b->at.column && a->at.n_classes == b->at.n_classes &&
+           a->at.eps == b->at.eps && a->at.mix == b->at.mix && a->at.act == b->at.act;
 }
 
 // The row of `all` at which t's rows lie, -1: they do not.
 static int64_t first_row(const struct tensor *t, const struct tensor *all) {
     int64_t at, first;
-    if (tensor_root(t, &at) != tensor_root(all, &first) || tensor_last(t) != tensor_last(all)) return -1;
+    if (tensor_root(t, &at) != tensor_root(all, &first) || tensor_last(t) != tensor_last(all))
+        return -1;
     at -= first;
-    const bool inside = at >= 0 && at + t->n_elements <= all->n_elements && at % tensor_last(all) == 0;
+    const bool inside =
+        at >= 0 && at + t->n_elements <= all->n_elements && at % tensor_last(all) == 0;
     return inside ? at / tensor_last(all) : -1;
 }
 
 // The row of n's output that is the first of step's, -1: they compute different things.
 static int64_t step_row(const struct node *n, const struct node *step) {
-    if (step->kind != n->kind || step->reached || step->given || !same_attributes(n, step) || step->n_src != n->n_src)
+    if (step->kind != n->kind || step->reached || step->given || !same_attributes(n, step) ||
+        step->n_src != n->n_src)
         return -1;
     int64_t row = -1;
     for (int s = 0; s < n->n_src; s++) {

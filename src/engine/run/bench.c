@@ -18,7 +18,8 @@ enum { EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20, MAX_EN
 
 bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct error *e) {
     if (given <= limit) return true;
-    return error_set(e, STATUS_USAGE, "%s %lld: at most %lld", option, (long long)given, (long long)limit);
+    return error_set(e, STATUS_USAGE, "%s %lld: at most %lld", option, (long long)given,
+                     (long long)limit);
 }
 
 // ---- emulator
@@ -27,7 +28,7 @@ struct emu_batch {
     struct gb *machines;
     uint8_t (*obs)[1440];
     int64_t step, steps;
-    int draw;                                   // 0 none, 1 last, 2 all
+    int draw; // 0 none, 1 last, 2 all
     const struct gb_action_codec *codec;
 };
 
@@ -35,7 +36,8 @@ static void run_machine(void *ctx, int n) {
     struct emu_batch *b = ctx;
     struct gb *m = &b->machines[n];
     for (int64_t s = 0; s < b->steps; s++) {
-        uint32_t a = rng_below(1, RNG_TEST, (uint64_t)(b->step + s), (uint32_t)n, (uint32_t)b->codec->n_actions);
+        uint32_t a = rng_below(1, RNG_TEST, (uint64_t)(b->step + s), (uint32_t)n,
+                               (uint32_t)b->codec->n_actions);
         if (b->draw == 1) {
             gb_step(m, b->codec->buttons[a], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER, b->obs[n]);
             continue;
@@ -47,7 +49,8 @@ static void run_machine(void *ctx, int n) {
     }
 }
 
-static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t **owned, struct error *e) {
+static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t **owned,
+                     struct error *e) {
     const uint8_t *data;
     size_t n;
     const char *name = o->rom_path;
@@ -67,13 +70,16 @@ static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t
 
 bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struct error *e) {
     static const char *const draws[] = {"none", "last", "all"};
-    if (!bench_check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) || !bench_check_limit("--envs", o->n_envs, MAX_ENVS, e)) return false;
+    if (!bench_check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) ||
+        !bench_check_limit("--envs", o->n_envs, MAX_ENVS, e))
+        return false;
     struct emu_batch b = {.draw = 1, .codec = gb_action_codec_find("pokemonred_puffer_v0")};
     if (o->draw) {
         b.draw = -1;
         for (int i = 0; i < 3; i++)
             if (strcmp(o->draw, draws[i]) == 0) b.draw = i;
-        if (b.draw < 0) return error_set(e, STATUS_USAGE, "--draw %s: give all, last or none", o->draw);
+        if (b.draw < 0)
+            return error_set(e, STATUS_USAGE, "--draw %s: give all, last or none", o->draw);
     }
     struct gb_rom rom;
     uint8_t *owned = NULL;
@@ -88,7 +94,8 @@ bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struc
     b.obs = mem_alloc((size_t)r->n_envs * sizeof *b.obs);
     for (int n = 0; n < r->n_envs; n++) gb_reset(&b.machines[n], &rom);
     struct pool *pool = pool_new(r->n_threads);
-    int64_t steps = o->steps > 0 ? o->steps : 250, per_repetition = steps / EMU_REPETITIONS > 0 ? steps / EMU_REPETITIONS : 1;
+    int64_t steps = o->steps > 0 ? o->steps : 250,
+            per_repetition = steps / EMU_REPETITIONS > 0 ? steps / EMU_REPETITIONS : 1;
     r->seconds = INFINITY;
     for (int i = -1; i < EMU_REPETITIONS; i++) {
         b.steps = i < 0 ? EMU_WARM_STEPS : per_repetition;

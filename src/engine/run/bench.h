@@ -11,21 +11,27 @@ enum { BENCH_MAX_THREADS = 64 };
 bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct error *e);
 
 struct bench_train_opts {
-    const char *preset;                 // NULL: tiny
-    int64_t n_threads;                  // 0: all
-    int64_t updates;                    // 0: 40
-    bool profile;                       // also where the time goes; costs a clock read per node
+    const char *preset; // NULL: tiny
+    int64_t n_threads;  // 0: all
+    int64_t updates;    // 0: 40
+    bool profile;       // also where the time goes; costs a clock read per node
     const char *const *settings;
     int n_settings;
 };
-struct bench_timing { double median_ms, min_ms, mean_ms; };
-// A part of the update: the nodes of one scope, with their gradients. Products and convolutions count as GFLOP.
+struct bench_timing {
+    double median_ms, min_ms, mean_ms;
+};
+// A part of the update: the nodes of one scope, with their gradients. Products and convolutions
+// count as GFLOP.
 struct bench_part {
     const char *name;
-    double ms, gflop, product_ms;       // of one update; product_ms: of the nodes that count
+    double ms, gflop, product_ms; // of one update; product_ms: of the nodes that count
 };
 enum { BENCH_MAX_PARTS = 16, BENCH_MAX_OPS = 96 };
-struct bench_op { const char *op; double ms; };
+struct bench_op {
+    const char *op;
+    double ms;
+};
 struct bench_train_result {
     int updates, n_threads;
     int64_t n_weights, n_nodes_slab_bytes;
@@ -34,21 +40,23 @@ struct bench_train_result {
     struct bench_part parts[BENCH_MAX_PARTS];         // with `profile`
     struct bench_op ops[BENCH_MAX_OPS];               // longest first
     int n_parts, n_ops;
-    double replay_ms, emulator_ms;                    // beside the updates: a batch sampled; a policy step of one machine
-    double peak_gflops;                               // of this machine, measured on as many threads (peak.h)
+    double replay_ms,
+        emulator_ms;    // beside the updates: a batch sampled; a policy step of one machine
+    double peak_gflops; // of this machine, measured on as many threads (peak.h)
 };
-bool bench_train(const struct bench_train_opts *opts, struct bench_train_result *out, struct error *e);
+bool bench_train(const struct bench_train_opts *opts, struct bench_train_result *out,
+                 struct error *e);
 
 struct bench_emu_opts {
-    const char *rom_path, *task;        // both NULL: task sprites
-    int64_t n_envs, n_threads;          // 0: 1
-    int64_t steps;                      // per machine; 0: 250
-    const char *draw;                   // "all", "last", "none"; NULL: last
+    const char *rom_path, *task; // both NULL: task sprites
+    int64_t n_envs, n_threads;   // 0: 1
+    int64_t steps;               // per machine; 0: 250
+    const char *draw;            // "all", "last", "none"; NULL: last
 };
 struct bench_emu_result {
     int n_envs, n_threads;
     int64_t frames;
-    double seconds, frames_per_second;  // best of 5 repetitions
+    double seconds, frames_per_second; // best of 5 repetitions
 };
 // Protocol of spec/gameboy.md 1: 24 frames a step, a random button for frames 0-7.
 bool bench_emu(const struct bench_emu_opts *opts, struct bench_emu_result *out, struct error *e);

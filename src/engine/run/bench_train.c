@@ -29,7 +29,8 @@ static void fill_batch(const struct wm_batch *b) {
     }
     memset(b->prev_actions, 0, (size_t)n * (size_t)b->n_actions * sizeof *b->prev_actions);
     for (uint32_t i = 0; i < n; i++) {
-        b->prev_actions[i * (uint32_t)b->n_actions + rng_below(0, RNG_TEST, 1, i, (uint32_t)b->n_actions)] = 1;
+        b->prev_actions[i * (uint32_t)b->n_actions +
+                        rng_below(0, RNG_TEST, 1, i, (uint32_t)b->n_actions)] = 1;
         b->rewards[i] = (real)(2 * rng_uniform(0, RNG_TEST, 2, i) - 1);
         b->is_first[i] = 0;
         b->continues[i] = 1;
@@ -38,15 +39,26 @@ static void fill_batch(const struct wm_batch *b) {
 
 // ---- where the time goes: nodes by the beginning of their names
 
-static const struct { const char *prefix, *part; } part_table[] = { // the first that fits
-    {"wm/encoder", "encoder"},       {"wm/unpack", "encoder"},
-    {"wm/rssm", "scan"},             {"wm/initial", "scan"},
-    {"wm/prior", "scan"},            {"wm/decoder", "decoder"},
-    {"wm/reward", "heads, losses"},  {"wm/continue", "heads, losses"},
-    {"wm/loss", "heads, losses"},    {"wm/", "other, world model"},
-    {"behaviour/dream", "imagination"}, {"behaviour/heads", "dream's rewards"},
-    {"behaviour/critic", "critic"},  {"behaviour/target_critic", "critic"},
-    {"behaviour/actor", "actor"},    {"behaviour/", "returns"},
+static const struct {
+    const char *prefix, *part;
+} part_table[] = {
+    // the first that fits
+    {"wm/encoder", "encoder"},
+    {"wm/unpack", "encoder"},
+    {"wm/rssm", "scan"},
+    {"wm/initial", "scan"},
+    {"wm/prior", "scan"},
+    {"wm/decoder", "decoder"},
+    {"wm/reward", "heads, losses"},
+    {"wm/continue", "heads, losses"},
+    {"wm/loss", "heads, losses"},
+    {"wm/", "other, world model"},
+    {"behaviour/dream", "imagination"},
+    {"behaviour/heads", "dream's rewards"},
+    {"behaviour/critic", "critic"},
+    {"behaviour/target_critic", "critic"},
+    {"behaviour/actor", "actor"},
+    {"behaviour/", "returns"},
 };
 enum { N_PREFIXES = sizeof part_table / sizeof *part_table };
 
@@ -70,8 +82,12 @@ static void add_node(void *ctx, const struct node_time *t) {
     struct bench_train_result *r = ctx;
     int i = 0;
     const bool packing = strncmp(t->op, "pack", 4) == 0 || strncmp(t->op, "conv_pack", 9) == 0;
-    while (i < N_PREFIXES && strncmp(t->name, part_table[i].prefix, strlen(part_table[i].prefix)) != 0) i++;
-    struct bench_part *p = find_part(r, packing ? "weights packed" : i < N_PREFIXES ? part_table[i].part : "other");
+    while (i < N_PREFIXES &&
+           strncmp(t->name, part_table[i].prefix, strlen(part_table[i].prefix)) != 0)
+        i++;
+    struct bench_part *p = find_part(r, packing          ? "weights packed"
+                                        : i < N_PREFIXES ? part_table[i].part
+                                                         : "other");
     const double ms = (double)t->ns * 1e-6 / r->updates;
     p->ms += ms;
     p->gflop += t->flop * 1e-9;
@@ -89,7 +105,8 @@ static int longest_first(const void *a, const void *b) {
 // One batch out of a ring of a few times its rows.
 static double replay_batch_ms(const struct wm_batch *b) {
     enum { TURNS = 20 };
-    struct replay_opts o = {.rows = 4 * b->length + b->batch, .n_envs = 1, .n_actions = b->n_actions};
+    struct replay_opts o = {
+        .rows = 4 * b->length + b->batch, .n_envs = 1, .n_actions = b->n_actions};
     struct error e;
     struct replay *r = replay_new(&o, &e);
     CHECK(r, "%s", e.message);
@@ -99,8 +116,11 @@ static double replay_batch_ms(const struct wm_batch *b) {
         replay_write_action(r, 0, (int)(t % b->n_actions));
         replay_commit(r);
     }
-    const struct replay_batch out = {.packed = b->packed, .prev_actions = b->prev_actions, .rewards = b->rewards,
-                                     .continues = b->continues, .is_first = b->is_first};
+    const struct replay_batch out = {.packed = b->packed,
+                                     .prev_actions = b->prev_actions,
+                                     .rewards = b->rewards,
+                                     .continues = b->continues,
+                                     .is_first = b->is_first};
     const int64_t t0 = clock_now_ns();
     for (int i = 0; i < TURNS; i++)
         CHECK(replay_sample(r, 0, (uint64_t)i, b->length, b->batch, &out, &e), "%s", e.message);
@@ -188,10 +208,12 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
         if (!config_set(&config, o->settings[i], e)) return false;
     if (!config_check(&config, e)) return false;
     *r = (struct bench_train_result){.updates = o->updates > 0 ? (int)o->updates : 40,
-                                     .n_threads = o->n_threads > 0 ? (int)o->n_threads : pool_usable_cpus()};
+                                     .n_threads =
+                                         o->n_threads > 0 ? (int)o->n_threads : pool_usable_cpus()};
     struct pool *pool = pool_new(r->n_threads);
     const int64_t t0 = clock_now_ns();
-    struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &config, .n_actions = N_ACTIONS, .pool = pool});
+    struct dreamer *d = dreamer_new(
+        &(struct dreamer_opts){.config = &config, .n_actions = N_ACTIONS, .pool = pool});
     r->build_ms = (double)(clock_now_ns() - t0) * 1e-6;
     r->n_weights = dreamer_n_weights(d);
     r->n_nodes_slab_bytes = (int64_t)dreamer_slab_bytes(d);

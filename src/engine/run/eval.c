@@ -36,11 +36,14 @@ static bool check_policy(struct eval *v, struct error *e) {
     struct eval_opts *o = &v->opts;
     if (!v->agent.full && o->open_loop && o->policy != EVAL_RANDOM) o->policy = EVAL_CONSTANT;
     if (v->agent.is_ppo && o->open_loop)
-        return error_set(e, STATUS_USAGE, "%s: --open-loop measures a world model, which ppo has not", v->agent.session);
+        return error_set(e, STATUS_USAGE,
+                         "%s: --open-loop measures a world model, which ppo has not",
+                         v->agent.session);
     if (v->agent.full || o->open_loop) return true;
     return error_set(e, STATUS_USAGE,
                      "%s was trained standing still: it has no policy to evaluate; --open-loop "
-                     "measures its world model", v->agent.session);
+                     "measures its world model",
+                     v->agent.session);
 }
 
 static void find_constant_action(struct eval *v) {

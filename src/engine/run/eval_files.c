@@ -82,9 +82,11 @@ cJSON *eval_json(const struct eval *v) {
 // ---- episodes
 
 static void add_episode(struct text *t, int64_t i, const struct eval_episode *p) {
-    text_add(t, "{\"episode\":%lld,\"start_frames\":%d,\"steps\":%d,\"success\":%s,\"truncated\":%s,"
-                "\"return\":", (long long)i, p->start_frames, p->steps,
-             p->success ? "true" : "false", p->truncated ? "true" : "false");
+    text_add(t,
+             "{\"episode\":%lld,\"start_frames\":%d,\"steps\":%d,\"success\":%s,\"truncated\":%s,"
+             "\"return\":",
+             (long long)i, p->start_frames, p->steps, p->success ? "true" : "false",
+             p->truncated ? "true" : "false");
     text_add_json_double(t, p->total_reward);
     text_add(t, ",\"distance\":");
     text_add_json_float(t, p->distance);
@@ -111,8 +113,8 @@ static bool write_episodes(const char *folder, const char *name, const struct ev
 
 static void add_frame(uint8_t *pixels, const uint8_t *obs) {
     for (int i = 0; i < OBS_PIXELS; i++)
-        pixels[i] = (uint8_t)(gb_obs_pixel(obs, i % ENV_OBS_WIDTH, i / ENV_OBS_WIDTH) *
-                              LEVELS_PER_SHADE);
+        pixels[i] =
+            (uint8_t)(gb_obs_pixel(obs, i % ENV_OBS_WIDTH, i / ENV_OBS_WIDTH) * LEVELS_PER_SHADE);
 }
 
 // In machine 0, while the others wait.

@@ -11,7 +11,7 @@
 #include "engine/algo/dreamer_v3/wm_graph.h"
 
 struct recording {
-    uint8_t *frames; // [capacity][ENV_OBS_BYTES]
+    uint8_t *frames;  // [capacity][ENV_OBS_BYTES]
     uint8_t *actions; // [capacity] that led to the frame; of row 0: none
     int n, capacity;
 };
@@ -21,8 +21,8 @@ struct eval_open_loop {
     uint64_t seed;
     int n_actions;
     int64_t n_episodes;
-    struct recording *recordings;                 // [n_episodes], freed when the episode is measured
-    struct eval_horizon (*sums)[EVAL_HORIZON];    // [n_episodes], sums of the pictures' means
+    struct recording *recordings;              // [n_episodes], freed when the episode is measured
+    struct eval_horizon (*sums)[EVAL_HORIZON]; // [n_episodes], sums of the pictures' means
     struct graph *graph;
     struct wm_view view;
     struct executor *executor;
@@ -33,7 +33,8 @@ struct eval_open_loop {
 static void take_frame(void *ctx, int64_t episode, int step, int action, const uint8_t *obs) {
     struct eval_open_loop *o = ctx;
     struct recording *r = &o->recordings[episode];
-    CHECK(step == r->n, "frame %d of episode %lld comes as number %d", step, (long long)episode, r->n);
+    CHECK(step == r->n, "frame %d of episode %lld comes as number %d", step, (long long)episode,
+          r->n);
     if (r->n == r->capacity) {
         r->capacity = r->capacity ? 2 * r->capacity : 128;
         r->frames = mem_resize(r->frames, (size_t)r->capacity * ENV_OBS_BYTES);

@@ -68,9 +68,9 @@ static void begin_episode(struct table *t, int n) {
     t->reset[n] = lane->episode >= 0;
     if (!t->reset[n]) return;
     struct eval_episode *p = &t->episodes[lane->episode];
-    *p = (struct eval_episode){.start_frames = eval_start_frames(t->play->seed, lane->episode,
-                                                                 t->play->warm_up_frames),
-                               .least_distance = INFINITY};
+    *p = (struct eval_episode){
+        .start_frames = eval_start_frames(t->play->seed, lane->episode, t->play->warm_up_frames),
+        .least_distance = INFINITY};
     env_delay_start(t->play->env, n, p->start_frames);
 }
 
@@ -155,14 +155,17 @@ static bool choose_ppo(struct table *t, struct error *e) {
     for (int n = 0; n < t->n; n++) {
         struct lane *lane = &t->lanes[n];
         const real *logits = ppo_logits(t->ppo) + n * n_actions;
-        const float u = rng_uniform(play->seed, RNG_PPO_ACTION, eval_moment(lane->episode, lane->step), 0);
+        const float u =
+            rng_uniform(play->seed, RNG_PPO_ACTION, eval_moment(lane->episode, lane->step), 0);
         ppo_log_softmax(logits, n_actions, log_probs);
         for (int64_t a = 0; a < n_actions; a++) {
             if (!isfinite((double)log_probs[a]))
-                return error_set(e, STATUS_FAILED, "%s: the policy's logits are not finite", play->agent->checkpoint);
+                return error_set(e, STATUS_FAILED, "%s: the policy's logits are not finite",
+                                 play->agent->checkpoint);
             lane->entropy -= exp((double)log_probs[a]) * (double)log_probs[a];
         }
-        t->actions[n] = play->policy == EVAL_GREEDY ? ppo_greedy(logits, n_actions) : ppo_sample(log_probs, n_actions, u);
+        t->actions[n] = play->policy == EVAL_GREEDY ? ppo_greedy(logits, n_actions)
+                                                    : ppo_sample(log_probs, n_actions, u);
     }
     return true;
 }
@@ -172,8 +175,8 @@ static bool choose_actions(struct table *t, int64_t tick, struct error *e) {
     char bad[TENSOR_NAME_SIZE];
     uint32_t n_actions = (uint32_t)play->env->n_actions;
     if (t->ppo) return choose_ppo(t, e);
-    if (t->player &&
-        !player_step(t->player, t->reset, t->obs, tick, play->policy == EVAL_GREEDY, t->actions, bad))
+    if (t->player && !player_step(t->player, t->reset, t->obs, tick, play->policy == EVAL_GREEDY,
+                                  t->actions, bad))
         return error_set(e, STATUS_FAILED, "%s: the policy's %s is not finite",
                          play->agent->checkpoint, bad);
     for (int n = 0; n < t->n; n++) {
@@ -181,8 +184,8 @@ static bool choose_actions(struct table *t, int64_t tick, struct error *e) {
         if (t->player) {
             lane->entropy += entropy_of(t, n);
         } else if (play->policy == EVAL_RANDOM) {
-            t->actions[n] = (int32_t)rng_below(play->seed, RNG_EVAL_ACTION,
-                                               eval_moment(lane->episode, lane->step), 0, n_actions);
+            t->actions[n] = (int32_t)rng_below(
+                play->seed, RNG_EVAL_ACTION, eval_moment(lane->episode, lane->step), 0, n_actions);
             lane->entropy += log((double)n_actions);
         } else {
             t->actions[n] = play->constant_action;

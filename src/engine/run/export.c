@@ -45,23 +45,23 @@ bool export_sheeprl(const struct saved_agent *a, const char *out, struct error *
         for (int k = 0; k < a->sets[i].n; k++, n++) {
             const struct param *p = &a->sets[i].list[k];
             sheeprl_name(i, p, names[n]);
-            list[n] = (struct st_source){.name = names[n],
-                                         .dtype = ST_F32,
-                                         .n_dims = p->n_dims,
-                                         .data = to_float(params_weights(&a->sets[i], p),
-                                                          p->n_elements)};
+            list[n] =
+                (struct st_source){.name = names[n],
+                                   .dtype = ST_F32,
+                                   .n_dims = p->n_dims,
+                                   .data = to_float(params_weights(&a->sets[i], p), p->n_elements)};
             memcpy(list[n].shape, p->shape, (size_t)p->n_dims * sizeof p->shape[0]);
         }
     for (int k = 0; a->full && k < N_RANGE; k++, n++)
         list[n] = (struct st_source){
             .name = range_names[k], .dtype = ST_F32, .data = to_float(&a->range[k], 1)};
     if (has_zero_state(a))
-        list[n++] = (struct st_source){
-            .name = zero_state_name,
-            .dtype = ST_F32,
-            .n_dims = 1,
-            .shape = {a->world.recurrent},
-            .data = mem_alloc((size_t)a->world.recurrent * sizeof(float))};
+        list[n++] =
+            (struct st_source){.name = zero_state_name,
+                               .dtype = ST_F32,
+                               .n_dims = 1,
+                               .shape = {a->world.recurrent},
+                               .data = mem_alloc((size_t)a->world.recurrent * sizeof(float))};
     const struct st_text texts[] = {{"format", "pt"}, {"names", "sheeprl dreamer_v3"}};
     bool fine = safetensors_write(out, list, n, texts, 2, e);
     for (int i = 0; i < n; i++) free((void *)list[i].data);
@@ -106,14 +106,15 @@ static bool take(const struct safetensors *s, const char *name, int n_dims, cons
         for (int i = 0; i < n_dims; i++) n *= shape[i];
         return error_set(e, STATUS_FAILED,
                          "%s: tensor \"%s\" has %lld elements of %s in %d dimensions, the session "
-                         "%lld of F32 in %d", where, name, (long long)t->n_elements,
-                         st_dtype_names[t->dtype], t->n_dims, (long long)n, n_dims);
+                         "%lld of F32 in %d",
+                         where, name, (long long)t->n_elements, st_dtype_names[t->dtype], t->n_dims,
+                         (long long)n, n_dims);
     }
     const float *from = t->data;
     for (int64_t i = 0; i < t->n_elements; i++) {
         if (!isfinite(from[i]))
-            return error_set(e, STATUS_FAILED, "%s: tensor \"%s\" holds numbers that are not finite",
-                             where, name);
+            return error_set(e, STATUS_FAILED,
+                             "%s: tensor \"%s\" holds numbers that are not finite", where, name);
         to[i] = (real)from[i];
     }
     return true;
@@ -125,9 +126,10 @@ static bool check_zero_state(const struct saved_agent *a, const struct safetenso
     bool fine = take(s, zero_state_name, 1, &a->world.recurrent, state, e);
     for (int64_t i = 0; fine && i < a->world.recurrent; i++)
         if (state[i] != 0)
-            fine = error_set(e, STATUS_FAILED,
-                             "%s: tensor \"%s\" is not 0, but the session does not learn that state",
-                             safetensors_where(s), zero_state_name);
+            fine =
+                error_set(e, STATUS_FAILED,
+                          "%s: tensor \"%s\" is not 0, but the session does not learn that state",
+                          safetensors_where(s), zero_state_name);
     free(state);
     return fine;
 }
@@ -138,7 +140,8 @@ static bool take_all(struct saved_agent *a, const struct safetensors *s, struct 
         for (int k = 0; k < a->sets[i].n; k++) {
             const struct param *p = &a->sets[i].list[k];
             sheeprl_name(i, p, name);
-            if (!take(s, name, p->n_dims, p->shape, params_weights(&a->sets[i], p), e)) return false;
+            if (!take(s, name, p->n_dims, p->shape, params_weights(&a->sets[i], p), e))
+                return false;
         }
     int n_expected = count_params(a);
     for (int k = 0; a->full && k < N_RANGE; k++, n_expected++)
@@ -157,8 +160,8 @@ bool import_sheeprl(struct saved_agent *a, const char *file, const char *out, st
     safetensors_free(s);
     if (!fine) return false;
     int64_t zero = 0;
-    struct checkpoint_scalar scalars[] = {{"opt_steps", &zero}, {"env_steps", &zero},
-                                          {"env_ticks", &zero}};
+    struct checkpoint_scalar scalars[] = {
+        {"opt_steps", &zero}, {"env_steps", &zero}, {"env_ticks", &zero}};
     struct params *more[DREAMER_N_SETS];
     for (int i = 1; i < a->n_sets; i++) more[i - 1] = &a->sets[i];
     const struct st_source range = {.name = WORKER_RANGE_NAME,

@@ -10,7 +10,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-const char *const feed_phase_names[] = {"starting", "prefill", "training", "paused", "done", "failed"};
+const char *const feed_phase_names[] = {"starting", "prefill", "training",
+                                        "paused",   "done",    "failed"};
 
 enum { DEFAULT_MAX_RECORDS = 4 << 20 };
 
@@ -19,8 +20,8 @@ struct control {
     atomic_int single_updates;
 };
 
-// Triple buffer: the writer owns `back`, the reader owns `front`, `middle` is exchanged between them; its
-// bit FRESH says that the writer has put a newer buffer there.
+// Triple buffer: the writer owns `back`, the reader owns `front`, `middle` is exchanged between
+// them; its bit FRESH says that the writer has put a newer buffer there.
 enum { FRESH = 4 };
 struct triple {
     atomic_int middle;
@@ -39,10 +40,10 @@ struct feed {
     _Alignas(64) struct triple pictures_turn;
     struct feed_status status[3];
     struct feed_pictures *pictures[3];
-    struct feed_entry *entries;                // [max_records], reserved; pages come as they are written
+    struct feed_entry *entries; // [max_records], reserved; pages come as they are written
     size_t entries_bytes;
     int64_t max_records;
-    bool full_said;                            // the writer's
+    bool full_said; // the writer's
     _Alignas(64) atomic_llong n_records;
 };
 
@@ -89,8 +90,9 @@ void feed_set_status(struct feed *f, const struct feed_status *status) {
 
 void feed_push_record(struct feed *f, const struct record *record, double wall_s) {
     int64_t n = atomic_load_explicit(&f->n_records, memory_order_relaxed);
-    if (n >= f->max_records) {  // days of training: the files go on, the screen's history ends here
-        if (!f->full_said) log_write(LOG_WARN, "the curves end here: %lld records are kept", (long long)n);
+    if (n >= f->max_records) { // days of training: the files go on, the screen's history ends here
+        if (!f->full_said)
+            log_write(LOG_WARN, "the curves end here: %lld records are kept", (long long)n);
         f->full_said = true;
         return;
     }
@@ -99,10 +101,14 @@ void feed_push_record(struct feed *f, const struct record *record, double wall_s
     atomic_store_explicit(&f->n_records, n + 1, memory_order_release);
 }
 
-struct feed_pictures *feed_pictures_back(struct feed *f) { return f->pictures[f->pictures_turn.back]; }
+struct feed_pictures *feed_pictures_back(struct feed *f) {
+    return f->pictures[f->pictures_turn.back];
+}
 void feed_pictures_publish(struct feed *f) { triple_publish(&f->pictures_turn); }
 
-const struct feed_status *feed_status(struct feed *f) { return &f->status[triple_latest(&f->status_turn)]; }
+const struct feed_status *feed_status(struct feed *f) {
+    return &f->status[triple_latest(&f->status_turn)];
+}
 
 const struct feed_pictures *feed_pictures(struct feed *f) {
     int latest = triple_latest(&f->pictures_turn);
@@ -123,15 +129,20 @@ double feed_record_wall_s(const struct feed *f, int64_t index) {
     return f->entries[index].wall_s;
 }
 
-struct control *feed_control(struct feed *f) { return &f->control; }
+struct control *feed_control(struct feed *f) {
+    return &f->control;
+}
 
-// Single updates belong to one pause: what an earlier one left over must not run when the next begins.
+// Single updates belong to one pause: what an earlier one left over must not run when the next
+// begins.
 void control_pause(struct control *c, bool paused) {
     if (paused && !atomic_load(&c->paused)) atomic_store(&c->single_updates, 0);
     atomic_store(&c->paused, paused);
 }
 
-bool control_is_paused(const struct control *c) { return atomic_load(&((struct control *)(uintptr_t)c)->paused); }
+bool control_is_paused(const struct control *c) {
+    return atomic_load(&((struct control *)(uintptr_t)c)->paused);
+}
 void control_single_update(struct control *c) { atomic_fetch_add(&c->single_updates, 1); }
 void control_checkpoint(struct control *c) { atomic_store(&c->checkpoint, true); }
 void control_stop(struct control *c) { atomic_store(&c->stop, true); }

@@ -34,7 +34,8 @@ struct gate {
 };
 
 // One line a check, at once, so that a watcher sees how far it is.
-static void add_result(struct gate *g, const char *name, bool passed, double seconds, const char *detail) {
+static void add_result(struct gate *g, const char *name, bool passed, double seconds,
+                       const char *detail) {
     CHECK(g->n_results < MAX_CHECKS, "more checks than places");
     struct check_result *r = &g->results[g->n_results++];
     snprintf(r->name, sizeof r->name, "%s", name);
@@ -61,26 +62,36 @@ static void check_golden(struct gate *g, const char *folder) {
     int n_passed = 0;
     char first_failure[400] = "";
     for (int i = 0; i < n_golden_checks; i++) {
-        if (golden_check_run(&golden_checks[i], golden, pool, &e)) n_passed++;
-        else if (!first_failure[0]) snprintf(first_failure, sizeof first_failure, "; first: %.300s", e.message);
+        if (golden_check_run(&golden_checks[i], golden, pool, &e))
+            n_passed++;
+        else if (!first_failure[0])
+            snprintf(first_failure, sizeof first_failure, "; first: %.300s", e.message);
     }
     pool_free(pool);
     golden_free(golden);
     char detail[500];
-    snprintf(detail, sizeof detail, "%d of %d fixtures agree with the reference%s", n_passed, n_golden_checks, first_failure);
-    add_result(g, "golden", n_passed == n_golden_checks, (double)(clock_now_ns() - t0) * 1e-9, detail);
+    snprintf(detail, sizeof detail, "%d of %d fixtures agree with the reference%s", n_passed,
+             n_golden_checks, first_failure);
+    add_result(g, "golden", n_passed == n_golden_checks, (double)(clock_now_ns() - t0) * 1e-9,
+               detail);
 }
 
 // ---- training runs
 
 static struct run_opts run_options(const struct gate *g, const char *task, int64_t updates) {
-    return (struct run_opts){.task = task, .updates = updates, .n_threads = g->opts->n_threads, .no_session = true,
-                             .no_media = true, .settings = g->opts->settings, .n_settings = g->opts->n_settings,
+    return (struct run_opts){.task = task,
+                             .updates = updates,
+                             .n_threads = g->opts->n_threads,
+                             .no_session = true,
+                             .no_media = true,
+                             .settings = g->opts->settings,
+                             .n_settings = g->opts->n_settings,
                              .zero_latent = g->opts->zero_latent};
 }
 
 // With `verify` the newest checkpoint must load into a second worker and hold the same weights.
-static bool run_once(const struct run_opts *opts, bool verify, struct worker_summary *s, struct error *e) {
+static bool run_once(const struct run_opts *opts, bool verify, struct worker_summary *s,
+                     struct error *e) {
     struct feed *feed = feed_new(0);
     struct worker *w = worker_new(opts, feed, e);
     bool fine = w && worker_run(w, e) == STATUS_OK && (!verify || worker_verify_checkpoint(w, e));
@@ -100,13 +111,17 @@ static void check_smoke(struct gate *g) {
     opts.sessions_dir = mkdtemp(root);
     bool fine = opts.sessions_dir && run_once(&opts, true, &s, &e);
     if (opts.sessions_dir) file_remove_tree(root, NULL);
-    if (fine) snprintf(detail, sizeof detail, "%d updates, all finite, the checkpoint loads again", SMOKE_UPDATES);
-    else snprintf(detail, sizeof detail, "%s", e.message[0] ? e.message : "no folder for a session in /tmp");
+    if (fine)
+        snprintf(detail, sizeof detail, "%d updates, all finite, the checkpoint loads again",
+                 SMOKE_UPDATES);
+    else
+        snprintf(detail, sizeof detail, "%s",
+                 e.message[0] ? e.message : "no folder for a session in /tmp");
     add_result(g, "smoke", fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
 }
 
-// The observation loss must fall by `bar` of its first value in BAR_UPDATES updates, everything finite, and prior and
-// posterior entropy must stay together after the warm-up.
+// The observation loss must fall by `bar` of its first value in BAR_UPDATES updates, everything
+// finite, and prior and posterior entropy must stay together after the warm-up.
 static void check_standing_still(struct gate *g, const char *task, double bar) {
     struct error e = {0};
     struct worker_summary s = {0};
@@ -115,11 +130,15 @@ static void check_standing_still(struct gate *g, const char *task, double bar) {
     struct run_opts opts = run_options(g, task, BAR_UPDATES);
     bool ran = run_once(&opts, false, &s, &e);
     double fall = s.first_obs_nll > 0 ? 1 - s.last_obs_nll / s.first_obs_nll : -INFINITY;
-    bool fine = ran && s.opt_steps == BAR_UPDATES && s.all_finite && fall >= bar && s.worst_entropy_gap < max_entropy_gap;
+    bool fine = ran && s.opt_steps == BAR_UPDATES && s.all_finite && fall >= bar &&
+                s.worst_entropy_gap < max_entropy_gap;
     snprintf(name, sizeof name, "standing_still %s", task);
-    if (!ran) snprintf(detail, sizeof detail, "%s", e.message);
+    if (!ran)
+        snprintf(detail, sizeof detail, "%s", e.message);
     else
-        snprintf(detail, sizeof detail, "observation loss -%.1f %% (bar -%.0f %%), entropy gap %.2f (bar %.1f), %.1f ms an update",
+        snprintf(detail, sizeof detail,
+                 "observation loss -%.1f %% (bar -%.0f %%), entropy gap %.2f (bar %.1f), %.1f ms "
+                 "an update",
                  100 * fall, 100 * bar, s.worst_entropy_gap, max_entropy_gap, s.update_ms);
     add_result(g, name, fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
 }
@@ -160,12 +179,14 @@ static bool write_summary(struct gate *g, double seconds, struct error *e) {
     return fine;
 }
 
-// The summary's place is tried before the checks run for a minute; what stands there is left alone until they are done.
+// The summary's place is tried before the checks run for a minute; what stands there is left alone
+// until they are done.
 static bool check_out_path(const char *path, struct error *e) {
     if (!path) return true;
     bool existed = access(path, F_OK) == 0;
     FILE *f = fopen(path, "ab");
-    if (!f) return error_set(e, STATUS_USAGE, "--out %s: %s; check the path", path, strerror(errno));
+    if (!f)
+        return error_set(e, STATUS_USAGE, "--out %s: %s; check the path", path, strerror(errno));
     fclose(f);
     if (!existed) unlink(path);
     return true;
@@ -179,8 +200,10 @@ static enum status skip(struct gate *g, const char *why, struct error *e) {
     json_add_string(o, "why", why);
     bool fine = !g->opts->out_path || json_write_file(g->opts->out_path, o, true, e);
     char *text = cJSON_Print(o);
-    if (g->opts->json) fprintf(g->out, "%s\n", text);
-    else fprintf(g->out, "gate %s skipped: %s\n", g->opts->kind, why);
+    if (g->opts->json)
+        fprintf(g->out, "%s\n", text);
+    else
+        fprintf(g->out, "gate %s skipped: %s\n", g->opts->kind, why);
     free(text);
     cJSON_Delete(o);
     return fine ? STATUS_SKIPPED : e->status;
@@ -209,7 +232,8 @@ enum status gate_run(const struct gate_opts *opts, FILE *out, struct error *e) {
     double seconds = (double)(clock_now_ns() - t0) * 1e-9;
     if (!write_summary(g, seconds, e)) return e->status;
     if (!opts->json)
-        fprintf(out, "gate %s %s: %d of %d checks passed in %.1f s\n", opts->kind, g->n_failed ? "FAILED" : "passed",
-                g->n_results - g->n_failed, g->n_results, seconds);
+        fprintf(out, "gate %s %s: %d of %d checks passed in %.1f s\n", opts->kind,
+                g->n_failed ? "FAILED" : "passed", g->n_results - g->n_failed, g->n_results,
+                seconds);
     return g->n_failed ? STATUS_FAILED : STATUS_OK;
 }

@@ -2,9 +2,11 @@
 //
 //     golden          every fixture of tests/golden, made with the reference's own functions
 //     smoke           two updates with a checkpoint that loads again
-//     standing_still  `static` and `scroll`, 300 updates: the observation loss must fall by 85 % and 55 %
+//     standing_still  `static` and `scroll`, 300 updates: the observation loss must fall by 85 %
+//     and 55 %
 //
-// The settings reach every training run of the gate, so that a test can break a check on purpose and see it fail.
+// The settings reach every training run of the gate, so that a test can break a check on purpose
+// and see it fail.
 #ifndef RUN_GATE_H
 #define RUN_GATE_H
 
@@ -14,17 +16,18 @@
 #include "base/error.h"
 
 struct gate_opts {
-    const char *kind;                    // "cpu"; "gpu" is skipped where there is no device
-    const char *golden_dir;              // NULL: found by files.h
-    const char *out_path;                // JSON summary; NULL: none
-    int n_threads;                       // 0: all
-    const char *const *settings;         // "key=value" for the training runs
+    const char *kind;            // "cpu"; "gpu" is skipped where there is no device
+    const char *golden_dir;      // NULL: found by files.h
+    const char *out_path;        // JSON summary; NULL: none
+    int n_threads;               // 0: all
+    const char *const *settings; // "key=value" for the training runs
     int n_settings;
-    bool zero_latent;                    // ablation, must turn standing_still red
-    bool json;                           // the summary on `out` instead of lines
+    bool zero_latent; // ablation, must turn standing_still red
+    bool json;        // the summary on `out` instead of lines
 };
 
-// Prints to `out` as it goes. STATUS_OK passed, STATUS_FAILED failed, STATUS_SKIPPED no device, STATUS_USAGE.
+// Prints to `out` as it goes. STATUS_OK passed, STATUS_FAILED failed, STATUS_SKIPPED no device,
+// STATUS_USAGE.
 enum status gate_run(const struct gate_opts *opts, FILE *out, struct error *e);
 
 #endif

@@ -10,10 +10,12 @@
 #include "engine/graph/kernels.h"
 
 enum {
-    TILE_M = 24, TILE_K = 128, TILE_N = 48, // A, B and C fill half a first-level cache
-    TILES = 3000,                           // about 3 ms on one core
+    TILE_M = 24,
+    TILE_K = 128,
+    TILE_N = 48,  // A, B and C fill half a first-level cache
+    TILES = 3000, // about 3 ms on one core
     RUNS = 7,
-    READ_REALS = 48 << 20,                  // 192 MB
+    READ_REALS = 48 << 20, // 192 MB
     READ_SLICES = 64,
 };
 
@@ -29,13 +31,22 @@ static double best_rate(struct pool *pool, int tasks, pool_task *task, void *ctx
     return best;
 }
 
-struct fma { real *a, *b, *c; };
+struct fma {
+    real *a, *b, *c;
+};
 
 // The product kernel on operands that stay in the first-level cache: all it does is multiply-adds.
 static void fma_task(void *arg, int n) {
     const struct fma *f = arg;
-    struct gemm_job job = {.m = TILE_M, .k = TILE_K, .n = TILE_N, .a = f->a, .a_row = TILE_K, .a_k = 1, .b = f->b,
-                           .c = f->c + n * TILE_M * TILE_N, .c_row = TILE_N};
+    struct gemm_job job = {.m = TILE_M,
+                           .k = TILE_K,
+                           .n = TILE_N,
+                           .a = f->a,
+                           .a_row = TILE_K,
+                           .a_k = 1,
+                           .b = f->b,
+                           .c = f->c + n * TILE_M * TILE_N,
+                           .c_row = TILE_N};
     for (int i = 0; i < TILES; i++)
         for (int share = 0; share < gemm_shares(&job); share++) kernels_get()->gemm(&job, share);
 }
@@ -46,12 +57,16 @@ double peak_fma_gflops(struct pool *pool) {
     struct fma f = {.a = mem_slab_alloc(reals * sizeof(real))};
     f.b = f.a + TILE_M * TILE_K;
     f.c = f.b + TILE_K * TILE_N;
-    const double rate = best_rate(pool, tasks, fma_task, &f, 2.0 * TILE_M * TILE_K * TILE_N * TILES * tasks);
+    const double rate =
+        best_rate(pool, tasks, fma_task, &f, 2.0 * TILE_M * TILE_K * TILE_N * TILES * tasks);
     mem_slab_free(f.a, reals * sizeof(real));
     return rate;
 }
 
-struct read { const real *x; real sums[READ_SLICES]; };
+struct read {
+    const real *x;
+    real sums[READ_SLICES];
+};
 
 static void read_task(void *arg, int slice) {
     struct read *r = arg;

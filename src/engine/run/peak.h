@@ -1,7 +1,8 @@
 // What this machine can do: multiply-adds per second in registers, bytes per second from memory.
 //
-// Short loops of the kernel table in use, on all threads of a pool; the best of a few runs of some milliseconds, so
-// that a busy moment does not count. The figures are what bench train --profile and doctor compare with.
+// Short loops of the kernel table in use, on all threads of a pool; the best of a few runs of some
+// milliseconds, so that a busy moment does not count. The figures are what bench train --profile
+// and doctor compare with.
 #ifndef RUN_PEAK_H
 #define RUN_PEAK_H
 

@@ -65,8 +65,9 @@ static bool read_meta(struct saved_agent *a, struct error *e) {
         !json_get_string(a->meta, "task", path, &a->task, e))
         return false;
     if (schema != SESSION_SCHEMA)
-        return error_set(e, STATUS_FAILED, "%s: session version %lld, this program reads version %d",
-                         path, (long long)schema, SESSION_SCHEMA);
+        return error_set(e, STATUS_FAILED,
+                         "%s: session version %lld, this program reads version %d", path,
+                         (long long)schema, SESSION_SCHEMA);
     a->is_ppo = strcmp(algo, "ppo") == 0;
     if (!a->is_ppo && strcmp(algo, "dreamer_v3") != 0)
         return error_set(e, STATUS_USAGE,
@@ -202,8 +203,10 @@ static bool open_goal(struct saved_agent *a, const struct saved_files *f, struct
                                .accept_pipeline = f->accept_pipeline};
     struct task *t = a->goal_task = mem_alloc(sizeof *t);
     if (f->rom && !(f->state && f->goal_dir))
-        return error_set(e, STATUS_USAGE, "%s was trained towards a goal: give --rom, --state and "
-                         "--goal-dir", a->session);
+        return error_set(e, STATUS_USAGE,
+                         "%s was trained towards a goal: give --rom, --state and "
+                         "--goal-dir",
+                         a->session);
     if (!(f->rom ? task_open_files(&files, t, e) : task_open_builtin(a->task, codec, t, e)))
         return false;
     t->rules.max_steps = (int)a->config.max_episode_steps;
@@ -245,7 +248,10 @@ static struct env *make_toy(const struct saved_agent *a, int n_envs, struct erro
     char codec[64];
     struct goal_rules rules = toy_rules;
     rules.max_steps = (int)a->config.max_episode_steps;
-    return env_toy_new(&(struct env_toy_opts){.n_envs = n_envs, .action_codec = codec_id(a, codec), .rules = &rules}, e);
+    return env_toy_new(&(struct env_toy_opts){.n_envs = n_envs,
+                                              .action_codec = codec_id(a, codec),
+                                              .rules = &rules},
+                       e);
 }
 
 struct env *saved_agent_env(struct saved_agent *a, const struct saved_files *f, int n_envs,

@@ -29,8 +29,8 @@ struct saved_agent {
     struct config config;
     char config_sha256[SHA256_HEX_SIZE]; // of config.json as it is on the disk
     bool full;                           // there is a policy
-    bool is_ppo;                         // then sets[0] is its network, and world and nets mean nothing
-    struct ppo_config ppo;               // ... and this is its config; of `config` only what both have holds
+    bool is_ppo;           // then sets[0] is its network, and world and nets mean nothing
+    struct ppo_config ppo; // ... and this is its config; of `config` only what both have holds
     bool has_goal;
     int n_actions;
     struct wm_dims world;
