@@ -28,6 +28,7 @@ static struct {
     atomic_int on; // whoever takes it from 1 to 0 restores the terminal
     volatile sig_atomic_t interrupts, terminations, hangups, stop_asked;
     int fd, wake[2], capture[2], saved_out, saved_err;
+    int tty, sink; // the terminal once more, and /dev/null
     char restore[512];
     size_t restore_bytes;
     struct termios modes;
@@ -36,18 +37,27 @@ static struct {
     char line[512];
     size_t line_bytes;
     char *alt_stack;
-} guard = {.fd = -1, .wake = {-1, -1}, .capture = {-1, -1}, .saved_out = -1, .saved_err = -1};
+} guard = {.fd = -1,
+           .wake = {-1, -1},
+           .capture = {-1, -1},
+           .saved_out = -1,
+           .saved_err = -1,
+           .tty = -1,
+           .sink = -1};
 
-// Async-signal-safe: leaves the alternate screen, shows the cursor, resets colours and modes,
-// uncaptures 1 and 2. Returns false when that was done already, or is being done by another thread.
+// Async-signal-safe, and for a process that ends: leaves the alternate screen, shows the cursor,
+// resets colours and modes, uncaptures 1 and 2. The screen's own descriptor leads nowhere from here
+// on, or the dashboard's thread would draw over what is said now. Returns false when that was done already, or is being done by another thread.
 static bool restore(void) {
     if (!atomic_exchange(&guard.on, 0)) return false;
     int saved_errno = errno;
-    if (guard.have_modes) tcsetattr(guard.fd, TCSANOW, &guard.modes);
-    struct pollfd ready = {.fd = guard.fd,
+    int tty = guard.tty >= 0 ? guard.tty : guard.fd;
+    if (guard.tty >= 0 && guard.sink >= 0) dup2(guard.sink, guard.fd);
+    if (guard.have_modes) tcsetattr(tty, TCSANOW, &guard.modes);
+    struct pollfd ready = {.fd = tty,
                            .events = POLLOUT}; // never hang in a terminal that takes nothing
     if (poll(&ready, 1, 200) == 1 && ready.revents & POLLOUT) {
-        ssize_t ignored = write(guard.fd, guard.restore, guard.restore_bytes);
+        ssize_t ignored = write(tty, guard.restore, guard.restore_bytes);
         (void)ignored;
     }
     if (guard.saved_out >= 0) dup2(guard.saved_out, STDOUT_FILENO);
@@ -103,11 +113,14 @@ static bool make_pipe(int fds[2]) {
     return true;
 }
 
+static void close_fd(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
 static void close_pipe(int fds[2]) {
-    for (int i = 0; i < 2; i++) {
-        if (fds[i] >= 0) close(fds[i]);
-        fds[i] = -1;
-    }
+    close_fd(&fds[0]);
+    close_fd(&fds[1]);
 }
 
 static void capture_streams(bool on) {
@@ -157,6 +170,8 @@ void guard_on(void) {
     if (!make_pipe(guard.wake)) close_pipe(guard.wake);
     guard.saved_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     guard.saved_err = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    guard.tty = fcntl(guard.fd, F_DUPFD_CLOEXEC, 3);
+    guard.sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (make_pipe(guard.capture)) capture_streams(true);
     if (!guard.alt_stack)
         guard.alt_stack = mem_alloc(ALT_STACK_BYTES); // kept: a handler may still stand on it
@@ -177,9 +192,10 @@ void guard_off(void) {
     guard_capture_drain();
     close_pipe(guard.capture);
     close_pipe(guard.wake);
-    if (guard.saved_out >= 0) close(guard.saved_out);
-    if (guard.saved_err >= 0) close(guard.saved_err);
-    guard.saved_out = guard.saved_err = -1;
+    close_fd(&guard.saved_out);
+    close_fd(&guard.saved_err);
+    close_fd(&guard.tty);
+    close_fd(&guard.sink);
 }
 
 struct term_signals guard_signals(void) {
