@@ -153,10 +153,5 @@ bool config_check(const struct config *cfg, struct error *e) {
             "algo.learning_starts=%lld is more than buffer.size=%lld: the prefill would "
             "overwrite itself",
             (long long)cfg->learning_starts, (long long)cfg->buffer_size);
-    if (strcmp(cfg->action_codec, "v0") == 0 && strcmp(cfg->constant_action, "NOOP") == 0)
-        return error_set(
-            e, STATUS_USAGE,
-            "env.constant_action=NOOP does not exist in env.action_codec=v0: choose v1 or "
-            "a button");
     return true;
 }

@@ -192,6 +192,7 @@ struct model_parts {                     // what a checkpoint holds of the model
 };
 struct worker_algo {
     const char *mode;
+    bool holds_action; // plays env.constant_action, so the codec must have it
     void (*build)(struct worker *w); // after the environments
     void (*free)(struct worker *w);
     int64_t (*n_weights)(const struct worker *w);

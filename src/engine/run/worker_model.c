@@ -161,9 +161,9 @@ static void dreamer_describe(struct worker *w, struct model_parts *out) {
 }
 
 static const struct worker_algo algos[] = {
-    {"standing_still", world_build, world_free, world_n_weights, world_publish, world_choose,
+    {"standing_still", true, world_build, world_free, world_n_weights, world_publish, world_choose,
      world_update, world_metrics, world_describe},
-    {"full", dreamer_build, dreamer_end, dreamer_count, dreamer_publish, dreamer_choose,
+    {"full", false, dreamer_build, dreamer_end, dreamer_count, dreamer_publish, dreamer_choose,
      dreamer_learn, dreamer_values, dreamer_describe},
 };
 

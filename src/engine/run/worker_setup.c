@@ -194,10 +194,11 @@ static bool make_environments(struct worker *w, struct error *e) {
             w->constant_action = a;
             return true;
         }
-    return error_set(
-        e, STATUS_USAGE,
-        "env.constant_action=%s: codec %s has no such action; choose another codec or action",
-        w->config.constant_action, w->config.action_codec);
+    if (!w->algo->holds_action) return true;
+    return error_set(e, STATUS_USAGE,
+                     "env.constant_action=%s does not exist in env.action_codec=%s: choose another "
+                     "codec or action",
+                     w->config.constant_action, w->config.action_codec);
 }
 
 bool worker_build(struct worker *w, struct error *e) {
