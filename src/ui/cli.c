@@ -46,7 +46,7 @@ static const struct option {
      "take a goal template drawn by that older pipeline"},
     {"--actions", TEXT, AT(actions), "FILE", "rom run: actions recorded in rom play"},
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full"},
-    {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, xs, s, m, l, xl (default tiny)"},
+    {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl"},
     {"--device", TEXT, AT(device), "NAME", "auto, cpu (default auto)"},
     {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)"},
     {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps"},

@@ -200,6 +200,13 @@ static void presets_are_those_of_the_table(void **state) {
     assert_int_equal(c.num_envs, 1);
     assert_true(c.replay_ratio == 1);
     assert_string_equal(c.constant_action, "NOOP");
+    struct config goal;
+    assert_true(config_init(&goal, "goal", &e)); // tiny's sizes, other keys
+    assert_int_equal(goal.recurrent_size, c.recurrent_size);
+    assert_int_equal(goal.cnn_multiplier, c.cnn_multiplier);
+    assert_int_equal(goal.sequence_length, c.sequence_length);
+    assert_true(goal.replay_ratio == 0.25 && goal.gamma == 0.98 && goal.actor_ent_coef == 1e-2);
+    assert_int_equal(goal.given, 0);
     assert_true(config_init(&c, "xl", &e));
     assert_int_equal(c.recurrent_size, 4096);
     assert_int_equal(c.batch_size, 16);
@@ -215,7 +222,7 @@ static void presets_are_those_of_the_table(void **state) {
     assert_false(config_init(&c, "tinny", &e));
     assert_int_equal(e.status, STATUS_USAGE);
     assert_non_null(strstr(e.message, "did you mean tiny?"));
-    assert_non_null(strstr(e.message, "micro, tiny, xs, s, m, l, xl"));
+    assert_non_null(strstr(e.message, "micro, tiny, goal, xs, s, m, l, xl"));
 }
 
 static void the_recurrent_models_width_follows_until_it_is_set(void **state) {

@@ -41,16 +41,31 @@ struct preset {
     int64_t dense_units, mlp_layers, cnn_multiplier, recurrent_size, hidden, stochastic_size,
         discrete_size;
     int64_t batch_size, sequence_length;
+    const char *const *settings; // more keys, NULL at the end; NULL: sheeprl's defaults
 };
-const char *const config_presets[] = {"micro", "tiny", "xs", "s", "m", "l", "xl", NULL};
+// Learns the built-in goal tasks in half an hour on two cores (docs/validation.md): few updates, so
+// high rates; a short horizon of value, so that it has converged before the goal is first met; much
+// entropy until then.
+static const char *const goal_settings[] = {"algo.replay_ratio=0.25",
+                                            "algo.learning_starts=2048",
+                                            "buffer.size=60000",
+                                            "env.num_envs=4",
+                                            "algo.gamma=0.98",
+                                            "algo.world_model.optimizer.lr=4e-4",
+                                            "algo.actor.optimizer.lr=3e-4",
+                                            "algo.actor.ent_coef=1e-2",
+                                            "algo.critic.optimizer.lr=3e-4",
+                                            NULL};
+const char *const config_presets[] = {"micro", "tiny", "goal", "xs", "s", "m", "l", "xl", NULL};
 static const struct preset presets[] = {
-    {8, 1, 2, 8, 8, 4, 4, 16, 64},
-    {128, 2, 8, 128, 128, 16, 16, 8, 16},
-    {256, 1, 24, 256, 256, 32, 32, 16, 64},
-    {512, 2, 32, 512, 512, 32, 32, 16, 64},
-    {640, 3, 48, 1024, 640, 32, 32, 16, 64},
-    {768, 4, 64, 2048, 768, 32, 32, 16, 64},
-    {1024, 5, 96, 4096, 1024, 32, 32, 16, 64},
+    {8, 1, 2, 8, 8, 4, 4, 16, 64, NULL},
+    {128, 2, 8, 128, 128, 16, 16, 8, 16, NULL},
+    {128, 2, 8, 128, 128, 16, 16, 8, 16, goal_settings},
+    {256, 1, 24, 256, 256, 32, 32, 16, 64, NULL},
+    {512, 2, 32, 512, 512, 32, 32, 16, 64, NULL},
+    {640, 3, 48, 1024, 640, 32, 32, 16, 64, NULL},
+    {768, 4, 64, 2048, 768, 32, 32, 16, 64, NULL},
+    {1024, 5, 96, 4096, 1024, 32, 32, 16, 64, NULL},
 };
 
 static const struct config_schema schema = {config_keys, sizeof config_keys / sizeof *config_keys};
@@ -89,6 +104,8 @@ bool config_init(struct config *cfg, const char *preset, struct error *e) {
     cfg->discrete_size = p->discrete_size;
     cfg->batch_size = p->batch_size;
     cfg->sequence_length = p->sequence_length;
+    for (const char *const *setting = p->settings; setting && *setting; setting++)
+        if (!config_schema_set(&schema, cfg, *setting, &index, e)) return false;
     follow(cfg);
     return true;
 }

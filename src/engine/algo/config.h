@@ -121,7 +121,7 @@ struct config {
 
 extern const struct config_key config_keys[];
 extern const int config_n_keys;
-extern const char *const config_presets[]; // NULL at the end; smallest first
+extern const char *const config_presets[]; // NULL at the end; smallest first; goal: tiny, and keys
 
 // Defaults, then the preset's sizes. An unknown preset fails with the list of presets.
 bool config_init(struct config *cfg, const char *preset, struct error *e);

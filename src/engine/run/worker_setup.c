@@ -47,11 +47,17 @@ static bool check_options(const struct run_opts *o, struct error *e) {
     return true;
 }
 
+static const char *default_preset(const struct run_opts *o) {
+    const struct builtin_task *task = o->task ? builtin_task_find(o->task) : NULL;
+    bool has_goal = o->goal_dir || (task && task->goals);
+    return has_goal && !(o->mode && worker_algo_find(o->mode)->holds_action) ? "goal" : "tiny";
+}
+
 static bool load_config(struct worker *w, struct error *e) {
     const struct run_opts *o = &w->opts;
     char seed[64];
     if (o->resume) return worker_resume_options(w, e);
-    if (!config_init(&w->config, o->preset ? o->preset : "tiny", e)) return false;
+    if (!config_init(&w->config, o->preset ? o->preset : default_preset(o), e)) return false;
     snprintf(seed, sizeof seed, "seed=%s", o->seed ? o->seed : "");
     if (o->seed && !config_set(&w->config, seed, e)) return false;
     for (int i = 0; i < o->n_settings; i++)
