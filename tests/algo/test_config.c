@@ -86,6 +86,7 @@ static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"algo.critic.optimizer.lr", {"1e-9", "8e-5", "1"}, {"0", "-1e-4", "1.01", "nan"}},
     {"algo.critic.optimizer.eps", {"1e-12", "1e-5", "1"}, {"0", "-1e-8", "2", "nan"}},
     {"buffer.size", {"2", "10000", "1000000000"}, {"1", "0", "-5", "1000000001"}},
+    {"buffer.terminal_fraction", {"0", "0.25", "1"}, {"-0.1", "1.1", "nan", "half"}},
     {"env.num_envs", {"1", "16", "65536"}, {"0", "-1", "65537", "1e2"}},
     {"env.max_episode_steps", {"1", "256", "1000000000"}, {"0", "-1", "1000000001", "never"}},
     {"checkpoint.every", {"0", "1000", "1000000000"}, {"-1", "1000000001", "0.5", ""}},

@@ -129,7 +129,7 @@ static void a_sequence_may_cross_an_episode_end_and_is_gathered_whole(void **sta
     struct buffers b = make_buffers(T, B);
     struct replay_start starts[B];
     struct error e = {0};
-    assert_true(replay_draw(r, replay_window(r), 5, 3, T, B, starts, &e));
+    assert_true(replay_draw(r, replay_window(r), 5, 3, T, B, 0, starts, &e));
     replay_gather(r, starts, T, B, &b.batch);
     for (int i = 0; i < B; i++) check_sequence(&b, T, B, i, starts[i].t, (int)starts[i].env, 7);
     free_buffers(&b);
@@ -148,7 +148,7 @@ static void replay_never_samples_across_the_write_head(void **state) {
                 struct replay_start starts[B];
                 struct error e = {0};
                 int64_t first = total - rows + guard > 0 ? total - rows + guard : 0;
-                if (!replay_draw(r, replay_window(r), 1, (uint64_t)total, T, B, starts, &e)) {
+                if (!replay_draw(r, replay_window(r), 1, (uint64_t)total, T, B, 0, starts, &e)) {
                     assert_true(total - first < T);
                     continue;
                 }
@@ -193,12 +193,12 @@ static void samples_depend_on_seed_and_gradient_step_only(void **state) {
     struct error e = {0};
     for (int t = 0; t < 50; t++) push_row(r, 3, 9);
     for (int t = 0; t < 50; t++) push_row(same, 3, 4);
-    assert_true(replay_draw(r, replay_window(r), 7, 123, T, B, x, &e));
-    assert_true(replay_draw(same, replay_window(same), 7, 5, T, B, y, &e));
+    assert_true(replay_draw(r, replay_window(r), 7, 123, T, B, 0, x, &e));
+    assert_true(replay_draw(same, replay_window(same), 7, 5, T, B, 0, y, &e));
     assert_memory_not_equal(x, y, sizeof x);
-    assert_true(replay_draw(same, replay_window(same), 8, 123, T, B, y, &e));
+    assert_true(replay_draw(same, replay_window(same), 8, 123, T, B, 0, y, &e));
     assert_memory_not_equal(x, y, sizeof x);
-    assert_true(replay_draw(same, replay_window(same), 7, 123, T, B, y, &e));
+    assert_true(replay_draw(same, replay_window(same), 7, 123, T, B, 0, y, &e));
     assert_memory_equal(x, y, sizeof x); // neither history nor contents matter
     replay_free(r);
     replay_free(same);
@@ -213,7 +213,7 @@ static void environments_and_starts_are_drawn_uniformly(void **state) {
     struct error e = {0};
     int count[N][STARTS] = {{0}}, rounds = 10;
     for (int s = 0; s < rounds; s++) {
-        assert_true(replay_draw(r, replay_window(r), 11, (uint64_t)s, T, B, starts, &e));
+        assert_true(replay_draw(r, replay_window(r), 11, (uint64_t)s, T, B, 0, starts, &e));
         for (int i = 0; i < B; i++) count[starts[i].env][starts[i].t - 18]++;
     }
     double expected = (double)B * rounds / (N * STARTS), chi2 = 0;
@@ -221,6 +221,41 @@ static void environments_and_starts_are_drawn_uniformly(void **state) {
         for (int s = 0; s < STARTS; s++) chi2 += pow(count[n][s] - expected, 2) / expected;
     assert_true(chi2 < 73); // 39 degrees of freedom: p = 0.001 at 72.1
     replay_free(r);
+}
+
+// The first n_terminal sequences hold a terminated row, each such row and each place in the
+// sequence as often as another; the others are drawn as ever, and without such a row all of them
+// are.
+static void sequences_through_terminated_rows_are_drawn_as_asked(void **state) {
+    (void)state;
+    enum { N = 2, T = 4, B = 4096, ENDS = B / 2, PERIOD = 10, TOTAL = 60 };
+    static struct replay_start x[B], plain[B];
+    struct replay *r = ring(64, N, 0, 0), *endless = ring(64, N, 0, 0);
+    struct error e = {0};
+    for (int t = 0; t < TOTAL; t++) push_row(r, N, PERIOD); // ends in t = 9, 29, 49
+    for (int t = 0; t < TOTAL; t++) push_row(endless, N, TOTAL + 1);
+    assert_true(replay_draw(r, replay_window(r), 3, 1, T, B, 0, plain, &e));
+    assert_true(replay_draw(r, replay_window(r), 3, 1, T, B, ENDS, x, &e));
+    int count[N][3][T] = {{{0}}};
+    for (int b = 0; b < ENDS; b++) {
+        int64_t end = x[b].t <= 9 ? 9 : x[b].t <= 29 ? 29 : 49, place = end - x[b].t;
+        assert_in_range(place, 0, T - 1);
+        count[x[b].env][end / 20][place]++;
+    }
+    for (int i = 0; i < N * 3 * T; i++) {
+        double expected = (double)ENDS / (N * 3 * T);
+        assert_true(fabs((&count[0][0][0])[i] - expected) < 5 * sqrt(expected));
+    }
+    assert_memory_equal(x + ENDS, plain + ENDS, sizeof x - ENDS * sizeof *x);
+    assert_memory_not_equal(x, plain, ENDS * sizeof *x);
+    // A window ends at row 10: the end in 9 can only be first or within; rows after it are hidden.
+    struct replay_window narrow = {7, 11};
+    assert_true(replay_draw(r, narrow, 3, 1, T, B, B, x, &e));
+    for (int b = 0; b < B; b++) assert_int_equal(x[b].t, 7);
+    assert_true(replay_draw(endless, replay_window(endless), 3, 1, T, B, B, x, &e));
+    assert_memory_equal(x, plain, sizeof x);
+    replay_free(r);
+    replay_free(endless);
 }
 
 static void rows_before_a_row_are_the_newest_of_that_environment(void **state) {
@@ -432,7 +467,7 @@ static void a_batch_is_whole_while_a_writer_fills_the_guarded_rows(void **state)
         assert_int_equal(pthread_create(&thread, NULL, write_rows, r), 0);
         struct replay_start starts[THREAD_B];
         struct error e = {0};
-        assert_true(replay_draw(r, window, 1, (uint64_t)round, THREAD_T, THREAD_B, starts, &e));
+        assert_true(replay_draw(r, window, 1, (uint64_t)round, THREAD_T, THREAD_B, 0, starts, &e));
         replay_gather(r, starts, THREAD_T, THREAD_B, &b.batch);
         pthread_join(thread, NULL);
         for (int i = 0; i < THREAD_B; i++)
@@ -466,7 +501,7 @@ static void a_batch_beside_a_rollout_sees_the_rows_committed_before_it(void **st
             assert_int_equal(pthread_create(&thread, NULL, write_rollout, r), 0);
             struct replay_start starts[THREAD_B];
             struct error e = {0};
-            bool ready = replay_draw(r, w, 2, (uint64_t)k, F46_T, THREAD_B, starts, &e);
+            bool ready = replay_draw(r, w, 2, (uint64_t)k, F46_T, THREAD_B, 0, starts, &e);
             assert_int_equal(ready, w.end - w.first >= F46_T);
             if (ready) replay_gather(r, starts, F46_T, THREAD_B, &b.batch);
             pthread_join(thread, NULL);
@@ -503,6 +538,7 @@ int main(void) {
         cmocka_unit_test(too_few_rows_are_an_error_that_says_what_to_change),
         cmocka_unit_test(samples_depend_on_seed_and_gradient_step_only),
         cmocka_unit_test(environments_and_starts_are_drawn_uniformly),
+        cmocka_unit_test(sequences_through_terminated_rows_are_drawn_as_asked),
         cmocka_unit_test(rows_before_a_row_are_the_newest_of_that_environment),
         cmocka_unit_test(missing_parts_of_a_batch_are_left_out),
         cmocka_unit_test(a_half_written_row_hides_the_oldest_one),

@@ -85,6 +85,8 @@
     DECIMAL(critic_lr, "algo.critic.optimizer.lr", 8e-5, "(0, 1]", "Adam's learning rate of the critic")               \
     DECIMAL(critic_eps, "algo.critic.optimizer.eps", 1e-5, "(0, 1]", "Adam's epsilon of the critic")                   \
     INTEGER(buffer_size, "buffer.size", 10000, "[2, 1000000000]", "rows of the replay ring, all environments together")\
+    DECIMAL(terminal_fraction, "buffer.terminal_fraction", 0, "[0, 1]",                                                \
+           "share of a batch's sequences that are drawn through a terminated step, once there is one")                 \
     SWITCH(buffer_memmap, "buffer.memmap", false, "true|false", "keep the ring in a file of the session, not in memory")\
     SWITCH(buffer_checkpoint, "buffer.checkpoint", true, "true|false",                                                 \
            "save the ring beside the checkpoints, so that a resumed run goes on exactly")                              \

@@ -233,8 +233,34 @@ bool replay_can_sample(const struct replay *r, int length) {
     return length >= 1 && w.end - w.first >= length;
 }
 
+// Terminated rows of the window.
+static int64_t count_terminal(const struct replay *r, struct replay_window w) {
+    int64_t n = 0;
+    for (int64_t t = w.first; t < w.end; t++) {
+        const uint8_t *flags = r->terminated + slot_index(r, t, 0);
+        for (int env = 0; env < r->opts.n_envs; env++) n += flags[env];
+    }
+    return n;
+}
+
+// Place of terminated row number k of the window, oldest first.
+static struct replay_start terminal_row(const struct replay *r, struct replay_window w, int64_t k) {
+    for (int64_t t = w.first; t < w.end; t++) {
+        const uint8_t *flags = r->terminated + slot_index(r, t, 0);
+        for (int env = 0; env < r->opts.n_envs; env++)
+            if (flags[env] && k-- == 0) return (struct replay_start){.env = env, .t = t};
+    }
+    CHECK(false, "a terminated row less than were counted");
+    return (struct replay_start){0};
+}
+
+static uint32_t pick(uint64_t seed, enum rng_purpose purpose, uint64_t step, int b, int64_t n) {
+    return rng_below(seed, purpose, step, (uint32_t)b, (uint32_t)n);
+}
+
 bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step,
-                 int length, int batch, struct replay_start *starts, struct error *e) {
+                 int length, int batch, int n_terminal, struct replay_start *starts,
+                 struct error *e) {
     CHECK(length >= 1 && batch >= 0, "a batch of %d sequences of %d rows", batch, length);
     int64_t n_starts = window.end - window.first - length + 1;
     if (n_starts < 1)
@@ -243,11 +269,18 @@ bool replay_draw(const struct replay *r, struct replay_window window, uint64_t s
                          " rows per environment to sample, a sequence needs %d; raise "
                          "algo.learning_starts or buffer.size",
                          window.end - window.first, length);
+    int64_t n_ends = n_terminal > 0 ? count_terminal(r, window) : 0;
     for (int b = 0; b < batch; b++) {
-        starts[b].env =
-            (int64_t)rng_below(seed, RNG_REPLAY_ENV, step, (uint32_t)b, (uint32_t)r->opts.n_envs);
-        starts[b].t =
-            window.first + rng_below(seed, RNG_REPLAY_START, step, (uint32_t)b, (uint32_t)n_starts);
+        int64_t first = window.first, last = first + n_starts - 1;
+        if (n_ends && b < n_terminal) {
+            starts[b] = terminal_row(r, window, pick(seed, RNG_REPLAY_ENV, step, b, n_ends));
+            int64_t t = starts[b].t;
+            first = t - length + 1 > first ? t - length + 1 : first;
+            last = t < last ? t : last;
+        } else {
+            starts[b].env = pick(seed, RNG_REPLAY_ENV, step, b, r->opts.n_envs);
+        }
+        starts[b].t = first + pick(seed, RNG_REPLAY_START, step, b, last - first + 1);
     }
     return true;
 }
@@ -294,7 +327,7 @@ bool replay_sample(const struct replay *r, uint64_t seed, uint64_t step, int len
                    const struct replay_batch *out, struct error *e) {
     struct replay_start starts[MAX_BATCH];
     CHECK(batch <= MAX_BATCH, "a batch of %d sequences", batch);
-    if (!replay_draw(r, replay_window(r), seed, step, length, batch, starts, e)) return false;
+    if (!replay_draw(r, replay_window(r), seed, step, length, batch, 0, starts, e)) return false;
     replay_gather(r, starts, length, batch, out);
     return true;
 }

@@ -100,10 +100,14 @@ struct replay_start {
 
 bool replay_can_sample(const struct replay *r, int length); // a window of `length` rows is readable
 // Starts of B sequences: environment uniform from (seed, RNG_REPLAY_ENV, step, b), start uniform
-// over all valid ones from (seed, RNG_REPLAY_START, step, b). Depends on nothing else. False if
-// there are fewer than `length` rows.
+// over all valid ones from (seed, RNG_REPLAY_START, step, b). Depends on nothing else. The first
+// n_terminal of them are drawn otherwise once the window has a terminated row: such a row uniformly
+// (ENV's number), then uniformly among the starts whose sequence holds it (START's): the skewed
+// replay of sparse rewards (Jaderberg et al. 2016, 3.2). False if there are fewer than `length`
+// rows. Reads the flags of the whole window: a byte a row.
 bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step,
-                 int length, int batch, struct replay_start *starts, struct error *e);
+                 int length, int batch, int n_terminal, struct replay_start *starts,
+                 struct error *e);
 void replay_gather(const struct replay *r, const struct replay_start *starts, int length, int batch,
                    const struct replay_batch *out);
 // Both on the window of now. At most 4096 sequences.

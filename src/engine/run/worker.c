@@ -147,7 +147,8 @@ static bool learn(struct worker *w, struct error *e) {
                                .continues = b->continues};
     struct replay_start starts[MAX_BATCH];
     if (!replay_draw(w->replay, w->fence.window, (uint64_t)w->config.seed,
-                     (uint64_t)wm_opt_steps(w->wm), b->length, b->batch, starts, e))
+                     (uint64_t)wm_opt_steps(w->wm), b->length, b->batch,
+                     (int)(w->config.terminal_fraction * b->batch), starts, e))
         return false;
     replay_gather(w->replay, starts, b->length, b->batch, &out);
     int64_t t1 = clock_now_ns();
