@@ -37,7 +37,7 @@
     X(SPS, "sps", "Time/sps_env_interaction", 1, "1/s", "policy steps per second")                 \
     X(TRAIN_SPS, "train_sps", "Time/sps_train", 1, "1/s", "gradient steps per second")             \
     X(UPDATE_MS, "update_ms", NULL, 1, "ms", "one gradient step")                                  \
-    X(ENV_MS, "env_ms", NULL, 1, "ms", "one environment step")                                     \
+    X(ENV_MS, "env_ms", NULL, 1, "ms", "one step of all environments, their emulators")            \
     X(SAMPLE_MS, "sample_ms", NULL, 1, "ms", "sampling one batch")                                 \
     X(WALL_TIME, "wall_time_s", NULL, 1, "s", "since the run began")                               \
     X(LOSS_ACTOR, "loss_actor", "Loss/policy_loss", 0, "", "actor loss")                           \
@@ -111,8 +111,40 @@
       "greedy evaluation: mean return without")                                                    \
     X(EVAL_DIST_AT_END, "eval_dist_at_end_p50", NULL, 0, "",                                       \
       "greedy evaluation: lower median distance at the end")                                       \
-    X(POLICY_MS, "policy_ms", NULL, 1, "ms", "PPO: the policy's share of a rollout step")          \
-    X(UPDATES_PER_S, "updates_per_s", NULL, 1, "1/s", "PPO: rollouts with their updates per second")
+    X(POLICY_MS, "policy_ms", NULL, 1, "ms", "the policy's choice beside such a step")             \
+    X(UPDATES_PER_S, "updates_per_s", NULL, 1, "1/s",                                              \
+      "PPO: rollouts with their updates per second")                                               \
+    X(MS_ENCODER, "ms_encoder", NULL, 1, "ms",                                                     \
+      "of a gradient step: encoder, forward and backward")                                         \
+    X(MS_SCAN, "ms_scan", NULL, 1, "ms", "of a gradient step: recurrent scan and prior")           \
+    X(MS_DECODER, "ms_decoder", NULL, 1, "ms", "of a gradient step: decoder")                      \
+    X(MS_HEADS, "ms_heads", NULL, 1, "ms",                                                         \
+      "of a gradient step: reward, continue, KL, losses of the world model")                       \
+    X(MS_IMAGINATION, "ms_imagination", NULL, 1, "ms", "of a gradient step: the dream")            \
+    X(MS_DREAM_REWARDS, "ms_dream_rewards", NULL, 1, "ms",                                         \
+      "of a gradient step: rewards and continues of the dream")                                    \
+    X(MS_CRITIC, "ms_critic", NULL, 1, "ms", "of a gradient step: critic and target critic")       \
+    X(MS_ACTOR, "ms_actor", NULL, 1, "ms", "of a gradient step: actor's loss")                     \
+    X(MS_RETURNS, "ms_returns", NULL, 1, "ms", "of a gradient step: returns and their statistics") \
+    X(MS_PACKING, "ms_packing", NULL, 1, "ms",                                                     \
+      "of a gradient step: weights packed for the products")                                       \
+    X(MS_OPTIMISER, "ms_optimiser", NULL, 1, "ms",                                                 \
+      "of a gradient step: noise, clipping, Adam, copies")                                         \
+    X(MS_OTHER, "ms_other", NULL, 1, "ms", "of a gradient step: the rest")                         \
+    X(GFLOPS_ENCODER, "gflops_encoder", NULL, 1, "GFLOP/s", "products of that part over its time") \
+    X(GFLOPS_SCAN, "gflops_scan", NULL, 1, "GFLOP/s", "products of that part over its time")       \
+    X(GFLOPS_DECODER, "gflops_decoder", NULL, 1, "GFLOP/s", "products of that part over its time") \
+    X(GFLOPS_HEADS, "gflops_heads", NULL, 1, "GFLOP/s", "products of that part over its time")     \
+    X(GFLOPS_IMAGINATION, "gflops_imagination", NULL, 1, "GFLOP/s",                                \
+      "products of that part over its time")                                                       \
+    X(GFLOPS_DREAM_REWARDS, "gflops_dream_rewards", NULL, 1, "GFLOP/s",                            \
+      "products of that part over its time")                                                       \
+    X(GFLOPS_CRITIC, "gflops_critic", NULL, 1, "GFLOP/s", "products of that part over its time")   \
+    X(GFLOPS_ACTOR, "gflops_actor", NULL, 1, "GFLOP/s", "products of that part over its time")     \
+    X(GFLOPS_UPDATE, "gflops_update", NULL, 1, "GFLOP/s",                                          \
+      "products of a gradient step over its time")                                                 \
+    X(PEAK_GFLOPS, "peak_gflops", NULL, 1, "GFLOP/s",                                              \
+      "multiply-adds of this machine, measured when the run began")
 
 enum metric {
 #define X(id, ...) METRIC_##id,

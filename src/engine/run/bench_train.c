@@ -11,6 +11,7 @@
 #include "engine/algo/dreamer_v3/dreamer.h"
 #include "engine/data/replay.h"
 #include "engine/run/bench.h"
+#include "engine/run/parts.h"
 #include "engine/run/peak.h"
 
 enum { WARM_UP = 3, MAX_UPDATES = 1000000, N_ACTIONS = 8 };
@@ -37,62 +38,15 @@ static void fill_batch(const struct wm_batch *b) {
     }
 }
 
-// ---- where the time goes: nodes by the beginning of their names
+// ---- where the time goes
 
-static const struct {
-    const char *prefix, *part;
-} part_table[] = {
-    // the first that fits
-    {"wm/encoder", "encoder"},
-    {"wm/unpack", "encoder"},
-    {"wm/rssm", "scan"},
-    {"wm/initial", "scan"},
-    {"wm/prior", "scan"},
-    {"wm/decoder", "decoder"},
-    {"wm/reward", "heads, losses"},
-    {"wm/continue", "heads, losses"},
-    {"wm/loss", "heads, losses"},
-    {"wm/", "other, world model"},
-    {"behaviour/dream", "imagination"},
-    {"behaviour/heads", "dream's rewards"},
-    {"behaviour/critic", "critic"},
-    {"behaviour/target_critic", "critic"},
-    {"behaviour/actor", "actor"},
-    {"behaviour/", "returns"},
-};
-enum { N_PREFIXES = sizeof part_table / sizeof *part_table };
-
-static struct bench_part *find_part(struct bench_train_result *r, const char *name) {
-    for (int i = 0; i < r->n_parts; i++)
-        if (strcmp(r->parts[i].name, name) == 0) return &r->parts[i];
-    CHECK(r->n_parts < BENCH_MAX_PARTS, "too many parts of an update");
-    r->parts[r->n_parts] = (struct bench_part){.name = name};
-    return &r->parts[r->n_parts++];
-}
-
-static void add_op(struct bench_train_result *r, const char *op, double ms) {
-    int i = 0;
-    while (i < r->n_ops && strcmp(r->ops[i].op, op) != 0) i++;
-    CHECK(i < BENCH_MAX_OPS, "too many kinds of node");
-    if (i == r->n_ops) r->ops[r->n_ops++] = (struct bench_op){.op = op};
-    r->ops[i].ms += ms;
-}
-
-static void add_node(void *ctx, const struct node_time *t) {
+static void add_op(void *ctx, const struct node_time *t) {
     struct bench_train_result *r = ctx;
     int i = 0;
-    const bool packing = strncmp(t->op, "pack", 4) == 0 || strncmp(t->op, "conv_pack", 9) == 0;
-    while (i < N_PREFIXES &&
-           strncmp(t->name, part_table[i].prefix, strlen(part_table[i].prefix)) != 0)
-        i++;
-    struct bench_part *p = find_part(r, packing          ? "weights packed"
-                                        : i < N_PREFIXES ? part_table[i].part
-                                                         : "other");
-    const double ms = (double)t->ns * 1e-6 / r->updates;
-    p->ms += ms;
-    p->gflop += t->flop * 1e-9;
-    if (t->flop > 0) p->product_ms += ms;
-    add_op(r, t->op, ms);
+    while (i < r->n_ops && strcmp(r->ops[i].op, t->op) != 0) i++;
+    CHECK(i < BENCH_MAX_OPS, "too many kinds of node");
+    if (i == r->n_ops) r->ops[r->n_ops++] = (struct bench_op){.op = t->op};
+    r->ops[i].ms += (double)t->ns * 1e-6 / r->updates;
 }
 
 static int longest_first(const void *a, const void *b) {
@@ -136,21 +90,24 @@ static double emulator_step_ms(void) {
     return 1e3 * GB_FRAMES_PER_STEP / r.frames_per_second;
 }
 
-static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct pool *pool) {
-    executor_node_times(wm_executor(dreamer_world(d)), add_node, r);
-    executor_node_times(behaviour_executor(dreamer_behaviour(d)), add_node, r);
-    double inside = 0;
-    for (int i = 0; i < r->n_parts; i++) inside += r->parts[i].ms;
-    find_part(r, "noise, clipping, Adam")->ms = r->full.mean_ms - inside;
+static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct parts *parts,
+                         struct pool *pool) {
+    struct part_time times[N_PARTS];
+    executor_node_times(wm_executor(dreamer_world(d)), add_op, r);
+    executor_node_times(behaviour_executor(dreamer_behaviour(d)), add_op, r);
     qsort(r->ops, (size_t)r->n_ops, sizeof *r->ops, longest_first);
+    parts_take(parts, times);
+    double inside = 0;
+    for (int i = 0; i < N_PARTS; i++) inside += times[i].ms;
+    times[PART_OPTIMISER].ms = r->full.mean_ms * r->updates - inside;
+    for (int i = 0; i < N_PARTS; i++)
+        r->parts[i] = (struct bench_part){part_info[i].name, times[i].ms / r->updates,
+                                          times[i].gflop / r->updates,
+                                          times[i].product_ms / r->updates};
+    r->n_parts = N_PARTS;
     r->replay_ms = replay_batch_ms(wm_batch(dreamer_world(d)));
     r->emulator_ms = emulator_step_ms();
     r->peak_gflops = peak_fma_gflops(pool);
-}
-
-static void profile(struct dreamer *d, bool on) {
-    executor_profile(wm_executor(dreamer_world(d)), on);
-    executor_profile(behaviour_executor(dreamer_behaviour(d)), on);
 }
 
 // ---- the updates
@@ -180,12 +137,16 @@ static bool timed_update(struct dreamer *d, double *world, double *behaviour) {
     return true;
 }
 
-static bool run_updates(struct dreamer *d, struct bench_train_result *r, bool with_profile) {
+// *parts: the clocks of the parts, where a profile is wanted; else NULL.
+static bool run_updates(struct dreamer *d, struct bench_train_result *r, bool with_profile,
+                        struct parts **parts) {
     const int n = r->updates;
     double *ms = mem_alloc(3 * (size_t)n * sizeof *ms), ignored[2];
     bool fine = true;
     for (int i = -WARM_UP; i < n && fine; i++) {
-        if (i == 0) profile(d, with_profile);
+        if (i == 0 && with_profile)
+            *parts = parts_new(wm_executor(dreamer_world(d)),
+                               behaviour_executor(dreamer_behaviour(d)));
         fine = timed_update(d, i < 0 ? &ignored[0] : &ms[i], i < 0 ? &ignored[1] : &ms[n + i]);
         if (fine && i >= 0) ms[2 * n + i] = ms[i] + ms[n + i];
     }
@@ -218,9 +179,11 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
     r->n_weights = dreamer_n_weights(d);
     r->n_nodes_slab_bytes = (int64_t)dreamer_slab_bytes(d);
     fill_batch(wm_batch(dreamer_world(d)));
-    bool fine = run_updates(d, r, o->profile);
+    struct parts *parts = NULL;
+    bool fine = run_updates(d, r, o->profile, &parts);
     if (!fine) error_set(e, STATUS_FAILED, "bench train: an update was not finite");
-    if (fine && o->profile) fill_profile(r, d, pool);
+    if (fine && parts) fill_profile(r, d, parts, pool);
+    parts_free(parts);
     dreamer_free(d);
     pool_free(pool);
     return fine;

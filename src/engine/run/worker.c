@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "engine/run/peak.h"
 #include "engine/run/worker_internal.h"
 
 enum { MAX_BATCH = 4096 }; // of algo.per_rank_batch_size
@@ -56,6 +57,7 @@ void worker_free(struct worker *w) {
     }
     session_close(w->session);
     worker_free_rollout(w);
+    parts_free(w->parts);
     if (w->wm) w->algo->free(w);
     worker_resume_free(w->resume);
     replay_free(w->replay);
@@ -98,8 +100,12 @@ static void take_rollout(struct worker *w) {
     add_sums(&w->episodes, &r->episodes);
     r->episodes = (struct episode_sums){0};
     w->busy.acting_ns += r->busy_ns;
-    if (r->n_ticks > 0) w->last_env_ms = (float)((double)r->busy_ns / (double)r->n_ticks * 1e-6);
-    r->busy_ns = r->n_ticks = 0;
+    if (r->n_ticks > 0) {
+        const double ticks = (double)r->n_ticks;
+        w->last_env_ms = (float)((double)(r->busy_ns - r->policy_ns) / ticks * 1e-6);
+        w->last_policy_ms = (float)((double)r->policy_ns / ticks * 1e-6);
+    }
+    r->busy_ns = r->policy_ns = r->n_ticks = 0;
 }
 
 static bool can_learn(const struct worker *w) {
@@ -156,6 +162,8 @@ static bool learn(struct worker *w, struct error *e) {
     bool fine = w->algo->update(w, &result);
     int64_t t2 = clock_now_ns();
     w->busy.learning_ns += t2 - t0;
+    w->busy.update_ns += t2 - t1;
+    w->busy.n_updates++;
     w->last_sample_ms = (float)(t1 - t0) * 1e-6f;
     w->last_update_ms = (float)(t2 - t1) * 1e-6f;
     if (fine) w->backlog--; // before a checkpoint is written
@@ -238,6 +246,7 @@ static void *thread_main(void *arg) {
         w->status = ppo_run_main(w->ppo, &w->error) ? STATUS_OK : w->error.status;
         return NULL;
     }
+    w->peak_gflops = peak_fma_gflops(w->pool);
     w->start_ns = w->rate_ns = clock_now_ns();
     worker_publish_status(w, PHASE_PREFILL, "");
     w->busy.since_ns = w->start_ns;

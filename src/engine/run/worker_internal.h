@@ -19,6 +19,7 @@
 #include "engine/env/env.h"
 #include "engine/env/task.h"
 #include "engine/run/diagnostics.h"
+#include "engine/run/parts.h"
 #include "engine/run/ppo_run.h"
 #include "engine/run/worker.h"
 
@@ -64,7 +65,7 @@ struct rollout {
     int64_t policy_steps, env_ticks; // so far
     int64_t n_ticks;                 // of the rollout in progress
     struct episode_sums episodes;    // that ended in it
-    int64_t busy_ns;                 // it took so long
+    int64_t busy_ns, policy_ns;      // it took so long; of that the policy
     bool fine;                       // false: see error
     struct error error;
     // per environment
@@ -99,6 +100,7 @@ struct kept {
 // Nanoseconds since the last record.
 struct busy {
     int64_t acting_ns, learning_ns, waiting_ns, since_ns;
+    int64_t update_ns, n_updates; // gradient steps
 };
 
 // Means and peaks that the summary and the gate need; O(1) per update.
@@ -130,6 +132,8 @@ struct worker {
     char warning[240];              // shown in the status until the next one
     struct world_model *wm;         // the agent's, where there is one
     struct dreamer *dreamer;        // mode full: the whole agent
+    struct parts *parts;            // where a gradient step's time goes ...
+    double peak_gflops;             // ... beside what the machine can do
     struct session *session;        // NULL: no files
     struct frames_writer *frames;   // the session's pictures over time; NULL: none
     struct ratio ratio;
@@ -152,7 +156,8 @@ struct worker {
     int64_t start_ns, pictures_ns, status_ns;
     int64_t rate_ns, rate_opt_steps, rate_policy_steps;
     bool rates_known; // false until the first window of this phase is full
-    float sps, train_sps, last_update_ms, last_env_ms, last_sample_ms;
+    float sps, train_sps, last_update_ms, last_env_ms, last_policy_ms,
+        last_sample_ms;
     double wall_s; // when it ended
     int n_threads;
     enum feed_phase phase;

@@ -124,6 +124,28 @@ static void put_shares(struct worker *w, struct record *r) {
     *b = (struct busy){.since_ns = now};
 }
 
+// Means over the gradient steps since the last record. What a step does outside its graphs is what
+// its own time leaves.
+static void put_parts(struct worker *w, struct record *r) {
+    const double n = (double)w->busy.n_updates, all = (double)w->busy.update_ns * 1e-6;
+    struct part_time times[N_PARTS];
+    double inside = 0, gflop = 0;
+    parts_take(w->parts, times);
+    if (n == 0) return;
+    for (int i = 0; i < N_PARTS; i++) {
+        inside += times[i].ms;
+        gflop += times[i].gflop;
+    }
+    times[PART_OPTIMISER].ms = fmax(0, all - inside);
+    for (int i = 0; i < N_PARTS; i++) {
+        if (times[i].ms == 0) continue;
+        put(r, part_info[i].ms, times[i].ms / n);
+        if (times[i].gflop > 0) put(r, part_info[i].gflops, times[i].gflop / times[i].ms * 1e3);
+    }
+    put(r, METRIC_GFLOPS_UPDATE, gflop / all * 1e3);
+    put(r, METRIC_PEAK_GFLOPS, w->peak_gflops);
+}
+
 static void put_timing(struct worker *w, struct record *r) {
     update_rates(w);
     if (w->rates_known) {
@@ -132,7 +154,9 @@ static void put_timing(struct worker *w, struct record *r) {
     }
     put(r, METRIC_UPDATE_MS, (double)w->last_update_ms);
     put(r, METRIC_ENV_MS, (double)w->last_env_ms);
+    put(r, METRIC_POLICY_MS, (double)w->last_policy_ms);
     put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
+    put_parts(w, r);
     put_shares(w, r);
     put(r, METRIC_WALL_TIME, elapsed_s(w));
 }

@@ -70,7 +70,10 @@ static void produce_rows(struct rollout *r, struct replay *replay) {
 static bool play_tick(struct worker *w) {
     struct rollout *r = &w->rollout;
     produce_rows(r, w->replay);
-    if (!w->algo->choose(w, &r->error)) return false;
+    const int64_t t0 = clock_now_ns();
+    const bool chosen = w->algo->choose(w, &r->error);
+    r->policy_ns += clock_now_ns() - t0;
+    if (!chosen) return false;
     for (int n = 0; n < r->env->n_envs; n++) {
         replay_write_action(w->replay, n, r->needs_reset[n] ? REPLAY_NO_ACTION : r->actions[n]);
         if (r->needs_reset[n]) continue;

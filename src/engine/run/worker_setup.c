@@ -212,6 +212,8 @@ bool worker_build(struct worker *w, struct error *e) {
     w->rollout.pool = pool_new(worker_rollout_threads(w));
     if (!make_environments(w, e) || !worker_build_rollout(w, e)) return false;
     w->algo->build(w);
+    w->parts = parts_new(wm_executor(w->wm),
+                         w->dreamer ? behaviour_executor(dreamer_behaviour(w->dreamer)) : NULL);
     return !w->resume || !w->resume->checkpoint[0] || worker_load_checkpoint(w, e);
 }
 
