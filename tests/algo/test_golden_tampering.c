@@ -2,6 +2,8 @@
 // as well.
 #include "support/test.h"
 
+#include <ctype.h>
+
 #include "base/hash.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
 
@@ -122,7 +124,7 @@ static void file_of(const char *code, char out[128]) {
     size_t n;
     char *manifest = read_text(FOLDER, "manifest.json", &n), key[32];
     snprintf(key, sizeof key, "\"%s_", code);
-    key[1] = 'f';
+    for (char *at = key; *at; at++) *at = (char)tolower((unsigned char)*at);
     const char *name = strstr(manifest, key);
     assert_non_null(name);
     snprintf(out, 128, "%.*s", (int)strcspn(name + 1, "\""), name + 1);
@@ -131,8 +133,9 @@ static void file_of(const char *code, char out[128]) {
 
 // The other fixtures that a check reads beside its own.
 static void copy_helpers(const char *folder) {
-    static const char *const files[] = {"f05_twohot_bins.safetensors", "f28_wm_loss.safetensors"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const files[] = {"f05_twohot_bins.safetensors", "f28_wm_loss.safetensors",
+                                        "f28v_wm_loss_vector.safetensors"};
+    for (int i = 0; i < 3; i++) {
         size_t n;
         char *fixture = read_text(FOLDER, files[i], &n);
         write_text(folder, files[i], fixture, n);

@@ -48,7 +48,7 @@ static bool play(struct saved_agent *a, struct env *env, struct player *player, 
                  {"reset", g->in.reset},
                  {"prev_action", g->masked[0]},
                  {"u", g->in.u_posterior},
-                 {"embedding", g->embedding},
+                 {"embedding", g->embedding.part[0]},
                  {"h", g->step.h},
                  {"z", g->step.z},
                  {"action_probs", g->policy.probs[0]}};
@@ -86,7 +86,9 @@ static void run_heads(struct saved_agent *a, struct pool *pool, struct trace *t)
     struct tensor *z =
         g_input(g, "z", DTYPE_REAL, 2, (int64_t[]){ROWS, d->stochastic * d->discrete});
     struct tensor *h = g_input(g, "h", DTYPE_REAL, 2, (int64_t[]){ROWS, d->recurrent});
-    struct tensor *embedding = g_input(g, "embedding", DTYPE_REAL, 2, (int64_t[]){ROWS, d->embed});
+    struct tensor *embedding =
+        g_input(g, "embedding", DTYPE_REAL, 2, (int64_t[]){ROWS, wm_embed_width(d)});
+    const struct wm_embedding encoded = {{embedding}, 1};
     struct wm_net net = wm_net_make(g, &a->sets[DREAMER_WORLD], d);
     struct ac_net critics = ac_net_make(g, &a->nets);
     const struct {
@@ -94,7 +96,7 @@ static void run_heads(struct saved_agent *a, struct pool *pool, struct trace *t)
         struct tensor *tensor;
     } heads[] = {
         {"prior_probs", wm_prior(&net, h).probs},
-        {"posterior_probs", wm_posterior(&net, h, wm_embed_half(&net, embedding)).probs},
+        {"posterior_probs", wm_posterior(&net, h, wm_embed_half(&net, &encoded)).probs},
         {"picture", wm_decode(&net, z, h)},
         {"reward_logits", wm_reward(&net, z, h)},
         {"continue_logits", wm_continue(&net, z, h)},

@@ -46,6 +46,8 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
     X(F12, deconv, "transposed convolution and gradients")                                             \
     X(F13, encoder, "image encoder, every layer, gradients")                                           \
     X(F14, decoder, "image decoder, every layer, gradients")                                           \
+    X(F15, vector_encoder, "vector encoder, every layer, gradients")                                   \
+    X(F16, vector_decoder, "vector decoder, every layer, gradients")                                   \
     X(F17, unimix, "softmax with unimix and gradients")                                                \
     X(F18, sample, "sampling, mode, straight-through gradient")                                        \
     X(F19, gru_cell, "LayerNorm-GRU cell and gradients")                                               \
@@ -58,7 +60,9 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
     X(F26, kl_free_nats, "KL, free nats, balanced gradients")                                          \
     X(F27, recon_terms, "observation and continue loss")                                               \
     X(F28, wm_loss, "world-model loss: all intermediates and logged values")                           \
+    X(F28V, wm_loss_vector, "the same with a vector beside the picture")                               \
     X(F29, wm_grads, "world-model gradients, norm, clipping, one Adam step")                           \
+    X(F29V, wm_grads_vector, "the same with a vector beside the picture")                              \
     X(F30, adam, "Adam and clipping")                                                                  \
     X(F31, entropies, "entropies")                                                                     \
     X(F32, imagination, "the dream: states, actions, values, rewards, continues")                      \

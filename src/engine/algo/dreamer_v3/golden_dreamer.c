@@ -253,7 +253,7 @@ static void keep_step(const struct player_case *k, const struct player *p, struc
     for (int64_t i = 0; i < s[ACTION].width; i++)
         s[ACTION].x[step * s[ACTION].width + i] = (real)actions[i];
     if (greedy) return;
-    put(&s[EMBEDDING], step, g->embedding);
+    put(&s[EMBEDDING], step, g->embedding.part[0]);
     put(&s[LOGITS0], step, g->policy.logits[0]);
     put(&s[LOGITS1], step, g->policy.logits[1]);
     put(&s[H_BEFORE], step, g->step.h_bar);
@@ -267,7 +267,7 @@ static void play(struct player_case *k, bool greedy) {
         [Z] = {greedy ? "greedy.z" : "z", n * w->stochastic, NULL},
         [H] = {greedy ? "greedy.h" : "h", n * w->recurrent, NULL},
         [ACTION] = {greedy ? "greedy.action" : "action", n * 2, NULL},
-        [EMBEDDING] = {"embedding", n * w->embed, NULL},
+        [EMBEDDING] = {"embedding", n * wm_embed_width(w), NULL},
         [LOGITS0] = {"logits0", n * 5, NULL},
         [LOGITS1] = {"logits1", n * 3, NULL},
         [H_BEFORE] = {"h_before", n * w->recurrent, NULL},

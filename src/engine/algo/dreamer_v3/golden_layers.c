@@ -1,4 +1,4 @@
-// Parity checks of pixels, distributions and single layers: F01-F14.
+// Parity checks of pixels, distributions and single layers: F01-F16.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include "emu/gb_obs.h"
 #include "engine/algo/dreamer_v3/golden_case.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
+#include "engine/algo/dreamer_v3/wm_net.h"
 #include "engine/algo/dreamer_v3/world_model.h"
 
 enum { SCREEN_WIDTH = 160, ROW_BYTES = 20 };
@@ -310,6 +311,49 @@ void golden_decoder(struct golden_case *c) {
     struct tensor *flat = case_flat(c, image);
     case_value(c, "image", flat);
     case_upstream(c, flat, "dimage");
+    case_gradient(c, "dlatent", latent);
+    case_param_gradients(c, "grad.");
+    case_run(c);
+}
+
+// ---- vector encoder and decoder
+
+// The fixture's parameters as a model of n_vectors keys.
+static struct wm_net vector_net(struct golden_case *c, int n_vectors) {
+    struct wm_net net = {.nn = c->nn, .dims = {.n_vectors = n_vectors, .n_layers = 2}};
+    return net;
+}
+
+static struct tensor *rows_of(struct golden_case *c, const char *name, int64_t rows) {
+    return case_input(c, name, 2, (int64_t[]){rows, case_dim(c, name, 2)});
+}
+
+void golden_vector_encoder(struct golden_case *c) {
+    int64_t rows = case_dim(c, "senses", 0) * case_dim(c, "senses", 1);
+    case_params(c, "param.");
+    case_begin(c);
+    if (c->failed) return;
+    struct wm_net net = vector_net(c, 2);
+    struct tensor *keys[2] = {rows_of(c, "senses", rows), rows_of(c, "events", rows)};
+    struct tensor *out = wm_encode_vectors(&net, keys, 2);
+    case_value(c, "out", out);
+    case_upstream(c, out, "dout");
+    case_param_gradients(c, "grad.");
+    case_run(c);
+}
+
+void golden_vector_decoder(struct golden_case *c) {
+    int64_t rows = case_dim(c, "latent", 0) * case_dim(c, "latent", 1);
+    case_params(c, "param.");
+    case_begin(c);
+    if (c->failed) return;
+    struct wm_net net = vector_net(c, 2);
+    struct tensor *latent = rows_of(c, "latent", rows), *out[2];
+    wm_decode_vectors(&net, &latent, 1, out);
+    case_value(c, "out.senses", out[0]);
+    case_value(c, "out.extra", out[1]);
+    case_upstream(c, out[0], "dout.senses");
+    case_upstream(c, out[1], "dout.extra");
     case_gradient(c, "dlatent", latent);
     case_param_gradients(c, "grad.");
     case_run(c);

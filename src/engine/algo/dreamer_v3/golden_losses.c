@@ -96,7 +96,6 @@ void golden_entropies(struct golden_case *c) {
     }
 }
 
-// The vector terms of the fixture wait for an environment with vector observations.
 void golden_recon_terms(struct golden_case *c) {
     int64_t n = case_dim(c, "image", 0) * case_dim(c, "image", 1);
     int64_t pixels = case_dim(c, "image", 3) * case_dim(c, "image", 4);
@@ -104,14 +103,22 @@ void golden_recon_terms(struct golden_case *c) {
     struct tensor *image = case_input(c, "image", 2, (int64_t[]){n, pixels});
     struct tensor *target = case_input(c, "image_target", 2, (int64_t[]){n, pixels});
     struct tensor *logit = case_input(c, "continue_logit", 2, (int64_t[]){n, 1});
+    int64_t width = case_dim(c, "vector", 2);
+    struct tensor *vector = case_input(c, "vector", 2, (int64_t[]){n, width});
+    struct tensor *values = case_input(c, "vector_target", 2, (int64_t[]){n, width});
     struct tensor *l_image = g_square_error(c->graph, image, target);
+    struct tensor *l_vector = wm_vector_error(c->graph, vector, values);
+    struct tensor *observation = g_mean(c->graph, g_add(c->graph, l_image, l_vector));
     struct tensor *l_con = g_bce(c->graph, logit, case_input(c, "continue_target", 1, &n));
     struct tensor *continue_loss = g_mean(c->graph, l_con);
     case_value(c, "l_image", l_image);
+    case_value(c, "l_vector", l_vector);
     case_value(c, "l_con", l_con);
+    case_value(c, "observation_loss", observation);
     case_value(c, "continue_loss", continue_loss);
-    case_add_loss(c, g_add(c->graph, g_mean(c->graph, l_image), continue_loss));
+    case_add_loss(c, g_add(c->graph, observation, continue_loss));
     case_gradient(c, "dimage", image);
+    case_gradient(c, "dvector", vector);
     case_gradient(c, "dcontinue_logit", logit);
     case_run(c);
 }
@@ -145,7 +152,8 @@ static struct wm_dims dims_of(struct golden_case *c) {
         .learnable_initial = true,
     };
     d.discrete = case_dim(c, "param.rssm.transition_model._model.3.weight", 0) / d.stochastic;
-    d.embed = d.multiplier * 360;
+    const bool has_vector = golden_find(c->fixture, "senses") != NULL;
+    wm_dims_observe(&d, true, has_vector ? case_dim(c, "senses", 2) : 0);
     return d;
 }
 
@@ -193,6 +201,7 @@ static void step_fill(struct golden_case *c, const struct step_check *k) {
     copy_input(c, "rewards", in->rewards);
     copy_input(c, "terminated", in->continues);
     copy_input(c, "u_post", in->u);
+    if (in->vectors[0]) copy_input(c, "senses", in->vectors[0]);
     for (int64_t i = 0; i < in->continues->n_elements; i++)
         ((real *)in->continues->data)[i] = 1 - ((real *)in->continues->data)[i];
     for (int i = 0; i < k->batch; i++) ((real *)in->is_first->data)[i] = 1;
@@ -215,12 +224,19 @@ static void step_values(struct golden_case *c, const struct step_check *k) {
     case_classes(c, "post_index", &t->scan.z, 1, k->dims.discrete);
     case_value(c, "lambda_prior", g_log_clamped(c->graph, t->prior.probs));
     case_value(c, "lambda_post", g_log_clamped(c->graph, t->scan.posterior));
-    case_value(c, "reconstruction", case_flat(c, t->reconstruction));
+    if (t->vector_rows) {
+        case_pairs(c, "embedding", t->embedding.part, 1, t->embedding.part[1]);
+        case_value(c, "vector_out", t->vectors[0]);
+        case_value(c, "l_image", t->image_rows);
+        case_value(c, "l_vector", t->vector_rows);
+    } else {
+        case_value(c, "embedding", t->embedding.part[0]);
+        case_value(c, "reconstruction", case_flat(c, t->reconstruction));
+    }
     const struct {
         const char *name;
         struct tensor *tensor;
     } values[] = {
-        {"embedding", t->embedding},
         {"h", t->scan.h},
         {"layer.prior_hidden", t->prior.hidden},
         {"layer.prior_logits", t->prior.logits},
@@ -261,9 +277,11 @@ void golden_wm_loss(struct golden_case *c) {
     free(k);
 }
 
-// Inputs and parameters are F28's; F29 holds what comes after the loss.
-void golden_wm_grads(struct golden_case *c) {
-    struct golden_fixture *f29 = c->fixture, *f28 = golden_load(c->golden, "F28", &c->error);
+void golden_wm_loss_vector(struct golden_case *c) { golden_wm_loss(c); }
+
+// Inputs and parameters are F28's (F28V's); F29 (F29V) holds what comes after the loss.
+static void match_gradients(struct golden_case *c, const char *inputs) {
+    struct golden_fixture *f29 = c->fixture, *f28 = golden_load(c->golden, inputs, &c->error);
     struct step_check *k = mem_alloc(sizeof *k);
     c->failed = !f28;
     if (f28) {
@@ -288,6 +306,9 @@ void golden_wm_grads(struct golden_case *c) {
     golden_fixture_free(f28);
     free(k);
 }
+
+void golden_wm_grads(struct golden_case *c) { match_gradients(c, "F28"); }
+void golden_wm_grads_vector(struct golden_case *c) { match_gradients(c, "F28V"); }
 
 // ---- Adam
 

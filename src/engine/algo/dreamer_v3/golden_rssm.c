@@ -173,6 +173,7 @@ void golden_dynamic_step(struct golden_case *c) {
     struct tensor *a_bar =
         g_blend(c->graph, is_first, case_input(c, "a", 2, (int64_t[]){rows, n_a}), NULL);
     struct tensor *e = case_input(c, "e", 2, (int64_t[]){rows, case_dim(c, "e", 1)});
+    const struct wm_embedding embedding = {{e}, 1};
     struct wm_initial start = wm_initial(&net);
     struct wm_step step = wm_observe_step(&net, &start,
                                           &(struct wm_step_in){
@@ -180,7 +181,7 @@ void golden_dynamic_step(struct golden_case *c) {
                                               .h = case_input(c, "h", 2, (int64_t[]){rows, h_size}),
                                               .z = z,
                                               .action_half = wm_action_half(&net, a_bar),
-                                              .embed_half = wm_embed_half(&net, e),
+                                              .embed_half = wm_embed_half(&net, &embedding),
                                               .u = case_input(c, "u_post", 2, (int64_t[]){rows, s}),
                                           });
     struct wm_categorical prior = wm_prior(&net, step.h);
@@ -238,7 +239,7 @@ static void scan_build(struct golden_case *c, struct scan_check *k) {
             .batch = k->batch,
             .is_first = k->is_first,
             .prev_actions = k->prev_actions,
-            .embedding = k->e,
+            .embedding = {{k->e}, 1},
             .u = case_input(c, "u_post", 2, (int64_t[]){rows, k->s}),
             .zero_h = g_input(c->graph, "zero_h", DTYPE_REAL, 2, (int64_t[]){k->batch, k->h_size}),
             .zero_z =

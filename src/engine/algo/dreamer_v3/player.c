@@ -23,7 +23,7 @@ struct player {
 
 static void keep_all(struct player *p) {
     const struct player_graph *n = &p->nodes;
-    graph_keep(p->graph, n->embedding);
+    for (int i = 0; i < n->embedding.n; i++) graph_keep(p->graph, n->embedding.part[i]);
     graph_keep(p->graph, n->step.h_bar);
     graph_keep(p->graph, n->step.z_bar);
     for (int k = 0; k < p->n_heads; k++) {

@@ -10,7 +10,8 @@ static struct tensor *input(struct graph *g, const char *name, int64_t rows, int
 static struct player_in inputs(struct graph *g, const struct wm_dims *world,
                                const struct ac_dims *nets, int64_t n) {
     struct player_in in = {
-        .packed = g_input(g, "packed", DTYPE_U8, 2, (int64_t[]){n, WM_PACKED_BYTES}),
+        .packed = world->pixels ? g_input(g, "packed", DTYPE_U8, 2, (int64_t[]){n, WM_PACKED_BYTES})
+                                : NULL,
         .reset = input(g, "reset", n, 0),
         .h = input(g, "h", n, world->recurrent),
         .z = input(g, "z", n, world->stochastic * world->discrete),
@@ -18,6 +19,8 @@ static struct player_in inputs(struct graph *g, const struct wm_dims *world,
         .u_action = input(g, "u_action", nets->n_heads * n, 0),
     };
     for (int k = 0; k < nets->n_heads; k++) in.prev[k] = input(g, "prev", n, nets->classes[k]);
+    for (int k = 0; k < world->n_vectors; k++)
+        in.vectors[k] = input(g, "vector", n, world->vectors[k]);
     return in;
 }
 
@@ -29,7 +32,8 @@ struct player_graph player_build(struct graph *g, struct params *world_params,
     struct wm_net net = wm_net_make(g, world_params, world);
     struct ac_net policies = ac_net_make(g, nets);
     struct wm_initial start = wm_initial(&net);
-    p.embedding = wm_encode(&net, g_unpack2(g, p.in.packed, WM_HEIGHT, WM_WIDTH));
+    struct tensor *image = p.in.packed ? g_unpack2(g, p.in.packed, WM_HEIGHT, WM_WIDTH) : NULL;
+    p.embedding = wm_encode(&net, image, p.in.vectors);
     struct tensor *u[AC_MAX_HEADS];
     for (int k = 0; k < nets->n_heads; k++) {
         p.masked[k] = g_blend(g, p.in.reset, p.in.prev[k], NULL);
@@ -41,7 +45,7 @@ struct player_graph player_build(struct graph *g, struct params *world_params,
                                  .h = p.in.h,
                                  .z = p.in.z,
                                  .action_half = wm_heads_half(&net, p.masked, nets->n_heads),
-                                 .embed_half = wm_embed_half(&net, p.embedding),
+                                 .embed_half = wm_embed_half(&net, &p.embedding),
                                  .u = p.in.u_posterior,
                              });
     p.policy = ac_policy(&policies, actor_params, p.step.z, p.step.h);

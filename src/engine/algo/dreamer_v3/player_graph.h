@@ -12,18 +12,20 @@
 #include "engine/algo/dreamer_v3/wm_net.h"
 
 struct player_in {
-    struct tensor *packed;             // u8 [N, 1440]
-    struct tensor *reset;              // [N] 1: state and previous action start anew
-    struct tensor *h, *z;              // [N, H], [N, S*D] after the step before
-    struct tensor *prev[AC_MAX_HEADS]; // [N, classes] one-hot
-    struct tensor *u_posterior;        // [N, S]
-    struct tensor *u_action;           // [heads*N]: head, n
+    struct tensor *packed;                  // u8 [N, 1440]; NULL without pictures
+    struct tensor *vectors[WM_MAX_VECTORS]; // [N, width] of each key
+    struct tensor *reset;                   // [N] 1: state and previous action start anew
+    struct tensor *h, *z;                   // [N, H], [N, S*D] after the step before
+    struct tensor *prev[AC_MAX_HEADS];      // [N, classes] one-hot
+    struct tensor *u_posterior;             // [N, S]
+    struct tensor *u_action;                // [heads*N]: head, n
 };
 
 struct player_graph {
     struct player_in in;
-    struct tensor *embedding, *masked[AC_MAX_HEADS]; // previous actions after the mask
-    struct wm_step step;                             // h and z of the new state
+    struct wm_embedding embedding;
+    struct tensor *masked[AC_MAX_HEADS]; // previous actions after the mask
+    struct wm_step step;                 // h and z of the new state
     struct policy policy;
     struct tensor *sampled[AC_MAX_HEADS], *greedy[AC_MAX_HEADS]; // [N, classes] one-hot
 };

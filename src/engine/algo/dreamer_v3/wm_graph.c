@@ -20,19 +20,21 @@ static struct tensor *input(struct graph *g, const char *name, int64_t rows, int
 static struct wm_inputs inputs(struct graph *g, const struct wm_dims *d, int length, int batch) {
     int64_t rows = (int64_t)length * batch;
     struct wm_inputs in = {
-        .packed = g_input(g, "packed", DTYPE_U8, 2, (int64_t[]){rows, WM_PACKED_BYTES}),
+        .packed = d->pixels ? g_input(g, "packed", DTYPE_U8, 2, (int64_t[]){rows, WM_PACKED_BYTES})
+                            : NULL,
         .prev_actions = input(g, "prev_actions", rows, d->n_actions),
         .is_first = input(g, "is_first", rows, 0),
         .u = input(g, "u_posterior", rows, d->stochastic),
         .zero_h = input(g, "zero_h", batch, d->recurrent),
         .zero_z = input(g, "zero_z", batch, d->stochastic * d->discrete),
     };
+    for (int k = 0; k < d->n_vectors; k++) in.vectors[k] = input(g, "vector", rows, d->vectors[k]);
     graph_one_hot(g, in.zero_z, d->discrete);
     return in;
 }
 
-static struct wm_scan_in scan_in(const struct wm_inputs *in, struct tensor *embedding, int length,
-                                 int batch) {
+static struct wm_scan_in scan_in(const struct wm_inputs *in, struct wm_embedding embedding,
+                                 int length, int batch) {
     return (struct wm_scan_in){
         .length = length,
         .batch = batch,
@@ -53,12 +55,25 @@ static struct tensor *report(struct graph *g, const char *name, struct tensor *r
     return mean;
 }
 
+// Predictions and their error: pictures, vectors, or the sum of both.
+static void observe(const struct wm_net *net, struct wm_train *t, struct tensor *image) {
+    struct graph *g = net->nn.graph;
+    if (image) t->image_rows = g_square_error(g, t->reconstruction, image);
+    for (int k = 0; k < net->dims.n_vectors; k++) {
+        struct tensor *rows = wm_vector_error(g, t->vectors[k], t->in.vectors[k]);
+        t->vector_rows = k ? g_add(g, t->vector_rows, rows) : rows;
+    }
+    t->observation_rows = !t->vector_rows ? t->image_rows
+                          : image         ? g_add(g, t->image_rows, t->vector_rows)
+                                          : t->vector_rows;
+}
+
 static void losses(const struct wm_net *net, struct wm_train *t, struct tensor *image,
                    const struct wm_loss_weights *w) {
     struct graph *g = net->nn.graph;
     const int64_t classes = net->dims.discrete;
     graph_scope_push(g, "loss");
-    t->observation_rows = g_square_error(g, t->reconstruction, image);
+    observe(net, t, image);
     t->reward_rows = g_twohot_nll(g, t->reward_logits, t->in.rewards, t->in.bins);
     t->continue_rows = g_bce(g, t->continue_logits, t->in.continues);
     struct tensor *cont = g_affine(g, t->continue_rows, w->continue_scale, 0);
@@ -91,9 +106,9 @@ struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_we
     t.in.rewards = input(g, "rewards", rows, 0);
     t.in.continues = input(g, "continues", rows, 0);
     t.in.bins = input(g, "bins", net->dims.bins, 0);
-    struct tensor *image = g_unpack2(g, t.in.packed, WM_HEIGHT, WM_WIDTH);
+    struct tensor *image = t.in.packed ? g_unpack2(g, t.in.packed, WM_HEIGHT, WM_WIDTH) : NULL;
     struct wm_initial start = wm_initial(net);
-    t.embedding = wm_encode(net, image);
+    t.embedding = wm_encode(net, image, t.in.vectors);
     struct wm_scan_in in = scan_in(&t.in, t.embedding, length, batch);
     in.steps = steps;
     t.scan = wm_observe(net, &start, &in);
@@ -102,7 +117,9 @@ struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_we
     graph_scope_push(g, "prior");
     t.prior = wm_prior(net, t.scan.h);
     graph_scope_pop(g);
-    t.reconstruction = wm_decode(net, t.scan.z, t.scan.h);
+    if (image) t.reconstruction = wm_decode(net, t.scan.z, t.scan.h);
+    if (net->dims.n_vectors)
+        wm_decode_vectors(net, (struct tensor *[]){t.scan.z, t.scan.h}, 2, t.vectors);
     t.reward_logits = wm_reward(net, t.scan.z, t.scan.h);
     t.continue_logits = wm_continue(net, t.scan.z, t.scan.h);
     losses(net, &t, image, w);
@@ -114,14 +131,15 @@ struct wm_view wm_view_build(const struct wm_net *net, int rows, int context) {
     struct graph *g = net->nn.graph;
     struct tensor *h[WM_ROLLOUT], *z[WM_ROLLOUT];
     struct wm_step steps[WM_ROLLOUT];
+    CHECK(net->dims.pixels, "pictures of a model that observes none");
     CHECK(context >= 1 && rows > context && rows <= WM_ROLLOUT, "%d rows, %d of context", rows,
           context);
     graph_scope_push(g, "view");
     struct wm_view v = {.in = inputs(g, &net->dims, rows, 1)};
     v.in.u_prior = input(g, "u_prior", rows - context, net->dims.stochastic);
     struct wm_initial start = wm_initial(net);
-    struct wm_scan_in in =
-        scan_in(&v.in, wm_encode(net, g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH)), rows, 1);
+    struct tensor *image = g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH);
+    struct wm_scan_in in = scan_in(&v.in, wm_encode(net, image, v.in.vectors), rows, 1);
     in.steps = steps;
     struct wm_scan seen = wm_observe(net, &start, &in);
     v.posterior = wm_decode(net, seen.z, seen.h);

@@ -19,7 +19,8 @@ struct wm_loss_weights wm_loss_weights_from_config(const struct config *cfg);
 
 // Inputs: storage stays where it is; the caller fills `data`. zero_* stay 0.
 struct wm_inputs {
-    struct tensor *packed;                      // u8 [T*B, 1440]
+    struct tensor *packed;                      // u8 [T*B, 1440]; NULL without pictures
+    struct tensor *vectors[WM_MAX_VECTORS];     // [T*B, width] of each key
     struct tensor *prev_actions, *is_first, *u; // [T*B, A], [T*B], [T*B, S]
     // [T*B], [T*B], [K]; NULL in the display graph
     struct tensor *rewards, *continues, *bins;
@@ -29,11 +30,13 @@ struct wm_inputs {
 
 struct wm_train {
     struct wm_inputs in;
-    struct tensor *embedding; // [T*B, E]
+    struct wm_embedding embedding; // [T*B, ...]
     struct wm_scan scan;
     struct wm_categorical prior;                    // [T*B, ...]
-    struct tensor *reconstruction;                  // [T*B,72,80,1]
+    struct tensor *reconstruction;                  // [T*B,72,80,1]; NULL without pictures
+    struct tensor *vectors[WM_MAX_VECTORS];         // [T*B, width] in symlog space
     struct tensor *reward_logits, *continue_logits; // [T*B, K], [T*B, 1]
+    struct tensor *image_rows, *vector_rows;        // what L_obs adds up, [T*B]; NULL: not observed
     // L_obs, L_rew, L_con, raw K; [T*B]
     struct tensor *observation_rows, *reward_rows, *continue_rows, *kl_rows;
     struct tensor *loss; // [1]
@@ -50,6 +53,7 @@ struct wm_view {
     // pictures [rows,72,80,1], [rows - context,72,80,1]
     struct tensor *posterior, *imagined;
 };
+// Only of a model that observes pictures.
 struct wm_view wm_view_build(const struct wm_net *net, int rows, int context);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 
 #define ENCODER "encoder.cnn_encoder.model.0._model"
+#define VECTOR_ENCODER "encoder.mlp_encoder.model._model"
 #define INITIAL "rssm.initial_recurrent_state"
 #define RECURRENT_INPUT "rssm.recurrent_model.mlp._model"
 #define RECURRENT_LINEAR "rssm.recurrent_model.rnn.linear"
@@ -16,16 +17,17 @@
 #define TRANSITION "rssm.transition_model._model"
 #define DECODER_LINEAR "observation_model.cnn_decoder.model.0"
 #define DECODER "observation_model.cnn_decoder.model.2._model"
+#define VECTOR_DECODER "observation_model.mlp_decoder.model._model"
+#define VECTOR_HEAD "observation_model.mlp_decoder.heads."
 #define REWARD "reward_model._model"
 #define CONTINUE "continue_model._model"
 
 enum { IMAGE_CHANNELS = 1, CORE_PIXELS = 9 * 10 };
 
 struct wm_dims wm_dims_from_config(const struct config *cfg, int n_actions) {
-    int64_t core_channels = cfg->cnn_multiplier << (NN_CONV_STAGES - 1);
     return (struct wm_dims){
         .n_actions = n_actions,
-        .embed = core_channels * CORE_PIXELS,
+        .pixels = true,
         .stochastic = cfg->stochastic_size,
         .discrete = cfg->discrete_size,
         .recurrent = cfg->recurrent_size,
@@ -44,6 +46,21 @@ struct wm_dims wm_dims_from_config(const struct config *cfg, int n_actions) {
     };
 }
 
+void wm_dims_observe(struct wm_dims *d, bool pixels, int64_t vector) {
+    CHECK(pixels || vector > 0, "a model that observes nothing");
+    d->pixels = pixels;
+    d->n_vectors = vector > 0;
+    d->vectors[0] = vector;
+}
+
+static int64_t image_width(const struct wm_dims *d) {
+    return d->pixels ? (d->multiplier << (NN_CONV_STAGES - 1)) * CORE_PIXELS : 0;
+}
+
+int64_t wm_embed_width(const struct wm_dims *d) {
+    return image_width(d) + (d->n_vectors ? d->dense_units : 0);
+}
+
 // Columns of the representation model that belong to h; the embedding's come behind them.
 static int64_t posterior_h_width(const struct wm_dims *d) {
     return d->decoupled ? 0 : d->recurrent;
@@ -51,18 +68,40 @@ static int64_t posterior_h_width(const struct wm_dims *d) {
 
 static int64_t latent_width(const struct wm_dims *d) { return d->stochastic * d->discrete; }
 
+static const char *vector_head(char out[PARAM_NAME_SIZE], int key) {
+    snprintf(out, PARAM_NAME_SIZE, VECTOR_HEAD "%d", key);
+    return out;
+}
+
+static void register_encoder(struct params *p, const struct wm_dims *d) {
+    int64_t width = 0;
+    for (int k = 0; k < d->n_vectors; k++) width += d->vectors[k];
+    if (d->pixels) nn_add_conv_encoder(p, ENCODER, IMAGE_CHANNELS, d->multiplier);
+    if (width) nn_add_mlp(p, VECTOR_ENCODER, width, d->dense_units, (int)d->n_layers, 0);
+}
+
+static void register_decoder(struct params *p, const struct wm_dims *d, int64_t state) {
+    char name[PARAM_NAME_SIZE];
+    if (d->pixels) {
+        nn_add_linear(p, DECODER_LINEAR, state, image_width(d), true);
+        nn_add_conv_decoder(p, DECODER, d->multiplier, IMAGE_CHANNELS);
+    }
+    if (d->n_vectors) nn_add_mlp(p, VECTOR_DECODER, state, d->dense_units, (int)d->n_layers, 0);
+    for (int k = 0; k < d->n_vectors; k++)
+        nn_add_linear(p, vector_head(name, k), d->dense_units, d->vectors[k], true);
+}
+
 void wm_register(struct params *p, const struct wm_dims *d) {
     int64_t latent = latent_width(d), state = latent + d->recurrent, h = d->recurrent;
-    nn_add_conv_encoder(p, ENCODER, IMAGE_CHANNELS, d->multiplier);
+    register_encoder(p, d);
     if (d->learnable_initial) params_add(p, INITIAL, 1, &h);
     nn_add_mlp(p, RECURRENT_INPUT, latent + d->n_actions, d->recurrent_units, 1, 0);
     nn_add_linear(p, RECURRENT_LINEAR, h + d->recurrent_units, 3 * h, false);
     nn_add_norm(p, RECURRENT_NORM, 3 * h);
-    nn_add_mlp(p, REPRESENTATION, posterior_h_width(d) + d->embed, d->representation_hidden, 1,
-               latent);
+    nn_add_mlp(p, REPRESENTATION, posterior_h_width(d) + wm_embed_width(d),
+               d->representation_hidden, 1, latent);
     nn_add_mlp(p, TRANSITION, h, d->transition_hidden, 1, latent);
-    nn_add_linear(p, DECODER_LINEAR, state, d->embed, true);
-    nn_add_conv_decoder(p, DECODER, d->multiplier, IMAGE_CHANNELS);
+    register_decoder(p, d, state);
     nn_add_mlp(p, REWARD, state, d->dense_units, (int)d->n_layers, d->bins);
     nn_add_mlp(p, CONTINUE, state, d->dense_units, (int)d->n_layers, 1);
 }
@@ -74,6 +113,7 @@ void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, b
     const struct init_rule rules[] = {
         {TRANSITION ".3.", INIT_UNIFORM},
         {REPRESENTATION ".3.", INIT_UNIFORM},
+        {VECTOR_HEAD, INIT_UNIFORM},
         {cont, INIT_UNIFORM},
         {reward, INIT_ZERO},
         {NULL, INIT_BY_SHAPE},
@@ -109,9 +149,9 @@ struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h,
                        nn_hidden(&net->nn, REPRESENTATION, 0, &h, n_parts, 0, embed_half));
 }
 
-struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding) {
-    return nn_linear(&net->nn, REPRESENTATION ".0", &embedding, 1, posterior_h_width(&net->dims),
-                     NULL);
+struct tensor *wm_embed_half(const struct wm_net *net, const struct wm_embedding *embedding) {
+    return nn_linear(&net->nn, REPRESENTATION ".0", embedding->part, embedding->n,
+                     posterior_h_width(&net->dims), NULL);
 }
 
 struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *actions, int n_heads) {
@@ -225,7 +265,7 @@ struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *sta
     graph_scope_push(g, "rssm");
     struct tensor *actions = g_blend(g, in->is_first, in->prev_actions, NULL);
     struct scan k = {.action_half = wm_action_half(net, actions),
-                     .embed_half = wm_embed_half(net, in->embedding)};
+                     .embed_half = wm_embed_half(net, &in->embedding)};
     if (net->dims.decoupled) {
         k.posterior = wm_posterior(net, NULL, k.embed_half);
         k.z = wm_sample(net, k.posterior.probs, in->u);
@@ -248,9 +288,19 @@ struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *sta
 
 // ---- encoder and heads
 
-struct tensor *wm_encode(const struct wm_net *net, struct tensor *image) {
+struct tensor *wm_encode_vectors(const struct wm_net *net, struct tensor *const *vectors, int n) {
+    struct tensor *squashed[WM_MAX_VECTORS];
+    for (int k = 0; k < n; k++) squashed[k] = g_symlog(net->nn.graph, vectors[k]);
+    return nn_mlp(&net->nn, VECTOR_ENCODER, squashed, n, (int)net->dims.n_layers, false);
+}
+
+struct wm_embedding wm_encode(const struct wm_net *net, struct tensor *image,
+                              struct tensor *const *vectors) {
+    const struct wm_dims *d = &net->dims;
+    struct wm_embedding e = {0};
     graph_scope_push(net->nn.graph, "encoder");
-    struct tensor *e = nn_conv_encoder(&net->nn, ENCODER, image);
+    if (d->pixels) e.part[e.n++] = nn_conv_encoder(&net->nn, ENCODER, image);
+    if (d->n_vectors) e.part[e.n++] = wm_encode_vectors(net, vectors, d->n_vectors);
     graph_scope_pop(net->nn.graph);
     return e;
 }
@@ -262,6 +312,26 @@ struct tensor *wm_decode(const struct wm_net *net, struct tensor *z, struct tens
     struct tensor *image = nn_conv_decoder(&net->nn, DECODER, core, net->dims.multiplier);
     graph_scope_pop(net->nn.graph);
     return image;
+}
+
+void wm_decode_vectors(const struct wm_net *net, struct tensor *const *parts, int n_parts,
+                       struct tensor **out) {
+    char name[PARAM_NAME_SIZE];
+    graph_scope_push(net->nn.graph, "decoder");
+    struct tensor *x =
+        nn_mlp(&net->nn, VECTOR_DECODER, parts, n_parts, (int)net->dims.n_layers, false);
+    for (int k = 0; k < net->dims.n_vectors; k++)
+        out[k] = nn_linear(&net->nn, vector_head(name, k), &x, 1, 0, NULL);
+    graph_scope_pop(net->nn.graph);
+}
+
+// Both sides are multiplied by 0 where the square does not count: their difference and its gradient
+// are exactly 0 there.
+struct tensor *wm_vector_error(struct graph *g, struct tensor *x, struct tensor *target) {
+    const real least = (real)1e-8;
+    struct tensor *wanted = g_symlog(g, target), *off = g_add(g, x, g_affine(g, wanted, -1, 0));
+    struct tensor *counts = g_affine(g, g_less(g, g_mul(g, off, off), least), -1, 1);
+    return g_square_error(g, g_mul(g, x, counts), g_mul(g, wanted, counts));
 }
 
 static struct tensor *head(const struct wm_net *net, const char *scope, const char *model,

@@ -16,8 +16,13 @@
 #include "engine/nn/init.h"
 #include "engine/nn/layers.h"
 
+enum { WM_MAX_VECTORS = 4 };
+
 struct wm_dims {
-    int64_t n_actions, embed;                // A, E (= 360 m for pictures of 72x80)
+    int64_t n_actions;                       // A
+    bool pixels;                             // a picture of 72x80 is observed
+    int n_vectors;                           // keys of vector observations beside it ...
+    int64_t vectors[WM_MAX_VECTORS];         // ... and their widths
     int64_t stochastic, discrete, recurrent; // S, D, H
     int64_t recurrent_units, transition_hidden, representation_hidden;
     int64_t dense_units, n_layers, multiplier, bins; // U, n, m, K
@@ -32,12 +37,24 @@ struct wm_net {
     struct wm_dims dims;
 };
 
+// Of pictures alone; wm_dims_observe says otherwise.
 struct wm_dims wm_dims_from_config(const struct config *cfg, int n_actions);
+// Pictures, a vector of that width (0: none), or both.
+void wm_dims_observe(struct wm_dims *d, bool pixels, int64_t vector);
+// E: 360 m of a picture, U of the vectors
+int64_t wm_embed_width(const struct wm_dims *d);
 // all parameters; not allocated
 void wm_register(struct params *p, const struct wm_dims *d);
 // spec 6
 void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner);
 struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d);
+
+// What the encoder makes of one observation: its two halves [N, 360 m] and [N, U], one after the
+// other; of one kind of observation the one there is.
+struct wm_embedding {
+    struct tensor *part[2];
+    int n;
+};
 
 // A categorical state: probabilities after unimix [N, S*D], and what led to them.
 struct wm_categorical {
@@ -47,7 +64,7 @@ struct wm_categorical wm_prior(const struct wm_net *net, struct tensor *h);
 // embed_half [N, hidden]: wm_embed_half's rows. h may be NULL where the model is decoupled.
 struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h,
                                    struct tensor *embed_half);
-struct tensor *wm_embed_half(const struct wm_net *net, struct tensor *embedding);
+struct tensor *wm_embed_half(const struct wm_net *net, const struct wm_embedding *embedding);
 struct tensor *wm_action_half(const struct wm_net *net, struct tensor *actions);
 // the same for actions [N, classes] of several heads
 struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *actions, int n_heads);
@@ -89,10 +106,10 @@ struct wm_step wm_imagine_step(const struct wm_net *net, const struct wm_initial
 // The observed rollout over T steps of B rows, full back-propagation through time.
 struct wm_scan_in {
     int length, batch;
-    struct tensor *is_first;     // [T*B]
-    struct tensor *prev_actions; // [T*B, A], not masked yet
-    struct tensor *embedding;    // [T*B, E]
-    struct tensor *u;            // [T*B, S]
+    struct tensor *is_first;       // [T*B]
+    struct tensor *prev_actions;   // [T*B, A], not masked yet
+    struct wm_embedding embedding; // [T*B, ...]
+    struct tensor *u;              // [T*B, S]
     // inputs [B, H], [B, S*D], all 0: what comes before the window
     struct tensor *zero_h, *zero_z;
     struct wm_step *steps; // [T] out, or NULL: the steps themselves
@@ -105,10 +122,19 @@ struct wm_scan wm_observe(const struct wm_net *net, const struct wm_initial *sta
                           const struct wm_scan_in *in);
 
 // ---- encoder and heads on N rows
-// [N,72,80,1] -> [N, E]
-struct tensor *wm_encode(const struct wm_net *net, struct tensor *image);
+// image [N,72,80,1] or NULL, vectors [N, width] of each key, as they are: symlog is the encoder's
+struct wm_embedding wm_encode(const struct wm_net *net, struct tensor *image,
+                              struct tensor *const *vectors);
+// -> [N, U]; the vectors alone
+struct tensor *wm_encode_vectors(const struct wm_net *net, struct tensor *const *vectors, int n);
 // -> [N,72,80,1]
 struct tensor *wm_decode(const struct wm_net *net, struct tensor *z, struct tensor *h);
+// out [n_vectors]: [N, width] of each key, in symlog space. parts: of the latent
+void wm_decode_vectors(const struct wm_net *net, struct tensor *const *parts, int n_parts,
+                       struct tensor **out);
+// Sum over the row of (x - symlog(target))^2, where a square below 1e-8 counts nothing and gets no
+// gradient (spec 4) -> [N]
+struct tensor *wm_vector_error(struct graph *g, struct tensor *x, struct tensor *target);
 // -> logits [N, K]
 struct tensor *wm_reward(const struct wm_net *net, struct tensor *z, struct tensor *h);
 // -> logit [N, 1]

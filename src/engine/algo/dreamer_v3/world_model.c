@@ -33,7 +33,9 @@ static struct wm_batch batch_of(const struct wm_inputs *in, int length, int batc
         .length = length,
         .batch = batch,
         .n_actions = n_actions,
-        .packed = in->packed->data,
+        .packed = in->packed ? in->packed->data : NULL,
+        .vector = in->vectors[0] ? in->vectors[0]->data : NULL,
+        .n_vector = in->vectors[0] ? (int)in->vectors[0]->shape[1] : 0,
         .prev_actions = in->prev_actions->data,
         .is_first = in->is_first->data,
         .rewards = in->rewards ? in->rewards->data : NULL,
@@ -104,7 +106,9 @@ struct wm_states wm_states(const struct world_model *wm) {
 size_t wm_slab_bytes(const struct world_model *wm) {
     return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
 }
-struct executor *wm_executor(struct world_model *wm) { return wm->train_executor; }
+struct executor *wm_executor(struct world_model *wm) {
+    return wm->train_executor;
+}
 const struct wm_batch *wm_batch(struct world_model *wm) { return &wm->train_batch; }
 const struct wm_batch *wm_display_batch(struct world_model *wm) { return &wm->view_batch; }
 

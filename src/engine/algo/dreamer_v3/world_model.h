@@ -76,11 +76,13 @@ struct executor *wm_executor(struct world_model *wm); // of the training graph, 
 // is_first is 1.
 struct wm_batch {
     int length, batch, n_actions; // T, B, A
-    uint8_t *packed;              // [T][B][1440] packed2 frames
-    real *prev_actions;           // [T][B][A] one-hot, or all 0
-    real *is_first;               // [T][B] 0 or 1
-    real *rewards;                // [T][B] on arriving at the row
-    real *continues;              // [T][B] 1 - terminated
+    uint8_t *packed;              // [T][B][1440] packed2 frames; NULL: none are observed
+    real *vector;                 // [T][B][n_vector] as observed; NULL: none is
+    int n_vector;
+    real *prev_actions; // [T][B][A] one-hot, or all 0
+    real *is_first;     // [T][B] 0 or 1
+    real *rewards;      // [T][B] on arriving at the row
+    real *continues;    // [T][B] 1 - terminated
 };
 const struct wm_batch *wm_batch(struct world_model *wm);
 
