@@ -61,11 +61,12 @@ static void go_page(struct view *v, enum view_page page) {
 static void do_page_run(struct view *v) { go_page(v, PAGE_RUN); }
 static void do_page_rollout(struct view *v) { go_page(v, PAGE_ROLLOUT); }
 static void do_page_curves(struct view *v) { go_page(v, PAGE_CURVES); }
+static void do_page_time(struct view *v) { go_page(v, PAGE_TIME); }
 static void do_page_log(struct view *v) { go_page(v, v->page == PAGE_LOG ? PAGE_RUN : PAGE_LOG); }
 
 // The ring of panes: pictures, the plots one by one, log. On the curves page only plots.
 static void move_focus(struct view *v, int by) {
-    if (v->page == PAGE_ROLLOUT || v->page == PAGE_LOG) return;
+    if (v->page == PAGE_ROLLOUT || v->page == PAGE_LOG || v->page == PAGE_TIME) return;
     int panes = v->n_shown + 2, plot = view_panel_position(v);
     int at = v->focus == FOCUS_PICTURES ? 0 : v->focus == FOCUS_LOG ? panes - 1 : plot + 1;
     if (v->page == PAGE_CURVES) {
@@ -328,6 +329,7 @@ static void (*const handlers[ACTION_COUNT])(struct view *) = {
     [ACTION_PAGE_ROLLOUT] = do_page_rollout,
     [ACTION_PAGE_CURVES] = do_page_curves,
     [ACTION_PAGE_LOG] = do_page_log,
+    [ACTION_PAGE_TIME] = do_page_time,
     [ACTION_FOCUS_NEXT] = do_focus_next,
     [ACTION_FOCUS_BACK] = do_focus_back,
     [ACTION_MAXIMISE] = do_maximise,

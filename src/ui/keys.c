@@ -64,7 +64,7 @@ size_t keys_footer(enum key_context context, enum action out[ACTION_COUNT]) {
                                         ACTION_FOCUS_NEXT, ACTION_MAXIMISE};
     enum { N_FIRST = sizeof first / sizeof *first };
     size_t n = 0;
-    for (; n < (context == KEYS_ROLLOUT ? 3 : N_FIRST); n++)
+    for (; n < (context == KEYS_ROLLOUT || context == KEYS_TIME ? 3 : N_FIRST); n++)
         out[n] = first[n];               // one pane only: nothing to focus
     for (int pass = 0; pass < 2; pass++) // those of the focused pane before the general ones
         for (int a = ACTION_NONE + 1; a < ACTION_COUNT; a++) {

@@ -14,7 +14,8 @@ enum key_code {
     KEYCODE_SHIFT_LEFT, KEYCODE_SHIFT_RIGHT, KEYCODE_F1, KEYCODE_RESIZE
 };
 
-enum key_context { KEYS_PLOT = 1, KEYS_PICTURE = 2, KEYS_LOG = 4, KEYS_ROLLOUT = 8, KEYS_ALL = 15 };
+enum key_context { KEYS_PLOT = 1, KEYS_PICTURE = 2, KEYS_LOG = 4, KEYS_ROLLOUT = 8, KEYS_TIME = 16,
+                   KEYS_ALL = 31 };
 
 // X(action, key, second key or 0, how the key is written, short label for the footer, command word,
 // contexts, help) Order is that of the help screen; the footer shows help, quit, pause, focus and
@@ -35,6 +36,8 @@ enum key_context { KEYS_PLOT = 1, KEYS_PICTURE = 2, KEYS_LOG = 4, KEYS_ROLLOUT =
       "page: open-loop rollout, truth against dream") \
     X(PAGE_CURVES, '3', 0, "3", "curves", "curves", KEYS_ALL, "page: all curves") \
     X(PAGE_LOG, '4', 'L', "4 L", "log", "log", KEYS_ALL, "page: log") \
+    X(PAGE_TIME, '5', 'T', "5 T", "time", "time", KEYS_ALL, \
+      "page: where an update's time goes") \
     X(FOCUS_NEXT, KEYCODE_TAB, 0, "Tab", "focus", "focus", KEYS_ALL, \
       "focus the next pane; Shift-Tab the one before") \
     X(FOCUS_BACK, KEYCODE_BACK_TAB, 0, "S-Tab", "", "focus-back", 0, "") \
@@ -48,14 +51,14 @@ enum key_context { KEYS_PLOT = 1, KEYS_PICTURE = 2, KEYS_LOG = 4, KEYS_ROLLOUT =
     X(ZOOM_IN, 'z', 0, "z", "zoom", "zoom-in", KEYS_PLOT, \
       "zoom in around the crosshair or the newest step") \
     X(ZOOM_OUT, 'Z', 0, "Z", "out", "zoom-out", KEYS_PLOT, "zoom out, up to the whole run") \
-    X(LEFT, KEYCODE_LEFT, 0, "\u2190 \u2192", "crosshair", "left", KEYS_PLOT, \
+    X(LEFT, KEYCODE_LEFT, 0, "\u2190 \u2192", "crosshair", "left", KEYS_PLOT | KEYS_TIME, \
       "crosshair: exact values of one step in all plots") \
     X(RIGHT, KEYCODE_RIGHT, 0, "\u2192", "", "right", 0, "") \
     X(PAN_LEFT, KEYCODE_SHIFT_LEFT, 'H', "H K", "pan", "pan-left", KEYS_PLOT, \
       "pan by a quarter (also Shift-arrows)") \
     X(PAN_RIGHT, KEYCODE_SHIFT_RIGHT, 'K', "K", "", "pan-right", 0, "") \
-    X(HOME, KEYCODE_HOME, 0, "Home", "start", "home", KEYS_PLOT | KEYS_LOG, "go to the start") \
-    X(END, KEYCODE_END, 0, "End", "follow", "end", KEYS_PLOT | KEYS_LOG, \
+    X(HOME, KEYCODE_HOME, 0, "Home", "start", "home", KEYS_PLOT | KEYS_LOG | KEYS_TIME, "go to the start") \
+    X(END, KEYCODE_END, 0, "End", "follow", "end", KEYS_PLOT | KEYS_LOG | KEYS_TIME, \
       "follow the newest; drops the crosshair") \
     X(NEXT_BAD, 'n', 0, "n N", "NaN", "next-bad", KEYS_PLOT, \
       "next, previous step with a NaN or infinite value") \

@@ -36,7 +36,8 @@ enum layout_kind {
     LAYOUT_PLOTS_ONLY,
     LAYOUT_PICTURES_ONLY, // as large as they get
     LAYOUT_ROLLOUT,       // three pictures (or one) of a frame, errors, strips
-    LAYOUT_LOG_ONLY
+    LAYOUT_LOG_ONLY,
+    LAYOUT_TABLE // text all over the body
 };
 
 // n_plots: panels there are to show (0..LAYOUT_PLOTS).

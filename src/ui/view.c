@@ -211,6 +211,7 @@ bool view_log_matches(const struct view *v, const struct log_line *line) {
 enum key_context view_context(const struct view *v) {
     if (v->page == PAGE_ROLLOUT) return KEYS_ROLLOUT;
     if (v->page == PAGE_LOG) return KEYS_LOG;
+    if (v->page == PAGE_TIME) return KEYS_TIME;
     if (v->page == PAGE_CURVES) return KEYS_PLOT;
     return v->focus == FOCUS_PICTURES ? KEYS_PICTURE : v->focus == FOCUS_LOG ? KEYS_LOG : KEYS_PLOT;
 }
@@ -222,6 +223,8 @@ struct layout view_layout(const struct view *v, int width, int height) {
         kind = LAYOUT_ROLLOUT;
     else if (v->page == PAGE_LOG)
         kind = LAYOUT_LOG_ONLY;
+    else if (v->page == PAGE_TIME)
+        kind = LAYOUT_TABLE;
     else if (v->page == PAGE_CURVES)
         kind = LAYOUT_PLOTS_ONLY;
     if (v->maximised && (kind == LAYOUT_RUN || kind == LAYOUT_PLOTS_ONLY)) {
@@ -319,6 +322,7 @@ void view_draw(struct view *v, struct canvas *c) {
         return;
     }
     view_draw_stats(v, c, l.stats);
+    if (v->page == PAGE_TIME) view_draw_time(v, c, l.body);
     if (v->page == PAGE_ROLLOUT)
         view_draw_rollout(v, c, &l);
     else

@@ -21,7 +21,7 @@
 #include "ui/layout.h"
 #include "ui/plot.h"
 
-enum view_page { PAGE_RUN, PAGE_ROLLOUT, PAGE_CURVES, PAGE_LOG };
+enum view_page { PAGE_RUN, PAGE_ROLLOUT, PAGE_CURVES, PAGE_LOG, PAGE_TIME };
 enum view_focus { FOCUS_PICTURES, FOCUS_PLOTS, FOCUS_LOG };
 enum view_prompt { PROMPT_NONE, PROMPT_COMMAND, PROMPT_FILTER };
 
@@ -104,13 +104,14 @@ bool view_log_matches(const struct view *v, const struct log_line *line);
 enum key_context view_context(const struct view *v);
 int view_panel_position(const struct view *v); // of the focused plot among those shown
 
-// parts in view_parts.c and view_rollout.c, each draws into its rectangle only
+// parts in view_parts.c, view_rollout.c and view_time.c, each draws into its rectangle only
 void view_draw_header(const struct view *v, struct canvas *c, struct rect r);
 void view_draw_stats(const struct view *v, struct canvas *c, struct rect r);
 void view_draw_footer(const struct view *v, struct canvas *c, struct rect r);
 void view_draw_log(const struct view *v, struct canvas *c, struct rect r);
 void view_draw_help(const struct view *v, struct canvas *c);
 void view_draw_rollout(const struct view *v, struct canvas *c, const struct layout *l);
+void view_draw_time(const struct view *v, struct canvas *c, struct rect r);
 void view_format_count(int64_t n, char out[32]);           // 1,234,567
 
 #endif

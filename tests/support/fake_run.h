@@ -17,6 +17,7 @@
 
 #include "base/philox.h"
 #include "engine/run/feed.h"
+#include "engine/run/parts.h"
 
 struct fake_run {
     struct feed *feed;
@@ -140,6 +141,21 @@ static inline void fake_run_behaviour(const struct fake_run *r, struct record *r
     fake_put(rec, METRIC_LENGTH_MEAN, 128 - 100 * learned);
 }
 
+// Parts of an update of 24 ms; the behaviour's only where there is one.
+static inline void fake_run_parts(const struct fake_run *r, struct record *rec) {
+    static const double ms[N_PARTS] = {5.1, 1.2, 6.4, 0.5, 3, 1.5, 3.4, 0.8, 0.3, 0.9, 0.8, 0.01},
+                        gflops[N_PARTS] = {240, 350, 330, 210, 320, 420, 400, 410};
+    for (int i = 0; i < N_PARTS; i++) {
+        if (i >= PART_IMAGINATION && i <= PART_RETURNS && !r->full) continue;
+        fake_put(rec, part_info[i].ms, ms[i]);
+        if (gflops[i] > 0) fake_put(rec, part_info[i].gflops, gflops[i]);
+    }
+    fake_put(rec, METRIC_GFLOPS_UPDATE, 300);
+    fake_put(rec, METRIC_PEAK_GFLOPS, 541);
+    fake_put(rec, METRIC_ENV_MS, 0.35);
+    fake_put(rec, METRIC_POLICY_MS, 0.2);
+}
+
 static inline void fake_run_record(struct fake_run *r) {
     r->steps++;
     double t = (double)r->steps, fall = exp(-t / 120);
@@ -169,6 +185,7 @@ static inline void fake_run_record(struct fake_run *r) {
     fake_put(&rec, METRIC_TRAIN_SPS, 37.5 + fake_noise(k, 9));
     fake_put(&rec, METRIC_UPDATE_MS, 24 + 2 * fabs(fake_noise(k, 10)));
     fake_put(&rec, METRIC_SAMPLE_MS, 0.4 + 0.1 * fabs(fake_noise(k, 11)));
+    fake_run_parts(r, &rec);
     if (r->full) fake_run_behaviour(r, &rec, t);
     feed_push_record(r->feed, &rec, t / 38);
 }

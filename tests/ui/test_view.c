@@ -84,8 +84,8 @@ static bool shows(const char *words) {
 static void every_size_is_drawn_on_every_page(void **state) {
     (void)state;
     train(400);
-    static const char *const pages[] = {"1", "2", "3", "4", "?"};
-    for (size_t p = 0; p < 5; p++) {
+    static const char *const pages[] = {"1", "2", "3", "4", "5", "?"};
+    for (size_t p = 0; p < 6; p++) {
         press(pages[p]);
         struct canvas c;
         canvas_init(&c, 1, 1);
@@ -102,8 +102,8 @@ static void every_size_is_drawn_on_every_page(void **state) {
 static void nothing_measured_yet_is_drawn_too(void **state) {
     (void)state;
     refresh();
-    static const char *const pages[] = {"1", "2", "3", "4"};
-    for (size_t p = 0; p < 4; p++) {
+    static const char *const pages[] = {"1", "2", "3", "4", "5"};
+    for (size_t p = 0; p < 5; p++) {
         press(pages[p]);
         free(screen_of(120, 40, false, 256));
         free(screen_of(80, 24, true, 0));
@@ -113,6 +113,8 @@ static void nothing_measured_yet_is_drawn_too(void **state) {
     assert_true(shows("no data yet"));
     press("2");
     assert_true(shows("no rollout yet"));
+    press("5");
+    assert_true(shows("no update measured yet"));
     press("left right z Z Home End n N y"); // keys on an empty run
     press("1 left right z Z H K Home End n N y x s b m Tab up down");
 }
@@ -161,6 +163,9 @@ static void screens_equal_their_golden_text(void **state) {
     press("2");
     golden("rollout_120x40", 120, 40, false, 256);
     golden("rollout_80x24", 80, 24, false, 256);
+    press("5");
+    golden("time_120x40", 120, 40, false, 256);
+    golden("time_60x20", 60, 20, true, 0);
     press("?");
     golden("help_120x40", 120, 40, false, 256);
     golden("help_80x24", 80, 24, false, 256);
@@ -332,6 +337,25 @@ static void the_focused_plot_is_always_on_screen(void **state) {
         free(text);
         press("tab");
     }
+}
+
+static void the_time_page_shows_the_parts_that_a_run_has(void **state) {
+    (void)state;
+    train(20);
+    press("5");
+    assert_true(shows("encoder"));
+    assert_true(shows("44 %")); // the encoder: 240 of 541 GFLOP/s
+    assert_false(shows("imagination"));
+    assert_true(shows("emulators, a step"));
+    run.full = true;
+    train(20);
+    assert_true(shows("imagination"));
+    assert_true(shows("mean of the newest records, step 40"));
+    press("left");
+    press("left");
+    assert_true(shows("step 39"));
+    press("End");
+    assert_true(shows("mean of the newest records"));
 }
 
 static void frames_of_the_rollout_step_within_their_range(void **state) {
@@ -528,6 +552,7 @@ int main(void) {
         T(tab_reaches_every_pane_and_m_maximises_it),
         T(a_run_shows_the_plots_it_has_metrics_for),
         T(the_focused_plot_is_always_on_screen),
+        T(the_time_page_shows_the_parts_that_a_run_has),
         T(frames_of_the_rollout_step_within_their_range),
         T(a_frame_of_the_rollout_names_the_action_that_led_to_it),
         T(the_log_filters_by_level_and_text),

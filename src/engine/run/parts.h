@@ -9,8 +9,9 @@
 // A part is the nodes of one scope with their gradients, found once by their names; packing of
 // weights is a part of its own. The executors read the clock once per node, which costs below one
 // thousandth of an update, so a run always measures itself. What an update does outside its graphs
-// (noise, clipping, Adam, copies) is what is left of the update's own time: PART_OPTIMISER is filled
-// by whoever knows that time. Thread: the one that runs the executors. parts_take allocates nothing.
+// (noise, clipping, Adam, copies) is what is left of the update's own time: PART_OPTIMISER is
+// filled by whoever knows that time. Thread: the one that runs the executors. parts_take allocates
+// nothing.
 #ifndef RUN_PARTS_H
 #define RUN_PARTS_H
 
@@ -45,8 +46,9 @@ struct part_time {
 };
 
 struct parts;
-struct parts *parts_new(struct executor *world, struct executor *behaviour); // behaviour may be NULL
-void parts_free(struct parts *p);                                            // NULL is fine
+struct parts *parts_new(struct executor *world,
+                        struct executor *behaviour); // behaviour may be NULL
+void parts_free(struct parts *p);                    // NULL is fine
 void parts_take(struct parts *p, struct part_time out[N_PARTS]);
 
 #endif
