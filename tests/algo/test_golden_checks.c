@@ -24,7 +24,7 @@ int main(void) {
     static char names[MAX_CHECKS][160];
     pool = pool_new(2);
     for (int i = 0; i < n_golden_checks; i++) {
-        snprintf(names[i], sizeof names[i], "%s agrees with sheeprl: %s", golden_checks[i].code,
+        snprintf(names[i], sizeof names[i], "%s agrees with the reference: %s", golden_checks[i].code,
                  golden_checks[i].what);
         tests[i] =
             (struct CMUnitTest){names[i], fixture_agrees, NULL, NULL, (void *)&golden_checks[i]};

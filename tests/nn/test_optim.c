@@ -1,11 +1,14 @@
-// Optimiser: gradient norm, clip factor and Adam against the formulas in double; bad gradients.
+// Optimiser: gradient norm, clip factors, Adam and LaProp against the formulas in double; bad
+// gradients.
 #include "engine/nn/optim.h"
 
 #include <math.h>
 
 #include "graph/kernels_check.h"
 
-static const struct optim_opts world_model = {1e-4, 0.9, 0.999, 1e-8, 1000};
+static const struct optim_opts world_model = {1e-4, 0.9, 0.999, 1e-8, 1000, OPTIM_ADAM, 0, 0};
+static const struct optim_opts official = {1e-2, 0.9,          0.999, OPTIM_LAPROP_EPS,
+                                           0,    OPTIM_LAPROP, 0.3,   4};
 
 static struct params params_of(int64_t n) {
     struct params p;
@@ -73,6 +76,98 @@ static void adam_follows_the_formula_for_many_steps(void **state) {
     pool_free(pool);
 }
 
+// Three tensors whose gradients lie above, below and (a tensor of zeros) far above their share.
+static struct params tensors_of(const int64_t *sizes) {
+    struct params p;
+    params_init(&p);
+    for (int k = 0; k < 3; k++) params_add(&p, (const char *[]){"a", "b", "c"}[k], 1, &sizes[k]);
+    params_allocate(&p);
+    for (int k = 0; k < 3; k++)
+        for (int64_t i = 0; i < sizes[k]; i++)
+            params_weights(&p, &p.list[k])[i] =
+                k == 2 ? 0 : 2 * (real)rng_uniform(7, RNG_TEST, (uint64_t)k, (uint32_t)i) - 1;
+    return p;
+}
+
+static void tensor_gradients(struct params *p, int64_t step) {
+    static const double scales[] = {10, 1e-3, 1};
+    for (int k = 0; k < 3; k++)
+        for (int64_t i = 0; i < p->list[k].n_elements; i++)
+            params_grads(p, &p->list[k])[i] =
+                (real)(scales[k] *
+                       (2 * (double)rng_uniform(7, RNG_TEST, (uint64_t)(10 * step + k + 100),
+                                                (uint32_t)i) -
+                        1));
+}
+
+static double norm_of(const real *x, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return sqrt(sum);
+}
+
+static void laprop_with_clipping_by_tensor_follows_the_formula(void **state) {
+    (void)state;
+    enum { STEPS = 12 };
+    static const int64_t sizes[] = {70003, 501, 40};
+    struct pool *pool = pool_new(2);
+    struct params p = tensors_of(sizes);
+    double *w = calloc(3 * (size_t)p.n_flat, sizeof *w), *m = w + p.n_flat, *v = m + p.n_flat;
+    int clipped[3] = {0};
+    for (int64_t i = 0; i < p.n_flat; i++) w[i] = (double)p.weights[i];
+    for (int step = 1; step <= STEPS; step++) {
+        const double rate = 1e-2 * fmin(1, (step - 1) / 4.0);
+        tensor_gradients(&p, step);
+        assert_true(fabs(optim_rate(&official, step) - rate) < 1e-9);
+        for (int k = 0; k < 3; k++) {
+            const struct param *q = &p.list[k];
+            const real *g = params_grads(&p, q);
+            double size = norm_of(params_weights(&p, q), q->n_elements);
+            double share = norm_of(g, q->n_elements) / (0.3 * (size > 1e-3 ? size : 1e-3));
+            clipped[k] += share > 1;
+            for (int64_t i = 0, at = q->offset; i < q->n_elements; i++, at++) {
+                double u = (double)g[i] / (share > 1 ? share : 1);
+                v[at] = 0.999 * v[at] + 0.001 * u * u;
+                m[at] = 0.9 * m[at] + 0.1 * u / (sqrt(v[at] / (1 - pow(0.999, step))) + 1e-20);
+                w[at] -= rate * m[at] / (1 - pow(0.9, step));
+            }
+        }
+        optim_step(&p, pool, &official, step);
+        if (step == 1) // the rate grows from 0
+            for (int64_t i = 0; i < p.n_flat; i++) assert_true((double)p.weights[i] == w[i]);
+    }
+    assert_true(clipped[0] == STEPS && clipped[1] == 0 && clipped[2] >= 1);
+    for (int64_t i = 0; i < p.n_flat; i++) {
+        assert_true(fabs((double)p.weights[i] - w[i]) < STEPS * 2e-7);
+        assert_true(fabs((double)p.moment1[i] - m[i]) < 1e-5);
+        assert_true(fabs((double)p.moment2[i] - v[i]) <= 1e-5 * v[i]);
+    }
+    free(w);
+    params_deinit(&p);
+    pool_free(pool);
+}
+
+static void laprops_bits_do_not_depend_on_the_number_of_threads(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {150007, 70001, 3};
+    FOR_EACH_TABLE({
+        struct params reference = tensors_of(sizes);
+        for (int threads = 1; threads <= 3; threads++) {
+            struct pool *pool = pool_new(threads);
+            struct params p = tensors_of(sizes);
+            for (int step = 1; step <= 3; step++) {
+                tensor_gradients(&p, step);
+                optim_step(&p, pool, &official, step);
+            }
+            if (threads == 1) memcpy(reference.weights, p.weights, (size_t)p.n_flat * sizeof(real));
+            assert_memory_equal(reference.weights, p.weights, (size_t)p.n_flat * sizeof(real));
+            params_deinit(&p);
+            pool_free(pool);
+        }
+        params_deinit(&reference);
+    });
+}
+
 static void bits_do_not_depend_on_the_number_of_threads(void **state) {
     (void)state;
     enum { N = 300007 };
@@ -102,10 +197,10 @@ static void a_non_finite_gradient_changes_nothing(void **state) {
     struct pool *pool = pool_new(1);
     struct params p = params_of(1000), before = params_of(1000);
     const real bad[] = {(real)NAN, (real)INFINITY};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         gradients_of(&p, 1, 1);
-        p.grads[777] = bad[i];
-        assert_false(isfinite(optim_step(&p, pool, &world_model, 1)));
+        p.grads[777] = bad[i % 2];
+        assert_false(isfinite(optim_step(&p, pool, i < 2 ? &world_model : &official, 2)));
         assert_memory_equal(p.weights, before.weights, (size_t)p.n_flat * sizeof(real));
         assert_memory_equal(p.moment1, before.moment1, (size_t)p.n_flat * sizeof(real));
     }
@@ -145,6 +240,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clip_is_the_one_of_the_specification),
         cmocka_unit_test(adam_follows_the_formula_for_many_steps),
+        cmocka_unit_test(laprop_with_clipping_by_tensor_follows_the_formula),
+        cmocka_unit_test(laprops_bits_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(bits_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(a_non_finite_gradient_changes_nothing),
         cmocka_unit_test(the_norm_survives_huge_gradients),

@@ -214,6 +214,7 @@ struct kernels {
     void (*column_sum_reduce)(const struct column_sum_job *job, int share);
     double (*sum_squares)(const real *x, int64_t n);                      // in double
     void (*adam)(const struct adam_job *job, int64_t first, int64_t end); // elements [first, end)
+    void (*laprop)(const struct adam_job *job, int64_t first, int64_t end);
     const struct kernels_rows *rows;
 };
 

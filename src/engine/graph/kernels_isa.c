@@ -50,5 +50,6 @@ const struct kernels KERNELS_TABLE = {
     .column_sum_reduce = column_sum_reduce,
     .sum_squares = sum_squares,
     .adam = adam,
+    .laprop = laprop,
     .rows = &kernels_rows_table,
 };

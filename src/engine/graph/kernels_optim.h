@@ -1,5 +1,5 @@
-// Optimiser kernels: sum of squares of a gradient slice and Adam on a slice
-// (spec/dreamer_v3.md 7.1).
+// Optimiser kernels: sum of squares of a gradient slice, Adam and LaProp on a slice
+// (spec/dreamer_v3.md 7.1, 7.2).
 #ifndef GRAPH_KERNELS_OPTIM_H
 #define GRAPH_KERNELS_OPTIM_H
 
@@ -37,6 +37,24 @@ static void adam(const struct adam_job *job, int64_t first, int64_t end) {
         m[i] = mi;
         v[i] = vi;
         w[i] -= step * mi / (KERNEL_SQRT(vi) / root + eps);
+    }
+}
+
+// Momentum of the normalised gradient, where Adam normalises the momentum.
+static void laprop(const struct adam_job *job, int64_t first, int64_t end) {
+    real *restrict w = job->weights, *restrict m = job->moment1, *restrict v = job->moment2;
+    const real *restrict g = job->grads;
+    const real clip = (real)job->clip, beta1 = (real)job->beta1, beta2 = (real)job->beta2;
+    const real one_minus_beta1 = (real)(1 - job->beta1), one_minus_beta2 = (real)(1 - job->beta2);
+    const real step = (real)(job->learning_rate / job->correction1);
+    const real square = (real)job->correction2, eps = (real)job->eps;
+    for (int64_t i = first; i < end; i++) {
+        real d = g[i] * clip;
+        real vi = beta2 * v[i] + one_minus_beta2 * d * d;
+        real mi = beta1 * m[i] + one_minus_beta1 * (d / (KERNEL_SQRT(vi / square) + eps));
+        m[i] = mi;
+        v[i] = vi;
+        w[i] -= step * mi;
     }
 }
 

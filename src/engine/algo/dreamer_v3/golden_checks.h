@@ -77,7 +77,8 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
     X(F42, player_episode, "the player: two environments, a reset, sampled and greedy")                \
     X(F44, ratio, "the ratio scheduler, and what the main loop makes of it")                           \
     X(F48, init_stats, "statistics of the initialisers")                                               \
-    X(F49, zero_heads, "what a fresh reward head and critic say")
+    X(F49, zero_heads, "what a fresh reward head and critic say")                                      \
+    X(F50, laprop_agc, "the official profile's optimiser: LaProp, clipping tensor by tensor")
 
 // clang-format on
 

@@ -1,4 +1,4 @@
-// Parity checks of losses, the whole world-model step, Adam and the initialisers: F26-F31, F48.
+// Parity checks of losses, the whole world-model step and the initialisers: F26-F29, F31, F48.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,64 +309,6 @@ static void match_gradients(struct golden_case *c, const char *inputs) {
 
 void golden_wm_grads(struct golden_case *c) { match_gradients(c, "F28"); }
 void golden_wm_grads_vector(struct golden_case *c) { match_gradients(c, "F28V"); }
-
-// ---- Adam
-
-enum { ADAM_STEPS = 5, ADAM_TENSORS = 3, ADAM_VALUES = 24 };
-static const int64_t adam_sizes[ADAM_TENSORS] = {7, 12, 5};
-
-// 24 values to or from the slices of a flat buffer of the parameter set.
-static void spread(const struct params *p, real *flat, const real *values) {
-    for (int i = 0; i < p->n; values += p->list[i++].n_elements)
-        memcpy(flat + p->list[i].offset, values, (size_t)p->list[i].n_elements * sizeof *values);
-}
-static void gather(const struct params *p, const real *flat, real *values) {
-    for (int i = 0; i < p->n; values += p->list[i++].n_elements)
-        memcpy(values, flat + p->list[i].offset, (size_t)p->list[i].n_elements * sizeof *values);
-}
-
-static void match_adam(struct golden_case *c, const char *prefix, double rate, double eps) {
-    const real *start = case_reals(c, "theta0", ADAM_VALUES),
-               *grads = case_reals(c, "grad", ADAM_STEPS * ADAM_VALUES);
-    if (c->failed) return;
-    const struct optim_opts adam = {
-        .learning_rate = rate, .beta1 = 0.9, .beta2 = 0.999, .eps = eps};
-    real history[3][ADAM_STEPS * ADAM_VALUES];
-    static const char *const names[3] = {"theta", "mu", "nu"};
-    for (int i = 0; i < ADAM_TENSORS; i++)
-        params_add(&c->params, (const char *[]){"a", "b", "c"}[i], 1, &adam_sizes[i]);
-    params_allocate(&c->params);
-    spread(&c->params, c->params.weights, start);
-    for (int step = 0; step < ADAM_STEPS; step++) {
-        spread(&c->params, c->params.grads, grads + step * ADAM_VALUES);
-        optim_step(&c->params, c->pool, &adam, step + 1);
-        gather(&c->params, c->params.weights, history[0] + step * ADAM_VALUES);
-        gather(&c->params, c->params.moment1, history[1] + step * ADAM_VALUES);
-        gather(&c->params, c->params.moment2, history[2] + step * ADAM_VALUES);
-    }
-    for (int i = 0; i < 3; i++) {
-        char name[ST_NAME_SIZE];
-        snprintf(name, sizeof name, "%s.%s", prefix, names[i]);
-        case_match(c, name, history[i], ADAM_STEPS * ADAM_VALUES);
-    }
-    case_end(c);
-}
-
-static void match_clip(struct golden_case *c, const char *grad, const char *norm_name,
-                       const char *clipped) {
-    const real *g = case_reals(c, grad, 2);
-    if (!g) return;
-    double norm = optim_norm(g, 2, c->pool), clip = optim_clip(norm, 1000);
-    case_match(c, norm_name, &(real){(real)norm}, 1);
-    case_match(c, clipped, (real[]){(real)(g[0] * clip), (real)(g[1] * clip)}, 2);
-}
-
-void golden_adam(struct golden_case *c) {
-    match_adam(c, "world", 1e-4, 1e-8);
-    match_adam(c, "actor", 8e-5, 1e-5);
-    match_clip(c, "clip_above.grad", "clip_above.norm", "clip_above.clipped");
-    match_clip(c, "clip_below.grad", "clip_below.norm", "clip_below.clipped");
-}
 
 // ---- initialisers
 
