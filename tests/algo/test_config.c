@@ -49,6 +49,9 @@ static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"algo.per_rank_sequence_length", {"2", "64", "4096"}, {"1", "4097", "0", "2.0"}},
     {"algo.dense_units", {"1", "512", "16384"}, {"0", "16385", "-1", "1 "}},
     {"algo.mlp_layers", {"1", "5", "16"}, {"0", "17", "-1", "two"}},
+    {"algo.actor.min_std", {"0.01", "0.1", "1"}, {"0", "1.1", "-1", "nan"}},
+    {"algo.actor.init_std", {"-20", "0", "2"}, {"-21", "21", "nan", "two"}},
+    {"algo.actor.action_clip", {"0.1", "1", "2"}, {"0", "-1", "inf", "nan"}},
     {"algo.unimix", {"0", "0.01", "0.999"}, {"-0.01", "1", "2", "1%"}},
     {"algo.mlp_layer_norm.kw.eps", {"1e-8", "1e-3", "1"}, {"0", "-1e-3", "1.1", "nan"}},
     {"algo.cnn_layer_norm.kw.eps", {"1e-8", "1e-3", "1"}, {"0", "-1e-3", "1.1", "nan"}},
@@ -207,7 +210,7 @@ static void presets_are_those_of_the_table(void **state) {
     assert_int_equal(goal.cnn_multiplier, c.cnn_multiplier);
     assert_int_equal(goal.sequence_length, c.sequence_length);
     assert_true(goal.replay_ratio == 0.25 && goal.gamma == 0.98 && goal.actor_ent_coef == 1e-2);
-    assert_int_equal(goal.given, 0);
+    for (int i = 0; i < config_n_keys; i++) assert_false(goal.given[i]);
     assert_true(config_init(&c, "xl", &e));
     assert_int_equal(c.recurrent_size, 4096);
     assert_int_equal(c.batch_size, 16);

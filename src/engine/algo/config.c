@@ -20,7 +20,7 @@ const struct config_key config_keys[] = {
 #undef CHOICE
 };
 const int config_n_keys = sizeof config_keys / sizeof config_keys[0];
-_Static_assert(sizeof config_keys / sizeof config_keys[0] <= 64, "config.given has one bit per key");
+_Static_assert(sizeof config_keys / sizeof config_keys[0] <= CONFIG_MAX_KEYS, "room in config.given");
 
 static const struct config defaults = {
 #define INTEGER(field, key, value, range, help) .field = value,
@@ -74,7 +74,7 @@ static const struct config_schema schema = {config_keys, sizeof config_keys / si
 // As in sheeprl's files, where the recurrent model's width is written as "= algo.dense_units".
 static void follow(struct config *cfg) {
     int recurrent = config_schema_find(&schema, "algo.world_model.recurrent_model.dense_units");
-    if (!(cfg->given >> recurrent & 1)) cfg->recurrent_units = cfg->dense_units;
+    if (!cfg->given[recurrent]) cfg->recurrent_units = cfg->dense_units;
 }
 
 bool config_init(struct config *cfg, const char *preset, struct error *e) {
@@ -113,7 +113,7 @@ bool config_init(struct config *cfg, const char *preset, struct error *e) {
 bool config_set(struct config *cfg, const char *assignment, struct error *e) {
     int index;
     if (!config_schema_set(&schema, cfg, assignment, &index, e)) return false;
-    cfg->given |= (uint64_t)1 << index;
+    cfg->given[index] = true;
     follow(cfg);
     return true;
 }

@@ -69,6 +69,9 @@
     DECIMAL(lmbda, "algo.lmbda", 0.95, "[0, 1]", "mix of the lambda return")                                           \
     INTEGER(horizon, "algo.horizon", 15, "[1, 128]", "imagined steps; one state more")                                 \
     DECIMAL(actor_ent_coef, "algo.actor.ent_coef", 3e-4, "[0, inf)", "weight of the entropy in the actor loss")        \
+    DECIMAL(actor_min_std, "algo.actor.min_std", 0.1, "(0, 1)", "least deviation of a continuous action; at most 1")   \
+    DECIMAL(actor_init_std, "algo.actor.init_std", 2, "[-20, 20]", "shift of the deviation's logit")                   \
+    DECIMAL(action_clip, "algo.actor.action_clip", 1, "(0, inf)", "largest value of a continuous action")              \
     DECIMAL(actor_clip, "algo.actor.clip_gradients", 100, "(0, inf)", "largest global gradient norm of the actor")     \
     DECIMAL(moments_decay, "algo.actor.moments.decay", 0.99, "[0, 1)",                                                 \
             "share of the old return percentiles kept at each update")                                                 \
@@ -105,7 +108,7 @@
     SWITCH(allow_tf32, "precision.allow_tf32", false, "false", "TF32 matrix products (not implemented)")
 // clang-format on
 
-enum { CONFIG_HASH_SIZE = 65 };
+enum { CONFIG_HASH_SIZE = 65, CONFIG_MAX_KEYS = 128 };
 
 struct config {
 #define CONFIG_INTEGER(field, ...) int64_t field;
@@ -118,7 +121,7 @@ struct config {
 #undef CONFIG_SWITCH
 #undef CONFIG_CHOICE
     char preset[CONFIG_CHOICE_SIZE]; // what config_init started from; not part of dump or hash
-    uint64_t given;                  // bit i: key i was set on its own, so it follows no other
+    bool given[CONFIG_MAX_KEYS];     // key i was set on its own, so it follows no other
 };
 
 extern const struct config_key config_keys[];

@@ -51,7 +51,7 @@ static void format_command(const struct worker *w, int64_t updates, struct text 
     if (o->zero_latent) text_add(t, " --zero-latent");
     for (int i = 0; i < config_n_keys; i++) {
         char value[CONFIG_TEXT_SIZE];
-        if (!(w->config.given >> i & 1)) continue;
+        if (!w->config.given[i]) continue;
         config_text(&w->config, i, value);
         text_add(t, " %s=%s", config_keys[i].name, value);
     }
