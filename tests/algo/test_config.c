@@ -49,7 +49,7 @@ static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"algo.per_rank_sequence_length", {"2", "64", "4096"}, {"1", "4097", "0", "2.0"}},
     {"algo.dense_units", {"1", "512", "16384"}, {"0", "16385", "-1", "1 "}},
     {"algo.mlp_layers", {"1", "5", "16"}, {"0", "17", "-1", "two"}},
-    {"algo.actor.min_std", {"0.01", "0.1", "1"}, {"0", "1.1", "-1", "nan"}},
+    {"algo.actor.min_std", {"0.01", "0.1", "0.9"}, {"0", "1", "-1", "nan"}},
     {"algo.actor.init_std", {"-20", "0", "2"}, {"-21", "21", "nan", "two"}},
     {"algo.actor.action_clip", {"0.1", "1", "2"}, {"0", "-1", "inf", "nan"}},
     {"algo.unimix", {"0", "0.01", "0.999"}, {"-0.01", "1", "2", "1%"}},

@@ -69,7 +69,7 @@
     DECIMAL(lmbda, "algo.lmbda", 0.95, "[0, 1]", "mix of the lambda return")                                           \
     INTEGER(horizon, "algo.horizon", 15, "[1, 128]", "imagined steps; one state more")                                 \
     DECIMAL(actor_ent_coef, "algo.actor.ent_coef", 3e-4, "[0, inf)", "weight of the entropy in the actor loss")        \
-    DECIMAL(actor_min_std, "algo.actor.min_std", 0.1, "(0, 1)", "least deviation of a continuous action; at most 1")   \
+    DECIMAL(actor_min_std, "algo.actor.min_std", 0.1, "(0, 1)", "least deviation of a continuous action; the largest is 1") \
     DECIMAL(actor_init_std, "algo.actor.init_std", 2, "[-20, 20]", "shift of the deviation's logit")                   \
     DECIMAL(action_clip, "algo.actor.action_clip", 1, "(0, inf)", "largest value of a continuous action")              \
     DECIMAL(actor_clip, "algo.actor.clip_gradients", 100, "(0, inf)", "largest global gradient norm of the actor")     \
