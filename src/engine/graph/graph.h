@@ -176,12 +176,21 @@ struct tensor *
 g_log_prob(struct graph *g, struct tensor *m,
            struct tensor *z); // sum z log m over the row: of the sample z; no gradient to z
 
-// ---- return statistics (spec 5.4); no gradient
+// ---- return statistics (spec 5.4); no gradient to the quantiles or the range
 // [2]: the q_low and q_high quantiles of all elements, linear interpolation between neighbours in
 // order. NaN if one is NaN.
 struct tensor *g_quantiles(struct graph *g, struct tensor *x, real q_low, real q_high);
 struct tensor *g_normalize(struct graph *g, struct tensor *x, struct tensor *range,
                            real min_scale); // (x - range[0]) / max(min_scale, range[1] - range[0])
+
+// ---- continuous actions (spec 5.5)
+struct tensor *g_columns(struct graph *g, struct tensor *x, int64_t first,
+                         int64_t n); // x [N,C] -> [N,n]: its columns [first, first + n)
+struct tensor *g_limit(struct graph *g, struct tensor *x,
+                       real bound); // x bound / max(bound, |x|), the factor without gradient
+struct tensor *
+g_normal_entropy(struct graph *g,
+                 struct tensor *std); // [N,A] deviations -> [N]: sum 1/2 + 1/2 log 2pi + log std
 
 // ---- PPO (spec/ppo.md 3.3): [PPO_N_TERMS] numbers, the first is the loss and the only one with a
 // gradient (to logits and values). old_values NULL where opts.value_clip is 0.

@@ -66,7 +66,15 @@ const struct op op_table[N_OPS] = {
     [OP_LOG_PROB] = DIFFERENTIABLE(log_prob, 2, 2, SOURCE(1)),
     [OP_LOG_PROB_DX] = BACKWARD("log_prob_dx", log_prob_dx_run),
     [OP_QUANTILES] = FORWARD(quantiles, 1, 1),
-    [OP_NORMALIZE] = FORWARD(normalize, 2, 2),
+    [OP_NORMALIZE] = DIFFERENTIABLE(normalize, 2, 2, SOURCE(1)),
+    [OP_NORMALIZE_DX] = BACKWARD("normalize_dx", normalize_dx_run),
+
+    [OP_COLUMNS] = DIFFERENTIABLE(columns, 1, 1, 0),
+    [OP_COLUMNS_DX] = BACKWARD("columns_dx", columns_dx_run),
+    [OP_LIMIT] = DIFFERENTIABLE(limit, 1, 1, 0),
+    [OP_LIMIT_DX] = BACKWARD("limit_dx", limit_dx_run),
+    [OP_NORMAL_ENTROPY] = DIFFERENTIABLE(normal_entropy, 1, 1, 0),
+    [OP_NORMAL_ENTROPY_DX] = BACKWARD("normal_entropy_dx", normal_entropy_dx_run),
 
     [OP_ADD] = DIFFERENTIABLE(add, 2, 2, 0),
     [OP_AFFINE] = DIFFERENTIABLE(affine, 1, 1, 0),

@@ -69,7 +69,15 @@ OP_DIFFERENTIABLE(log_prob)
 OP_BACKWARD(log_prob_dx)
 // ops_returns.c
 OP_FORWARD(quantiles)
-OP_FORWARD(normalize)
+OP_DIFFERENTIABLE(normalize)
+OP_BACKWARD(normalize_dx)
+// ops_normal.c
+OP_DIFFERENTIABLE(columns)
+OP_BACKWARD(columns_dx)
+OP_DIFFERENTIABLE(limit)
+OP_BACKWARD(limit_dx)
+OP_DIFFERENTIABLE(normal_entropy)
+OP_BACKWARD(normal_entropy_dx)
 // ops_math.c
 OP_DIFFERENTIABLE(add)
 OP_DIFFERENTIABLE(affine)

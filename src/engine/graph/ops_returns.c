@@ -112,15 +112,42 @@ struct tensor *g_normalize(struct graph *g, struct tensor *x, struct tensor *ran
     return node_finish(n);
 }
 
+static real scale_of(const real *range, real least) {
+    const real span = range[1] - range[0];
+    return span < least ? least : span; // NaN stays
+}
+
 static void normalize_elements(const struct run *r, const struct node *n, int64_t first,
                                int64_t end) {
     (void)r;
-    const real *x = reals(n->src[0]), low = reals(n->src[1])[0], span = reals(n->src[1])[1] - low;
-    const real scale = span < n->at.scale ? n->at.scale : span; // NaN stays
+    const real *x = reals(n->src[0]), low = reals(n->src[1])[0],
+               scale = scale_of(reals(n->src[1]), n->at.scale);
     real *y = reals(n->out[0]);
     for (int64_t i = first; i < end; i++) y[i] = (x[i] - low) / scale;
 }
 
 void normalize_run(const struct run *r, const struct node *n) {
     run_elements(r, n, n->out[0]->n_elements, COST_DIVIDE, normalize_elements);
+}
+
+// The range counts as a constant.
+void normalize_grad(struct graph *g, struct node *n) {
+    struct node *b = backward_new(g, OP_NORMALIZE_DX, n, "dx");
+    node_src(b, n->src[1]);
+    node_src(b, output_grad(g, n->out[0]));
+    backward_out(g, b, n->src[0]);
+    node_append(b);
+}
+
+static void normalize_dx_elements(const struct run *r, const struct node *n, int64_t first,
+                                  int64_t end) {
+    (void)r;
+    const real scale = scale_of(reals(n->src[0]), n->at.scale), *dy = reals(n->src[1]);
+    real *dx = reals(n->out[0]);
+    for (int64_t i = first; i < end; i++)
+        dx[i] = n->accumulate[0] ? dx[i] + dy[i] / scale : dy[i] / scale;
+}
+
+void normalize_dx_run(const struct run *r, const struct node *n) {
+    run_elements(r, n, n->out[0]->n_elements, COST_DIVIDE, normalize_dx_elements);
 }
