@@ -169,6 +169,8 @@ static void print_episodes_summary(const struct worker_summary *s, enum status s
     json_add_count(o, "env_steps", s->env_steps);
     json_add_double(o, "wall_s", s->wall_s);
     json_add_double(o, "update_ms", s->update_ms);
+    json_add_double(o, "env_ms", s->env_ms);
+    json_add_double(o, "policy_ms", s->policy_ms);
     json_add_count(o, "episodes", s->episodes);
     json_add_count(o, "successes", s->successes);
     json_add_double(o, "last_success_rate", s->last_success_rate);

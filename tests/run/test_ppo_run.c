@@ -228,6 +228,30 @@ static void annealing_lowers_the_recorded_learning_rate(void **state) {
     feed_free(feed);
 }
 
+// Six environments, eight steps a rollout, episodes of nine: every environment's limit falls into
+// the second rollout and again into the third (steps 9 and 18), none into the first; the goal is 15
+// steps away. Metrics that only an ended episode has are then missing from the first record.
+static void rates_are_means_over_the_transitions_of_a_rollout(void **state) {
+    (void)state;
+    struct run_opts o = options(NULL, 3);
+    o.no_session = true;
+    struct feed *feed = feed_new(0);
+    struct error e = {0};
+    struct worker *w = worker_new(&o, feed, &e);
+    assert_int_equal(worker_run(w, &e), STATUS_OK);
+    for (int i = 0; i < 3; i++) {
+        const struct record *r = feed_record(feed, i);
+        const float want = i ? 6.0f / 48 : 0;
+        assert_float_equal(r->value[METRIC_TRUNC_RATE], want, 0);
+        assert_float_equal(r->value[METRIC_RESET_RATE], want, 0);
+        assert_float_equal(r->value[METRIC_DONE_RATE], 0, 0);
+        assert_true(r->present >> METRIC_TRUNC_RATE & r->present >> METRIC_DONE_RATE & 1);
+        assert_int_equal(r->present >> METRIC_LENGTH_MEAN & 1, i > 0);
+    }
+    worker_free(w);
+    feed_free(feed);
+}
+
 // The recorded greedy evaluation of the last update and one of the saved weights are the same play.
 static void a_saved_policy_plays_as_it_did_in_training(void **state) {
     (void)state;
@@ -261,12 +285,12 @@ static void a_saved_policy_plays_as_it_did_in_training(void **state) {
 // ---- the log's validator
 
 static const char *const required[] = {
-    "opt_steps",  "env_steps",       "sps",        "wall_time_s",  "reward_mean",
-    "done_rate",  "trunc_step_rate", "reset_rate", "dist_p10",     "dist_p50",
-    "dist_p90",   "entropy_mean",    "value_mean", "value_std",    "action_hist",
-    "loss_total", "loss_policy",     "loss_value", "loss_entropy", "entropy",
-    "approx_kl",  "clipfrac",        "kl_k3",      "grad_norm",    "explained_variance",
-    "lr",         "grad_steps",      "episodes",   "env_ms",       "policy_ms",
+    "opt_steps",  "env_steps",    "sps",        "wall_time_s",  "reward_mean",
+    "done_rate",  "trunc_rate",   "reset_rate", "dist_p10",     "dist_p50",
+    "dist_p90",   "entropy_mean", "value_mean", "value_std",    "action_hist",
+    "loss_total", "loss_policy",  "loss_value", "loss_entropy", "entropy",
+    "approx_kl",  "clipfrac",     "kl_k3",      "grad_norm",    "explained_variance",
+    "lr",         "grad_steps",   "episodes",   "env_ms",       "policy_ms",
     "update_ms",  "updates_per_s"};
 enum { N_REQUIRED = sizeof required / sizeof *required };
 
@@ -311,6 +335,8 @@ static void the_validator_takes_the_log_and_rejects_each_broken_key(void **state
         const char *key;
         double value;
     } ranges[] = {{"done_rate", 1.5},
+                  {"trunc_rate", 1.5},
+                  {"trunc_rate", -0.1},
                   {"done_rate", -0.1},
                   {"reset_rate", 2},
                   {"clipfrac", -1},
@@ -378,6 +404,7 @@ int main(void) {
         cmocka_unit_test(options_that_ppo_cannot_honour_are_refused),
         cmocka_unit_test(a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error),
         cmocka_unit_test(annealing_lowers_the_recorded_learning_rate),
+        cmocka_unit_test(rates_are_means_over_the_transitions_of_a_rollout),
         cmocka_unit_test(a_saved_policy_plays_as_it_did_in_training),
         cmocka_unit_test(the_validator_takes_the_log_and_rejects_each_broken_key),
         cmocka_unit_test(the_validator_rejects_a_meta_file_without_each_of_its_keys),

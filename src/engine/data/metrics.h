@@ -33,7 +33,7 @@
     X(LENGTH_MEAN, "length_mean", "Game/ep_len_avg", 0, "steps",                                   \
       "mean length of the episodes since the last record")                                         \
     X(TRUNC_RATE, "trunc_rate", NULL, 0, "share",                                                  \
-      "share of those episodes that ended by the time limit")                                      \
+      "time limits: share of those episodes (PPO: of the rollout's steps)")                        \
     X(SPS, "sps", "Time/sps_env_interaction", 1, "1/s", "policy steps per second")                 \
     X(TRAIN_SPS, "train_sps", "Time/sps_train", 1, "1/s", "gradient steps per second")             \
     X(UPDATE_MS, "update_ms", NULL, 1, "ms", "one gradient step")                                  \
@@ -90,8 +90,6 @@
       "PPO: optimiser steps so far; opt_steps counts updates")                                     \
     X(REWARD_MEAN, "reward_mean", NULL, 0, "", "PPO: mean reward of a step of the rollout")        \
     X(DONE_RATE, "done_rate", NULL, 0, "share", "PPO: steps of the rollout that reached the goal") \
-    X(TRUNC_STEP_RATE, "trunc_step_rate", NULL, 0, "share",                                        \
-      "PPO: steps that the time limit ended")                                                      \
     X(RESET_RATE, "reset_rate", NULL, 0, "share", "PPO: steps that ended an episode")              \
     X(DIST_P10, "dist_p10", NULL, 0, "",                                                           \
       "distance to the goal now, 10 % of the environments are nearer")                             \

@@ -149,7 +149,7 @@ static void put_rollout(const struct ppo_run *r, struct record *rec) {
     double mean, std;
     put(rec, METRIC_REWARD_MEAN, s->reward_sum / (double)n);
     put(rec, METRIC_DONE_RATE, (double)s->dones / (double)n);
-    put(rec, METRIC_TRUNC_STEP_RATE, (double)s->truncs / (double)n);
+    put(rec, METRIC_TRUNC_RATE, (double)s->truncs / (double)n);
     put(rec, METRIC_RESET_RATE, (double)s->resets / (double)n);
     put(rec, METRIC_ENTROPY_MEAN, s->entropy_sum / (double)n);
     put(rec, METRIC_EPISODES, (double)s->episodes);
@@ -157,7 +157,6 @@ static void put_rollout(const struct ppo_run *r, struct record *rec) {
         put(rec, METRIC_RETURN_MEAN, s->return_sum / (double)s->episodes);
         put(rec, METRIC_LENGTH_MEAN, s->length_sum / (double)s->episodes);
         put(rec, METRIC_SUCCESS_RATE, (double)s->successes / (double)s->episodes);
-        put(rec, METRIC_TRUNC_RATE, (double)s->truncs / (double)s->episodes);
     }
     stats_mean_std(r->rollout->values, n, &mean, &std);
     put(rec, METRIC_VALUE_MEAN, mean);
@@ -231,6 +230,8 @@ static void note_for_summary(struct ppo_run *r, const struct record *rec) {
     r->successes += r->last.successes;
     r->updates_here++;
     r->update_ms_sum += r->update_ms;
+    r->times.env_ns += collect_times(r->collect)->env_ns;
+    r->times.policy_ns += collect_times(r->collect)->policy_ns;
     r->last_entropy = (double)rec->value[METRIC_ENTROPY];
     if (r->last.episodes) r->last_return = (double)rec->value[METRIC_RETURN_MEAN];
 }
@@ -349,6 +350,7 @@ bool ppo_run_main(struct ppo_run *r, struct error *e) {
 }
 
 void ppo_run_summary(const struct ppo_run *r, struct worker_summary *out) {
+    const double steps = (double)(r->updates_here * r->rollout->opts.n_steps);
     *out = (struct worker_summary){
         .algo = "ppo",
         .opt_steps = updates_done(r),
@@ -358,6 +360,8 @@ void ppo_run_summary(const struct ppo_run *r, struct worker_summary *out) {
         .all_finite = r->all_finite,
         .episodes = r->episodes,
         .successes = r->successes,
+        .env_ms = steps > 0 ? (double)r->times.env_ns * 1e-6 / steps : NAN,
+        .policy_ms = steps > 0 ? (double)r->times.policy_ns * 1e-6 / steps : NAN,
         .last_success_rate =
             r->last.episodes ? (double)r->last.successes / (double)r->last.episodes : NAN,
         .last_return = r->last_return,

@@ -56,6 +56,7 @@ struct ppo_run {
     bool all_finite;
     struct collect_stats last;
     double last_return, last_entropy, update_ms_sum;
+    struct collect_times times; // of all rollouts
 };
 
 // ppo_run_setup.c

@@ -69,8 +69,10 @@ struct worker_summary {
     double worst_entropy_gap; // max |prior - posterior| / max(1, prior) after warm-up
     double update_ms;         // median
     bool all_finite;
-    // PPO: of the whole run; of the last rollout (NaN where no episode ended in it)
+    // PPO: of the whole run, the two means a step of all environments: their emulators, and the
+    // policy's choice; of the last rollout (NaN where no episode ended in it)
     int64_t episodes, successes;
+    double env_ms, policy_ms;
     double last_success_rate, last_return, last_entropy;
     char session[200];
 };
