@@ -1,5 +1,5 @@
-// Linear layers and LayerNorm: forward, gradient, memory, threads; groups of calls on the same
-// weights.
+// Linear layers, LayerNorm and RMS norm: forward, gradient, memory, threads; groups of calls on the
+// same weights.
 #include "support/grad_check.h"
 
 // ---- one layer: bias, addend, a part of the columns
@@ -252,6 +252,39 @@ static void large_layer_norm_is_cut_into_slices(void **state) {
     grad_check(&(struct grad_case){wide, 3, norm_silu_build, wide_reference, 3e-6, 0, false});
 }
 
+// ---- RMS norm: neither mean nor shift; every form of the kernel
+
+static int64_t rms_rows, rms_n;
+static bool rms_silu;
+static void rms_reference(const double *const *leaf, double *y) {
+    for (int64_t i = 0; i < rms_rows; i++) {
+        double square = 0;
+        for (int64_t j = 0; j < rms_n; j++)
+            square += leaf[0][i * rms_n + j] * leaf[0][i * rms_n + j] / (double)rms_n;
+        for (int64_t j = 0; j < rms_n; j++) {
+            double z = leaf[0][i * rms_n + j] / sqrt(square + 1e-4) * leaf[1][j];
+            y[i * rms_n + j] = rms_silu ? z / (1 + exp(-z)) : z;
+        }
+    }
+}
+static struct tensor *rms_build(struct graph *g, struct tensor **leaf) {
+    return g_layer_norm(g, leaf[0], leaf[1], NULL, (real)1e-4, rms_silu ? ACT_SILU : ACT_NONE);
+}
+static void rms_norm_matches_its_formula_and_gradient(void **state) {
+    (void)state;
+    static const int64_t widths[] = {1, 2, 3, 4, 8, 16, 21, 32, 64, 96, 130};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        rms_n = widths[i], rms_rows = i % 2 ? 37 : 5, rms_silu = i % 3 > 0;
+        // values away from 0: one alone is divided by its own size
+        const struct leaf rms[] = {{"x", 2, {rms_rows, rms_n}, 0.3, 2, false},
+                                   {"gamma", 1, {rms_n}, 0.5, 1.5, false}};
+        grad_check(&(struct grad_case){rms, 2, rms_build, rms_reference, 2e-6, 0, false});
+    }
+    const struct leaf frozen[] = {{"x", 2, {rms_rows, rms_n}, -2, 2, false},
+                                  {"gamma", 1, {rms_n}, 0.5, 1.5, true}};
+    grad_check(&(struct grad_case){frozen, 2, rms_build, rms_reference, 2e-6, 0, false});
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_takes_columns_bias_and_addend),
@@ -265,6 +298,7 @@ int main(void) {
         cmocka_unit_test(a_layer_may_see_the_same_input_twice),
         cmocka_unit_test(layer_norm_matches_its_formula_and_gradient),
         cmocka_unit_test(large_layer_norm_is_cut_into_slices),
+        cmocka_unit_test(rms_norm_matches_its_formula_and_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,8 +45,7 @@ static void square_error_gives_no_gradient_to_its_target(void **state) {
 
 enum { K = 41 };
 static double symlog(double x) { return copysign(log(1 + fabs(x)), x); }
-static void dense_q(double target, const double *bins, int k, double *q) {
-    double y = symlog(target);
+static void dense_weights(double y, const double *bins, int k, double *q) {
     int below = 0;
     for (int i = 0; i < k; i++) below += bins[i] <= y;
     int low = below - 1 < 0 ? 0 : below - 1, high = below < k ? below : k - 1;
@@ -55,6 +54,9 @@ static void dense_q(double target, const double *bins, int k, double *q) {
     for (int i = 0; i < k; i++) q[i] = 0;
     q[low] += d_high / (d_low + d_high);
     q[high] += d_low / (d_low + d_high);
+}
+static void dense_q(double target, const double *bins, int k, double *q) {
+    dense_weights(symlog(target), bins, k, q);
 }
 static void twohot_reference(const double *const *leaf, double *y) {
     for (int row = 0; row < ROWS; row++) {
@@ -112,6 +114,70 @@ static void twohot_matches_its_formula_and_gradient(void **state) {
 
 // Targets below, on and above the range, on a bin, and in the middle of two; a NaN target gives a
 // NaN loss.
+
+// ---- the same in real space (spec 4.2): bins are no numbers of symlog space
+
+static void real_bins(real *bins) {
+    for (int i = 0; i < K; i++) {
+        double y = (i - K / 2) * 0.2;
+        bins[i] = (real)copysign(exp(fabs(y)) - 1, y);
+    }
+}
+static void real_nll_reference(const double *const *leaf, double *y) {
+    for (int row = 0; row < ROWS; row++) {
+        double q[K], sum = 0;
+        dense_weights(leaf[1][row], leaf[2], K, q);
+        for (int i = 0; i < K; i++) sum += exp(leaf[0][row * K + i]);
+        y[row] = 0;
+        for (int i = 0; i < K; i++) y[row] -= q[i] * (leaf[0][row * K + i] - log(sum));
+    }
+}
+static void real_mean_reference(const double *const *leaf, double *y) {
+    for (int row = 0; row < ROWS; row++) {
+        double sum = 0;
+        y[row] = 0;
+        for (int i = 0; i < K; i++) sum += exp(leaf[0][row * K + i]);
+        for (int i = 0; i < K; i++) y[row] += exp(leaf[0][row * K + i]) / sum * leaf[1][i];
+    }
+}
+static struct tensor *real_nll_build(struct graph *g, struct tensor **leaf) {
+    real_bins(leaf[2]->data);
+    return g_twohot_real_nll(g, leaf[0], leaf[1], leaf[2]);
+}
+static struct tensor *real_mean_build(struct graph *g, struct tensor **leaf) {
+    real_bins(leaf[1]->data);
+    return g_twohot_real_mean(g, leaf[0], leaf[1]);
+}
+static void twohot_in_real_space_matches_its_formula_and_gradient(void **state) {
+    (void)state;
+    grad_check(&(struct grad_case){twohot, 3, real_nll_build, real_nll_reference, 2e-6, 0, false});
+    grad_check(
+        &(struct grad_case){twohot_mean, 2, real_mean_build, real_mean_reference, 2e-6, 0, false});
+}
+
+static void a_fresh_head_in_real_space_says_exactly_zero(void **state) {
+    (void)state;
+    enum { BINS = 255 };
+    struct graph *g = graph_new();
+    struct tensor *logits = g_input(g, "logits", DTYPE_REAL, 2, (int64_t[]){2, BINS});
+    struct tensor *bins = g_input(g, "bins", DTYPE_REAL, 1, (int64_t[]){BINS});
+    struct tensor *mean = g_twohot_real_mean(g, logits, bins);
+    graph_keep(g, mean);
+    graph_plan(g);
+    struct pool *pool = pool_new(1);
+    struct executor *ex = cpu_executor_new(g, pool);
+    for (int i = 0; i < BINS; i++) {
+        double y = 20.0 * (2 * i - (BINS - 1)) / (BINS - 1);
+        ((real *)bins->data)[i] = (real)copysign(exp(fabs(y)) - 1, y);
+        ((real *)logits->data)[BINS + i] = (real)0.7;
+    }
+    executor_run(ex);
+    assert_true(((real *)mean->data)[0] == 0 && ((real *)mean->data)[1] == 0);
+    executor_free(ex);
+    graph_free(g);
+    pool_free(pool);
+}
+
 static void twohot_handles_the_edges_of_its_range(void **state) {
     (void)state;
     enum { EDGES = 8, BINS = 5 };
@@ -348,6 +414,8 @@ int main(void) {
         cmocka_unit_test(square_error_matches_its_formula_and_gradient),
         cmocka_unit_test(square_error_gives_no_gradient_to_its_target),
         cmocka_unit_test(twohot_matches_its_formula_and_gradient),
+        cmocka_unit_test(twohot_in_real_space_matches_its_formula_and_gradient),
+        cmocka_unit_test(a_fresh_head_in_real_space_says_exactly_zero),
         cmocka_unit_test(twohot_handles_the_edges_of_its_range),
         cmocka_unit_test(bce_matches_its_formula_and_gradient),
         cmocka_unit_test(kl_matches_its_formula),

@@ -129,9 +129,16 @@ struct tensor *g_unpack_stack(struct graph *g, struct tensor *packed, int64_t he
 // lie in order in one stack; else dw is done call by call).
 struct tensor *g_linear(struct graph *g, struct tensor *x, struct tensor *w, struct tensor *bias,
                         struct tensor *addend, int64_t column);
+// Block-diagonal: the k-th of `blocks` equal parts of x's columns makes the k-th part of y's
+// columns. x [M,K], w [N,Kw]: row o of w takes columns column .. column + K / blocks - 1. bias [N]
+// or NULL, addend [M,N] or NULL.
+struct tensor *g_block_linear(struct graph *g, struct tensor *x, struct tensor *w,
+                              struct tensor *bias, struct tensor *addend, int64_t column,
+                              int64_t blocks);
 enum activation { ACT_NONE, ACT_SILU };
 // LayerNorm over the last axis (biased variance, eps inside the root), then the activation.  gamma,
-// beta [C]
+// beta [C]. beta NULL: RMS norm, which neither centres nor shifts: gamma x / sqrt(mean of x^2 +
+// eps)
 struct tensor *g_layer_norm(struct graph *g, struct tensor *x, struct tensor *gamma,
                             struct tensor *beta, real eps, enum activation act);
 
@@ -139,6 +146,9 @@ struct tensor *g_layer_norm(struct graph *g, struct tensor *x, struct tensor *ga
 struct tensor *
 g_gru_gates(struct graph *g, struct tensor *y,
             struct tensor *h); // y [B,3H] after LN: reset, candidate, update; -> h' [B,H]
+// The same where y holds these three for each of `blocks` equal parts of h, part after part.
+struct tensor *g_gru_gates_blocks(struct graph *g, struct tensor *y, struct tensor *h,
+                                  int64_t blocks);
 struct tensor *g_blend(struct graph *g, struct tensor *f, struct tensor *a,
                        struct tensor *b); // (1-f)a + f b; f [B], a [B,..], b [B,..] or [1,..] or
                                           // NULL (= 0); no gradient to f
@@ -163,6 +173,11 @@ g_twohot_nll(struct graph *g, struct tensor *logits, struct tensor *target,
              struct tensor *bins); // [N,K],[N],[K]; target is real-space, symlog inside
 struct tensor *g_twohot_mean(struct graph *g, struct tensor *logits,
                              struct tensor *bins); // symexp(sum p b)
+// The same where the bins lie in real space: neither symlog nor symexp (spec 4.2). Bins that are
+// exactly antisymmetric and logits that are all equal give a mean of exactly 0.
+struct tensor *g_twohot_real_nll(struct graph *g, struct tensor *logits, struct tensor *target,
+                                 struct tensor *bins);
+struct tensor *g_twohot_real_mean(struct graph *g, struct tensor *logits, struct tensor *bins);
 struct tensor *g_bce(struct graph *g, struct tensor *logits,
                      struct tensor *target); // with logits; [N] or [N,1]
 struct tensor *g_kl(struct graph *g, struct tensor *post, struct tensor *prior,

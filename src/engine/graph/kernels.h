@@ -144,13 +144,14 @@ int patch_dw_reduce_shares(const struct patch_job *job);
 
 // ---- LayerNorm over the last axis (biased variance, eps inside the root), then SiLU if asked for
 //
-// y = act(gamma * (x - mean) / sqrt(var + eps) + beta). Backward recomputes from x: nothing is
+// y = act(gamma * (x - mean) / sqrt(var + eps) + beta). RMS norm is the same without mean and beta:
+// y = act(gamma * x / sqrt(mean of x^2 + eps)) (spec 3.6). Backward recomputes from x: nothing is
 // saved. Phases of the backward pass: norm_backward, then norm_backward_reduce (dgamma, dbeta).
 struct norm_job {
     int64_t rows, n; // x, y, dy, dx are [rows, n]
     real eps;
-    bool silu;
-    const real *x, *gamma, *beta; // gamma, beta [n]
+    bool silu, rms;
+    const real *x, *gamma, *beta; // gamma, beta [n]; beta NULL where rms is true
     real *y;                      // forward
     const real *dy;               // backward
     real *dx;                     // backward; NULL: not wanted

@@ -34,15 +34,14 @@ static void rows_bce_dx(int64_t n, const real *restrict logits, const real *rest
     PUT(n, dx, add, dy[i] * (fast_sigmoid(logits[i]) - target[i]));
 }
 
-// ---- two-hot (spec 4.1): weight q_low on bin low, q_high on bin high
+// ---- two-hot (spec 4.1; in real space 4.2): weight q_low on bin low, q_high on bin high
 
 struct twohot {
     int64_t low, high;
     real q_low, q_high;
 };
 
-static struct twohot twohot_of(real target, int64_t n, const real *bins) {
-    const real y = fast_symlog(target);
+static struct twohot twohot_of(real y, int64_t n, const real *bins) {
     int64_t below = 0; // bins <= y: binary search, bins ascend
     for (int64_t step = n; step > 0;) {
         const int64_t half = step / 2;
@@ -64,20 +63,23 @@ static struct twohot twohot_of(real target, int64_t n, const real *bins) {
 }
 
 static void rows_twohot_nll(int64_t rows, int64_t n, const real *logits, const real *target,
-                            const real *bins, real *y) {
+                            const real *bins, bool real_space, real *y) {
     for (int64_t row = 0; row < rows; row++, logits += n) {
         const real max = row_max(n, logits), log_sum = max + fast_log(row_exp_sum(n, logits, max));
-        const struct twohot t = twohot_of(target[row], n, bins);
+        const struct twohot t =
+            twohot_of(real_space ? target[row] : fast_symlog(target[row]), n, bins);
         y[row] = t.q_low * (log_sum - logits[t.low]) + t.q_high * (log_sum - logits[t.high]);
     }
 }
 
 // (softmax - q) dy
 static void rows_twohot_nll_dx(int64_t rows, int64_t n, const real *logits, const real *target,
-                               const real *bins, const real *dy, real *dx, bool add) {
+                               const real *bins, bool real_space, const real *dy, real *dx,
+                               bool add) {
     for (int64_t row = 0; row < rows; row++, logits += n, dx += n) {
         const real max = row_max(n, logits), scale = dy[row] / row_exp_sum(n, logits, max);
-        const struct twohot t = twohot_of(target[row], n, bins);
+        const struct twohot t =
+            twohot_of(real_space ? target[row] : fast_symlog(target[row]), n, bins);
         PUT(n, dx, add, scale * fast_exp(logits[i] - max));
         dx[t.low] -= t.q_low * dy[row];
         dx[t.high] -= t.q_high * dy[row];
@@ -102,20 +104,45 @@ static real twohot_expectation(int64_t n, const real *restrict logits, const rea
     return (real)(weighted / sum);
 }
 
+// The same over bins from both ends inwards, whose terms cancel exactly where bins and logits are
+// antisymmetric: real-space bins reach 5e8, and a fresh head is to say 0.
+static real twohot_paired_expectation(int64_t n, const real *restrict logits,
+                                      const real *restrict bins, real *max, real *scale) {
+    *max = row_max(n, logits);
+    double sum = 0, weighted = 0;
+    for (int64_t i = 0; i < n / 2; i++) {
+        const int64_t j = n - 1 - i;
+        const double low = (double)fast_exp(logits[i] - *max),
+                     high = (double)fast_exp(logits[j] - *max);
+        sum += low + high;
+        weighted += low * (double)bins[i] + high * (double)bins[j];
+    }
+    if (n % 2) {
+        const double middle = (double)fast_exp(logits[n / 2] - *max);
+        sum += middle;
+        weighted += middle * (double)bins[n / 2];
+    }
+    *scale = (real)(1 / sum);
+    return (real)(weighted / sum);
+}
+
 static void rows_twohot_mean(int64_t rows, int64_t n, const real *logits, const real *bins,
-                             real *y) {
+                             bool real_space, real *y) {
     for (int64_t row = 0; row < rows; row++, logits += n) {
         real max, scale;
-        y[row] = fast_symexp(twohot_expectation(n, logits, bins, &max, &scale));
+        y[row] = real_space ? twohot_paired_expectation(n, logits, bins, &max, &scale)
+                            : fast_symexp(twohot_expectation(n, logits, bins, &max, &scale));
     }
 }
 
 static void rows_twohot_mean_dx(int64_t rows, int64_t n, const real *logits, const real *bins,
-                                const real *dy, real *dx, bool add) {
+                                bool real_space, const real *dy, real *dx, bool add) {
     for (int64_t row = 0; row < rows; row++, logits += n, dx += n) {
         real max, scale;
-        const real mean = twohot_expectation(n, logits, bins, &max, &scale);
-        const real d = dy[row] * fast_exp(fast_abs(mean)) * scale;
+        const real mean = (real_space ? twohot_paired_expectation
+                                      : twohot_expectation)(n, logits, bins, &max, &scale);
+        const real slope = real_space ? 1 : fast_exp(fast_abs(mean));
+        const real d = dy[row] * slope * scale;
         PUT(n, dx, add, d * fast_exp(logits[i] - max) * (bins[i] - mean));
     }
 }

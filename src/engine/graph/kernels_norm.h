@@ -1,4 +1,4 @@
-// LayerNorm with optional SiLU, forward and backward, and column sums.
+// LayerNorm and RMS norm with optional SiLU, forward and backward, and column sums.
 //
 // Sums over rows are taken per share, the shares' partial sums added in a fixed order.
 // Two forms. Rows of 1, 2 or 4 vectors, and several rows to a vector (the convolutions' norms: many
@@ -13,18 +13,19 @@
 
 // A group is what a load takes: one row of V vectors, or P rows in one vector (then V = 1). A
 // block is up to NORM_BLOCK groups. U groups are taken in step (kernels_vec.h). V, P and U are
-// constants after inlining.
+// constants after inlining, and so is R: RMS norm, which has no mean and no beta.
 enum { NORM_BLOCK = 16, NORM_IN_STEP = 2, NORM_VECS_MAX = VEC_MANY };
 
 struct norm_parameters { // repeated for P rows
     vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX];
 };
 
-ALWAYS_INLINE void norm_load(struct norm_parameters *p, const struct norm_job *job, int V, int P) {
+ALWAYS_INLINE void norm_load(struct norm_parameters *p, const struct norm_job *job, int V, int P,
+                             bool R) {
     for (int i = 0; i < V; i++)
         for (int l = 0; l < LANES; l++) {
             p->gamma[i][l] = job->gamma[i * LANES + l % (LANES / P)];
-            p->beta[i][l] = job->beta[i * LANES + l % (LANES / P)];
+            p->beta[i][l] = R ? 0 : job->beta[i * LANES + l % (LANES / P)];
         }
 }
 
@@ -41,15 +42,16 @@ ALWAYS_INLINE void norm_sums(vec *sum, const vec *v, int V, int P, int U) {
     vec_group_sums(sum, U, LANES / P);
 }
 
-// Groups [g, g + U): centred values, and variances + eps in place of the scales.
+// Groups [g, g + U): centred values, and variances + eps in place of the scales. RMS: values as
+// they are, and mean squares + eps.
 ALWAYS_INLINE void norm_stats(struct norm_block *b, const real *x, int g, real eps, int V, int P,
-                              int U) {
+                              int U, bool R) {
     const real inverse = (real)1 / (real)(V * LANES / P);
     vec v[VEC_MANY], sum[VEC_MANY];
     x += g * V * LANES;
     VEC_EACH(i, U * V) v[i] = vec_load(x + i * LANES);
     norm_sums(sum, v, V, P, U);
-    VEC_EACH(i, U * V) v[i] -= sum[i / V] * inverse;
+    if (!R) VEC_EACH(i, U * V) v[i] -= sum[i / V] * inverse;
     VEC_EACH(i, U * V) b->centred[g * V + i] = v[i];
     VEC_EACH(i, U * V) v[i] *= v[i];
     norm_sums(sum, v, V, P, U);
@@ -65,10 +67,10 @@ ALWAYS_INLINE void norm_stats(struct norm_block *b, const real *x, int g, real e
 }
 
 ALWAYS_INLINE void norm_block_stats(struct norm_block *b, const real *x, int groups, real eps,
-                                    int V, int P, int U) {
+                                    int V, int P, int U, bool R) {
     int g = 0;
-    for (; g + U <= groups; g += U) norm_stats(b, x, g, eps, V, P, U);
-    for (; g < groups; g++) norm_stats(b, x, g, eps, V, P, 1);
+    for (; g + U <= groups; g += U) norm_stats(b, x, g, eps, V, P, U, R);
+    for (; g < groups; g++) norm_stats(b, x, g, eps, V, P, 1, R);
     for (int i = g; P > 2 && i < NORM_BLOCK; i++) b->lanes[i] = vec_splat(1);
     for (int i = g * P; P <= 2 && i < NORM_BLOCK * P; i++) b->scale[i] = 1;
 }
@@ -91,11 +93,14 @@ ALWAYS_INLINE vec norm_scale(const struct norm_block *b, int g, int P) {
 
 ALWAYS_INLINE void norm_forward_groups(const struct norm_job *job, const struct norm_parameters *p,
                                        const struct norm_block *b, int g, real *y, int V, int P,
-                                       int U) {
+                                       int U, bool R) {
     vec z[VEC_MANY], s[VEC_MANY];
     y += g * V * LANES;
     VEC_EACH(i, U * V) z[i] = b->centred[g * V + i] * norm_scale(b, g + i / V, P);
-    VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * z[i] + p->beta[i % V];
+    if (R)
+        VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * z[i];
+    else
+        VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * z[i] + p->beta[i % V];
     if (job->silu) {
         vec_sigmoids(s, z, U * V);
         VEC_EACH(i, U * V) z[i] *= s[i];
@@ -105,10 +110,10 @@ ALWAYS_INLINE void norm_forward_groups(const struct norm_job *job, const struct 
 
 ALWAYS_INLINE void norm_forward_block(const struct norm_job *job, const struct norm_parameters *p,
                                       const struct norm_block *b, real *y, int groups, int V, int P,
-                                      int U) {
+                                      int U, bool R) {
     int g = 0;
-    for (; g + U <= groups; g += U) norm_forward_groups(job, p, b, g, y, V, P, U);
-    for (; g < groups; g++) norm_forward_groups(job, p, b, g, y, V, P, 1);
+    for (; g + U <= groups; g += U) norm_forward_groups(job, p, b, g, y, V, P, U, R);
+    for (; g < groups; g++) norm_forward_groups(job, p, b, g, y, V, P, 1, R);
 }
 
 struct norm_totals { // over rows; lane by lane, for each of the U * V vectors
@@ -118,14 +123,17 @@ struct norm_totals { // over rows; lane by lane, for each of the U * V vectors
 ALWAYS_INLINE void norm_backward_groups(const struct norm_job *job, const struct norm_parameters *p,
                                         const struct norm_block *b, int g, const real *dy, real *dx,
                                         bool accumulate, struct norm_totals *totals, int V, int P,
-                                        int U) {
+                                        int U, bool R) {
     const real inverse = (real)1 / (real)(V * LANES / P);
     vec xhat[VEC_MANY], d[VEC_MANY], z[VEC_MANY], s[VEC_MANY], mean[VEC_MANY], mean_x[VEC_MANY];
     dy += g * V * LANES, dx += g * V * LANES;
     VEC_EACH(i, U * V) xhat[i] = b->centred[g * V + i] * norm_scale(b, g + i / V, P);
     VEC_EACH(i, U * V) d[i] = vec_load(dy + i * LANES);
     if (job->silu) {
-        VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * xhat[i] + p->beta[i % V];
+        if (R)
+            VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * xhat[i];
+        else
+            VEC_EACH(i, U * V) z[i] = p->gamma[i % V] * xhat[i] + p->beta[i % V];
         vec_sigmoids(s, z, U * V);
         VEC_EACH(i, U * V) z[i] = 1 + z[i] * (1 - s[i]);
         VEC_EACH(i, U * V) d[i] *= s[i] * z[i];
@@ -134,9 +142,13 @@ ALWAYS_INLINE void norm_backward_groups(const struct norm_job *job, const struct
     VEC_EACH(i, U * V) totals->dbeta[i] += d[i];
     VEC_EACH(i, U * V) d[i] *= p->gamma[i % V];
     VEC_EACH(i, U * V) z[i] = d[i] * xhat[i];
-    norm_sums(mean, d, V, P, U);
+    if (!R) norm_sums(mean, d, V, P, U);
     norm_sums(mean_x, z, V, P, U);
-    VEC_EACH(i, U * V) z[i] = d[i] - mean[i / V] * inverse - xhat[i] * (mean_x[i / V] * inverse);
+    if (R)
+        VEC_EACH(i, U * V) z[i] = d[i] - xhat[i] * (mean_x[i / V] * inverse);
+    else
+        VEC_EACH(i, U * V)
+    z[i] = d[i] - mean[i / V] * inverse - xhat[i] * (mean_x[i / V] * inverse);
     VEC_EACH(i, U * V) z[i] *= norm_scale(b, g + i / V, P);
     if (accumulate) VEC_EACH(i, U * V) z[i] += vec_load(dx + i * LANES);
     VEC_EACH(i, U * V) vec_store(dx + i * LANES, z[i]);
@@ -145,11 +157,12 @@ ALWAYS_INLINE void norm_backward_groups(const struct norm_job *job, const struct
 ALWAYS_INLINE void norm_backward_block(const struct norm_job *job, const struct norm_parameters *p,
                                        const struct norm_block *b, const real *dy, real *dx,
                                        int groups, struct norm_totals *totals, bool accumulate,
-                                       int V, int P, int U) {
+                                       int V, int P, int U, bool R) {
     int g = 0;
     for (; g + U <= groups; g += U)
-        norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, U);
-    for (; g < groups; g++) norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, 1);
+        norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, U, R);
+    for (; g < groups; g++)
+        norm_backward_groups(job, p, b, g, dy, dx, accumulate, totals, V, P, 1, R);
 }
 
 // Adds up what lies apart: U vectors for each of the row's, and the rows of a group.
@@ -167,36 +180,37 @@ ALWAYS_INLINE void norm_store_totals(const vec *totals, real *out, int V, int P,
 // Rows [first, end) in blocks, the next block's sums always ahead of this block's results, so that
 // neither waits for the other; what does not fill a group of rows goes through padded copies.
 ALWAYS_INLINE void norm_forward_short(const struct norm_job *job, struct range rows, int V, int P,
-                                      int U) {
+                                      int U, bool R) {
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
     const real *x = job->x + rows.first * n;
     real *y = job->y + rows.first * n;
     struct norm_parameters p;
     struct norm_block blocks[2];
-    norm_load(&p, job, V, P);
-    norm_block_stats(&blocks[0], x, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U);
+    norm_load(&p, job, V, P, R);
+    norm_block_stats(&blocks[0], x, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U, R);
     norm_block_roots(&blocks[0], P);
     for (int64_t g = 0, next; g < groups; g = next) {
         struct norm_block *now = &blocks[g / NORM_BLOCK % 2],
                           *then = &blocks[1 - g / NORM_BLOCK % 2];
         next = g + NORM_BLOCK;
         norm_block_stats(then, x + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps, V,
-                         P, U);
-        norm_forward_block(job, &p, now, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P, U);
+                         P, U, R);
+        norm_forward_block(job, &p, now, y + g * P * n, (int)kmin(NORM_BLOCK, groups - g), V, P, U,
+                           R);
         norm_block_roots(then, P);
     }
     const int64_t rest = (rows.end - rows.first) % P;
     if (rest == 0) return;
     real last[LANES] = {0}, out[LANES];
     memcpy(last, job->x + (rows.end - rest) * n, (size_t)(rest * n) * sizeof(real));
-    norm_block_stats(&blocks[0], last, 1, job->eps, V, P, 1);
+    norm_block_stats(&blocks[0], last, 1, job->eps, V, P, 1, R);
     norm_block_roots(&blocks[0], P);
-    norm_forward_block(job, &p, &blocks[0], out, 1, V, P, 1);
+    norm_forward_block(job, &p, &blocks[0], out, 1, V, P, 1, R);
     memcpy(job->y + (rows.end - rest) * n, out, (size_t)(rest * n) * sizeof(real));
 }
 
 ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range rows, real *dgamma,
-                                       real *dbeta, int V, int P, int U) {
+                                       real *dbeta, int V, int P, int U, bool R) {
     const int64_t n = job->n, groups = (rows.end - rows.first) / P;
     struct norm_totals totals = {{{0}}, {{0}}};
     real unwanted[NORM_BLOCK * NORM_VECS_MAX * LANES];
@@ -204,8 +218,8 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
     const real *first = job->x + rows.first * n;
     struct norm_parameters p;
     struct norm_block blocks[2];
-    norm_load(&p, job, V, P);
-    norm_block_stats(&blocks[0], first, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U);
+    norm_load(&p, job, V, P, R);
+    norm_block_stats(&blocks[0], first, (int)kmin(NORM_BLOCK, groups), job->eps, V, P, U, R);
     norm_block_roots(&blocks[0], P);
     for (int64_t g = 0, next; g < groups; g = next) {
         struct norm_block *now = &blocks[g / NORM_BLOCK % 2],
@@ -213,9 +227,9 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
         const int64_t at = (rows.first + g * P) * n;
         next = g + NORM_BLOCK;
         norm_block_stats(then, first + next * P * n, (int)kmin(NORM_BLOCK, groups - next), job->eps,
-                         V, P, U);
+                         V, P, U, R);
         norm_backward_block(job, &p, now, job->dy + at, job->dx ? job->dx + at : unwanted,
-                            (int)kmin(NORM_BLOCK, groups - g), &totals, accumulate, V, P, U);
+                            (int)kmin(NORM_BLOCK, groups - g), &totals, accumulate, V, P, U, R);
         norm_block_roots(then, P);
     }
     const int64_t rest = (rows.end - rows.first) % P;
@@ -226,9 +240,9 @@ ALWAYS_INLINE void norm_backward_short(const struct norm_job *job, struct range 
         memcpy(x, job->x + at, bytes);
         memcpy(dy, job->dy + at, bytes);
         if (accumulate) memcpy(dx, job->dx + at, bytes);
-        norm_block_stats(&blocks[0], x, 1, job->eps, V, P, 1);
+        norm_block_stats(&blocks[0], x, 1, job->eps, V, P, 1, R);
         norm_block_roots(&blocks[0], P);
-        norm_backward_block(job, &p, &blocks[0], dy, dx, 1, &totals, accumulate, V, P, 1);
+        norm_backward_block(job, &p, &blocks[0], dy, dx, 1, &totals, accumulate, V, P, 1, R);
         if (job->dx) memcpy(job->dx + at, dx, bytes);
     }
     norm_store_totals(totals.dgamma, dgamma, V, P, U);
@@ -261,8 +275,8 @@ ALWAYS_INLINE void norm_store_part(real *p, vec v, int count) {
     memcpy(p, part, (size_t)count * sizeof(real));
 }
 
-static void norm_row_stats(const struct norm_row *r, const real *x, real eps, vec *mean,
-                           vec *scale) {
+ALWAYS_INLINE void norm_row_stats(const struct norm_row *r, const real *x, real eps, vec *mean,
+                                  vec *scale, bool R) {
     vec sum[4] = {{0}}, rest = norm_load_part(x + r->whole, r->rest);
     int64_t c = 0;
     for (; c + 4 * LANES <= r->whole; c += 4 * LANES)
@@ -270,7 +284,7 @@ static void norm_row_stats(const struct norm_row *r, const real *x, real eps, ve
     for (; c < r->whole; c += LANES) sum[0] += vec_load(x + c);
     sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]) + rest;
     vec_group_sums(sum, 1, LANES);
-    const vec m = sum[0] / (real)r->n;
+    const vec m = R ? (vec){0} : sum[0] / (real)r->n;
     rest = (rest - m) * r->mask;
     VEC_EACH(i, 4) sum[i] = (vec){0};
     for (c = 0; c + 4 * LANES <= r->whole; c += 4 * LANES) VEC_EACH(i, 4) {
@@ -286,13 +300,14 @@ static void norm_row_stats(const struct norm_row *r, const real *x, real eps, ve
 
 // U vectors of a row (or the rest of it: count < LANES) from element c on.
 ALWAYS_INLINE void norm_forward_part(const struct norm_job *job, const real *x, real *y, int64_t c,
-                                     vec mean, vec scale, int count, int U) {
+                                     vec mean, vec scale, int count, int U, bool R) {
     vec z[VEC_MANY], s[VEC_MANY];
     VEC_EACH(i, U) {
         const int64_t at = c + i * LANES;
         const vec xi = norm_load_part(x + at, count),
                   gamma = norm_load_part(job->gamma + at, count);
-        z[i] = gamma * ((xi - mean) * scale) + norm_load_part(job->beta + at, count);
+        z[i] = gamma * ((xi - mean) * scale);
+        if (!R) z[i] += norm_load_part(job->beta + at, count);
     }
     if (job->silu) {
         vec_sigmoids(s, z, U);
@@ -301,29 +316,31 @@ ALWAYS_INLINE void norm_forward_part(const struct norm_job *job, const real *x, 
     VEC_EACH(i, U) norm_store_part(y + c + i * LANES, z[i], count);
 }
 
-static void norm_forward_row(const struct norm_job *job, const struct norm_row *r, int64_t row) {
+ALWAYS_INLINE void norm_forward_row(const struct norm_job *job, const struct norm_row *r,
+                                    int64_t row, bool R) {
     const real *x = job->x + row * r->n;
     real *y = job->y + row * r->n;
     vec mean, scale;
     int64_t c = 0;
-    norm_row_stats(r, x, job->eps, &mean, &scale);
+    norm_row_stats(r, x, job->eps, &mean, &scale, R);
     for (; c + 2 * LANES <= r->whole; c += 2 * LANES)
-        norm_forward_part(job, x, y, c, mean, scale, LANES, 2);
-    for (; c < r->whole; c += LANES) norm_forward_part(job, x, y, c, mean, scale, LANES, 1);
-    if (r->rest) norm_forward_part(job, x, y, c, mean, scale, r->rest, 1);
+        norm_forward_part(job, x, y, c, mean, scale, LANES, 2, R);
+    for (; c < r->whole; c += LANES) norm_forward_part(job, x, y, c, mean, scale, LANES, 1, R);
+    if (r->rest) norm_forward_part(job, x, y, c, mean, scale, r->rest, 1, R);
 }
 
 // The gradient of xhat; sum[0], sum[1] collect it and its product with xhat.
 ALWAYS_INLINE void norm_backward_part(const struct norm_job *job, const real *x, const real *dy,
                                       real *dx_hat, real *dgamma, real *dbeta, int64_t c, vec mean,
-                                      vec scale, vec *sum, int count, int U) {
+                                      vec scale, vec *sum, int count, int U, bool R) {
     vec xhat[VEC_MANY], d[VEC_MANY], z[VEC_MANY], s[VEC_MANY], gamma[VEC_MANY];
     VEC_EACH(i, U) {
         const int64_t at = c + i * LANES;
         xhat[i] = (norm_load_part(x + at, count) - mean) * scale;
         d[i] = norm_load_part(dy + at, count); // zero past the end, and all that follows with it
         gamma[i] = norm_load_part(job->gamma + at, count);
-        z[i] = gamma[i] * xhat[i] + norm_load_part(job->beta + at, count);
+        z[i] = gamma[i] * xhat[i];
+        if (!R) z[i] += norm_load_part(job->beta + at, count);
     }
     if (job->silu) {
         vec_sigmoids(s, z, U);
@@ -350,21 +367,22 @@ ALWAYS_INLINE void norm_backward_finish(const real *x, const real *dx_hat, real 
 }
 
 // dx_hat: [n] of scratch
-static void norm_backward_row(const struct norm_job *job, const struct norm_row *r, int64_t row,
-                              real *dgamma, real *dbeta, real *dx_hat) {
+ALWAYS_INLINE void norm_backward_row(const struct norm_job *job, const struct norm_row *r,
+                                     int64_t row, real *dgamma, real *dbeta, real *dx_hat, bool R) {
     const real *x = job->x + row * r->n, *dy = job->dy + row * r->n;
     vec mean, scale, sum[2] = {{0}};
     int64_t c = 0;
-    norm_row_stats(r, x, job->eps, &mean, &scale);
+    norm_row_stats(r, x, job->eps, &mean, &scale, R);
     for (; c + 2 * LANES <= r->whole; c += 2 * LANES)
-        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 2);
+        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 2, R);
     for (; c < r->whole; c += LANES)
-        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 1);
+        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, LANES, 1, R);
     if (r->rest)
-        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, r->rest, 1);
+        norm_backward_part(job, x, dy, dx_hat, dgamma, dbeta, c, mean, scale, sum, r->rest, 1, R);
     if (!job->dx) return;
     vec_group_sums(sum, 2, LANES);
     VEC_EACH(i, 2) sum[i] /= (real)r->n;
+    if (R) sum[0] = (vec){0};
     real *dx = job->dx + row * r->n;
     for (c = 0; c < r->whole; c += LANES)
         norm_backward_finish(x, dx_hat, dx, c, mean, scale, sum, job->accumulate, LANES);
@@ -373,48 +391,62 @@ static void norm_backward_row(const struct norm_job *job, const struct norm_row 
 
 // ---- kernels
 
-static void norm_forward(const struct norm_job *job, int share) {
+ALWAYS_INLINE void norm_forward_of(const struct norm_job *job, int share, bool R) {
     struct range rows = share_range(job->rows, norm_shares(job), share);
     if (job->n == LANES)
-        norm_forward_short(job, rows, 1, 1, NORM_IN_STEP);
+        norm_forward_short(job, rows, 1, 1, NORM_IN_STEP, R);
     else if (job->n == 2 * LANES)
-        norm_forward_short(job, rows, 2, 1, 1);
+        norm_forward_short(job, rows, 2, 1, 1, R);
     else if (job->n == 4 * LANES)
-        norm_forward_short(job, rows, 4, 1, 1);
+        norm_forward_short(job, rows, 4, 1, 1, R);
     else if (job->n == 8 && LANES == 16)
-        norm_forward_short(job, rows, 1, 2, NORM_IN_STEP);
+        norm_forward_short(job, rows, 1, 2, NORM_IN_STEP, R);
     else if (job->n == 4 && LANES > 4)
-        norm_forward_short(job, rows, 1, LANES / 4, NORM_IN_STEP);
+        norm_forward_short(job, rows, 1, LANES / 4, NORM_IN_STEP, R);
     else if (job->n == 2 && LANES > 2)
-        norm_forward_short(job, rows, 1, LANES / 2, NORM_IN_STEP);
+        norm_forward_short(job, rows, 1, LANES / 2, NORM_IN_STEP, R);
     else {
         const struct norm_row row = norm_row_of(job->n);
-        for (int64_t r = rows.first; r < rows.end; r++) norm_forward_row(job, &row, r);
+        for (int64_t r = rows.first; r < rows.end; r++) norm_forward_row(job, &row, r, R);
     }
 }
 
-static void norm_backward(const struct norm_job *job, int share) {
+static void norm_forward(const struct norm_job *job, int share) {
+    if (job->rms)
+        norm_forward_of(job, share, true);
+    else
+        norm_forward_of(job, share, false);
+}
+
+ALWAYS_INLINE void norm_backward_of(const struct norm_job *job, int share, bool R) {
     struct range rows = share_range(job->rows, norm_backward_shares(job), share);
     int64_t n = job->n;
     real *dgamma = job->partials + share * norm_partial_stride(n), *dbeta = dgamma + n;
     if (job->n == LANES)
-        norm_backward_short(job, rows, dgamma, dbeta, 1, 1, NORM_IN_STEP);
+        norm_backward_short(job, rows, dgamma, dbeta, 1, 1, NORM_IN_STEP, R);
     else if (job->n == 2 * LANES)
-        norm_backward_short(job, rows, dgamma, dbeta, 2, 1, 1);
+        norm_backward_short(job, rows, dgamma, dbeta, 2, 1, 1, R);
     else if (job->n == 4 * LANES)
-        norm_backward_short(job, rows, dgamma, dbeta, 4, 1, 1);
+        norm_backward_short(job, rows, dgamma, dbeta, 4, 1, 1, R);
     else if (job->n == 8 && LANES == 16)
-        norm_backward_short(job, rows, dgamma, dbeta, 1, 2, NORM_IN_STEP);
+        norm_backward_short(job, rows, dgamma, dbeta, 1, 2, NORM_IN_STEP, R);
     else if (job->n == 4 && LANES > 4)
-        norm_backward_short(job, rows, dgamma, dbeta, 1, LANES / 4, NORM_IN_STEP);
+        norm_backward_short(job, rows, dgamma, dbeta, 1, LANES / 4, NORM_IN_STEP, R);
     else if (job->n == 2 && LANES > 2)
-        norm_backward_short(job, rows, dgamma, dbeta, 1, LANES / 2, NORM_IN_STEP);
+        norm_backward_short(job, rows, dgamma, dbeta, 1, LANES / 2, NORM_IN_STEP, R);
     else {
         const struct norm_row row = norm_row_of(n);
         memset(dgamma, 0, (size_t)(2 * n) * sizeof(real));
         for (int64_t r = rows.first; r < rows.end; r++)
-            norm_backward_row(job, &row, r, dgamma, dbeta, dbeta + n);
+            norm_backward_row(job, &row, r, dgamma, dbeta, dbeta + n, R);
     }
+}
+
+static void norm_backward(const struct norm_job *job, int share) {
+    if (job->rms)
+        norm_backward_of(job, share, true);
+    else
+        norm_backward_of(job, share, false);
 }
 
 static void norm_backward_reduce(const struct norm_job *job, int share) {

@@ -37,8 +37,13 @@ const struct op op_table[N_OPS] = {
     [OP_LINEAR_DX] = BACKWARD("linear_dx", linear_dx_run),
     [OP_LINEAR_DW] = BACKWARD("linear_dw", linear_dw_run),
     [OP_COLUMN_SUM] = BACKWARD("column_sum", column_sum_run),
-    [OP_LAYER_NORM] = DIFFERENTIABLE(layer_norm, 3, 3, 0),
+    [OP_LAYER_NORM] = DIFFERENTIABLE(layer_norm, 2, 3, 0),
     [OP_LAYER_NORM_DX] = BACKWARD("layer_norm_dx", layer_norm_dx_run),
+
+    [OP_BLOCK_PACK] = BACKWARD("block_pack", block_pack_run),
+    [OP_BLOCK_LINEAR] = DIFFERENTIABLE(block_linear, 2, 5, SOURCE(4)),
+    [OP_BLOCK_LINEAR_DX] = BACKWARD("block_linear_dx", block_linear_dx_run),
+    [OP_BLOCK_LINEAR_DW] = BACKWARD("block_linear_dw", block_linear_dw_run),
 
     [OP_GRU_GATES] = DIFFERENTIABLE(gru_gates, 2, 2, 0),
     [OP_GRU_GATES_DX] = BACKWARD("gru_gates_dx", gru_gates_dx_run),

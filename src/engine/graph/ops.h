@@ -41,6 +41,11 @@ OP_BACKWARD(ones)
 OP_BACKWARD(column_sum)
 OP_DIFFERENTIABLE(layer_norm)
 OP_BACKWARD(layer_norm_dx)
+// ops_block.c
+OP_BACKWARD(block_pack)
+OP_DIFFERENTIABLE(block_linear)
+OP_BACKWARD(block_linear_dx)
+OP_BACKWARD(block_linear_dw)
 // ops_rssm.c
 OP_DIFFERENTIABLE(gru_gates)
 OP_BACKWARD(gru_gates_dx)

@@ -242,7 +242,7 @@ void linear_dw_run(const struct run *r, const struct node *n) {
 void layer_norm_shape(struct node *n) {
     const struct tensor *x = n->src[0];
     for (int i = 1; i <= 2; i++)
-        NODE_CHECK(n, n->src[i]->n_elements == tensor_last(x),
+        NODE_CHECK(n, !n->src[i] || n->src[i]->n_elements == tensor_last(x),
                    "%s has %lld elements for rows of %lld", n->src[i]->name,
                    (long long)n->src[i]->n_elements, (long long)tensor_last(x));
     node_out_like(n, x);
@@ -265,6 +265,7 @@ static struct norm_job norm_job(const struct node *n) {
                              .n = tensor_last(x),
                              .eps = n->at.eps,
                              .silu = n->at.act == ACT_SILU,
+                             .rms = !n->src[2],
                              .x = reals(x),
                              .gamma = reals(n->src[1]),
                              .beta = reals(n->src[2])};

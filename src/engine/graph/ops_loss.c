@@ -84,18 +84,31 @@ void twohot_nll_shape(struct node *n) {
     one_per_row(n);
 }
 
-struct tensor *g_twohot_nll(struct graph *g, struct tensor *logits, struct tensor *target,
-                            struct tensor *bins) {
+// at.first: the bins lie in real space
+static struct tensor *twohot_nll(struct graph *g, struct tensor *logits, struct tensor *target,
+                                 struct tensor *bins, bool real_space) {
     struct node *n = node_new(g, OP_TWOHOT_NLL);
+    n->at.first = real_space;
     node_src(n, logits);
     node_src(n, target);
     node_src(n, bins);
     return node_finish(n);
 }
 
+struct tensor *g_twohot_nll(struct graph *g, struct tensor *logits, struct tensor *target,
+                            struct tensor *bins) {
+    return twohot_nll(g, logits, target, bins, false);
+}
+
+struct tensor *g_twohot_real_nll(struct graph *g, struct tensor *logits, struct tensor *target,
+                                 struct tensor *bins) {
+    return twohot_nll(g, logits, target, bins, true);
+}
+
 static void twohot_nll_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t k = tensor_last(n->src[0]);
-    r->rows->twohot_nll(end - first, k, SRC(0) + first * k, SRC(1) + first, SRC(2), OUT(0) + first);
+    r->rows->twohot_nll(end - first, k, SRC(0) + first * k, SRC(1) + first, SRC(2), n->at.first,
+                        OUT(0) + first);
 }
 
 void twohot_nll_run(const struct run *r, const struct node *n) {
@@ -109,8 +122,8 @@ void twohot_nll_grad(struct graph *g, struct node *n) {
 static void twohot_nll_dx_rows(const struct run *r, const struct node *n, int64_t first,
                                int64_t end) {
     int64_t k = tensor_last(n->src[0]), at = first * k;
-    r->rows->twohot_nll_dx(end - first, k, SRC(0) + at, SRC(1) + first, SRC(2), SRC(3) + first,
-                           OUT(0) + at, n->accumulate[0]);
+    r->rows->twohot_nll_dx(end - first, k, SRC(0) + at, SRC(1) + first, SRC(2), n->at.first,
+                           SRC(3) + first, OUT(0) + at, n->accumulate[0]);
 }
 
 void twohot_nll_dx_run(const struct run *r, const struct node *n) {
@@ -122,17 +135,27 @@ void twohot_mean_shape(struct node *n) {
     one_per_row(n);
 }
 
-struct tensor *g_twohot_mean(struct graph *g, struct tensor *logits, struct tensor *bins) {
+static struct tensor *twohot_mean(struct graph *g, struct tensor *logits, struct tensor *bins,
+                                  bool real_space) {
     struct node *n = node_new(g, OP_TWOHOT_MEAN);
+    n->at.first = real_space;
     node_src(n, logits);
     node_src(n, bins);
     return node_finish(n);
 }
 
+struct tensor *g_twohot_mean(struct graph *g, struct tensor *logits, struct tensor *bins) {
+    return twohot_mean(g, logits, bins, false);
+}
+
+struct tensor *g_twohot_real_mean(struct graph *g, struct tensor *logits, struct tensor *bins) {
+    return twohot_mean(g, logits, bins, true);
+}
+
 static void twohot_mean_rows(const struct run *r, const struct node *n, int64_t first,
                              int64_t end) {
     int64_t k = tensor_last(n->src[0]);
-    r->rows->twohot_mean(end - first, k, SRC(0) + first * k, SRC(1), OUT(0) + first);
+    r->rows->twohot_mean(end - first, k, SRC(0) + first * k, SRC(1), n->at.first, OUT(0) + first);
 }
 
 void twohot_mean_run(const struct run *r, const struct node *n) {
@@ -146,8 +169,8 @@ void twohot_mean_grad(struct graph *g, struct node *n) {
 static void twohot_mean_dx_rows(const struct run *r, const struct node *n, int64_t first,
                                 int64_t end) {
     int64_t k = tensor_last(n->src[0]), at = first * k;
-    r->rows->twohot_mean_dx(end - first, k, SRC(0) + at, SRC(1), SRC(2) + first, OUT(0) + at,
-                            n->accumulate[0]);
+    r->rows->twohot_mean_dx(end - first, k, SRC(0) + at, SRC(1), n->at.first, SRC(2) + first,
+                            OUT(0) + at, n->accumulate[0]);
 }
 
 void twohot_mean_dx_run(const struct run *r, const struct node *n) {

@@ -11,25 +11,37 @@ void gru_gates_shape(struct node *n) {
     const struct tensor *y = n->src[0], *h = n->src[1];
     NODE_CHECK(n, tensor_last(y) == 3 * tensor_last(h) && tensor_rows(y) == tensor_rows(h),
                "%s is not three times as wide as %s", y->name, h->name);
+    NODE_CHECK(n, n->at.count >= 1 && tensor_last(h) % n->at.count == 0,
+               "%lld columns do not divide into %lld blocks", (long long)tensor_last(h),
+               (long long)n->at.count);
     node_out_like(n, h);
 }
 
-struct tensor *g_gru_gates(struct graph *g, struct tensor *y, struct tensor *h) {
+struct tensor *g_gru_gates_blocks(struct graph *g, struct tensor *y, struct tensor *h,
+                                  int64_t blocks) {
     struct node *n = node_new(g, OP_GRU_GATES);
+    n->at.count = blocks;
     node_src(n, y);
     node_src(n, h);
     return node_finish(n);
 }
 
+struct tensor *g_gru_gates(struct graph *g, struct tensor *y, struct tensor *h) {
+    return g_gru_gates_blocks(g, y, h, 1);
+}
+
+// A block of a row is a row of its own to the kernels.
+static int64_t gru_width(const struct node *n) { return tensor_last(n->src[1]) / n->at.count; }
+static int64_t gru_n_rows(const struct node *n) { return tensor_rows(n->src[1]) * n->at.count; }
+
 static void gru_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
-    int64_t width = tensor_last(n->src[1]);
+    int64_t width = gru_width(n);
     r->rows->gru_gates(end - first, width, reals(n->src[0]) + first * 3 * width,
                        reals(n->src[1]) + first * width, reals(n->out[0]) + first * width);
 }
 
 void gru_gates_run(const struct run *r, const struct node *n) {
-    const struct tensor *h = n->src[1];
-    run_rows(r, n, tensor_rows(h), cost(tensor_last(h), 120), gru_rows);
+    run_rows(r, n, gru_n_rows(n), cost(gru_width(n), 120), gru_rows);
 }
 
 void gru_gates_grad(struct graph *g, struct node *n) {
@@ -46,7 +58,7 @@ void gru_gates_grad(struct graph *g, struct node *n) {
 static real *at_row(const struct tensor *t, int64_t offset) { return t ? reals(t) + offset : NULL; }
 
 static void gru_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
-    int64_t width = tensor_last(n->src[1]), at = first * width;
+    int64_t width = gru_width(n), at = first * width;
     struct gru_dx d = {.y = reals(n->src[0]) + 3 * at,
                        .h = reals(n->src[1]) + at,
                        .dout = reals(n->src[2]) + at,
@@ -58,8 +70,7 @@ static void gru_dx_rows(const struct run *r, const struct node *n, int64_t first
 }
 
 void gru_gates_dx_run(const struct run *r, const struct node *n) {
-    const struct tensor *h = n->src[1];
-    run_rows(r, n, tensor_rows(h), cost(tensor_last(h), 200), gru_dx_rows);
+    run_rows(r, n, gru_n_rows(n), cost(gru_width(n), 200), gru_dx_rows);
 }
 
 // ---- blend: (1 - f) a + f b per row

@@ -69,13 +69,15 @@ struct kernels_rows {
     void (*square_error)(int64_t rows, int64_t n, const real *x, const real *target, real *y);
     void (*square_error_dx)(int64_t rows, int64_t n, const real *x, const real *target,
                             const real *dy, real *dx, bool add);
+    // real_space: the bins lie there, else in symlog space
     void (*twohot_nll)(int64_t rows, int64_t n, const real *logits, const real *target,
-                       const real *bins, real *y);
+                       const real *bins, bool real_space, real *y);
     void (*twohot_nll_dx)(int64_t rows, int64_t n, const real *logits, const real *target,
-                          const real *bins, const real *dy, real *dx, bool add);
-    void (*twohot_mean)(int64_t rows, int64_t n, const real *logits, const real *bins, real *y);
+                          const real *bins, bool real_space, const real *dy, real *dx, bool add);
+    void (*twohot_mean)(int64_t rows, int64_t n, const real *logits, const real *bins,
+                        bool real_space, real *y);
     void (*twohot_mean_dx)(int64_t rows, int64_t n, const real *logits, const real *bins,
-                           const real *dy, real *dx, bool add);
+                           bool real_space, const real *dy, real *dx, bool add);
     void (*kl)(int64_t rows, int64_t n, const real *post, const real *prior, real *y);
     void (*kl_balanced_dx)(int64_t rows, int64_t n, const struct kl_dx *d);
     void (*entropy)(int64_t rows, int64_t n, const real *m, real *y);
