@@ -29,7 +29,11 @@ enum rng_purpose { // recorded in checkpoints' meaning: append only
     RNG_EVAL_START,
     RNG_EVAL_ACTION,
     RNG_PPO_ACTION,
-    RNG_PPO_SHUFFLE
+    RNG_PPO_SHUFFLE,
+    RNG_ACTOR_NORMAL,
+    RNG_PLAYER_NORMAL,
+    RNG_CONTROL_START,
+    RNG_PREFILL_VALUES
 };
 
 struct philox {

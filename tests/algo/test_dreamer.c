@@ -53,7 +53,7 @@ static void parameter_counts_are_those_of_the_specification(void **state) {
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         struct config c = config_of(counts[i].preset, NULL);
         struct wm_dims world = wm_dims_from_config(&c, counts[i].n_actions);
-        struct ac_dims d = ac_dims_from_config(&c, &world, 0, NULL);
+        struct ac_dims d = ac_dims_from_config(&c, &world, NULL);
         struct params p[3];
         for (int k = 0; k < 3; k++) params_init(&p[k]);
         wm_register(&p[0], &world);
@@ -297,12 +297,12 @@ static void a_decoupled_model_is_trained_like_any_other(void **state) {
 // Two heads: the dream, the losses and the update run with several action components.
 static void several_action_heads_are_trained_together(void **state) {
     (void)state;
+    static const struct action_space heads = {.n_heads = 2, .classes = {5, 3}};
     struct config c = config_of("micro", SMALL);
     struct pool *pool = pool_new(1);
     struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &c,
                                                            .n_actions = ACTIONS,
-                                                           .classes = (int64_t[]){5, 3},
-                                                           .n_heads = 2,
+                                                           .actions = &heads,
                                                            .pool = pool});
     struct dreamer_result r;
     float m[METRIC_COUNT];

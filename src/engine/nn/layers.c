@@ -70,14 +70,19 @@ static struct tensor *probed(const struct nn *nn, const char *submodule, struct 
     return output;
 }
 
+static struct tensor *param(const struct nn *nn, const char *name) {
+    struct tensor *t = g_param(nn->graph, nn->params, name);
+    return nn->frozen ? g_stop_gradient(nn->graph, t) : t;
+}
+
 static struct tensor *param_or_null(const struct nn *nn, const char *name) {
-    return params_find(nn->params, name) ? g_param(nn->graph, nn->params, name) : NULL;
+    return params_find(nn->params, name) ? param(nn, name) : NULL;
 }
 
 struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *const *parts,
                          int n_parts, int64_t column, struct tensor *addend) {
     char full[NAME_SIZE];
-    struct tensor *w = g_param(nn->graph, nn->params, join(full, "%s.weight", name, 0));
+    struct tensor *w = param(nn, join(full, "%s.weight", name, 0));
     struct tensor *bias = param_or_null(nn, join(full, "%s.bias", name, 0));
     struct tensor *y = addend;
     for (int i = 0; i < n_parts; i++) {
@@ -91,8 +96,8 @@ struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *c
 struct tensor *nn_norm(const struct nn *nn, const char *name, struct tensor *x, real eps,
                        enum activation act) {
     char full[NAME_SIZE];
-    struct tensor *gamma = g_param(nn->graph, nn->params, join(full, "%s.weight", name, 0));
-    struct tensor *beta = g_param(nn->graph, nn->params, join(full, "%s.bias", name, 0));
+    struct tensor *gamma = param(nn, join(full, "%s.weight", name, 0));
+    struct tensor *beta = param(nn, join(full, "%s.bias", name, 0));
     struct tensor *y = g_layer_norm(nn->graph, x, gamma, beta, eps, act);
     graph_name(nn->graph, y, name);
     return y;
@@ -124,8 +129,7 @@ struct tensor *nn_conv_encoder(const struct nn *nn, const char *model, struct te
     char name[NAME_SIZE];
     struct tensor *x = image;
     for (int i = 0; i < NN_CONV_STAGES; i++) {
-        x = g_conv(nn->graph, x,
-                   g_param(nn->graph, nn->params, join(name, "%s.%d.weight", model, 3 * i)));
+        x = g_conv(nn->graph, x, param(nn, join(name, "%s.%d.weight", model, 3 * i)));
         graph_name(nn->graph, x, join(name, "%s.%d", model, 3 * i));
         probed(nn, name, x);
         x = nn_norm(nn, join(name, "%s.%d", model, 3 * i + 1), x, nn->conv_eps, ACT_SILU);
@@ -141,7 +145,7 @@ struct tensor *nn_conv_decoder(const struct nn *nn, const char *model, struct te
         g_chw_to_hwc(nn->graph, core, CORE_HEIGHT, CORE_WIDTH, multiplier << (NN_CONV_STAGES - 1));
     for (int i = 0; i < NN_CONV_STAGES; i++) {
         bool last = i == NN_CONV_STAGES - 1;
-        struct tensor *w = g_param(nn->graph, nn->params, join(name, "%s.%d.weight", model, 3 * i));
+        struct tensor *w = param(nn, join(name, "%s.%d.weight", model, 3 * i));
         x = g_deconv(nn->graph, x, w, param_or_null(nn, join(name, "%s.%d.bias", model, 3 * i)));
         graph_name(nn->graph, x, join(name, "%s.%d", model, 3 * i));
         probed(nn, name, x);

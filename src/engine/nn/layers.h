@@ -41,6 +41,7 @@ struct nn {
     struct params *params;
     // LayerNorm of dense layers and the decoder; of the encoder's convolutions
     real dense_eps, conv_eps;
+    bool frozen; // gradients flow through the layers, their parameters get none
     // Told of every layer's output while it is built, by the name of sheeprl's submodule (LayerNorm
     // and SiLU are one node and carry SiLU's): parity checks look at them. NULL: nobody.
     void (*probe)(void *ctx, const char *submodule, struct tensor *output);

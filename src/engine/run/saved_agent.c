@@ -123,7 +123,7 @@ static void make_sets(struct saved_agent *a) {
         return;
     }
     a->world = wm_dims_from_config(&a->config, a->n_actions);
-    a->nets = ac_dims_from_config(&a->config, &a->world, 0, NULL);
+    a->nets = ac_dims_from_config(&a->config, &a->world, NULL);
     a->n_sets = a->full ? DREAMER_N_SETS : 1;
     for (int i = 0; i < a->n_sets; i++) params_init(&a->sets[i]);
     wm_register(&a->sets[DREAMER_WORLD], &a->world);

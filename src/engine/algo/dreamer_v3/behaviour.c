@@ -55,7 +55,7 @@ static struct optim_opts adam(double learning_rate, double eps, double max_norm)
 struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
     const struct config *cfg = opts->config;
     struct behaviour *b = mem_alloc(sizeof *b);
-    struct ac_dims nets = ac_dims_from_config(cfg, opts->world, opts->n_heads, opts->classes);
+    struct ac_dims nets = ac_dims_from_config(cfg, opts->world, opts->actions);
     b->opts = behaviour_opts_from_config(cfg, opts->world, &nets, opts->n_starts);
     b->seed = (uint64_t)cfg->seed;
     b->noise = opts->noise;
@@ -99,7 +99,9 @@ struct params *behaviour_target(struct behaviour *b) {
 real *behaviour_range(struct behaviour *b) { return b->range; }
 const struct ac_dims *behaviour_dims(const struct behaviour *b) { return &b->opts.nets; }
 size_t behaviour_slab_bytes(const struct behaviour *b) { return graph_slab_bytes(b->graph); }
-struct executor *behaviour_executor(struct behaviour *b) { return b->executor; }
+struct executor *behaviour_executor(struct behaviour *b) {
+    return b->executor;
+}
 
 // ---- the update
 
@@ -115,7 +117,10 @@ static void run_graph(struct behaviour *b, const struct behaviour_start *s, int6
     copy_in(in->h, s->h);
     copy_in(in->continues, s->continues);
     copy_in(in->range, b->range);
-    noise_fill(b->noise, in->u_action, b->seed, RNG_ACTOR, step);
+    if (in->eps)
+        noise_fill_normal(b->noise, in->eps, b->seed, RNG_ACTOR_NORMAL, step);
+    else
+        noise_fill(b->noise, in->u_action, b->seed, RNG_ACTOR, step);
     noise_fill(b->noise, in->u_prior, b->seed, RNG_PRIOR, step);
     executor_run(b->executor);
 }

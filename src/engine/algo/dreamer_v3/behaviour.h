@@ -23,12 +23,11 @@
 struct behaviour;
 
 struct behaviour_opts {
-    const struct config *config; // read by behaviour_new only
-    const struct wm_dims *world; // of the parameters below; read by behaviour_new only
-    struct params *world_params; // never written
-    const int64_t *classes;      // of each action head; NULL: one head of all actions
-    int n_heads;
-    int64_t n_starts; // N: T*B
+    const struct config *config;        // read by behaviour_new only
+    const struct wm_dims *world;        // of the parameters below; read by behaviour_new only
+    struct params *world_params;        // never written
+    const struct action_space *actions; // NULL: one head of all actions
+    int64_t n_starts;                   // N: T*B
     struct pool *pool;
     const struct noise_source *noise; // NULL: Philox
 };
@@ -57,10 +56,10 @@ struct behaviour_result {
     char bad_node[TENSOR_NAME_SIZE]; // first node with a non-finite value; "" if all is well
 };
 // Gradient step number `step` (0, 1, ...): target critic (a copy at step 0, then every
-// target_update_freq steps), dream, both losses, clip, Adam. Noise of (seed, RNG_PRIOR or
-// RNG_ACTOR, step, index). False when a loss or a norm is not finite: actor, critic, their moments
-// and the range are then untouched (the target may have taken its step, which depends on nothing
-// new).
+// target_update_freq steps), dream, both losses, clip, Adam. Noise of (seed, RNG_PRIOR, RNG_ACTOR
+// or RNG_ACTOR_NORMAL, step, index). False when a loss or a norm is not finite: actor, critic,
+// their moments and the range are then untouched (the target may have taken its step, which depends
+// on nothing new).
 bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
                       struct behaviour_result *out);
 

@@ -41,12 +41,24 @@ static struct behaviour_in inputs(struct graph *g, const struct behaviour_graph_
         .z = input(g, "start_z", n, latent),
         .h = input(g, "start_h", n, o->world.recurrent),
         .continues = input(g, "start_continues", n, 0),
-        .u_action = input(g, "u_action", o->nets.n_heads * (steps + 1) * n, 0),
+        .u_action =
+            o->nets.continuous ? NULL : input(g, "u_action", o->nets.n_heads * (steps + 1) * n, 0),
+        .eps = o->nets.continuous ? input(g, "eps", (steps + 1) * n, o->world.n_actions) : NULL,
         .u_prior = input(g, "u_prior", steps * n, o->world.stochastic),
         .reward_bins = input(g, "reward_bins", o->world.bins, 0),
         .value_bins = input(g, "value_bins", o->nets.bins, 0),
         .range = input(g, "range", 2, 0),
     };
+}
+
+// Continuous: the policy sees the states without gradient, its actions carry theirs into the dream.
+static void steer(struct builder *b, int tau, struct tensor *z, struct tensor *h,
+                  struct tensor **actions, struct dream_step *s) {
+    struct graph *g = b->g;
+    int64_t n = b->o->n_starts;
+    s->policy = ac_policy(&b->nets, b->sets->actor, g_stop_gradient(g, z), g_stop_gradient(g, h));
+    s->normal = ac_sample_normal(&b->nets, &s->policy, g_slice(g, b->in.eps, tau * n, n));
+    actions[0] = s->normal.clipped;
 }
 
 // The policy's actions in the states of step tau.
@@ -80,24 +92,39 @@ static struct dream_step follow(struct builder *b, int tau, struct tensor **z, s
     return s;
 }
 
-static void imagine(struct builder *b, struct dream *d) {
+// The entropy of the policies that acted, with its gradient; NULL with discrete actions, whose loss
+// evaluates them again on all rows at once.
+static struct tensor *imagine(struct builder *b, struct dream *d) {
     enum { STATES = BEHAVIOUR_MAX_HORIZON + 1 };
     struct graph *g = b->g;
-    struct tensor *z[STATES], *h[STATES], *actions[AC_MAX_HEADS][STATES], *now[AC_MAX_HEADS] = {0};
+    struct tensor *z[STATES], *h[STATES], *actions[AC_MAX_HEADS][STATES],
+        *now[AC_MAX_HEADS] = {0}, *std[STATES], *entropy = NULL;
+    const bool continuous = b->o->nets.continuous;
     int n_heads = b->o->nets.n_heads, n_acts = b->o->horizon + b->o->whole;
     graph_scope_push(g, "dream");
     for (int tau = 0; tau <= b->o->horizon; tau++) {
         graph_scope_push(g, "t%02d", tau);
         struct dream_step s = follow(b, tau, z, h, now);
-        if (tau < n_acts) s.policy = act(b, tau, z[tau], h[tau], now);
+        if (tau < n_acts && continuous)
+            steer(b, tau, z[tau], h[tau], now, &s);
+        else if (tau < n_acts)
+            s.policy = act(b, tau, z[tau], h[tau], now);
+        std[tau] = s.policy.std;
         for (int k = 0; k < n_heads; k++) actions[k][tau] = now[k];
         if (b->o->steps) b->o->steps[tau] = s;
         graph_scope_pop(g);
     }
-    d->z = g_stop_gradient(g, g_stack(g, z, b->o->horizon + 1));
-    d->h = g_stop_gradient(g, g_stack(g, h, b->o->horizon + 1));
+    d->z = g_stack(g, z, b->o->horizon + 1);
+    d->h = g_stack(g, h, b->o->horizon + 1);
+    if (continuous)
+        entropy = g_normal_entropy(g, g_stack(g, std, b->o->horizon));
+    else {
+        d->z = g_stop_gradient(g, d->z);
+        d->h = g_stop_gradient(g, d->h);
+    }
     for (int k = 0; k < n_heads; k++) d->actions[k] = g_stack(g, actions[k], n_acts);
     graph_scope_pop(g);
+    return entropy;
 }
 
 // What the world model says about the imagined states.
@@ -111,6 +138,35 @@ static void judge(struct builder *b, struct dream *d) {
     int64_t imagined = b->o->horizon * n;
     d->continues = hard_continues(g, g_slice(g, d->continue_logits, rows - imagined, imagined));
     graph_scope_pop(g);
+}
+
+// The critic's values of all states, and its logits for its own loss.
+static void value(struct builder *b, struct behaviour_graph *r) {
+    struct graph *g = b->g;
+    const struct dream *d = &r->dream;
+    struct params *critic = b->sets->critic;
+    if (b->o->nets.continuous) {
+        struct tensor *logits = ac_critic_frozen(&b->nets, critic, CRITIC_NAME, d->z, d->h);
+        r->values = g_twohot_mean(g, logits, r->in.value_bins);
+        r->critic_logits = ac_critic(&b->nets, critic, CRITIC_NAME, g_stop_gradient(g, d->z),
+                                     g_stop_gradient(g, d->h));
+        return;
+    }
+    r->critic_logits = ac_critic(&b->nets, critic, CRITIC_NAME, d->z, d->h);
+    r->values = g_twohot_mean(g, g_stop_gradient(g, r->critic_logits), r->in.value_bins);
+}
+
+static struct actor_loss actor_loss(struct builder *b, const struct behaviour_graph *r,
+                                    struct tensor *entropy) {
+    const struct behaviour_graph_opts *o = b->o;
+    const struct dream *d = &r->dream;
+    struct graph *g = b->g;
+    int64_t rows = o->horizon * o->n_starts;
+    struct tensor *actions[AC_MAX_HEADS];
+    if (entropy) return ac_dream_loss(g, entropy, r->advantage, r->weights, o->ent_coef);
+    for (int k = 0; k < o->nets.n_heads; k++) actions[k] = g_slice(g, d->actions[k], 0, rows);
+    return ac_actor_loss(&b->nets, b->sets->actor, g_slice(g, d->z, 0, rows),
+                         g_slice(g, d->h, 0, rows), actions, r->advantage, r->weights, o->ent_coef);
 }
 
 static void name_results(struct graph *g, struct behaviour_graph *r) {
@@ -148,12 +204,11 @@ struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_s
     b.world.nn.probe_ctx = b.nets.nn.probe_ctx = o->probe_ctx;
     struct dream *d = &r.dream;
     int64_t n = o->n_starts, rows = o->horizon * n;
-    imagine(&b, d);
+    struct tensor *entropy = imagine(&b, d);
     judge(&b, d);
-
-    struct tensor *z = g_slice(g, d->z, 0, rows), *h = g_slice(g, d->h, 0, rows);
-    r.critic_logits = ac_critic(&b.nets, sets->critic, CRITIC_NAME, d->z, d->h);
-    r.values = g_twohot_mean(g, g_stop_gradient(g, r.critic_logits), r.in.value_bins);
+    value(&b, &r);
+    struct tensor *z = g_slice(g, g_stop_gradient(g, d->z), 0, rows),
+                  *h = g_slice(g, g_stop_gradient(g, d->h), 0, rows);
     r.target_values = g_twohot_mean(g, ac_critic(&b.nets, sets->target, TARGET_CRITIC_NAME, z, h),
                                     r.in.value_bins);
 
@@ -167,10 +222,7 @@ struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_s
     r.moments = moments_update(g, r.returns, r.in.range, &o->moments);
     r.advantage = normalized_advantage(g, r.returns, r.baseline, r.moments.range, o->min_scale);
 
-    struct tensor *actions[AC_MAX_HEADS];
-    for (int k = 0; k < o->nets.n_heads; k++) actions[k] = g_slice(g, d->actions[k], 0, rows);
-    r.actor =
-        ac_actor_loss(&b.nets, sets->actor, z, h, actions, r.advantage, r.weights, o->ent_coef);
+    r.actor = actor_loss(&b, &r, entropy);
     r.critic = ac_critic_loss(g, g_slice(g, r.critic_logits, 0, rows), r.returns, r.target_values,
                               r.weights, r.in.value_bins);
     r.action_entropy = g_mean(g, r.actor.entropy);

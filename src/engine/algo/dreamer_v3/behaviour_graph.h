@@ -3,11 +3,14 @@
 //     struct behaviour_graph b = behaviour_build(g, &nets, &opts);
 //     graph_gradients(g, b.loss); graph_plan(g);
 //
-// One graph for all of it: the dream carries no gradient (discrete actions need no back-propagation
-// through it), the two losses share nothing but its states, and their sum gives each network its
-// own gradient. The critic's output is computed once and serves the returns, the baseline and the
-// critic's loss. World model and target critic are frozen. Formulas: spec/dreamer_v3.md 5, order:
-// Appendix C 8-12. H imagined steps from N start states; row tau*N + n.
+// One graph for all of it. With discrete actions the dream carries no gradient, the two losses
+// share nothing but its states, and their sum gives each network its own gradient; the critic's
+// output is computed once and serves the returns, the baseline and the critic's loss. With
+// continuous actions the objective is the advantage itself, whose gradient flows back through the
+// critic's values, the rewards and all steps of the dream into the actions: the critic that judges
+// is then frozen, and its own loss reads the states without gradient. World model and target critic
+// are frozen. Formulas: spec/dreamer_v3.md 5, order: Appendix C 8-12. H imagined steps from N start
+// states; row tau*N + n.
 #ifndef ALGO_DREAMER_V3_BEHAVIOUR_GRAPH_H
 #define ALGO_DREAMER_V3_BEHAVIOUR_GRAPH_H
 
@@ -38,7 +41,8 @@ struct behaviour_graph_opts {
 struct dream_step {
     struct wm_recurrent recurrent; // empty at tau = 0, like the prior
     struct wm_categorical prior;
-    struct policy policy; // empty where no action is taken
+    struct policy policy;        // empty where no action is taken
+    struct normal_sample normal; // continuous actions
 };
 struct behaviour_graph_opts behaviour_opts_from_config(const struct config *cfg,
                                                        const struct wm_dims *world,
@@ -47,8 +51,10 @@ struct behaviour_graph_opts behaviour_opts_from_config(const struct config *cfg,
 
 // Filled by the caller before a run; u in [0, 1).
 struct behaviour_in {
-    struct tensor *z, *h, *continues;        // start states [N, S*D], [N, H]; [N] 1 - terminated
-    struct tensor *u_action, *u_prior;       // [heads*(H+1)*N]: head, tau, n;  [H*N, S]
+    struct tensor *z, *h, *continues; // start states [N, S*D], [N, H]; [N] 1 - terminated
+    struct tensor *u_action; // [heads*(H+1)*N]: head, tau, n; NULL with continuous actions:
+    struct tensor *eps;      // their noise, [(H+1)*N, A], normal
+    struct tensor *u_prior;  // [H*N, S]
     struct tensor *reward_bins, *value_bins; // [K]
     struct tensor *range;                    // [2] low, high before this update
 };

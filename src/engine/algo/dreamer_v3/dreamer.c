@@ -14,6 +14,7 @@ struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
     struct dreamer *d = mem_alloc(sizeof *d);
     d->world = wm_new(&(struct wm_opts){.config = opts->config,
                                         .n_actions = opts->n_actions,
+                                        .obs = opts->obs,
                                         .pool = opts->pool,
                                         .zero_latent = opts->zero_latent,
                                         .noise = opts->noise});
@@ -21,8 +22,7 @@ struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
         .config = opts->config,
         .world = wm_dims(d->world),
         .world_params = wm_params(d->world),
-        .classes = opts->classes,
-        .n_heads = opts->n_heads,
+        .actions = opts->actions,
         .n_starts = wm_states(d->world).rows,
         .pool = opts->pool,
         .noise = opts->noise,

@@ -21,10 +21,10 @@
 struct dreamer;
 
 struct dreamer_opts {
-    const struct config *config; // read by dreamer_new only
-    int n_actions;               // width A of the one-hot action
-    const int64_t *classes;      // of each action head, sum A; NULL: one head of all actions
-    int n_heads;
+    const struct config *config;        // read by dreamer_new only
+    int n_actions;                      // width A of the one-hot action
+    const struct action_space *actions; // of width A; NULL: one head of all actions
+    const struct obs_space *obs;        // NULL: pictures alone
     struct pool *pool;
     bool zero_latent;                 // test: see wm_opts
     const struct noise_source *noise; // NULL: Philox

@@ -1,4 +1,4 @@
-// Parity checks of behaviour learning: F32-F37, F39, F40, F49.
+// Parity checks of behaviour learning: F32-F40, F49.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,9 +308,10 @@ static void probe(void *ctx, const char *submodule, struct tensor *output) {
     if (strcmp(submodule, "critic._model.5") == 0) k->critic_hidden = output;
 }
 
-static struct behaviour_case *behaviour_case_new(int horizon, int64_t n_starts) {
+static struct behaviour_case *behaviour_case_new(const struct golden_tiny *tiny, int horizon,
+                                                 int64_t n_starts) {
     struct behaviour_case *k = mem_alloc(sizeof *k);
-    k->tiny = golden_tiny();
+    k->tiny = *tiny;
     struct params *sets[] = {&k->world, &k->actor, &k->critic, &k->target};
     for (int i = 0; i < 4; i++) params_init(sets[i]);
     wm_register(&k->world, &k->tiny.world);
@@ -360,8 +361,12 @@ static void dream_fill(struct golden_case *c, struct behaviour_case *k) {
     for (int64_t i = 0; ended && i < n; i++) ((real *)in->continues->data)[i] = 1 - ended[i];
     fill(c, "start_h", in->h);
     fill(c, "u_prior", in->u_prior);
-    const real *u = case_reals(c, "u_action", in->u_action->n_elements);
-    if (u) golden_tiny_heads(u, in->u_action->data, in->u_action->n_elements, 2);
+    if (in->eps) {
+        fill(c, "eps", in->eps);
+    } else {
+        const real *u = case_reals(c, "u_action", in->u_action->n_elements);
+        if (u) golden_tiny_heads(u, in->u_action->data, in->u_action->n_elements, 2);
+    }
     case_bins(c, in->reward_bins);
     case_bins(c, in->value_bins);
 }
@@ -409,20 +414,76 @@ static void match_actions(struct golden_case *c, struct tensor *const *actions) 
     free(index);
 }
 
-void golden_imagination(struct golden_case *c) {
+// A dream from the fixture's start states with its parameters, built.
+static struct behaviour_case *dream_case(struct golden_case *c, const struct golden_tiny *t) {
     struct behaviour_case *k =
-        behaviour_case_new((int)case_dim(c, "u_prior", 0), case_dim(c, "start_h", 0));
+        behaviour_case_new(t, (int)case_dim(c, "u_prior", 0), case_dim(c, "start_h", 0));
     int loaded = case_load_set(c, &k->world, "param.", false) +
                  case_load_set(c, &k->actor, "param.", true) +
                  case_load_set(c, &k->critic, "param.", true);
     if (loaded != fixture_params(c)) case_fail(c, "%d parameters were loaded", loaded);
     behaviour_case_build(c, k);
+    return k;
+}
+
+void golden_imagination(struct golden_case *c) {
+    struct golden_tiny t = golden_tiny();
+    struct behaviour_case *k = dream_case(c, &t);
     dream_values(c, k);
     case_plan(c);
     dream_fill(c, k);
     if (!c->failed) case_execute(c);
     case_compare(c);
     if (!c->failed) match_actions(c, k->b.dream.actions);
+    behaviour_case_free(c, k);
+}
+
+// ---- F38: continuous actions
+
+static void steering_values(struct golden_case *c, struct behaviour_case *k) {
+    enum { RAW, MEAN, STD, SAMPLED, ACTION, N_NAMES };
+    static const char *const names[N_NAMES] = {"actor_out", "mean", "std", "sampled", "action"};
+    struct tensor *rows[N_NAMES][MAX_STATES];
+    const struct behaviour_graph *b = &k->b;
+    int n = k->opts.horizon + 1;
+    for (int tau = 0; tau < n; tau++) {
+        const struct dream_step *s = &k->steps[tau];
+        rows[RAW][tau] = s->policy.logits[0];
+        rows[MEAN][tau] = s->policy.mean;
+        rows[STD][tau] = s->policy.std;
+        rows[SAMPLED][tau] = s->normal.sampled;
+        rows[ACTION][tau] = s->normal.clipped;
+    }
+    for (int i = 0; i < N_NAMES; i++) case_values(c, names[i], rows[i], n);
+    case_classes(c, "z", (struct tensor *const *)&b->dream.z, 1, k->tiny.world.discrete);
+    case_value(c, "h", b->dream.h);
+    case_value(c, "value", b->values);
+    case_value(c, "reward", b->dream.rewards);
+    case_values(c, "c", (struct tensor *[]){b->in.continues, b->dream.continues}, 2);
+    case_value(c, "return", b->returns);
+    case_value(c, "w", b->weights);
+    case_value(c, "advantage", b->advantage);
+    case_value(c, "entropy", b->actor.entropy);
+    case_value(c, "Loss/policy_loss", b->actor.loss);
+}
+
+// The critic's loss is added as in every update: the actor's gradients must not see it, nor the
+// critic's the actor's.
+void golden_actor_continuous(struct golden_case *c) {
+    struct golden_tiny t = golden_tiny_taking(&(struct action_space){.n_continuous = 3});
+    struct behaviour_case *k = dream_case(c, &t);
+    steering_values(c, k);
+    case_add_loss(c, k->b.loss);
+    case_plan(c);
+    dream_fill(c, k);
+    if (!c->failed) case_execute(c);
+    case_compare(c);
+    if (!c->failed) {
+        const real *range = k->b.moments.range->data, span = range[1] - range[0];
+        case_match(c, "low", range, 1);
+        case_match(c, "scale", &(real){span > 1 ? span : 1}, 1);
+        case_update(c, &k->actor, &k->tiny.adam, "Grads/actor");
+    }
     behaviour_case_free(c, k);
 }
 
@@ -440,7 +501,7 @@ void golden_horizon_shapes(struct golden_case *c) {
         int h = horizons[i];
         struct golden_tiny t = golden_tiny();
         int64_t n = t.config.sequence_length * t.config.batch_size;
-        struct behaviour_case *k = behaviour_case_new(h, n);
+        struct behaviour_case *k = behaviour_case_new(&t, h, n);
         behaviour_case_build(c, k);
         const struct behaviour_graph *b = &k->b;
         const struct dream *d = &b->dream;
@@ -516,7 +577,7 @@ static void fresh_values(struct golden_case *c, struct behaviour_case *k) {
 
 void golden_zero_heads(struct golden_case *c) {
     struct golden_tiny t = golden_tiny();
-    struct behaviour_case *k = behaviour_case_new((int)case_dim(c, "l_return", 0),
+    struct behaviour_case *k = behaviour_case_new(&t, (int)case_dim(c, "l_return", 0),
                                                   t.config.sequence_length * t.config.batch_size);
     wm_init_weights(&k->world, &t.world, 1, true);
     ac_init_actor(&k->actor, 1, true);

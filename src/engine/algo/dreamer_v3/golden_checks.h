@@ -71,6 +71,7 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
     X(F35, horizon_shapes, "lengths of every array of the dream")                                      \
     X(F36, moments, "running percentiles of the returns")                                              \
     X(F37, actor_discrete, "the actor's loss, gradients, one Adam step")                               \
+    X(F38, actor_continuous, "continuous actions: the dream, the loss, gradients through it")          \
     X(F39, critic_loss, "the critic's loss, gradients, one Adam step")                                 \
     X(F40, target_ema, "updates of the target critic")                                                 \
     X(F41, train_steps, "three whole training steps")                                                  \

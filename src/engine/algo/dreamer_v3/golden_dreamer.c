@@ -184,8 +184,7 @@ void golden_train_steps(struct golden_case *c) {
     struct noise_source noise = {recorded_step, &recorded};
     struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &t.config,
                                                            .n_actions = (int)t.world.n_actions,
-                                                           .classes = t.nets.classes,
-                                                           .n_heads = t.nets.n_heads,
+                                                           .actions = &t.actions,
                                                            .pool = c->pool,
                                                            .noise = &noise});
     for (int s = 0; s < DREAMER_N_SETS; s++)

@@ -368,7 +368,8 @@ static void match_fresh(struct golden_case *c, const char *prefix, const struct 
 
 static void match_fresh_actor_critic(struct golden_case *c, const struct config *cfg,
                                      const struct wm_dims *world) {
-    struct ac_dims nets = ac_dims_from_config(cfg, world, 2, (int64_t[]){5, 3});
+    const struct action_space heads = {.n_heads = 2, .classes = {5, 3}};
+    struct ac_dims nets = ac_dims_from_config(cfg, world, &heads);
     struct params p[2];
     for (int i = 0; i < 2; i++) params_init(&p[i]);
     ac_register_actor(&p[0], &nets);

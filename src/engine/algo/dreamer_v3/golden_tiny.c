@@ -4,8 +4,11 @@
 #include "base/error.h"
 
 struct golden_tiny golden_tiny(void) {
-    static const int64_t heads[] = {5, 3};
-    struct golden_tiny t;
+    return golden_tiny_taking(&(struct action_space){.n_heads = 2, .classes = {5, 3}});
+}
+
+struct golden_tiny golden_tiny_taking(const struct action_space *actions) {
+    struct golden_tiny t = {.actions = *actions};
     struct config *c = &t.config;
     CHECK(config_init(c, "micro", NULL), "the preset exists");
     c->stochastic_size = 4;
@@ -18,8 +21,8 @@ struct golden_tiny golden_tiny(void) {
     c->sequence_length = 6;
     c->batch_size = 3;
     c->horizon = 5;
-    t.world = wm_dims_from_config(c, 8);
-    t.nets = ac_dims_from_config(c, &t.world, 2, heads);
+    t.world = wm_dims_from_config(c, action_width(&t.actions));
+    t.nets = ac_dims_from_config(c, &t.world, &t.actions);
     t.adam = (struct optim_opts){.learning_rate = c->actor_lr,
                                  .beta1 = 0.9,
                                  .beta2 = 0.999,

@@ -8,10 +8,12 @@
 struct golden_tiny {
     struct config config;
     struct wm_dims world;
-    struct ac_dims nets;    // heads [5, 3]
+    struct action_space actions; // heads [5, 3]
+    struct ac_dims nets;
     struct optim_opts adam; // of actor and critic
 };
 struct golden_tiny golden_tiny(void);
+struct golden_tiny golden_tiny_taking(const struct action_space *actions); // others than [5, 3]
 
 // Uniforms [rows][heads], as the fixtures have them, to [heads][rows], as our graphs take them.
 void golden_tiny_heads(const real *from, real *to, int64_t n, int n_heads);

@@ -19,5 +19,10 @@ struct noise_source {
 // Writes all of t, uniforms in [0, 1).
 void noise_fill(const struct noise_source *source, struct tensor *t, uint64_t seed,
                 enum rng_purpose purpose, int64_t step);
+// The same with normal numbers; a source must give those for a purpose that is called normal.
+void noise_fill_normal(const struct noise_source *source, struct tensor *t, uint64_t seed,
+                       enum rng_purpose purpose, int64_t step);
+// Element `index` of such a stream: Box-Muller on two uniforms of one Philox block.
+double noise_normal(uint64_t seed, enum rng_purpose purpose, int64_t step, uint32_t index);
 
 #endif

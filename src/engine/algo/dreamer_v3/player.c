@@ -13,7 +13,7 @@
 
 struct player {
     int n_envs, n_heads;
-    bool begun;
+    bool continuous, begun;
     uint64_t seed;
     const struct noise_source *noise;
     struct graph *graph;
@@ -36,6 +36,7 @@ struct player *player_new(const struct player_opts *opts) {
     struct player *p = mem_alloc(sizeof *p);
     p->n_envs = opts->n_envs;
     p->n_heads = opts->nets->n_heads;
+    p->continuous = opts->nets->continuous;
     p->seed = opts->seed;
     p->noise = opts->noise;
     p->graph = graph_new();
@@ -68,8 +69,9 @@ static bool is_finite(const struct tensor *t) {
 }
 
 static bool all_finite(struct player *p, char *bad_node) {
-    bool fine = is_finite(p->nodes.step.h);
-    for (int k = 0; k < p->n_heads; k++) fine &= is_finite(p->nodes.policy.probs[k]);
+    bool fine = is_finite(p->nodes.step.h) && is_finite(p->nodes.step.posterior.probs);
+    for (int k = 0; k < p->n_heads; k++)
+        fine &= is_finite(p->continuous ? p->nodes.sampled[k] : p->nodes.policy.probs[k]);
     if (fine) return true;
     const struct tensor *bad = executor_find_nonfinite(p->executor);
     snprintf(bad_node, TENSOR_NAME_SIZE, "%s", bad ? bad->name : "player");
@@ -80,22 +82,39 @@ static void carry(struct tensor *to, const struct tensor *from) {
     memcpy(to->data, from->data, (size_t)to->n_elements * sizeof(real));
 }
 
+// The picture, then the vector's floats.
+static void take_observation(const struct player_in *in, int n, const uint8_t *obs) {
+    if (in->packed) {
+        memcpy((uint8_t *)in->packed->data + n * WM_PACKED_BYTES, obs, WM_PACKED_BYTES);
+        obs += WM_PACKED_BYTES;
+    }
+    const int64_t width = in->vectors[0] ? in->vectors[0]->shape[1] : 0;
+    for (int64_t i = 0; i < width; i++) {
+        float x;
+        memcpy(&x, obs + (size_t)i * sizeof x, sizeof x);
+        ((real *)in->vectors[0]->data)[n * width + i] = (real)x;
+    }
+}
+
 bool player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
                  bool greedy, int32_t *actions, char *bad_node) {
     const struct player_in *in = &p->nodes.in;
     for (int n = 0; n < p->n_envs; n++) {
-        memcpy((uint8_t *)in->packed->data + n * WM_PACKED_BYTES, obs[n], WM_PACKED_BYTES);
+        take_observation(in, n, obs[n]);
         ((real *)in->reset->data)[n] = !p->begun || reset[n] ? 1 : 0;
     }
     noise_fill(p->noise, in->u_posterior, p->seed, RNG_PLAYER_POSTERIOR, step);
-    noise_fill(p->noise, in->u_action, p->seed, RNG_PLAYER_ACTION, step);
+    if (p->continuous)
+        noise_fill_normal(p->noise, in->eps, p->seed, RNG_PLAYER_NORMAL, step);
+    else
+        noise_fill(p->noise, in->u_action, p->seed, RNG_PLAYER_ACTION, step);
     executor_run(p->executor);
     if (!all_finite(p, bad_node)) return false;
     p->begun = true;
     for (int k = 0; k < p->n_heads; k++) {
         const struct tensor *taken = greedy ? p->nodes.greedy[k] : p->nodes.sampled[k];
         const int64_t classes = taken->shape[1];
-        for (int n = 0; n < p->n_envs; n++)
+        for (int n = 0; n < p->n_envs && !p->continuous; n++)
             actions[n * p->n_heads + k] = chosen((const real *)taken->data + n * classes, classes);
         carry(in->prev[k], taken);
     }
@@ -103,6 +122,8 @@ bool player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, in
     carry(in->z, p->nodes.step.z);
     return true;
 }
+
+const real *player_values(const struct player *p) { return p->nodes.in.prev[0]->data; }
 
 int player_states(struct player *p, struct player_state out[PLAYER_MAX_STATES]) {
     static const char *const names[PLAYER_MAX_STATES] = {

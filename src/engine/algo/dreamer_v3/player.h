@@ -37,14 +37,19 @@ struct player_opts {
 struct player *player_new(const struct player_opts *opts);
 void player_free(struct player *p); // NULL is fine
 
-// reset [n_envs] 0 or 1; obs [n_envs]: packed2 frames of 1440 bytes; actions [n_envs][n_heads] out.
-// Sampled, or greedy: the likeliest action. The posterior is always sampled. Noise of (seed,
-// RNG_PLAYER_POSTERIOR or RNG_PLAYER_ACTION, step, index): give every step another number. The very
+// reset [n_envs] 0 or 1; obs [n_envs]: observations as bytes (engine/data/spaces.h: the packed2
+// frame, then the vector's floats); actions [n_envs][n_heads] out, NULL where they are continuous
+// (player_values). Sampled, or greedy: the likeliest action, the mean. The posterior is always
+// sampled. Noise of (seed, RNG_PLAYER_POSTERIOR, RNG_PLAYER_ACTION or RNG_PLAYER_NORMAL, step,
+// index): give every step another number. The very
 // first step of an environment is a reset whatever the mask says.
 // False when the new state or a probability is not finite: bad_node (TENSOR_NAME_SIZE) names the
 // first bad tensor, state and actions are what they were. The sampler alone would hide it.
 bool player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
                  bool greedy, int32_t *actions, char *bad_node);
+
+// The continuous actions of the last step, [n_envs][A]; valid until the next one.
+const real *player_values(const struct player *p);
 
 // The state between two steps, for checkpoints: h [n_envs, H], z [n_envs, S*D], and the previous
 // action of each head [n_envs, classes]. After filling them in, call player_resume.
@@ -56,7 +61,7 @@ struct player_state {
 };
 int player_states(struct player *p, struct player_state out[PLAYER_MAX_STATES]);
 void player_resume(struct player *p);
-bool player_has_begun(const struct player *p); // stepped, or resumed
+bool player_has_begun(const struct player *p);                   // stepped, or resumed
 const struct player_graph *player_nodes(const struct player *p); // for parity checks
 
 #endif

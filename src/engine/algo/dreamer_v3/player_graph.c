@@ -16,7 +16,8 @@ static struct player_in inputs(struct graph *g, const struct wm_dims *world,
         .h = input(g, "h", n, world->recurrent),
         .z = input(g, "z", n, world->stochastic * world->discrete),
         .u_posterior = input(g, "u_posterior", n, world->stochastic),
-        .u_action = input(g, "u_action", nets->n_heads * n, 0),
+        .u_action = nets->continuous ? NULL : input(g, "u_action", nets->n_heads * n, 0),
+        .eps = nets->continuous ? input(g, "eps", n, world->n_actions) : NULL,
     };
     for (int k = 0; k < nets->n_heads; k++) in.prev[k] = input(g, "prev", n, nets->classes[k]);
     for (int k = 0; k < world->n_vectors; k++)
@@ -37,7 +38,7 @@ struct player_graph player_build(struct graph *g, struct params *world_params,
     struct tensor *u[AC_MAX_HEADS];
     for (int k = 0; k < nets->n_heads; k++) {
         p.masked[k] = g_blend(g, p.in.reset, p.in.prev[k], NULL);
-        u[k] = g_slice(g, p.in.u_action, k * n_envs, n_envs);
+        if (p.in.u_action) u[k] = g_slice(g, p.in.u_action, k * n_envs, n_envs);
     }
     p.step = wm_observe_step(&net, &start,
                              &(struct wm_step_in){
@@ -49,15 +50,20 @@ struct player_graph player_build(struct graph *g, struct params *world_params,
                                  .u = p.in.u_posterior,
                              });
     p.policy = ac_policy(&policies, actor_params, p.step.z, p.step.h);
-    ac_sample(&policies, &p.policy, u, p.sampled);
+    if (nets->continuous)
+        p.sampled[0] = ac_sample_normal(&policies, &p.policy, p.in.eps).clipped;
+    else
+        ac_sample(&policies, &p.policy, u, p.sampled);
     ac_mode(&policies, &p.policy, p.greedy);
+    graph_keep(g, p.step.posterior.probs);
     graph_keep(g, p.step.h);
     graph_keep(g, p.step.z);
     for (int k = 0; k < nets->n_heads; k++) {
-        graph_keep(g, p.policy.probs[k]);
+        if (!nets->continuous) graph_keep(g, p.policy.probs[k]);
         graph_keep(g, p.sampled[k]);
         graph_keep(g, p.greedy[k]);
     }
+    if (nets->continuous) graph_keep(g, p.policy.std);
     graph_scope_pop(g);
     return p;
 }

@@ -18,7 +18,8 @@ struct player_in {
     struct tensor *h, *z;                   // [N, H], [N, S*D] after the step before
     struct tensor *prev[AC_MAX_HEADS];      // [N, classes] one-hot
     struct tensor *u_posterior;             // [N, S]
-    struct tensor *u_action;                // [heads*N]: head, n
+    struct tensor *u_action;                // [heads*N]: head, n; NULL with continuous actions:
+    struct tensor *eps;                     // their noise, [N, A]
 };
 
 struct player_graph {
@@ -27,7 +28,8 @@ struct player_graph {
     struct tensor *masked[AC_MAX_HEADS]; // previous actions after the mask
     struct wm_step step;                 // h and z of the new state
     struct policy policy;
-    struct tensor *sampled[AC_MAX_HEADS], *greedy[AC_MAX_HEADS]; // [N, classes] one-hot
+    // [N, classes] one-hot, or [N, A]
+    struct tensor *sampled[AC_MAX_HEADS], *greedy[AC_MAX_HEADS];
 };
 struct player_graph player_build(struct graph *g, struct params *world_params,
                                  struct params *actor_params, const struct wm_dims *world,

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/noise.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
+#include "engine/data/spaces.h"
 #include "engine/nn/optim.h"
 
 struct world_model {
@@ -43,6 +44,15 @@ static struct wm_batch batch_of(const struct wm_inputs *in, int length, int batc
     };
 }
 
+static void build_view(struct world_model *wm, int n_actions) {
+    wm->view_graph = graph_new();
+    struct wm_net net = wm_net_make(wm->view_graph, &wm->params, &wm->dims);
+    wm->view = wm_view_build(&net, WM_ROLLOUT, WM_CONTEXT);
+    graph_plan(wm->view_graph);
+    wm->view_executor = cpu_executor_new(wm->view_graph, wm->pool);
+    wm->view_batch = batch_of(&wm->view.in, WM_ROLLOUT, 1, n_actions);
+}
+
 struct world_model *wm_new(const struct wm_opts *opts) {
     const struct config *cfg = opts->config;
     struct world_model *wm = mem_alloc(sizeof *wm);
@@ -51,6 +61,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->seed = (uint64_t)cfg->seed;
     wm->noise = opts->noise;
     wm->dims = wm_dims_from_config(cfg, opts->n_actions);
+    if (opts->obs) wm_dims_observe(&wm->dims, opts->obs->pixels, opts->obs->n_vector);
     wm->dims.zero_latent = opts->zero_latent;
     wm->optim = (struct optim_opts){
         .learning_rate = cfg->model_lr,
@@ -74,12 +85,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->train_batch = batch_of(&wm->train.in, length, batch, opts->n_actions);
     nn_twohot_bins(wm->train.in.bins->data, wm->dims.bins);
 
-    wm->view_graph = graph_new();
-    net = wm_net_make(wm->view_graph, &wm->params, &wm->dims);
-    wm->view = wm_view_build(&net, WM_ROLLOUT, WM_CONTEXT);
-    graph_plan(wm->view_graph);
-    wm->view_executor = cpu_executor_new(wm->view_graph, wm->pool);
-    wm->view_batch = batch_of(&wm->view.in, WM_ROLLOUT, 1, opts->n_actions);
+    if (wm->dims.pixels) build_view(wm, opts->n_actions);
     return wm;
 }
 
@@ -104,12 +110,14 @@ struct wm_states wm_states(const struct world_model *wm) {
     return (struct wm_states){scan->h->shape[0], scan->z->data, scan->h->data};
 }
 size_t wm_slab_bytes(const struct world_model *wm) {
-    return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
+    return graph_slab_bytes(wm->train_graph) +
+           (wm->view_graph ? graph_slab_bytes(wm->view_graph) : 0);
 }
 struct executor *wm_executor(struct world_model *wm) {
     return wm->train_executor;
 }
 const struct wm_batch *wm_batch(struct world_model *wm) { return &wm->train_batch; }
+bool wm_has_pictures(const struct world_model *wm) { return wm->dims.pixels; }
 const struct wm_batch *wm_display_batch(struct world_model *wm) { return &wm->view_batch; }
 
 static void force_first(const struct wm_batch *b) {

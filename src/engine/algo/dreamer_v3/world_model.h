@@ -35,12 +35,14 @@ enum {
 enum { WM_CONTEXT = 5, WM_IMAGINED = 15, WM_ROLLOUT = WM_CONTEXT + WM_IMAGINED };
 
 struct world_model;
-struct wm_dims; // wm_net.h
+struct obs_space; // engine/data/spaces.h
+struct wm_dims;   // wm_net.h
 struct noise_source;
 
 struct wm_opts {
     const struct config *config; // read by wm_new only
-    int n_actions;               // width A of the one-hot action
+    int n_actions;               // width A of the one-hot or continuous action
+    const struct obs_space *obs; // NULL: pictures alone
     struct pool *pool;
     // test: the stochastic state z is always 0, so reconstruction must fail
     bool zero_latent;
@@ -79,7 +81,7 @@ struct wm_batch {
     uint8_t *packed;              // [T][B][1440] packed2 frames; NULL: none are observed
     real *vector;                 // [T][B][n_vector] as observed; NULL: none is
     int n_vector;
-    real *prev_actions; // [T][B][A] one-hot, or all 0
+    real *prev_actions; // [T][B][A] one-hot, or all 0; or continuous values
     real *is_first;     // [T][B] 0 or 1
     real *rewards;      // [T][B] on arriving at the row
     real *continues;    // [T][B] 1 - terminated
@@ -102,8 +104,9 @@ bool wm_forward_backward(struct world_model *wm, struct wm_result *out);
 // their bit mask.
 uint64_t wm_metrics(const struct world_model *wm, float out[METRIC_COUNT]);
 
-// The inputs of wm_display: WM_ROLLOUT rows of one environment in order, newest last (batch 1;
-// rewards and continues are NULL). The first row counts as is_first.
+bool wm_has_pictures(const struct world_model *wm); // else there is nothing to display
+// Only where there are pictures. The inputs of wm_display: WM_ROLLOUT rows of one environment in
+// order, newest last (batch 1; rewards and continues are NULL). The first row counts as is_first.
 const struct wm_batch *wm_display_batch(struct world_model *wm);
 // Posterior reconstruction of all rows, and a dream: the same for the first WM_CONTEXT rows, then
 // imagined open loop from the prior with the recorded actions. Pixels are levels 0..255 (shade *
