@@ -223,7 +223,7 @@ static void f45_window_starts_are_those_of_the_reference_buffer(void **state) {
         first[c] = last[c] = -1;
         enum { DRAWS = 400 }; // all of at most 8 starts come up (chance of a miss < 1e-22)
         struct replay_start starts[DRAWS];
-        bool drawn = replay_draw(r, replay_window(r), 1, 1, length[c], DRAWS, starts, &e);
+        bool drawn = replay_draw(r, replay_window(r), 1, 1, length[c], DRAWS, 0, starts, &e);
         assert_int_equal(drawn, replay_can_sample(r, length[c]));
         for (int i = 0; drawn && i < DRAWS; i++) {
             int32_t t = (int32_t)starts[i].t;
