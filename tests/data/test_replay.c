@@ -59,7 +59,12 @@ static struct buffers make_buffers(int T, int B) {
                         .rewards = mem_alloc(n * sizeof(real)),
                         .continues = mem_alloc(n * sizeof(real)),
                         .first = mem_alloc(n * sizeof(real))};
-    b.batch = (struct replay_batch){b.packed, b.actions, b.prev, b.rewards, b.continues, b.first};
+    b.batch = (struct replay_batch){.packed = b.packed,
+                                    .actions = b.actions,
+                                    .prev_actions = b.prev,
+                                    .rewards = b.rewards,
+                                    .continues = b.continues,
+                                    .is_first = b.first};
     return b;
 }
 
@@ -324,11 +329,11 @@ static void a_broken_ring_is_found_by_the_invariants(void **state) {
 
 static const char *save(struct replay *r) {
     static char path[PATH_SIZE];
-    struct st_source list[REPLAY_N_TENSORS];
+    struct st_source list[REPLAY_MAX_TENSORS];
     struct error e = {0};
     path_join(path, test_folder(), "replay", &e);
-    replay_tensors(r, list);
-    if (!safetensors_write(path, list, REPLAY_N_TENSORS, NULL, 0, &e)) fail_msg("%s", e.message);
+    int n = replay_tensors(r, list);
+    if (!safetensors_write(path, list, n, NULL, 0, &e)) fail_msg("%s", e.message);
     return path;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +20,15 @@ enum { MAX_BATCH = 4096, ARRIVAL = 1, ACTION = 2, COMPLETE = ARRIVAL | ACTION };
 // All arrays are [rows][n_envs]; index = (t mod rows) * n_envs + env.
 struct replay {
     struct replay_opts opts;
-    size_t n_slots; // rows * n_envs
-    void *base;     // of all arrays but `parts`
+    struct action_space actions;
+    size_t n_heads, n_values; // numbers of a slot in `action` (1 where continuous) and in `values`
+    size_t n_slots;           // rows * n_envs
+    void *base;               // of all arrays but `parts`
     size_t n_bytes;
     char *folder; // of the mapped file; NULL: memory
     uint8_t *obs; // [n_slots][obs_bytes]
     int32_t *action, *episode_id;
-    float *reward;
+    float *values, *reward;
     uint8_t *is_first, *terminated, *truncated;
     atomic_llong total;   // rows per environment committed
     atomic_llong claimed; // total, or total + 1 while a row is written: its slot's old row is lost
@@ -34,18 +37,19 @@ struct replay {
 
 // ---- memory: one slab, or one mapped file
 
-enum { N_ARRAYS = 7, ARRAY_ALIGN = 64 };
+enum { N_ARRAYS = 8, ARRAY_ALIGN = 64 };
 
 // Places the arrays one after the other, from `base` on; returns the bytes of all.
 static size_t place(struct replay *r, uint8_t *base) {
     size_t n = r->n_slots, at = 0;
     const size_t bytes[N_ARRAYS] = {n * (size_t)r->opts.obs_bytes,
-                                    n * sizeof *r->action,
+                                    n * r->n_heads * sizeof *r->action,
                                     n * sizeof *r->episode_id,
                                     n * sizeof *r->reward,
                                     n,
                                     n,
-                                    n};
+                                    n,
+                                    n * r->n_values * sizeof *r->values};
     uint8_t *to[N_ARRAYS];
     for (int i = 0; i < N_ARRAYS; i++) {
         to[i] = base ? base + at : NULL;
@@ -58,6 +62,7 @@ static size_t place(struct replay *r, uint8_t *base) {
     r->is_first = to[4];
     r->terminated = to[5];
     r->truncated = to[6];
+    r->values = r->n_values ? (void *)to[7] : NULL;
     return at;
 }
 
@@ -92,8 +97,10 @@ static bool get_memory(struct replay *r, struct error *e) {
 struct replay *replay_new(const struct replay_opts *opts, struct error *e) {
     struct replay_opts o = *opts;
     if (!o.obs_bytes) o.obs_bytes = REPLAY_OBS_BYTES;
+    const struct action_space actions = o.actions ? *o.actions : action_space_of_one(o.n_actions);
     CHECK(o.n_envs >= 1 && o.n_actions >= 1 && o.obs_bytes >= 1 && o.guard >= 0 &&
-              o.safety_margin >= 0,
+              o.safety_margin >= 0 && action_width(&actions) == o.n_actions &&
+              o.obs_bytes >= o.n_vector * (int)sizeof(float),
           "replay options");
     if (o.rows < 1 || o.rows > INT32_MAX || o.rows > INT64_MAX / o.n_envs / (o.obs_bytes + 64) ||
         o.rows <= (int64_t)o.guard + o.safety_margin) {
@@ -105,6 +112,10 @@ struct replay *replay_new(const struct replay_opts *opts, struct error *e) {
     }
     struct replay *r = mem_alloc(sizeof *r);
     r->opts = o;
+    r->actions = actions;
+    r->opts.actions = &r->actions;
+    r->n_heads = actions.n_continuous ? 1 : (size_t)actions.n_heads;
+    r->n_values = (size_t)actions.n_continuous;
     r->n_slots = (size_t)o.rows * (size_t)o.n_envs;
     r->folder = o.file_folder ? mem_strdup(o.file_folder) : NULL;
     r->opts.file_folder = r->folder;
@@ -163,13 +174,33 @@ void replay_write_arrival(struct replay *r, int env, float reward, bool is_first
     r->parts[env] |= ARRIVAL;
 }
 
-void replay_write_action(struct replay *r, int env, int action) {
-    CHECK(action >= REPLAY_NO_ACTION && action < r->opts.n_actions, "action %d of %d", action,
-          r->opts.n_actions);
-    size_t i = slot_index(r, replay_total(r), env);
+static int32_t classes_of(const struct replay *r, size_t head) {
+    return r->n_values ? 1 : r->actions.classes[head];
+}
+
+void replay_write_heads(struct replay *r, int env, const int32_t *heads) {
+    size_t i = slot_index(r, replay_total(r), env) * r->n_heads;
     claim(r);
-    r->action[i] = action;
+    for (size_t k = 0; k < r->n_heads; k++) {
+        const int32_t action = heads ? heads[k] : REPLAY_NO_ACTION;
+        CHECK(action >= REPLAY_NO_ACTION && action < classes_of(r, k), "action %d of %d", action,
+              classes_of(r, k));
+        r->action[i + k] = action;
+    }
     r->parts[env] |= ACTION;
+}
+
+void replay_write_action(struct replay *r, int env, int action) {
+    CHECK(r->n_heads == 1 || action == REPLAY_NO_ACTION, "one action for %zu heads", r->n_heads);
+    const int32_t head = (int32_t)action;
+    replay_write_heads(r, env, action == REPLAY_NO_ACTION ? NULL : &head);
+}
+
+void replay_write_values(struct replay *r, int env, const float *values) {
+    CHECK(r->n_values, "continuous values for heads");
+    size_t i = slot_index(r, replay_total(r), env) * r->n_values;
+    replay_write_action(r, env, values ? 0 : REPLAY_NO_ACTION);
+    for (size_t k = 0; k < r->n_values; k++) r->values[i + k] = values ? values[k] : 0;
 }
 
 void replay_commit(struct replay *r) {
@@ -218,7 +249,9 @@ struct replay_row replay_row(const struct replay *r, int64_t t, int env) {
     CHECK(t >= oldest(r) && t < replay_total(r), "row %lld is not in the ring", (long long)t);
     size_t i = slot_index(r, t, env);
     return (struct replay_row){.obs = obs_at(r, i),
-                               .action = r->action[i],
+                               .action = r->action[i * r->n_heads],
+                               .heads = r->action + i * r->n_heads,
+                               .values = r->values ? r->values + i * r->n_values : NULL,
                                .episode_id = r->episode_id[i],
                                .reward = r->reward[i],
                                .is_first = r->is_first[i],
@@ -285,22 +318,37 @@ bool replay_draw(const struct replay *r, struct replay_window window, uint64_t s
     return true;
 }
 
-static void one_hot(const struct replay *r, real *out, int32_t action) {
+// The action of a slot as the model reads it: one-hot heads one after the other, or the values.
+static void put_action(const struct replay *r, real *out, size_t slot) {
+    const int32_t *heads = r->action + slot * r->n_heads;
     memset(out, 0, (size_t)r->opts.n_actions * sizeof *out);
-    if (action >= 0) out[action] = 1;
+    for (size_t k = 0; k < r->n_values; k++) out[k] = (real)r->values[slot * r->n_values + k];
+    for (size_t k = 0; k < r->n_heads && !r->n_values; out += r->actions.classes[k++])
+        if (heads[k] >= 0) out[heads[k]] = 1;
+}
+
+static void put_vector(const struct replay *r, real *out, const uint8_t *floats) {
+    for (int k = 0; k < r->opts.n_vector; k++) {
+        float x;
+        memcpy(&x, floats + (size_t)k * sizeof x, sizeof x);
+        out[k] = (real)x;
+    }
 }
 
 // Row t of a sequence; `from` is where it starts, `cell` where the row goes: t*B + b.
 static void gather_row(const struct replay *r, const struct replay_batch *out, int64_t t,
                        int64_t from, int env, size_t cell) {
     size_t i = slot_index(r, t, env), width = (size_t)r->opts.n_actions,
-           obs_bytes = (size_t)r->opts.obs_bytes;
+           n_vector = (size_t)r->opts.n_vector,
+           picture = (size_t)r->opts.obs_bytes - n_vector * sizeof(float);
     bool first = t == from || r->is_first[i];
-    if (out->packed) memcpy(out->packed + cell * obs_bytes, obs_at(r, i), obs_bytes);
-    if (out->actions) one_hot(r, out->actions + cell * width, r->action[i]);
-    if (out->prev_actions)
-        one_hot(r, out->prev_actions + cell * width,
-                first ? REPLAY_NO_ACTION : r->action[slot_index(r, t - 1, env)]);
+    if (out->packed) memcpy(out->packed + cell * picture, obs_at(r, i), picture);
+    if (out->vector) put_vector(r, out->vector + cell * n_vector, obs_at(r, i) + picture);
+    if (out->actions) put_action(r, out->actions + cell * width, i);
+    if (out->prev_actions && first)
+        memset(out->prev_actions + cell * width, 0, width * sizeof(real));
+    else if (out->prev_actions)
+        put_action(r, out->prev_actions + cell * width, slot_index(r, t - 1, env));
     if (out->rewards) out->rewards[cell] = (real)r->reward[i];
     if (out->continues) out->continues[cell] = (real)(1 - r->terminated[i]);
     if (out->is_first) out->is_first[cell] = (real)first;
@@ -345,15 +393,20 @@ bool replay_rows_before(const struct replay *r, int env, int64_t end, int length
 
 static const char *broken_rule(const struct replay *r, int64_t t, int env, bool has_previous) {
     struct replay_row row = replay_row(r, t, env);
-    if (row.action < REPLAY_NO_ACTION || row.action >= r->opts.n_actions)
-        return "its action is out of range";
+    for (size_t k = 0; k < r->n_heads; k++)
+        if (row.heads[k] < REPLAY_NO_ACTION || row.heads[k] >= classes_of(r, k))
+            return "its action is out of range";
     if (r->is_first[slot_index(r, t, env)] > 1 || r->terminated[slot_index(r, t, env)] > 1 ||
         r->truncated[slot_index(r, t, env)] > 1)
         return "a flag is neither 0 nor 1";
     bool ends = row.terminated || row.truncated;
     if (row.is_first && (ends || row.reward != 0)) return "a reset row has a reward or an end";
-    if (ends != (row.action == REPLAY_NO_ACTION))
-        return "an action is stored exactly where the episode goes on";
+    for (size_t k = 0; k < r->n_heads; k++)
+        if (ends != (row.heads[k] == REPLAY_NO_ACTION))
+            return "an action is stored exactly where the episode goes on";
+    for (size_t k = 0; k < r->n_values; k++)
+        if (!isfinite(row.values[k]) || (ends && row.values[k] != 0))
+            return "a continuous action is not finite, or follows an end";
     if (row.episode_id < 0) return "its episode id is negative";
     if (!has_previous) return NULL;
     struct replay_row before = replay_row(r, t - 1, env);
@@ -380,27 +433,29 @@ bool replay_check(const struct replay *r, struct error *e) {
 // ---- files: the slots as they are, so equal rings give equal bytes
 
 // The tensors' one table: name, dtype, bytes per element, pointer.
-static void describe(struct replay *r, int64_t n_rows, struct st_source out[REPLAY_N_TENSORS]) {
-    int64_t n = r->opts.n_envs, obs = r->opts.obs_bytes;
-    const struct st_source list[REPLAY_N_TENSORS] = {
+static int describe(struct replay *r, int64_t n_rows, struct st_source out[REPLAY_MAX_TENSORS]) {
+    int64_t n = r->opts.n_envs, obs = r->opts.obs_bytes, heads = (int64_t)r->n_heads;
+    const struct st_source list[REPLAY_MAX_TENSORS] = {
         {"replay/obs", ST_U8, 3, {n_rows, n, obs}, r->obs},
-        {"replay/action", ST_I32, 2, {n_rows, n}, r->action},
+        {"replay/action", ST_I32, heads > 1 ? 3 : 2, {n_rows, n, heads}, r->action},
         {"replay/episode_id", ST_I32, 2, {n_rows, n}, r->episode_id},
         {"replay/reward", ST_F32, 2, {n_rows, n}, r->reward},
         {"replay/is_first", ST_U8, 2, {n_rows, n}, r->is_first},
         {"replay/terminated", ST_U8, 2, {n_rows, n}, r->terminated},
         {"replay/truncated", ST_U8, 2, {n_rows, n}, r->truncated},
         {"replay/total", ST_I64, 0, {0}, &r->total},
+        {"replay/values", ST_F32, 3, {n_rows, n, (int64_t)r->n_values}, r->values},
     };
     memcpy(out, list, sizeof list);
+    return r->n_values ? REPLAY_MAX_TENSORS : REPLAY_MAX_TENSORS - 1;
 }
 
-void replay_tensors(struct replay *r, struct st_source out[REPLAY_N_TENSORS]) {
+int replay_tensors(struct replay *r, struct st_source out[REPLAY_MAX_TENSORS]) {
     _Static_assert(sizeof r->total == sizeof(int64_t), "the counter is written as I64");
     CHECK(atomic_load(&r->claimed) == replay_total(r),
           "the replay is saved while row %lld is half written", (long long)replay_total(r));
     int64_t total = replay_total(r);
-    describe(r, total < r->opts.rows ? total : r->opts.rows, out);
+    return describe(r, total < r->opts.rows ? total : r->opts.rows, out);
 }
 
 static bool fill(struct replay *r, const struct safetensors *s, struct error *e) {
@@ -409,9 +464,10 @@ static bool fill(struct replay *r, const struct safetensors *s, struct error *e)
     int64_t total = *(const int64_t *)count->data;
     if (total < 0)
         return error_set(e, STATUS_FAILED, "%s: replay/total is negative", safetensors_where(s));
-    struct st_source list[REPLAY_N_TENSORS];
-    describe(r, total < r->opts.rows ? total : r->opts.rows, list);
-    for (int i = 0; i < REPLAY_N_TENSORS - 1; i++) {
+    struct st_source list[REPLAY_MAX_TENSORS];
+    int n = describe(r, total < r->opts.rows ? total : r->opts.rows, list);
+    for (int i = 0; i < n; i++) {
+        if (list[i].data == (const void *)&r->total) continue;
         const struct st_tensor *t =
             safetensors_expect(s, list[i].name, list[i].dtype, list[i].n_dims, list[i].shape, e);
         if (!t) return false;
@@ -434,6 +490,8 @@ bool replay_restore(struct replay *r, const struct safetensors *s, struct error 
         struct replay old = *r;
         *r = *fresh;
         *fresh = old;
+        r->opts.actions = &r->actions;
+        fresh->opts.actions = &fresh->actions;
     }
     replay_free(fresh);
     return ok;

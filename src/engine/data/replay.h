@@ -35,14 +35,18 @@
 #include "base/error.h"
 #include "base/real.h"
 #include "engine/data/safetensors.h"
+#include "engine/data/spaces.h"
 
 enum { REPLAY_OBS_BYTES = 1440, REPLAY_NO_ACTION = -1 };
 
 struct replay_opts {
     int64_t rows; // capacity per environment
     int n_envs;
-    int n_actions;     // width of the one-hot
-    int obs_bytes;     // 0: REPLAY_OBS_BYTES (packed2)
+    int n_actions; // width of the one-hot, or of the continuous action
+    int obs_bytes; // 0: REPLAY_OBS_BYTES (packed2)
+    int n_vector;  // the last bytes of an observation are so many floats
+    // Of width n_actions; copied. NULL: one head.
+    const struct action_space *actions;
     int guard;         // see above; 0 where writing and sampling take turns
     int safety_margin; // newest rows that are hidden from sampling
     // Keep the rows in a nameless file on this folder's disk, for rings larger than memory; NULL:
@@ -61,6 +65,9 @@ void replay_write_arrival(struct replay *r, int env, float reward, bool is_first
                           bool truncated);
 void replay_write_action(struct replay *r, int env,
                          int action); // 0..n_actions-1 or REPLAY_NO_ACTION
+// The same where there are several heads, or continuous values; NULL: none (a terminal row).
+void replay_write_heads(struct replay *r, int env, const int32_t *heads);
+void replay_write_values(struct replay *r, int env, const float *values);
 void replay_commit(struct replay *r); // CHECKs that both parts of all environments are in
 
 // ---- state
@@ -79,7 +86,9 @@ struct replay_window replay_window(const struct replay *r);
 // One row as stored (the true flags). t must be in the ring (CHECK).
 struct replay_row {
     const uint8_t *obs;
-    int32_t action, episode_id;
+    int32_t action, episode_id; // the first head's; of continuous ones 0 or REPLAY_NO_ACTION
+    const int32_t *heads;       // [n_heads]
+    const float *values;        // [n_continuous]; NULL: discrete
     float reward;
     bool is_first, terminated, truncated;
 };
@@ -87,8 +96,9 @@ struct replay_row replay_row(const struct replay *r, int64_t t, int env);
 
 // ---- sampling. Any pointer may be NULL: then that part is not gathered.
 struct replay_batch {
-    uint8_t *packed;    // [T][B][obs_bytes]
-    real *actions;      // [T][B][A] one-hot of a_t; all 0 where there is none
+    uint8_t *packed;    // [T][B][obs_bytes without the vector's]
+    real *vector;       // [T][B][n_vector]
+    real *actions;      // [T][B][A] one-hot of a_t, head after head, or its values; 0 where none is
     real *prev_actions; // [T][B][A] what leads to o_t: a_{t-1}; 0 at t = 0 and where is_first
     real *rewards;      // [T][B] on arriving
     real *continues;    // [T][B] 1 - terminated; truncation keeps 1
@@ -121,12 +131,12 @@ bool replay_rows_before(const struct replay *r, int env, int64_t end, int length
 // ---- invariants and files
 // What every stored row must obey (spec 8.4): episode ids rise by one exactly at first rows, first
 // rows have reward 0 and no end flag, rows that end an episode have no action and are followed by a
-// first row, actions are in range.
+// first row, actions are in range (continuous ones finite).
 bool replay_check(const struct replay *r, struct error *e);
 // The ring as tensors for safetensors_write (names "replay/..."), pointing into the ring. Not while
 // a row is half written.
-enum { REPLAY_N_TENSORS = 8 };
-void replay_tensors(struct replay *r, struct st_source out[REPLAY_N_TENSORS]);
+enum { REPLAY_MAX_TENSORS = 9 };
+int replay_tensors(struct replay *r, struct st_source out[REPLAY_MAX_TENSORS]); // returns how many
 // Fills a ring of equal options from those; untouched when false (wrong sizes, broken invariants).
 bool replay_restore(struct replay *r, const struct safetensors *s, struct error *e);
 

@@ -41,12 +41,12 @@ bool worker_save_weights(struct worker *w, const char *path, struct error *e) {
 // ---- the ring, in a file of its own: written before the checkpoint that needs it
 
 static bool save_replay(struct worker *w, const char *path, struct error *e) {
-    struct st_source tensors[REPLAY_N_TENSORS];
+    struct st_source tensors[REPLAY_MAX_TENSORS];
     char crc[9];
-    replay_tensors(w->replay, tensors);
-    safetensors_crc(tensors, REPLAY_N_TENSORS, crc);
+    int n = replay_tensors(w->replay, tensors);
+    safetensors_crc(tensors, n, crc);
     const struct st_text texts[] = {{"format", "workbench replay"}, {ST_CRC_KEY, crc}};
-    return safetensors_write(path, tensors, REPLAY_N_TENSORS, texts, 2, e);
+    return safetensors_write(path, tensors, n, texts, 2, e);
 }
 
 static bool save(struct worker *w, char path[PATH_SIZE], struct error *e) {
