@@ -36,6 +36,7 @@ static const struct option {
     {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files"},
     {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code"},
     {"--out", TEXT, AT(out), "FILE", "where to: a summary, state, picture, folder, weights"},
+    {"--png", TEXT, AT(png), "FILE", "sessions compare: curves of success, seeds as bands"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3, ppo (dreamer_v3)"},
     {"--task", TEXT, AT(task), "NAME", "built-in scene or goal, see below (default sprites)"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},

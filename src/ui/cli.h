@@ -13,7 +13,7 @@ enum { CLI_MAX_WORDS = 256 };
 struct cli {             // everything an option can set; zero or NULL: not given
     const char *command; // "train" if none was named
     const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag,
-        *sessions, *resume, *gate, *out, *golden, *script, *draw, *state, *actions, *policy,
+        *sessions, *resume, *gate, *out, *png, *golden, *script, *draw, *state, *actions, *policy,
         *from_sheeprl;
     int64_t accept_pipeline, threads, updates, env_steps, envs, steps, episodes, warm_up_frames;
     double minutes;

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "engine/algo/ppo/ppo_log.h"
 #include "engine/data/session.h"
 #include "engine/run/compare.h"
@@ -151,40 +152,59 @@ static int check(const struct cli *cli, const char *path) {
 
 // ---- compare
 
-static void print_level(const struct compare_reached *l) {
-    if (!l->reached)
+static void print_level(bool reached, double env_steps, double wall_s) {
+    if (!reached)
         printf("  %12s %9s", "-", "-");
     else
-        printf("  %12lld %9.0f", (long long)l->env_steps, l->wall_s);
+        printf("  %12.0f %9.0f", env_steps, wall_s);
 }
 
-static void print_comparison(const struct compare_run *runs, int n) {
+static void print_group(const struct compare_group *g) {
+    printf("%-44s", g->label);
+    for (int k = 0; k < COMPARE_N_LEVELS; k++) {
+        printf("  %2d of %-2d", g->n_reached[k], g->n_runs);
+        print_level(!isnan(g->median_steps[k]), g->median_steps[k], g->median_wall_s[k]);
+    }
+    putchar('\n');
+}
+
+static void print_comparison(const struct comparison *c) {
     char note[200];
     printf("%-44s %10s %8s %8s %8s  %22s  %22s\n", "run", "env steps", "wall s", "steps/s",
            "success", "50 %: steps, wall s", "90 %: steps, wall s");
-    for (int i = 0; i < n; i++) {
-        const struct compare_run *r = &runs[i];
+    for (int i = 0; i < c->n_runs; i++) {
+        const struct compare_run *r = &c->runs[i];
         printf("%-44s %10lld %8.0f %8.0f %7.0f%%", r->label, (long long)r->env_steps, r->wall_s,
                r->sps, 100 * r->last_success);
-        for (int k = 0; k < COMPARE_N_LEVELS; k++) print_level(&r->levels[k]);
+        for (int k = 0; k < COMPARE_N_LEVELS; k++)
+            print_level(r->levels[k].reached, (double)r->levels[k].env_steps, r->levels[k].wall_s);
         putchar('\n');
     }
-    compare_differences(runs, n, note, sizeof note);
+    printf("\n%-44s  %32s  %32s\n", "seeds together", "50 %: runs, median steps, wall s",
+           "90 %: runs, median steps, wall s");
+    for (int g = 0; g < c->n_groups; g++) print_group(&c->groups[g]);
+    compare_differences(c, note, sizeof note);
     if (note[0]) printf("%s\n", note);
 }
 
 static int compare(const struct cli *cli, const char *const *paths, int n) {
-    struct compare_run runs[COMPARE_MAX_RUNS] = {0};
+    struct compare_run *runs = mem_alloc(COMPARE_MAX_RUNS * sizeof *runs);
     struct error e = {0};
-    bool fine = n <= COMPARE_MAX_RUNS ||
-                error_set(&e, STATUS_USAGE, "sessions compare: at most %d runs", COMPARE_MAX_RUNS);
+    bool fine = true;
+    if (cli->out)
+        fine = error_set(&e, STATUS_USAGE, "sessions compare: --out %s: say --png FILE", cli->out);
+    else if (n > COMPARE_MAX_RUNS)
+        fine = error_set(&e, STATUS_USAGE, "sessions compare: at most %d runs", COMPARE_MAX_RUNS);
     for (int i = 0; i < n && fine; i++) fine = compare_open(&runs[i], paths[i], &e);
-    if (fine && cli->out) fine = compare_png(runs, n, cli->out, &e);
+    struct comparison *c = fine ? compare_new(runs, n, &e) : NULL;
+    fine = c && (!cli->png || compare_png(c, cli->png, &e));
     if (fine && cli->json)
-        print_and_free(compare_json(runs, n));
+        print_and_free(compare_json(c));
     else if (fine)
-        print_comparison(runs, n);
+        print_comparison(c);
+    compare_free(c);
     for (int i = 0; i < n && i < COMPARE_MAX_RUNS; i++) compare_close(&runs[i]);
+    free(runs);
     return fine ? 0 : cli_fail(&e);
 }
 
@@ -195,7 +215,7 @@ int cmd_sessions(const struct cli *cli) {
         return compare(cli, cli->words + 1, cli->n_words - 1);
     if (cli->n_words == 2 && strcmp(cli->words[0], "check") == 0) return check(cli, cli->words[1]);
     fprintf(stderr, "workbench: sessions: say sessions list, show SESSION, check SESSION or "
-                    "compare A B [--json] "
-                    "[--out success.png]\n");
+                    "compare A B ... [--json] "
+                    "[--png success.png]\n");
     return STATUS_USAGE;
 }

@@ -155,30 +155,40 @@ static void a_plot_shows_curves_and_marks_what_is_not_finite(void **state) {
     assert_true(n_curve[0] > 3000);
 }
 
-static void runs_are_drawn_in_colours_of_their_own(void **state) {
+static void bands_are_drawn_around_their_curve_in_colours_of_their_own(void **state) {
     (void)state;
+    enum { N = 50 };
     struct error e = {0};
-    const char *path = file_in(test_folder(), "runs.png");
-    struct record r[2][50] = {0};
-    struct plot_run runs[2] = {{"seed 1", r[0], 50}, {"seed 2", r[1], 50}};
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < 50; i++) {
-            r[k][i].env_steps = 1000 * (i + 1);
-            r[k][i].value[METRIC_SUCCESS_RATE] = k ? 0.9f : 0.1f;
-            r[k][i].present = METRIC_BIT(METRIC_SUCCESS_RATE);
-        }
-    int n[2];
-    for (int n_runs = 1; n_runs <= 2; n_runs++) {
+    const char *path = file_in(test_folder(), "bands.png");
+    double x[N], low[N], mean[2][N], high[N];
+    for (int i = 0; i < N; i++) {
+        x[i] = 1000 * (i + 1);
+        low[i] = 0.2, high[i] = 0.6;
+        mean[0][i] = 0.4;
+        mean[1][i] = i < 20 || i >= 30 ? 0.9 : NAN; // a gap
+    }
+    const struct plot_band bands[2] = {{"with", N, x, mean[0], low, high},
+                                       {"without", N, x, mean[1], NULL, NULL}};
+    int curve[3], tint[3], other[3]; // the third: two panels beside each other
+    for (int k = 0; k < 3; k++) {
         int width, height;
-        if (!plot_runs_png(path, "two", METRIC_SUCCESS_RATE, runs, n_runs, &e))
-            fail_msg("%s", e.message);
+        const struct plot_bands one = {"share", "step", bands, k == 1 ? 2 : 1},
+                                panels[2] = {one, one};
+        if (!plot_bands_png(path, "two", panels, k == 2 ? 2 : 1, &e)) fail_msg("%s", e.message);
         uint8_t *pixels = read_png(path, &width, &height);
-        assert_true(count_colour(pixels, width * height, 0x1f5fa8) > 700);
-        n[n_runs - 1] = count_colour(pixels, width * height, 0xd2691e);
+        curve[k] = count_colour(pixels, width * height, 0x1f5fa8);
+        tint[k] = count_colour(pixels, width * height, 0xcddbeb); // 22 % of it on white
+        other[k] = count_colour(pixels, width * height, 0xd2691e);
+        assert_int_equal(width, k == 2 ? 960 : 480);
         free(pixels);
     }
-    assert_int_equal(n[0], 0);
-    assert_true(n[1] > 700);
+    // A curve is two pixels thick and 398 of 406 columns long; the band a third of 164 rows and
+    // more.
+    assert_in_range(curve[0], 796, 900);
+    assert_in_range(tint[0], 398 * 50, 398 * 110);
+    assert_int_equal(other[0], 0);
+    assert_in_range(other[1], 2 * 300, 2 * 350);
+    assert_true(curve[2] == 2 * curve[0] && tint[2] == 2 * tint[0]);
 }
 
 static void plots_of_nothing_of_one_record_and_of_extreme_values_are_fine(void **state) {
@@ -381,7 +391,7 @@ int main(void) {
         cmocka_unit_test(letters_differ_from_each_other),
         cmocka_unit_test(an_unwritable_picture_is_one_line),
         cmocka_unit_test(a_plot_shows_curves_and_marks_what_is_not_finite),
-        cmocka_unit_test(runs_are_drawn_in_colours_of_their_own),
+        cmocka_unit_test(bands_are_drawn_around_their_curve_in_colours_of_their_own),
         cmocka_unit_test(plots_of_nothing_of_one_record_and_of_extreme_values_are_fine),
         cmocka_unit_test(equal_runs_give_equal_plots),
         cmocka_unit_test(a_strip_shows_every_picture_unchanged),

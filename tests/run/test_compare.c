@@ -8,20 +8,21 @@ enum { ROWS = 20, STEPS_A_ROW = 1024 };
 
 // Success rises by `rise` a record from 0 on; records of odd number have no episode.
 static void write_session(const char *root, const char *tag, const char *algo, const char *codec,
-                          double rise, char path[PATH_SIZE]) {
+                          int rows, double rise, char path[PATH_SIZE]) {
     struct error e = {0};
     char config[80];
-    snprintf(config, sizeof config, "{\"env.action_codec\":\"%s\"}", codec);
+    static int seed = 3; // another one for every session
+    snprintf(config, sizeof config, "{\"seed\":%d,\"env.action_codec\":\"%s\"}", seed, codec);
     struct session_opts o = {.root = root,
                              .tag = tag,
                              .algo = algo,
                              .task = "exit_lab",
                              .mode = "full",
-                             .seed = 3,
+                             .seed = (uint64_t)seed++,
                              .config_json = config};
     struct session *s = session_create(&o, &e);
     if (!s) fail_msg("%s", e.message);
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < rows; i++) {
         struct record r = {.opt_steps = i + 1, .env_steps = (i + 1) * STEPS_A_ROW};
         const double success = rise * i > 1 ? 1 : rise * i;
         r.value[METRIC_SUCCESS_RATE] = (float)success;
@@ -40,8 +41,8 @@ static void levels_are_reached_where_the_window_s_mean_is_as_high(void **state) 
     struct error e = {0};
     struct compare_run runs[2];
     snprintf(root, sizeof root, "%s", test_folder());
-    write_session(root, "a", "ppo", "v0", 0.1, a);
-    write_session(root, "b", "dreamer_v3", "v1", 0.01, b);
+    write_session(root, "a", "ppo", "v0", ROWS, 0.1, a);
+    write_session(root, "b", "dreamer_v3", "v1", ROWS, 0.01, b);
     assert_true(compare_open(&runs[0], a, &e) && compare_open(&runs[1], b, &e));
     // The window of 4,096 steps holds four records, two with episodes: i and i - 2 have the mean
     // 0.1 (i - 1).
@@ -54,10 +55,12 @@ static void levels_are_reached_where_the_window_s_mean_is_as_high(void **state) 
     assert_int_equal(runs[0].env_steps, ROWS * STEPS_A_ROW);
     assert_float_equal(runs[0].sps, 512, 1e-3);
     char note[200];
-    compare_differences(runs, 2, note, sizeof note);
+    struct comparison *c = compare_new(runs, 2, &e);
+    assert_non_null(c);
+    compare_differences(c, note, sizeof note);
     assert_non_null(strstr(note, "different action codecs"));
     assert_null(strstr(note, "tasks"));
-    cJSON *made = compare_json(runs, 2);
+    cJSON *made = compare_json(c);
     char *text = cJSON_Print(made); // doubles are raw text inside
     cJSON *o = cJSON_Parse(text);
     cJSON_Delete(made);
@@ -69,10 +72,66 @@ static void levels_are_reached_where_the_window_s_mean_is_as_high(void **state) 
     assert_true(cJSON_IsNull(cJSON_GetObjectItem(second, "env_steps_to_90_percent")));
     cJSON_Delete(o);
     assert_true(path_join(png, root, "success.png", &e));
-    assert_true(compare_png(runs, 2, png, &e));
+    assert_true(compare_png(c, png, &e));
     assert_true(file_exists(png));
+    compare_free(c);
     compare_close(&runs[0]);
     compare_close(&runs[1]);
+}
+
+// Three runs of one setting, the third shorter, beside one of another: success of the window is
+// rise (i - 1) at record i, of record 0 and 1 rise 0.
+static void seeds_of_one_setting_become_a_band(void **state) {
+    (void)state;
+    char root[PATH_SIZE], path[PATH_SIZE];
+    struct error e = {0};
+    struct compare_run runs[4];
+    snprintf(root, sizeof root, "%s", test_folder());
+    static const double rise[4] = {0.01, 0.1, 0.03, 0.05};
+    static const int rows[4] = {ROWS, ROWS, ROWS - 5, ROWS};
+    for (int i = 0; i < 4; i++) {
+        char tag[8];
+        snprintf(tag, sizeof tag, "s%d", i);
+        write_session(root, tag, i == 3 ? "dreamer_v3" : "ppo", "v0", rows[i], rise[i], path);
+        if (!compare_open(&runs[i], path, &e)) fail_msg("%s", e.message);
+    }
+    struct comparison *c = compare_new(runs, 4, &e);
+    assert_non_null(c);
+    assert_int_equal(c->n_groups, 2);
+    assert_true(c->group_of[0] == 0 && c->group_of[2] == 0 && c->group_of[3] == 1);
+    const struct compare_group *g = &c->groups[0];
+    assert_string_equal(g->label, "ppo exit_lab v0, 3 seeds");
+    // One of three reached 50 %: the median run did not. Of the other group the one run did.
+    assert_true(g->n_reached[0] == 1 && isnan(g->median_steps[0]));
+    assert_true(c->groups[1].n_reached[0] == 1 && c->groups[1].median_steps[0] == 13 * STEPS_A_ROW);
+    assert_true(c->groups[1].median_wall_s[0] == 26 && isnan(c->groups[1].median_steps[1]));
+    for (int axis = 0; axis < COMPARE_N_AXES; axis++) {
+        const struct compare_curve *v = &g->curves[axis];
+        const double row = axis == COMPARE_BY_STEPS ? STEPS_A_ROW : 2;
+        int n_known = 0;
+        for (int k = 0; k < COMPARE_POINTS; k++) {
+            const double i = floor(v->x[k] / row + 1e-9) - 1; // the record at or before x
+            if (i < 0 || v->x[k] > (ROWS - 5) * row + 1e-6) {
+                assert_true(isnan(v->mean[k]) && isnan(v->low[k]) && isnan(v->high[k]));
+                continue;
+            }
+            n_known++;
+            if (i < 4) continue;                               // the window is not full yet
+            const double at = fmod(i, 2) == 1 ? i - 2 : i - 1; // odd records have no episode
+            assert_float_equal(v->low[k], 0.01 * at, 1e-6);
+            assert_float_equal(v->high[k], fmin(1, 0.1 * at), 1e-6);
+            assert_float_equal(v->mean[k], (v->low[k] + v->high[k] + 0.03 * at) / 3, 1e-6);
+        }
+        assert_in_range(n_known, COMPARE_POINTS / 2, COMPARE_POINTS * 3 / 4);
+    }
+    cJSON *o = compare_json(c);
+    const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItem(o, "groups"), 0);
+    assert_in_range(cJSON_GetArraySize(cJSON_GetObjectItem(first, "success_by_env_steps")),
+                    COMPARE_POINTS / 2, COMPARE_POINTS * 3 / 4);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(first, "median_env_steps_to_50_percent")));
+    cJSON_Delete(o);
+    compare_free(c);
+    for (int i = 0; i < 4; i++) compare_close(&runs[i]);
 }
 
 static void one_good_episode_at_the_start_is_no_level(void **state) {
@@ -108,6 +167,7 @@ static void what_is_no_session_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_are_reached_where_the_window_s_mean_is_as_high),
+        cmocka_unit_test(seeds_of_one_setting_become_a_band),
         cmocka_unit_test(one_good_episode_at_the_start_is_no_level),
         cmocka_unit_test(what_is_no_session_is_refused),
     };

@@ -17,6 +17,7 @@ static const struct {
     OPTION("--headless", FLAG, headless),
     OPTION("--gate", TEXT, gate),
     OPTION("--out", TEXT, out),
+    OPTION("--png", TEXT, png),
     OPTION("--algo", TEXT, algo),
     OPTION("--task", TEXT, task),
     OPTION("--rom", TEXT, rom),

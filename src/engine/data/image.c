@@ -36,6 +36,18 @@ void image_box(struct image *im, int x, int y, int width, int height, uint32_t c
         for (int i = x < 0 ? 0 : x; i < x1; i++) image_dot(im, i, j, colour);
 }
 
+void image_tint(struct image *im, int x, int y, int width, int height, uint32_t colour,
+                int percent) {
+    for (int j = y < 0 ? 0 : y; j < y + height && j < im->height; j++)
+        for (int i = x < 0 ? 0 : x; i < x + width && i < im->width; i++) {
+            uint8_t *p = im->pixels + ((size_t)j * (size_t)im->width + (size_t)i) * 3;
+            for (int c = 0; c < 3; c++) {
+                const int of = (int)(colour >> (16 - 8 * c) & 0xff);
+                p[c] = (uint8_t)((p[c] * (100 - percent) + of * percent) / 100);
+            }
+        }
+}
+
 void image_line(struct image *im, int x0, int y0, int x1, int y1, uint32_t colour) {
     int dx = abs(x1 - x0), dy = -abs(y1 - y0), sx = x0 < x1 ? 1 : -1, sy = y0 < y1 ? 1 : -1,
         error = dx + dy;

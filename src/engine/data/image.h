@@ -27,6 +27,9 @@ void image_init(struct image *im, int width, int height, uint32_t colour);
 void image_deinit(struct image *im);
 void image_dot(struct image *im, int x, int y, uint32_t colour);
 void image_box(struct image *im, int x, int y, int width, int height, uint32_t colour); // filled
+// Mixed into what is there: percent of the colour.
+void image_tint(struct image *im, int x, int y, int width, int height, uint32_t colour,
+                int percent);
 void image_line(struct image *im, int x0, int y0, int x1, int y1, uint32_t colour);
 void image_text(struct image *im, int x, int y, const char *text, int scale,
                 uint32_t colour); // x, y: top left

@@ -15,7 +15,7 @@ enum {
     PANEL_HEIGHT = 230,
     COLUMNS = 2,
     HEADER = 34,
-    MAX_CURVES = PLOT_MAX_RUNS,
+    MAX_CURVES = PLOT_MAX_BANDS,
     MAX_TICKS = 16
 };
 enum {
@@ -47,7 +47,6 @@ struct curve {
     int64_t n;
     enum metric metric;
     const char *label;
-    bool bare; // the legend names it without its newest value
 };
 
 // clang-format off
@@ -102,16 +101,8 @@ static double nice_step(double range, int n) {
     return (part <= 1 ? 1 : part <= 2 ? 2 : part <= 5 ? 5 : 10) * power;
 }
 
-static struct axis value_axis(const struct panel *p, const struct curve *curves, int n) {
-    struct axis a = {.low = INFINITY, .high = -INFINITY, .log = p->log};
-    for (int c = 0; c < n; c++)
-        for (int64_t i = 0; i < curves[c].n; i++) {
-            const struct record *r = &curves[c].records[i];
-            double v = (double)r->value[curves[c].metric];
-            if (!measured(r, curves[c].metric) || !drawable(&a, v)) continue;
-            a.low = fmin(a.low, to_axis(&a, v));
-            a.high = fmax(a.high, to_axis(&a, v));
-        }
+// From the smallest and the largest value to what is drawn.
+static struct axis finish_axis(struct axis a, const struct panel *p) {
     if (a.low > a.high) return (struct axis){.low = 0, .high = 1, .log = p->log};
     if (p->band_high > p->band_low) {
         a.low = fmin(a.low, p->band_low - 0.1);
@@ -123,6 +114,19 @@ static struct axis value_axis(const struct panel *p, const struct curve *curves,
     a.high += margin;
     if (a.low != 0) a.low -= margin;
     return a;
+}
+
+static struct axis value_axis(const struct panel *p, const struct curve *curves, int n) {
+    struct axis a = {.low = INFINITY, .high = -INFINITY, .log = p->log};
+    for (int c = 0; c < n; c++)
+        for (int64_t i = 0; i < curves[c].n; i++) {
+            const struct record *r = &curves[c].records[i];
+            double v = (double)r->value[curves[c].metric];
+            if (!measured(r, curves[c].metric) || !drawable(&a, v)) continue;
+            a.low = fmin(a.low, to_axis(&a, v));
+            a.high = fmax(a.high, to_axis(&a, v));
+        }
+    return finish_axis(a, p);
 }
 
 // Ticks in axis units. Logarithmic axes of less than a decade get linear ticks.
@@ -168,7 +172,7 @@ struct frame { // where a panel's plot lies
     int x, y; // left top of the plot area
     struct axis values;
     double max_step;
-    bool env_steps; // of the x axis; else gradient steps
+    const char *x_name;
 };
 
 static int pixel_y(const struct frame *f, double axis_value) {
@@ -176,8 +180,8 @@ static int pixel_y(const struct frame *f, double axis_value) {
     return f->y + PLOT_H - 1 - (int)lround(fmin(fmax(part, 0), 1) * (PLOT_H - 1));
 }
 
-static int column_of(const struct frame *f, int64_t step) {
-    double part = f->max_step > 0 ? (double)step / f->max_step : 0;
+static int column_of(const struct frame *f, double step) {
+    double part = f->max_step > 0 ? step / f->max_step : 0;
     return (int)lround(fmin(fmax(part, 0), 1) * (PLOT_W - 1));
 }
 
@@ -193,16 +197,15 @@ static void draw_axes(const struct frame *f) {
     }
     double step = f->max_step > 0 ? fmax(1, nice_step(f->max_step, 5)) : 1;
     for (double t = 0; t <= f->max_step; t += step) {
-        int x = f->x + column_of(f, (int64_t)t);
+        int x = f->x + column_of(f, t);
         image_line(f->im, x, f->y + PLOT_H, x, f->y + PLOT_H + 3, dim);
         format_number(t, text, sizeof text);
         int width = image_text_width(text, 1), left = x - width / 2;
         image_text(f->im, left + width > f->x + PLOT_W ? f->x + PLOT_W - width : left,
                    f->y + PLOT_H + 6, text, 1, dim);
     }
-    const char *name = f->env_steps ? "environment step" : "gradient step";
-    image_text(f->im, f->x + (PLOT_W - image_text_width(name, 1)) / 2, f->y + PLOT_H + 18, name, 1,
-               dim);
+    image_text(f->im, f->x + (PLOT_W - image_text_width(f->x_name, 1)) / 2, f->y + PLOT_H + 18,
+               f->x_name, 1, dim);
     image_line(f->im, f->x - 1, f->y, f->x - 1, f->y + PLOT_H, dim);
     image_line(f->im, f->x - 1, f->y + PLOT_H, f->x + PLOT_W - 1, f->y + PLOT_H, dim);
 }
@@ -213,7 +216,7 @@ static void fill_bins(const struct frame *f, const struct curve *curve, struct b
         const struct record *r = &curve->records[i];
         if (!measured(r, curve->metric)) continue;
         double v = (double)r->value[curve->metric];
-        struct bin *b = &bins[column_of(f, f->env_steps ? r->env_steps : r->opt_steps)];
+        struct bin *b = &bins[column_of(f, (double)r->opt_steps)];
         if (!drawable(&f->values, v)) {
             b->n_bad += !isfinite(v); // 0 on a logarithmic axis is no alarm
             continue;
@@ -250,6 +253,13 @@ static int64_t draw_curve(const struct frame *f, const struct bin *bins, uint32_
     return n_bad;
 }
 
+// In the legend from x on; returns where the next one begins.
+static int name_curve(const struct frame *f, int x, const char *text, int c) {
+    image_box(f->im, x, f->y - 12, 8, 7, curve_colours[c]);
+    image_text(f->im, x + 12, f->y - 12, text, 1, ink);
+    return x + 12 + image_text_width(text, 1) + 14;
+}
+
 static void draw_legend(const struct frame *f, const struct curve *curves, int n,
                         const struct bin *const *bins, int64_t n_bad) {
     int x = f->x;
@@ -261,10 +271,8 @@ static void draw_legend(const struct frame *f, const struct curve *curves, int n
                               sizeof value);
                 break;
             }
-        snprintf(text, sizeof text, curves[c].bare ? "%.38s" : "%.38s %s", curves[c].label, value);
-        image_box(f->im, x, f->y - 12, 8, 7, curve_colours[c]);
-        image_text(f->im, x + 12, f->y - 12, text, 1, ink);
-        x += 12 + image_text_width(text, 1) + 14;
+        snprintf(text, sizeof text, "%.38s %s", curves[c].label, value);
+        x = name_curve(f, x, text, c);
     }
     char text[48];
     snprintf(text, sizeof text, "%lld not finite", (long long)n_bad);
@@ -318,8 +326,7 @@ static int curves_of(const struct panel *p, const struct record *records, int64_
     const bool no_model = n > 0 && ever_measured(records, n, METRIC_LOSS_TOTAL);
     for (int c = 0; c < p->n_curves; c++) {
         if (!ever_measured(records, n, p->curves[c]) && (c || p->optional || no_model)) continue;
-        out[n_known++] =
-            (struct curve){records, n, p->curves[c], metric_info[p->curves[c]].name, false};
+        out[n_known++] = (struct curve){records, n, p->curves[c], metric_info[p->curves[c]].name};
     }
     return n_known;
 }
@@ -348,6 +355,7 @@ bool plot_metrics_png(const char *path, const char *title, const struct record *
         struct frame f = {.im = &im,
                           .x = at % COLUMNS * PANEL_WIDTH,
                           .y = HEADER + at / COLUMNS * PANEL_HEIGHT,
+                          .x_name = "gradient step",
                           .max_step = n ? (double)records[n - 1].opt_steps : 0};
         draw_panel(f, &panels[i], curves[i], n_curves[i]);
         at++;
@@ -355,20 +363,68 @@ bool plot_metrics_png(const char *path, const char *title, const struct record *
     return write_and_free(&im, path, title, e);
 }
 
-bool plot_runs_png(const char *path, const char *title, enum metric metric,
-                   const struct plot_run *runs, int n_runs, struct error *e) {
-    struct image im;
-    struct curve curves[MAX_CURVES];
-    CHECK(n_runs >= 1 && n_runs <= MAX_CURVES, "%d runs", n_runs);
-    struct panel p = {.title = metric_info[metric].what, .unit = metric_info[metric].unit};
-    struct frame f = {.im = &im, .y = HEADER, .env_steps = true};
-    for (int i = 0; i < n_runs; i++) {
-        const struct plot_run *r = &runs[i];
-        curves[i] = (struct curve){r->records, r->n, metric, r->label, true};
-        if (r->n) f.max_step = fmax(f.max_step, (double)r->records[r->n - 1].env_steps);
+// ---- bands
+
+static void stretch(struct axis *a, const double *v, int64_t n) {
+    for (int64_t i = 0; v && i < n; i++)
+        if (isfinite(v[i])) {
+            a->low = fmin(a->low, v[i]);
+            a->high = fmax(a->high, v[i]);
+        }
+}
+
+// Between two neighbouring points, column by column.
+static void shade(const struct frame *f, const struct plot_band *b, int64_t i, uint32_t colour) {
+    enum { PERCENT = 22 };
+    const int from = column_of(f, b->x[i]), to = column_of(f, b->x[i + 1]);
+    for (int c = from; c < to; c++) {
+        const double part = (double)(c - from) / (to - from);
+        const int top = pixel_y(f, b->high[i] + part * (b->high[i + 1] - b->high[i])),
+                  bottom = pixel_y(f, b->low[i] + part * (b->low[i + 1] - b->low[i]));
+        image_tint(f->im, f->x + c, top, 1, bottom - top + 1, colour, PERCENT);
     }
-    image_init(&im, PANEL_WIDTH, HEADER + PANEL_HEIGHT + 8, paper);
+}
+
+static void draw_band(const struct frame *f, const struct plot_band *b, uint32_t colour) {
+    for (int64_t i = 0; b->low && i + 1 < b->n; i++)
+        if (isfinite(b->mean[i]) && isfinite(b->mean[i + 1])) shade(f, b, i, colour);
+    for (int64_t i = 0; i < b->n; i++) {
+        if (!isfinite(b->mean[i])) continue;
+        const bool joined = i > 0 && isfinite(b->mean[i - 1]);
+        const int64_t from = joined ? i - 1 : i;
+        stroke(f, f->x + column_of(f, b->x[from]), pixel_y(f, b->mean[from]),
+               f->x + column_of(f, b->x[i]), pixel_y(f, b->mean[i]), colour);
+    }
+}
+
+static void draw_bands(struct frame f, const struct plot_bands *p) {
+    const struct panel plain = {0};
+    struct axis a = {.low = INFINITY, .high = -INFINITY};
+    for (int i = 0; i < p->n; i++) {
+        const struct plot_band *b = &p->bands[i];
+        const double *const values[] = {b->mean, b->low, b->high};
+        for (int k = 0; k < 3; k++) stretch(&a, values[k], b->n);
+        if (b->n) f.max_step = fmax(f.max_step, b->x[b->n - 1]);
+    }
+    image_text(f.im, f.x + LEFT, f.y + 8, p->title, 1, ink);
+    f.x += LEFT, f.y += TOP;
+    f.values = finish_axis(a, &plain);
+    f.x_name = p->x_name;
+    draw_axes(&f);
+    for (int i = 0, x = f.x; i < p->n; i++) {
+        draw_band(&f, &p->bands[i], curve_colours[i]);
+        x = name_curve(&f, x, p->bands[i].label, i);
+    }
+}
+
+bool plot_bands_png(const char *path, const char *title, const struct plot_bands *sides,
+                    int n_panels, struct error *e) {
+    struct image im;
+    image_init(&im, n_panels * PANEL_WIDTH, HEADER + PANEL_HEIGHT + 8, paper);
     image_text(&im, 14, 12, title, 2, ink);
-    draw_panel(f, &p, curves, n_runs);
+    for (int i = 0; i < n_panels; i++) {
+        CHECK(sides[i].n <= MAX_CURVES, "%d bands", sides[i].n);
+        draw_bands((struct frame){.im = &im, .x = i * PANEL_WIDTH, .y = HEADER}, &sides[i]);
+    }
     return write_and_free(&im, path, title, e);
 }

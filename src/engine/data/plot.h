@@ -19,15 +19,22 @@
 bool plot_metrics_png(const char *path, const char *title, const struct record *records, int64_t n,
                       struct error *e);
 
-// One metric of several runs over environment steps, a curve each.
-enum { PLOT_MAX_RUNS = 8 };
-struct plot_run {
+// A curve over any amount (environment steps, seconds), with the band around it that several runs
+// span. x rises; where mean is NaN there is a gap. low and high NULL: no band.
+enum { PLOT_MAX_BANDS = 8 };
+struct plot_band {
     const char *label;
-    const struct record *records;
     int64_t n;
+    const double *x, *mean, *low, *high; // [n]
 };
-bool plot_runs_png(const char *path, const char *title, enum metric metric,
-                   const struct plot_run *runs, int n_runs, struct error *e);
+struct plot_bands {
+    const char *title, *x_name;
+    const struct plot_band *bands;
+    int n; // at most PLOT_MAX_BANDS (CHECK)
+};
+// The panels beside each other.
+bool plot_bands_png(const char *path, const char *title, const struct plot_bands *panels,
+                    int n_panels, struct error *e);
 
 // One column per snapshot; rows: real, reconstruction, error (heat). Levels 0 (lightest) .. 255
 // (darkest).
