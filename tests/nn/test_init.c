@@ -52,7 +52,7 @@ static void shapes_and_rules_choose_the_distribution(void **state) {
     (void)state;
     struct params p = some_layers(false);
     int64_t n;
-    init_params(&p, 3, rules);
+    init_params(&p, 3, rules, NULL);
     const real *x = values(&p, "linear.weight", &n);
     double sigma = sqrt(2.0 / 500), cut = 2 * sigma / 0.87962566103423978;
     assert_true(fabs(std_of(x, n) / sigma - 1) < 0.01);
@@ -81,22 +81,24 @@ static void shapes_and_rules_choose_the_distribution(void **state) {
 
 static void weights_depend_on_seed_and_name_only(void **state) {
     (void)state;
+    struct pool *pool = pool_new(3); // several pieces of the larger matrices
     struct params p = some_layers(false), q = some_layers(true), r = some_layers(false);
     int64_t n;
-    init_params(&p, 3, rules);
-    init_params(&q, 3, rules);
-    init_params(&r, 4, rules);
+    init_params(&p, 3, rules, NULL);
+    init_params(&q, 3, rules, pool);
+    init_params(&r, 4, rules, NULL);
     assert_memory_equal(values(&p, "linear.weight", &n), values(&q, "linear.weight", &n),
                         300 * 200 * sizeof(real));
     assert_memory_not_equal(values(&p, "linear.weight", &n), values(&r, "linear.weight", &n),
                             300 * 200 * sizeof(real));
     // without rules the shape alone decides
-    init_params(&p, 3, NULL);
+    init_params(&p, 3, NULL, NULL);
     const real *x = values(&p, "zero.weight", &n);
     assert_true(largest(x, n) > 0);
     params_deinit(&p);
     params_deinit(&q);
     params_deinit(&r);
+    pool_free(pool);
 }
 
 static void two_names_have_unrelated_weights(void **state) {

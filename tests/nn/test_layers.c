@@ -80,7 +80,7 @@ static void a_list_of_parts_is_their_concatenation(void **state) {
     params_init(&p);
     nn_add_mlp(&p, "m", LEFT + RIGHT, UNITS, 1, OUT);
     params_allocate(&p);
-    init_params(&p, 1, NULL);
+    init_params(&p, 1, NULL, NULL);
     for (int64_t i = 0; i < p.n_flat; i++)
         p.weights[i] += (real)(0.1 * sin((double)i)); // no zero bias, no unit scale
     struct pool *pool = pool_new(1);

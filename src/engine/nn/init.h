@@ -2,7 +2,7 @@
 // init_weights and uniform_init_weights).
 //
 //     static const struct init_rule rules[] = {{"reward_model._model.6.", INIT_ZERO}, {NULL, 0}};
-//     init_params(&params, seed, rules);
+//     init_params(&params, seed, rules, pool);
 //
 // By shape: Linear [out][in] and convolution [a][b][4][4] weights are normal with
 // sigma0 = sqrt(2 / (fan_in + fan_out)) / 0.87962566, cut at 2 sigma0 (Linear) or at 2.0
@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "base/pool.h"
 #include "base/real.h"
 #include "engine/graph/params.h"
 
@@ -29,8 +30,8 @@ struct init_rule {
     enum init_kind kind;
 };
 
-// rules NULL: none
-void init_params(struct params *p, uint64_t seed, const struct init_rule *rules);
+// rules NULL: none. pool NULL: on the calling thread; the bits don't depend on it.
+void init_params(struct params *p, uint64_t seed, const struct init_rule *rules, struct pool *pool);
 
 // Normal(0, sigma) cut at +-cut (by rejection), and uniform(-a, a); element i is a function of
 // (seed, stream, i).

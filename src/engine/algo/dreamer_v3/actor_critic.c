@@ -56,17 +56,17 @@ void ac_register_critic(struct params *p, const struct ac_dims *d, const char *n
     nn_add_mlp(p, critic_model(model, name), d->state, d->dense_units, (int)d->n_layers, d->bins);
 }
 
-void ac_init_actor(struct params *p, uint64_t seed, bool hafner) {
+void ac_init_actor(struct params *p, uint64_t seed, bool hafner, struct pool *pool) {
     static const struct init_rule rules[] = {{ACTOR_HEAD, INIT_UNIFORM}, {NULL, INIT_BY_SHAPE}};
-    init_params(p, seed, hafner ? rules : NULL);
+    init_params(p, seed, hafner ? rules : NULL, pool);
 }
 
 void ac_init_critic(struct params *p, const struct ac_dims *d, const char *name, uint64_t seed,
-                    bool hafner) {
+                    bool hafner, struct pool *pool) {
     char output[PARAM_NAME_SIZE];
     snprintf(output, sizeof output, "%s._model.%d.", name, 3 * (int)d->n_layers);
     const struct init_rule rules[] = {{output, INIT_ZERO}, {NULL, INIT_BY_SHAPE}};
-    init_params(p, seed, hafner ? rules : NULL);
+    init_params(p, seed, hafner ? rules : NULL, pool);
 }
 
 struct ac_net ac_net_make(struct graph *g, const struct ac_dims *d) {

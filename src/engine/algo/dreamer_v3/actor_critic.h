@@ -41,9 +41,9 @@ struct ac_dims ac_dims_from_config(const struct config *cfg, const struct wm_dim
 void ac_register_actor(struct params *p, const struct ac_dims *d);
 void ac_register_critic(struct params *p, const struct ac_dims *d, const char *name);
 // spec 6: uniform actor heads, zero critic output
-void ac_init_actor(struct params *p, uint64_t seed, bool hafner);
+void ac_init_actor(struct params *p, uint64_t seed, bool hafner, struct pool *pool);
 void ac_init_critic(struct params *p, const struct ac_dims *d, const char *name, uint64_t seed,
-                    bool hafner);
+                    bool hafner, struct pool *pool);
 
 struct ac_net {
     struct nn nn; // its `params` are chosen by each call

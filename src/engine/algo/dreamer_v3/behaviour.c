@@ -39,8 +39,8 @@ static void make_params(struct behaviour *b, const struct config *cfg) {
     params_allocate(&b->actor);
     params_allocate(&b->critic);
     params_allocate(&b->target);
-    ac_init_actor(&b->actor, b->seed, cfg->hafner_initialization);
-    ac_init_critic(&b->critic, d, CRITIC_NAME, b->seed, cfg->hafner_initialization);
+    ac_init_actor(&b->actor, b->seed, cfg->hafner_initialization, b->pool);
+    ac_init_critic(&b->critic, d, CRITIC_NAME, b->seed, cfg->hafner_initialization, b->pool);
     optim_track(&b->target, &b->critic, 1, b->pool);
 }
 

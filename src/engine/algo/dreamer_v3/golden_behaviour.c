@@ -579,9 +579,9 @@ void golden_zero_heads(struct golden_case *c) {
     struct golden_tiny t = golden_tiny();
     struct behaviour_case *k = behaviour_case_new(&t, (int)case_dim(c, "l_return", 0),
                                                   t.config.sequence_length * t.config.batch_size);
-    wm_init_weights(&k->world, &t.world, 1, true);
-    ac_init_actor(&k->actor, 1, true);
-    ac_init_critic(&k->critic, &t.nets, CRITIC_NAME, 1, true);
+    wm_init_weights(&k->world, &t.world, 1, true, NULL);
+    ac_init_actor(&k->actor, 1, true, NULL);
+    ac_init_critic(&k->critic, &t.nets, CRITIC_NAME, 1, true, NULL);
     optim_track(&k->target, &k->critic, 1, c->pool);
     fresh_rewards(c, k);
     if (!c->failed) fresh_values(c, k);

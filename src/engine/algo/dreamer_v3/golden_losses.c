@@ -339,7 +339,8 @@ static void match_rule(struct golden_case *c, const char *rule, int n_dims, cons
     snprintf(name, sizeof name, "%s.weight", rule);
     params_add(&c->params, name, n_dims, shape);
     params_allocate(&c->params);
-    init_params(&c->params, 1, (const struct init_rule[]){{rule, kind}, {NULL, INIT_BY_SHAPE}});
+    init_params(&c->params, 1, (const struct init_rule[]){{rule, kind}, {NULL, INIT_BY_SHAPE}},
+                NULL);
     struct statistics s = statistics(c->params.weights, c->params.list[0].n_elements);
     const struct {
         const char *name;
@@ -375,8 +376,8 @@ static void match_fresh_actor_critic(struct golden_case *c, const struct config 
     ac_register_actor(&p[0], &nets);
     ac_register_critic(&p[1], &nets, CRITIC_NAME);
     for (int i = 0; i < 2; i++) params_allocate(&p[i]);
-    ac_init_actor(&p[0], 1, true);
-    ac_init_critic(&p[1], &nets, CRITIC_NAME, 1, true);
+    ac_init_actor(&p[0], 1, true, NULL);
+    ac_init_critic(&p[1], &nets, CRITIC_NAME, 1, true, NULL);
     for (int i = 0; i < 2; i++) {
         match_fresh(c, "fresh.", &p[i]);
         params_deinit(&p[i]);
@@ -396,7 +397,7 @@ void golden_init_stats(struct golden_case *c) {
     struct wm_dims dims = wm_dims_from_config(&cfg, 8);
     wm_register(&c->params, &dims);
     params_allocate(&c->params);
-    wm_init_weights(&c->params, &dims, 1, true);
+    wm_init_weights(&c->params, &dims, 1, true, NULL);
     match_fresh(c, "fresh.world_model.", &c->params);
     match_fresh_actor_critic(c, &cfg, &dims);
 }

@@ -106,7 +106,8 @@ void wm_register(struct params *p, const struct wm_dims *d) {
     nn_add_mlp(p, CONTINUE, state, d->dense_units, (int)d->n_layers, 1);
 }
 
-void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner) {
+void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner,
+                     struct pool *pool) {
     char reward[PARAM_NAME_SIZE], cont[PARAM_NAME_SIZE];
     snprintf(reward, sizeof reward, REWARD ".%d.", 3 * (int)d->n_layers);
     snprintf(cont, sizeof cont, CONTINUE ".%d.", 3 * (int)d->n_layers);
@@ -118,7 +119,7 @@ void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, b
         {reward, INIT_ZERO},
         {NULL, INIT_BY_SHAPE},
     };
-    init_params(p, seed, hafner ? rules : NULL);
+    init_params(p, seed, hafner ? rules : NULL, pool);
 }
 
 struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d) {

@@ -46,7 +46,8 @@ int64_t wm_embed_width(const struct wm_dims *d);
 // all parameters; not allocated
 void wm_register(struct params *p, const struct wm_dims *d);
 // spec 6
-void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner);
+void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner,
+                     struct pool *pool);
 struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d);
 
 // What the encoder makes of one observation: its two halves [N, 360 m] and [N, U], one after the

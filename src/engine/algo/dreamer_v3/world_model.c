@@ -73,7 +73,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     params_init(&wm->params);
     wm_register(&wm->params, &wm->dims);
     params_allocate(&wm->params);
-    wm_init_weights(&wm->params, &wm->dims, wm->seed, cfg->hafner_initialization);
+    wm_init_weights(&wm->params, &wm->dims, wm->seed, cfg->hafner_initialization, wm->pool);
 
     struct wm_loss_weights weights = wm_loss_weights_from_config(cfg);
     wm->train_graph = graph_new();
