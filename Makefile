@@ -55,10 +55,12 @@ src_ui := $(wildcard src/ui/cli*.c src/ui/cmd_*.c)
 endif
 $(foreach f,$(FLOORS),$(eval obj_$(f) := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(src_$(f)))))
 
-# kernels_isa.c holds every numeric kernel and is compiled once per instruction set (run-time dispatch picks one).
+# kernels_isa.c holds every numeric kernel and is compiled once per instruction set (run-time dispatch picks one);
+# kernels_bf16.c those of products and convolutions in bf16, also for CPUs that have an instruction for them.
 ISA_SRC := src/engine/graph/kernels_isa.c
+BF16_SRC := src/engine/graph/kernels_bf16.c
 ifneq ($(wildcard $(ISA_SRC)),)
-obj_graph := $(filter-out $(BUILD)/obj/engine/graph/kernels_isa.o,$(obj_graph))
+obj_graph := $(filter-out $(BUILD)/obj/engine/graph/kernels_isa.o $(BUILD)/obj/engine/graph/kernels_bf16.o,$(obj_graph))
 ISAS := generic
 ifeq ($(shell uname -m),x86_64)
 ISAS += avx512 $(if $(SAN),,avx2)
@@ -66,8 +68,11 @@ endif
 isa_flags_generic :=
 isa_flags_avx2 := -mavx2 -mfma
 isa_flags_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+isa_flags_avx512bf16 := $(isa_flags_avx512) -mavx512bf16
+BF16_ISAS := $(if $(SAN),$(filter-out avx512,$(ISAS)),$(ISAS)) $(if $(filter avx512,$(ISAS)),avx512bf16)
 obj_isa := $(foreach i,$(ISAS),$(BUILD)/obj/engine/graph/kernels_isa.$(i).o)
-obj_graph += $(obj_isa)
+obj_bf16 := $(foreach i,$(BF16_ISAS),$(BUILD)/obj/engine/graph/kernels_bf16.$(i).o)
+obj_graph += $(obj_isa) $(obj_bf16)
 endif
 # Vectorised sums and fused multiply-adds, but NaN and infinity keep their meaning.
 ISA_CFLAGS := $(if $(SAN),-O1,-O3) -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd -Wno-psabi
@@ -102,7 +107,11 @@ $(BUILD)/obj/%.o: src/%.c
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(foreach i,$(ISAS),$(eval $(BUILD)/obj/engine/graph/kernels_isa.$(i).o: ISA := $(i)))
+$(foreach i,$(BF16_ISAS),$(eval $(BUILD)/obj/engine/graph/kernels_bf16.$(i).o: ISA := $(i)))
 $(obj_isa): $(ISA_SRC) $(wildcard src/engine/graph/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(ISA_CFLAGS) $(isa_flags_$(ISA)) -DKERNELS_ISA=$(ISA) -MMD -MP -c -o $@ $<
+$(obj_bf16): $(BF16_SRC) $(wildcard src/engine/graph/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ISA_CFLAGS) $(isa_flags_$(ISA)) -DKERNELS_ISA=$(ISA) -MMD -MP -c -o $@ $<
 

@@ -148,7 +148,7 @@ static void switches_and_choices_take_their_words_only(void **state) {
         {"env.constant_action", "START", "SELECT", "NOOP|A|B|START"},
         {"precision.model_dtype", "float32", "bfloat16", "it must be float32"},
         {"precision.rnn_dtype", "float32", "float16", "it must be float32"},
-        {"precision.autocast", "false", "true", "it must be false"},
+        {"precision.autocast", "true", "yes", "one of true|false"},
         {"precision.allow_tf32", "false", "true", "it must be false"},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -318,7 +318,7 @@ static void bad_json_is_refused_with_the_file_named(void **state) {
         {"{\"seed\":null}", "JSON type"},
         {"{\"sede\":1}", "did you mean seed"},
         {"{\"algo.unimix\":true}", "JSON type"},
-        {"{\"precision.autocast\":true}", "precision.autocast"},
+        {"{\"precision.allow_tf32\":true}", "precision.allow_tf32"},
         {"{\"env.action_codec\":\"v9\"}", "v0|v1"},
         {"{\"algo.unimix\":1e999}", "algo.unimix"},
         {"{\"seed\":0.5}", "whole"},

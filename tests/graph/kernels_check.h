@@ -56,6 +56,15 @@ LOCAL void assert_close(const char *what, const real *got, const double *want, i
                      (long long)i, (long long)n, (double)got[i], want[i]);
 }
 
+// Same bits as before, or the first to be kept; free(*same).
+LOCAL void keep_same(real **same, const real *x, int64_t n) {
+    const size_t bytes = (size_t)n * sizeof *x;
+    if (*same)
+        assert_memory_equal(x, *same, bytes);
+    else
+        *same = memcpy(malloc(bytes), x, bytes);
+}
+
 // The shares of one phase. The orders must all give the same bits.
 enum order { IN_ORDER, BACKWARDS, ON_THREE_THREADS, N_ORDERS };
 typedef void any_kernel(const void *job, int share);
@@ -90,19 +99,39 @@ LOCAL void run_phase(any_kernel *kernel, const void *job, int n, enum order orde
     for (int i = n - 1; order == BACKWARDS && i >= 0; i--) kernel(job, i);
 }
 
+static bool in_bf16; // PHASEs run the tables of kernels_bf16_get
+
 // Defines `name`, a phase's kernel behind a pointer to void.
 #define PHASE(name, job_type)                                                                      \
     static void phase_##name(const void *job, int share) {                                         \
-        kernels_get()->name((const struct job_type *)job, share);                                  \
+        const struct kernels *k = in_bf16 ? kernels_bf16_get() : kernels_get();                    \
+        k->name((const struct job_type *)job, share);                                              \
     }
 
-static const char *const table_names[] = {"generic", "avx2", "avx512"};
+static const char *const table_names[] = {"generic", "avx2", "avx512", "avx512bf16"};
 
 // Runs `check` with each table this CPU has.
 #define FOR_EACH_TABLE(statement)                                                                  \
     do {                                                                                           \
-        for (int table_i = 0; table_i < 3; table_i++)                                              \
-            if (cpu_kernels_choose(table_names[table_i])) statement;                               \
+        for (int table_i = 0; table_i < 4; table_i++)                                              \
+            if (in_bf16 ? kernels_bf16_choose(table_names[table_i])                                \
+                        : cpu_kernels_choose(table_names[table_i]))                                \
+                statement;                                                                         \
     } while (0)
+
+// x rounded to bf16, as a real: to the nearest, ties to even, by arithmetic instead of bits.
+LOCAL real rounded(real x) {
+    int exponent;
+    if (x == 0 || !isfinite((double)x)) return x;
+    const double m = frexp((double)x, &exponent); // in [0.5, 1): 8 bits are whole in m 2^8
+    return (real)ldexp(nearbyint(ldexp(m, 8)), exponent - 8);
+}
+
+// What a product's operands count as; free() it.
+LOCAL double *operands(const real *x, int64_t n) {
+    double *p = malloc((size_t)n * sizeof *p);
+    for (int64_t i = 0; i < n; i++) p[i] = (double)(in_bf16 ? rounded(x[i]) : x[i]);
+    return p;
+}
 
 #endif

@@ -10,12 +10,14 @@ struct product {
     bool bias, addend, accumulate;
 };
 
-static double element(const real *p, int64_t i, int64_t j, bool transposed, int64_t ld) {
-    return (double)(transposed ? p[j * ld + i] : p[i * ld + j]);
+static double element(const double *p, int64_t i, int64_t j, bool transposed, int64_t ld) {
+    return transposed ? p[j * ld + i] : p[i * ld + j];
 }
 
-static void check_product(const struct product *p) {
-    const int64_t extra = 5, column = 3;
+// The bits must be those of `same` where it is not NULL; made there if there are none yet.
+static void check_product(const struct product *p, real **same) {
+    const int64_t extra = 5, column = 3,
+                  packed_reals = gemm_pack_reals(in_bf16 ? (p->k + 1) / 2 : p->k, p->n);
     int64_t lda = (p->a_transposed ? p->m : p->k) + extra,
             ldb = (p->b_transposed ? p->k : p->n) + extra;
     int64_t a_size = (p->a_transposed ? p->k : p->m) * lda,
@@ -23,14 +25,15 @@ static void check_product(const struct product *p) {
     int64_t ldc = p->n + 2, c_size = (p->m - 1) * ldc + p->n;
     real *a = random_new(a_size, 1), *b = random_new(b_size, 2), *bias = random_new(p->n, 3);
     real *addend = random_new(p->m * p->n, 4), *start = random_new(c_size, 5), *first = NULL;
-    double *want = calloc((size_t)c_size, sizeof *want);
+    double *want = calloc((size_t)c_size, sizeof *want), *wide_a = operands(a, a_size),
+           *wide_b = operands(b, b_size);
     for (int64_t e = 0; e < c_size; e++) want[e] = (double)start[e];
     for (int64_t i = 0; i < p->m; i++)
         for (int64_t j = 0; j < p->n; j++) {
             double sum = 0;
             for (int64_t k = 0; k < p->k; k++)
-                sum += element(a, i, k, p->a_transposed, lda) *
-                       element(b + column, k, j, p->b_transposed, ldb);
+                sum += element(wide_a, i, k, p->a_transposed, lda) *
+                       element(wide_b + column, k, j, p->b_transposed, ldb);
             if (p->bias) sum += (double)bias[j];
             if (p->addend) sum += (double)addend[i * p->n + j];
             want[i * ldc + j] = p->accumulate ? want[i * ldc + j] + sum : sum;
@@ -39,7 +42,7 @@ static void check_product(const struct product *p) {
     // same.
     for (int pass = 0; pass < (p->b_transposed ? 1 : 2) * N_ORDERS; pass++) {
         const enum order order = pass % N_ORDERS;
-        real *packed = guarded_new(gemm_pack_reals(p->k, p->n)), *c = copy_new(start, c_size);
+        real *packed = guarded_new(packed_reals), *c = copy_new(start, c_size);
         struct gemm_pack_job pack = {.k = p->k,
                                      .n = p->n,
                                      .src = b + column,
@@ -61,7 +64,8 @@ static void check_product(const struct product *p) {
                                .bias = p->bias ? bias : NULL,
                                .addend = p->addend ? addend : NULL,
                                .addend_row = p->n,
-                               .accumulate = p->accumulate};
+                               .accumulate = p->accumulate,
+                               .bf16 = in_bf16};
         run_phase(phase_gemm, &job, gemm_shares(&job), order);
         assert_close("product", c, want, c_size, tolerance((double)p->k));
         if (first)
@@ -69,12 +73,20 @@ static void check_product(const struct product *p) {
         else
             first = copy_new(c, c_size);
         guarded_free(c, c_size);
-        guarded_free(packed, gemm_pack_reals(p->k, p->n));
+        guarded_free(packed, packed_reals);
     }
+    if (same) keep_same(same, first, c_size);
     guarded_free(first, c_size);
     guarded_free(a, a_size), guarded_free(b, b_size), guarded_free(bias, p->n);
     guarded_free(addend, p->m * p->n), guarded_free(start, c_size);
-    free(want);
+    free(want), free(wide_a), free(wide_b);
+}
+
+// In bf16 every table, emulated or not, gives the same bits.
+static void check_tables(const struct product *p) {
+    real *same = NULL;
+    FOR_EACH_TABLE(check_product(p, in_bf16 ? &same : NULL));
+    free(same);
 }
 
 static void every_small_shape_is_right(void **state) {
@@ -88,7 +100,7 @@ static void every_small_shape_is_right(void **state) {
             for (size_t k = 0; k < sizeof ks / sizeof *ks; k++, turn++) {
                 struct product p = {ms[i],    ks[k],    ns[j],    turn & 1,
                                     turn & 2, turn & 4, turn & 8, turn % 3 == 0};
-                FOR_EACH_TABLE(check_product(&p));
+                check_tables(&p);
             }
 }
 
@@ -109,8 +121,15 @@ static void the_shapes_of_the_model_are_right(void **state) {
         {530, 300, 230, true, false, false, false,
          true}, // rows of A so far apart that they are copied
     };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        FOR_EACH_TABLE(check_product(&shapes[i]));
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_tables(&shapes[i]);
+}
+
+static void products_of_rounded_operands_are_right_and_alike_everywhere(void **state) {
+    if (!cpu_kernels_bf16_name()) skip();
+    in_bf16 = true;
+    every_small_shape_is_right(state);
+    the_shapes_of_the_model_are_right(state);
+    in_bf16 = false;
 }
 
 static void shares_cover_a_product_once(void **state) {
@@ -140,6 +159,41 @@ static void non_finite_values_pass_through(void **state) {
                     run_phase(phase_gemm, &job, 1, IN_ORDER), assert_true(isinf(c[0]))));
 }
 
+// 1 + 2^-8 lies between two bf16 numbers: to the even one; a little more goes up. Too large is
+// infinite, subnormal 0, NaN stays.
+static void operands_are_rounded_to_the_nearest_even(void **state) {
+    (void)state;
+    if (!cpu_kernels_bf16_name()) skip();
+    const real x[] = {1 + 0x1p-8f,     1 + 0x3p-8f, 1 + 0x1.01p-8f, -1 - 0x1p-8f,
+                      0x1.fffffep127f, 0x1p-130f,   -0x1p-130f,     (real)NAN},
+               want[] = {1, 1 + 0x1p-6f, 1 + 0x1p-7f, -1, (real)INFINITY, 0, 0, (real)NAN};
+    enum { N = 8 };
+    real packed[GEMM_UNIT * N], c[N * N];
+    const real one[N * N] = {1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0};
+    in_bf16 = true;
+    // Rounded as A along k, as A across k and as B: one number at a time, by 1.
+    for (int i = 0; i < N; i++)
+        for (int way = 0; way < 2; way++) {
+            const real *b = way ? &x[i] : one, *a = way ? one : &x[i];
+            struct gemm_pack_job pack = {
+                .k = 1, .n = 1, .src = b, .k_stride = 1, .n_stride = 1, .packed = packed};
+            struct gemm_job job = {.m = 1,
+                                   .k = 1,
+                                   .n = 1,
+                                   .a = a,
+                                   .a_row = 1,
+                                   .a_k = 1,
+                                   .b = packed,
+                                   .c = c,
+                                   .c_row = 1,
+                                   .bf16 = true};
+            FOR_EACH_TABLE((run_phase(phase_gemm_pack, &pack, 1, IN_ORDER),
+                            run_phase(phase_gemm, &job, 1, IN_ORDER),
+                            assert_true(isnan(want[i]) ? isnan(c[0]) : c[0] == want[i])));
+        }
+    in_bf16 = false;
+}
+
 static void an_unknown_table_is_refused(void **state) {
     (void)state;
     assert_false(cpu_kernels_choose("sse9"));
@@ -151,6 +205,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_small_shape_is_right),
         cmocka_unit_test(the_shapes_of_the_model_are_right),
+        cmocka_unit_test(products_of_rounded_operands_are_right_and_alike_everywhere),
+        cmocka_unit_test(operands_are_rounded_to_the_nearest_even),
         cmocka_unit_test(shares_cover_a_product_once),
         cmocka_unit_test(non_finite_values_pass_through),
         cmocka_unit_test(an_unknown_table_is_refused),

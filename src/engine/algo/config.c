@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/real.h"
+
 // clang-format off
 const struct config_key config_keys[] = {
 #define INTEGER(field, key, value, range, help) {key, range, help, CONFIG_INTEGER, offsetof(struct config, field)},
@@ -134,6 +136,10 @@ bool config_check(const struct config *cfg, struct error *e) {
         snprintf(assignment, sizeof assignment, "%s=%s", config_keys[i].name, text);
         if (!config_set(&copy, assignment, e)) return false;
     }
+    if (cfg->autocast && sizeof(real) != sizeof(float))
+        return error_set(e, STATUS_USAGE,
+                         "precision.autocast=true: this program computes in double and has no bf16; "
+                         "take the ordinary build");
     if (rows > 65536)
         return error_set(
             e, STATUS_USAGE,

@@ -104,7 +104,8 @@
     INTEGER(log_every, "metric.log_every", 1, "[1, 1000000]", "gradient steps between records")                        \
     CHOICE(model_dtype, "precision.model_dtype", "float32", "float32", "arithmetic of the networks")                   \
     CHOICE(rnn_dtype, "precision.rnn_dtype", "float32", "float32", "arithmetic of the recurrent model")                \
-    SWITCH(autocast, "precision.autocast", false, "false", "mixed precision (not implemented)")                        \
+    SWITCH(autocast, "precision.autocast", false, "true|false",                                                        \
+           "products and convolutions in bf16, sums and all else in float32; the recurrent model as rnn_dtype says")   \
     SWITCH(allow_tf32, "precision.allow_tf32", false, "false", "TF32 matrix products (not implemented)")
 // clang-format on
 

@@ -24,7 +24,7 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     CHECK(g->planned, "graph_plan comes before cpu_executor_new");
     struct executor *ex = mem_alloc(sizeof *ex);
     const struct kernels *k = kernels_get();
-    *ex = (struct executor){.g = g, .run = {k, k->rows, pool}};
+    *ex = (struct executor){.g = g, .run = {k, kernels_bf16_get(), k->rows, pool}};
     ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
     for (int i = 0; i < g->n_nodes; i++)
         if (op_table[g->nodes[i]->kind].run && !g->nodes[i]->given)

@@ -260,6 +260,15 @@ struct tensor *node_finish(struct node *n) {
     return n->out[0];
 }
 
+// ---- precision
+
+bool graph_bf16(struct graph *g, bool on) {
+    const bool before = g->bf16;
+    CHECK(!on || cpu_kernels_bf16_name(), "this build has no bf16");
+    g->bf16 = on;
+    return before;
+}
+
 // ---- leaves
 
 struct tensor *g_input(struct graph *g, const char *name, enum dtype dtype, int n_dims,
@@ -310,23 +319,20 @@ int graph_n_nodes(const struct graph *g) { return g->n_nodes; }
 
 // ---- packed weights
 
-struct tensor *graph_find_pack(struct graph *g, const struct tensor *w, enum op_kind kind,
-                               bool transposed, int64_t column, int64_t k) {
+struct tensor *graph_find_pack(struct graph *g, const struct pack *key) {
     for (int i = 0; i < g->n_packs; i++) {
         struct pack *p = &g->packs[i];
-        if (p->w == w && p->kind == kind && p->transposed == transposed && p->column == column &&
-            p->k == k)
+        if (p->w == key->w && p->kind == key->kind && p->transposed == key->transposed &&
+            p->bf16 == key->bf16 && p->column == key->column && p->k == key->k)
             return p->packed;
     }
     return NULL;
 }
 
-void graph_add_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed,
-                    int64_t column, int64_t k, struct tensor *packed) {
+void graph_add_pack(struct graph *g, const struct pack *pack) {
     if (g->n_packs == g->packs_capacity) {
         g->packs_capacity = g->packs_capacity ? 2 * g->packs_capacity : 32;
         g->packs = mem_resize(g->packs, (size_t)g->packs_capacity * sizeof *g->packs);
     }
-    g->packs[g->n_packs++] = (struct pack){
-        .w = w, .column = column, .k = k, .kind = kind, .transposed = transposed, .packed = packed};
+    g->packs[g->n_packs++] = *pack;
 }

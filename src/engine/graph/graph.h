@@ -78,6 +78,14 @@ void graph_scope_pop(struct graph *g);
 void graph_name(struct graph *g, struct tensor *t,
                 const char *name); // own name; default is the op's
 
+// ---- precision
+// Products and convolutions added from here on, and their gradients, round their operands to bf16
+// and sum in float32 (off at first); returns what was before. Weights stay float32 and are rounded
+// when they are packed; everything else is as ever. One-hot rows are gathered and scattered in
+// float32, and so are convolutions of few channels computed where bf16 would be slower
+// (conv_in_bf16). CHECKs that this build has bf16.
+bool graph_bf16(struct graph *g, bool on);
+
 // ---- leaves
 struct tensor *g_input(struct graph *g, const char *name, enum dtype dtype, int n_dims,
                        const int64_t *shape);
@@ -274,5 +282,11 @@ const char *cpu_kernels_name(
     void); // "avx512", "avx2" or "generic": part of what fixes the bits; chosen at run time
 bool cpu_kernels_choose(
     const char *name); // tests and WORKBENCH_KERNELS: false if this CPU lacks it
+// What graph_bf16 takes: "avx512bf16", or "avx512", "avx2", "generic" where bf16 is emulated on
+// these; NULL in a double build, which has none. Emulated or not, the bits are the same, but for
+// numbers below 1.2e-38.
+const char *cpu_kernels_bf16_name(void);
+// What fixes the bits of a run, as meta.json records it: "avx512", "avx512 bf16".
+const char *cpu_kernels_kind(bool bf16);
 
 #endif

@@ -17,6 +17,14 @@ extern const struct kernels kernels_avx2;
 #endif
 #endif
 
+extern const struct kernels kernels_bf16_generic;
+#if defined(__x86_64__)
+extern const struct kernels kernels_bf16_avx512bf16;
+#ifndef KERNELS_NO_AVX2
+extern const struct kernels kernels_bf16_avx512, kernels_bf16_avx2;
+#endif
+#endif
+
 // ---- choice
 
 static bool always(void) { return true; }
@@ -30,12 +38,17 @@ static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+static bool has_avx512bf16(void) { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
-static const struct { // best first
+struct choice {
     const struct kernels *table;
     bool (*supported)(void);
-} tables[] = {
+};
+
+static const struct choice tables[] = {
+    // best first
 #if defined(__x86_64__)
     {&kernels_avx512, has_avx512},
 #ifndef KERNELS_NO_AVX2
@@ -46,14 +59,28 @@ static const struct { // best first
 };
 enum { N_TABLES = sizeof tables / sizeof *tables };
 
-static _Atomic(const struct kernels *) chosen;
+static const struct choice bf16_tables[] = {
+#if defined(__x86_64__)
+    {&kernels_bf16_avx512bf16, has_avx512bf16},
+#ifndef KERNELS_NO_AVX2
+    {&kernels_bf16_avx512, has_avx512},
+    {&kernels_bf16_avx2, has_avx2},
+#endif
+#endif
+    {&kernels_bf16_generic, always},
+};
+enum { N_BF16_TABLES = sizeof bf16_tables / sizeof *bf16_tables };
 
-static const struct kernels *find(const char *name) {
-    for (int i = 0; i < N_TABLES; i++)
-        if ((!name || strcmp(tables[i].table->name, name) == 0) && tables[i].supported())
-            return tables[i].table;
+static _Atomic(const struct kernels *) chosen, chosen_bf16;
+
+static const struct kernels *find_in(const struct choice *list, int n, const char *name) {
+    for (int i = 0; i < n; i++)
+        if ((!name || strcmp(list[i].table->name, name) == 0) && list[i].supported())
+            return list[i].table;
     return NULL;
 }
+
+static const struct kernels *find(const char *name) { return find_in(tables, N_TABLES, name); }
 
 const struct kernels *kernels_get(void) {
     const struct kernels *k = atomic_load_explicit(&chosen, memory_order_acquire);
@@ -74,8 +101,42 @@ const char *cpu_kernels_name(void) { return kernels_get()->name; }
 
 bool cpu_kernels_choose(const char *name) {
     const struct kernels *k = find(name);
-    if (k) atomic_store_explicit(&chosen, k, memory_order_release);
+    if (!k) return false;
+    atomic_store_explicit(&chosen, k, memory_order_release);
+    atomic_store_explicit(&chosen_bf16, NULL, memory_order_release);
+    return true;
+}
+
+// ---- bf16: the instruction belongs to avx512, other tables emulate it on their own
+
+bool kernels_bf16_choose(const char *name) {
+    const struct kernels *k = find_in(bf16_tables, N_BF16_TABLES, name);
+    if (k) atomic_store_explicit(&chosen_bf16, k, memory_order_release);
     return k != NULL;
+}
+
+const struct kernels *kernels_bf16_get(void) {
+    const struct kernels *k = atomic_load_explicit(&chosen_bf16, memory_order_acquire);
+    if (k) return k;
+    const char *name = kernels_get()->name;
+    if (strcmp(name, "avx512") == 0) k = find_in(bf16_tables, N_BF16_TABLES, "avx512bf16");
+    if (!k) k = find_in(bf16_tables, N_BF16_TABLES, name);
+    if (!k) k = &kernels_bf16_generic; // a sanitizer build has no other
+    atomic_store_explicit(&chosen_bf16, k, memory_order_release);
+    return k;
+}
+
+const char *cpu_kernels_bf16_name(void) {
+    return sizeof(real) == sizeof(float) ? kernels_bf16_get()->name : NULL;
+}
+
+const char *cpu_kernels_kind(bool bf16) {
+    static const char *const kinds[][2] = {
+        {"generic", "generic bf16"}, {"avx2", "avx2 bf16"}, {"avx512", "avx512 bf16"}};
+    const char *name = cpu_kernels_name();
+    for (int i = 0; i < 3; i++)
+        if (strcmp(kinds[i][0], name) == 0) return kinds[i][bf16];
+    return name;
 }
 
 // ---- shares: functions of the shape alone, never of the machine
@@ -118,6 +179,7 @@ struct range gemm_panel(int64_t n, int64_t panel) {
 
 // Long sums over many rows are worth blocks; the rows of one time step are not: each meets B once.
 bool gemm_in_blocks(const struct gemm_job *job) {
+    if (job->bf16) return true;
     return !job->index && (!job->b || (job->m > GEMM_FEW_ROWS && job->k > 2 * GEMM_BLOCK_K));
 }
 
@@ -163,7 +225,11 @@ int scatter_shares(const struct scatter_job *job) {
 bool conv_pairs(const struct conv_shape *s) { return s->n_small <= 8 && s->width / 2 % 2 == 0; }
 
 bool conv_weight_pairs(const struct conv_shape *s) {
-    return s->n_small == 8 && s->n_big == 1 && s->width / 2 % 2 == 0;
+    return !s->bf16 && s->n_small == 8 && s->n_big == 1 && s->width / 2 % 2 == 0;
+}
+
+bool conv_in_bf16(const struct conv_shape *s) {
+    return s->n_small % 2 == 0 && s->width / 2 % 2 == 0;
 }
 
 int64_t conv_pack_reals(const struct conv_shape *s) {
@@ -184,14 +250,16 @@ int conv_shares(const struct conv_job *job) {
 struct conv_layout conv_layout(const struct conv_shape *s) {
     int64_t hs = s->height / 2, ws = s->width / 2, width = round_up(s->n_small, GEMM_UNIT);
     int64_t big = (2 * hs + 2) * (2 * ws + 2) * s->n_big, small = (hs + 2) * (ws + 2) * s->n_small;
-    int64_t taps = 2 * (ws + 2) * GEMM_UNIT;
+    int64_t taps = 2 * (ws + 2) * GEMM_UNIT + (s->bf16 ? ws * s->n_small : 0);
     int64_t line =
         (ws + 1) * max64(round_up(s->n_big <= 8 ? 4 * s->n_big : 2 * s->n_big, GEMM_UNIT), width);
     struct conv_layout l;
     l.line = round_up(max64(big, max64(small, taps)), GEMM_UNIT);
     l.share = l.line + round_up(max64(line, 4 * (ws + 1)), GEMM_UNIT);
     l.small = round_up(big, GEMM_UNIT);
-    l.partial = l.small + (width == s->n_small ? 0 : hs * ws * width);
+    l.partial = l.small + (s->bf16               ? hs * ws / 2 * width
+                           : width == s->n_small ? 0
+                                                 : hs * ws * width);
     l.weight_share = l.partial + (conv_weight_pairs(s) ? 24 : 16) * s->n_big * width;
     return l;
 }

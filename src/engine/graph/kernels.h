@@ -16,6 +16,10 @@
 // is to reals aligned as reals; 64-byte alignment of packed weights and scratch is faster. Inputs
 // and outputs must not overlap.
 //
+// bf16: kernels_bf16_get gives a table of the same products and convolutions on operands rounded to
+// bf16, with float32 sums. A job says with `bf16` for which of the two tables it is, because sizes
+// and shares differ; gemm_in_bf16 and conv_in_bf16 tell whether a shape is worth it.
+//
 // `accumulate`: false writes the output, true adds to it.
 // Threads: the tables are constant; kernels_get may be called from any thread, cpu_kernels_choose
 // from one only.
@@ -40,7 +44,7 @@ struct gemm_pack_job {
     int64_t k, n;
     const real *src;            // B(k, n) = src[k * k_stride + n * n_stride]
     int64_t k_stride, n_stride; // fast where one of them is 1
-    real *packed;               // [gemm_pack_reals(k, n)]
+    real *packed;               // [gemm_pack_reals(k, n)]; in bf16 (k + 1) / 2 in place of k
 };
 int64_t gemm_pack_reals(int64_t k, int64_t n);
 int gemm_pack_shares(const struct gemm_pack_job *job);
@@ -62,6 +66,7 @@ struct gemm_job {
     // rows.h: ones
     const int32_t *index;
     int64_t limit;
+    bool bf16;
 };
 int gemm_shares(const struct gemm_job *job);
 
@@ -92,6 +97,7 @@ int scatter_shares(const struct scatter_job *job);
 struct conv_shape {
     int64_t n, height, width; // of the big image
     int64_t n_big, n_small;   // channels
+    bool bf16;
 };
 struct conv_job {
     struct conv_shape shape;
@@ -223,8 +229,19 @@ struct kernels {
 // variable WORKBENCH_KERNELS named (an unknown or unsupported name there is reported on stderr once
 // and ignored).
 const struct kernels *kernels_get(void);
+// Products and convolutions (gemm_pack to conv_weight_reduce but the gather and the scatter; all
+// else is NULL) on operands rounded to bf16: by the CPU's own instruction where it has one
+// ("avx512bf16") and the table above is "avx512", else by multiply-adds of the instruction set of
+// that table. Both give the same bits (kernels_elem.h). Not in a double build, where every entry is
+// NULL and cpu_kernels_bf16 false.
+const struct kernels *kernels_bf16_get(void);
+// Whether a layer of this shape is computed in bf16 where that is asked for: not where it would be
+// slower.
+bool conv_in_bf16(const struct conv_shape *shape);
 
-// cpu_kernels_name and cpu_kernels_choose are declared in engine/graph/graph.h.
+// cpu_kernels_name, cpu_kernels_choose and cpu_kernels_bf16 are declared in engine/graph/graph.h.
+// Tests: false if this CPU lacks it. The next cpu_kernels_choose chooses anew.
+bool kernels_bf16_choose(const char *name);
 
 // ---- for the kernels themselves: how work is cut. Pure functions of the shape.
 enum { GEMM_UNIT = 16, GEMM_PANEL_UNITS = 3 }; // panels of 1..3 units of 16 columns

@@ -20,6 +20,13 @@
 //   weight the outer product of a patch run and a small pixel, summed over the pixels of an image
 //          in registers.
 //
+// In bf16 (kernels_elem.h) the bordered image is made of rounded numbers and all strides are
+// counted in pairs; n_small and the small image's width are even. The weight gradient's pairs are
+// two pixels beside each other:
+//
+//     image  pair(x) = (column x, column x + 2), so that a patch of pairs is contiguous as well
+//     small  pair(p) = (pixel 2p, pixel 2p + 1)
+//
 // Few channels would leave most of a vector empty, so there
 //
 //   down   with n_small <= 8 makes two neighbouring pixels one row: 4 slabs of k = 6 n_big; a third
@@ -54,21 +61,21 @@ struct conv_column {
 };
 
 // Writes `c` from row k_first on into a column of B [k][n].
-static void conv_pack_column(real *packed, int64_t k, int64_t n, int64_t column, int64_t k_first,
+static void conv_pack_column(elem *packed, int64_t k, int64_t n, int64_t column, int64_t k_first,
                              const struct conv_column *c) {
     int64_t unit = column / GEMM_UNIT, panel = 0;
     while (gemm_panel(n, panel).end <= unit) panel++;
     struct range units = gemm_panel(n, panel);
-    int64_t row = (units.end - units.first) * GEMM_UNIT;
-    real *out =
-        packed + k * units.first * GEMM_UNIT + column - units.first * GEMM_UNIT + k_first * row;
+    int64_t row = (units.end - units.first) * GEMM_UNIT, at = k_first;
+    elem *out = packed + elems(k) * units.first * GEMM_UNIT + column - units.first * GEMM_UNIT;
     for (int64_t i = 0; i < c->k_count[0]; i++)
         for (int64_t j = 0; j < c->k_count[1]; j++)
-            for (int64_t l = 0; l < c->k_count[2]; l++, out += row)
-                *out = c->weights[i * c->k_stride[0] + j * c->k_stride[1] + l * c->k_stride[2]];
+            for (int64_t l = 0; l < c->k_count[2]; l++, at++)
+                value_put(out + at / PER_ELEM * row, at % PER_ELEM,
+                          c->weights[i * c->k_stride[0] + j * c->k_stride[1] + l * c->k_stride[2]]);
 }
 
-static void conv_pack_zero(real *packed, int64_t k, int64_t n, int64_t column) {
+static void conv_pack_zero(elem *packed, int64_t k, int64_t n, int64_t column) {
     const real zero = 0;
     const struct conv_column c = {&zero, {0, 0, 0}, {1, 1, k}};
     conv_pack_column(packed, k, n, column, 0, &c);
@@ -81,13 +88,14 @@ static void conv_pack_down(const struct conv_job *job, int share) {
     const bool pairs = conv_pairs(&job->shape);
     int64_t n = pairs ? 2 * d.n_small : d.n_small, k = (pairs ? 24 : 16) * d.n_big;
     struct range columns = share_range(kround_up(n, GEMM_UNIT), conv_pack_shares(job), share);
+    elem *packed = (elem *)job->packed;
     for (int64_t column = columns.first; column < columns.end; column++) {
         const real *w = job->weights + column % d.n_small * d.n_big * 16;
-        if (pairs || column >= n) conv_pack_zero(job->packed, k, n, column);
+        if (pairs || column >= n) conv_pack_zero(packed, k, n, column);
         for (int64_t ky = 0; ky < 4 && column < n; ky++) {
             const struct conv_column c = {w + ky * 4, {0, 1, 16}, {1, 4, d.n_big}};
             int64_t first = pairs ? ky * 6 + column / d.n_small * 2 : ky * 4;
-            conv_pack_column(job->packed, k, n, column, first * d.n_big, &c);
+            conv_pack_column(packed, k, n, column, first * d.n_big, &c);
         }
     }
 }
@@ -98,7 +106,7 @@ static void conv_pack_up_one(const struct conv_job *job) {
         int64_t ky = tap / 8 * 2 + tap / 2 % 2, kx = tap / 4 % 2 * 2 + tap % 2;
         const struct conv_column c = {
             job->weights + ky * 4 + kx, {0, 0, 16}, {1, 1, job->shape.n_small}};
-        conv_pack_column(job->packed, job->shape.n_small, 16, tap, 0, &c);
+        conv_pack_column((elem *)job->packed, job->shape.n_small, 16, tap, 0, &c);
     }
 }
 
@@ -116,7 +124,7 @@ static void conv_pack_up(const struct conv_job *job, int share) {
     }
     for (int even = 0; even < (joined ? 1 : 2); even++)
         for (int64_t column = columns.first; column < columns.end; column++) {
-            real *packed = job->packed + even * k * width;
+            elem *packed = (elem *)job->packed + even * elems(k) * width;
             int64_t ky = 2 + (joined ? column / half : even),
                     kx = 2 + column / d.n_big % 2; // of row i-1, column j-1
             const struct conv_column c = {job->weights + column % d.n_big * 16 + ky * 4 + kx,
@@ -132,15 +140,15 @@ static void conv_pack_up(const struct conv_job *job, int share) {
 // ---- images with a zero border of one pixel
 
 // The border is written once per share: images only ever overwrite the inside.
-static void border_clear(real *out, int64_t rows, int64_t columns, int64_t channels) {
-    memset(out, 0, (size_t)(rows * columns * channels) * sizeof(real));
+static void border_clear(elem *out, int64_t n_elems) {
+    memset(out, 0, (size_t)n_elems * sizeof(elem));
 }
 
-static void border_copy(real *out, const real *image, int64_t height, int64_t width,
+static void border_copy(elem *out, const real *image, int64_t height, int64_t width,
                         int64_t columns, int64_t channels) {
     for (int64_t y = 0; y < height; y++)
-        memcpy(out + ((y + 1) * columns + 1) * channels, image + y * width * channels,
-               (size_t)(width * channels) * sizeof(real));
+        values_copy(out, ((y + 1) * columns + 1) * channels, image + y * width * channels,
+                    width * channels);
 }
 
 // Fetches part `part` of `parts` of the next image while this one is computed.
@@ -165,10 +173,10 @@ ALWAYS_INLINE void conv_finish(real *out, const real *x, int64_t n, const real *
 }
 
 // All panels of a product with m rows; C is m rows of kround_up(n, GEMM_UNIT).
-static void conv_panels(const struct micro_a *a, int64_t m, const real *b, int64_t n, real *c,
+static void conv_panels(const struct micro_a *a, int64_t m, const elem *b, int64_t n, real *c,
                         int64_t c_row) {
-    int64_t k = a->n_slabs * a->k;
-    if (n <= PANEL_COLUMNS) { // one panel
+    int64_t k = a->n_slabs * a->k; // in elems
+    if (n <= PANEL_COLUMNS) {      // one panel
         micro_panel(*a, m, b, kround_up(n, GEMM_UNIT), c, c_row);
         return;
     }
@@ -188,22 +196,28 @@ static void conv_down(const struct conv_job *job, int share) {
     const int64_t pixels = conv_pairs(&job->shape) ? 2 : 1,
                   n_columns = pixels * d.n_small; // of one row of C
     struct range images = share_range(job->shape.n, conv_shares(job), share);
-    real *image = job->scratch + share * layout.share, *line = image + layout.line;
-    int64_t columns = 2 * d.ws + 2, stride = columns * d.n_big,
+    elem *image = (elem *)(job->scratch + share * layout.share);
+    real *line = job->scratch + share * layout.share + layout.line;
+    int64_t columns = 2 * d.ws + 2, stride = elems(columns * d.n_big),
             width = kround_up(n_columns, GEMM_UNIT);
     const int64_t size = d.height * d.width * d.n_big;
     const real *end = job->big + images.end * size;
     bool direct = width == n_columns && !job->accumulate;
-    border_clear(image, 2 * d.hs + 2, columns, d.n_big);
+    border_clear(image, (2 * d.hs + 2) * stride);
     for (int64_t n = images.first; n < images.end; n++) {
         const real *big = job->big + n * size;
         border_copy(image, big, d.height, d.width, columns, d.n_big);
         for (int64_t y = 0; y < d.hs; y++) {
-            struct micro_a a = {image + 2 * y * stride,    2 * pixels * d.n_big, stride, 1, 4,
-                                (2 + 2 * pixels) * d.n_big, false};
+            struct micro_a a = {.a = image + 2 * y * stride,
+                                .row = elems(2 * pixels * d.n_big),
+                                .slab = stride,
+                                .step = 1,
+                                .n_slabs = 4,
+                                .k = elems((2 + 2 * pixels) * d.n_big)};
             real *out = job->out + (n * d.hs + y) * d.ws * d.n_small;
             prefetch_part(big + size, end, size, y, d.hs);
-            conv_panels(&a, d.ws / pixels, job->packed, n_columns, direct ? out : line, width);
+            conv_panels(&a, d.ws / pixels, (const elem *)job->packed, n_columns,
+                        direct ? out : line, width);
             for (int64_t x = 0; !direct && x < d.ws; x += pixels)
                 conv_finish(out + x * d.n_small, line + x / pixels * width, n_columns, NULL, 0,
                             job->accumulate);
@@ -241,14 +255,24 @@ ALWAYS_INLINE vec4 vec4_load(const real *p) { return *(const vec4_unaligned *)p;
 // One small row's products with the 16 taps, [ws + 2][16] with a zero pixel on either side. Taps
 // are ordered (dy, dx, a, b): small pixel (r, c) adds tap (dy, dx, a, b) to big pixel (2 (r + dy) -
 // 1 + a, 2 (c + dx) - 1 + b).
+// `rounded` is room for the row in bf16.
 static void conv_taps(const struct conv_job *job, const struct conv_dims *d, int64_t image,
-                      int64_t r, real *taps) {
-    const real *row = job->small + (image * d->hs + r) * d->ws * d->n_small;
-    struct micro_a a = {row, d->n_small, 0, 1, 1, d->n_small, false};
-    if (r >= 0 && r < d->hs)
-        conv_panels(&a, d->ws, job->packed, GEMM_UNIT, taps + GEMM_UNIT, GEMM_UNIT);
-    else
+                      int64_t r, elem *rounded, real *taps) {
+    if (r < 0 || r >= d->hs) {
         memset(taps + GEMM_UNIT, 0, (size_t)(d->ws * GEMM_UNIT) * sizeof(real));
+        return;
+    }
+    const real *small = job->small + (image * d->hs + r) * d->ws * d->n_small;
+#ifdef KERNELS_BF16
+    const elem *row = rounded;
+    elems_row(rounded, small, d->ws * d->n_small);
+#else
+    (void)rounded;
+    const elem *row = small;
+#endif
+    const int64_t n = elems(d->n_small);
+    struct micro_a a = {row, n, 0, 1, 1, n, false};
+    conv_panels(&a, d->ws, (const elem *)job->packed, GEMM_UNIT, taps + GEMM_UNIT, GEMM_UNIT);
 }
 
 // Big rows 2i-1 (`odd`) and 2i (`even`) from the taps of small rows i-1 and i.
@@ -269,15 +293,16 @@ static void conv_up_one(const struct conv_job *job, int share) {
     const struct conv_layout layout = conv_layout(&job->shape);
     struct range images = share_range(job->shape.n, conv_shares(job), share);
     real *above = job->scratch + share * layout.share, *below = above + (d.ws + 2) * GEMM_UNIT;
+    elem *rounded = (elem *)(below + (d.ws + 2) * GEMM_UNIT);
     real *line[2] = {above + layout.line, above + layout.line + 2 * d.ws + 2};
     memset(above, 0, (size_t)(2 * (d.ws + 2) * GEMM_UNIT) * sizeof(real));
     const int64_t size = d.hs * d.ws * d.n_small;
     for (int64_t n = images.first; n < images.end; n++) {
-        conv_taps(job, &d, n, -1, above);
+        conv_taps(job, &d, n, -1, rounded, above);
         for (int64_t i = 0; i <= d.hs; i++) {
             prefetch_part(job->small + (n + 1) * size, job->small + images.end * size, size, i,
                           d.hs + 1);
-            conv_taps(job, &d, n, i, below);
+            conv_taps(job, &d, n, i, rounded, below);
             conv_up_one_rows(&d, above, below, job->bias ? job->bias[0] : 0, line[0], line[1]);
             for (int64_t y = 2 * i - 1; y <= 2 * i; y++)
                 if (y >= 0 && y < d.height)
@@ -299,25 +324,33 @@ static void conv_up(const struct conv_job *job, int share) {
     const struct conv_layout layout = conv_layout(&job->shape);
     const bool joined = d.n_big <= 8;
     struct range images = share_range(job->shape.n, conv_shares(job), share);
-    real *image = job->scratch + share * layout.share, *line = image + layout.line;
-    int64_t columns = d.ws + 2, stride = columns * d.n_small, half = 2 * d.n_big,
+    elem *image = (elem *)(job->scratch + share * layout.share);
+    real *line = job->scratch + share * layout.share + layout.line;
+    const elem *packed = (const elem *)job->packed;
+    int64_t columns = d.ws + 2, stride = elems(columns * d.n_small), half = 2 * d.n_big,
             n_columns = joined ? 2 * half : half;
-    int64_t width = kround_up(n_columns, GEMM_UNIT), next_b = joined ? 0 : 4 * d.n_small * width;
+    int64_t width = kround_up(n_columns, GEMM_UNIT),
+            next_b = joined ? 0 : elems(4 * d.n_small) * width;
     const int64_t size = d.hs * d.ws * d.n_small;
     const real *end = job->small + images.end * size;
-    border_clear(image, d.hs + 2, columns, d.n_small);
+    border_clear(image, (d.hs + 2) * stride);
     for (int64_t n = images.first; n < images.end; n++) {
         const real *small = job->small + n * size;
         border_copy(image, small, d.hs, d.ws, columns, d.n_small);
         for (int64_t i = 0; i <= d.hs; i++) {
-            struct micro_a a = {image + i * stride, d.n_small, stride, 1, 2, 2 * d.n_small, false};
+            struct micro_a a = {.a = image + i * stride,
+                                .row = elems(d.n_small),
+                                .slab = stride,
+                                .step = 1,
+                                .n_slabs = 2,
+                                .k = elems(2 * d.n_small)};
             prefetch_part(small + size, end, size, i, d.hs + 1);
-            if (joined) conv_panels(&a, d.ws + 1, job->packed, n_columns, line, width);
+            if (joined) conv_panels(&a, d.ws + 1, packed, n_columns, line, width);
             for (int even = 0; even < 2; even++) {
                 int64_t y = 2 * i - 1 + even;
                 if (y < 0 || y >= d.height) continue;
                 if (!joined)
-                    conv_panels(&a, d.ws + 1, job->packed + even * next_b, n_columns, line, width);
+                    conv_panels(&a, d.ws + 1, packed + even * next_b, n_columns, line, width);
                 conv_up_line(job, &d, line + (joined ? even * half : 0), width,
                              job->out + (n * d.height + y) * d.width * d.n_big);
             }
@@ -329,10 +362,10 @@ static void conv_up(const struct conv_job *job, int share) {
 
 enum { CONV_BAND_REALS = 7000 }; // 28 KB of a first-level cache of 32 or 48
 
-struct outer {     // of one image
-    const real *a; // first patch element; the patch of the next pixel is a_pixel further
+struct outer {     // of one image, in elems; in bf16 a pixel is a pair of pixels
+    const elem *a; // first patch element; the patch of the next pixel is a_pixel further
     int64_t a_pixel, a_line, a_slab;
-    const real *b; // small pixels, b_pixel reals each
+    const elem *b; // small pixels, b_pixel elems each
     int64_t b_pixel, rows, columns;
 };
 
@@ -343,16 +376,16 @@ typedef void outer_kernel(const struct outer *o, real *out, int64_t out_row, int
     static void outer_##SLABS##x##ROWS##x##VECS(const struct outer *o, real *out, int64_t out_row, \
                                                 int64_t out_slab) {                                \
         const int64_t a_pixel = o->a_pixel, b_pixel = o->b_pixel, a_slab = o->a_slab;              \
-        const real *b = o->b;                                                                      \
+        const elem *b = o->b;                                                                      \
         vec sum[SLABS][ROWS][VECS];                                                                \
         VEC_EACH(s, SLABS) VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[s][i][v] = (vec){0};            \
         for (int64_t y = 0; y < o->rows; y++) {                                                    \
-            const real *a = o->a + y * o->a_line, *end = b + o->columns * b_pixel;                 \
+            const elem *a = o->a + y * o->a_line, *end = b + o->columns * b_pixel;                 \
             for (; b != end; a += a_pixel, b += b_pixel) {                                         \
-                vec bv[VECS];                                                                      \
-                VEC_EACH(v, VECS) bv[v] = vec_load(b + v * LANES);                                 \
+                evec bv[VECS];                                                                     \
+                VEC_EACH(v, VECS) bv[v] = evec_load(b + v * LANES);                                \
                 VEC_EACH(s, SLABS)                                                                 \
-                VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[s][i][v] += a[s * a_slab + i] * bv[v];     \
+                VEC_EACH(i, ROWS) VEC_EACH(v, VECS) MAC(sum[s][i][v], a[s * a_slab + i], bv[v]);   \
             }                                                                                      \
         }                                                                                          \
         VEC_EACH(s, SLABS) VEC_EACH(i, ROWS) VEC_EACH(v, VECS) {                                   \
@@ -445,19 +478,52 @@ static void conv_weight_image(const struct outer *image, int64_t patch, int64_t 
     }
 }
 
+#ifdef KERNELS_BF16
+// Pairs (column x, column x + 2) of the bordered image for x = 0 .. 2 ws - 1; the border's rows
+// stay as border_clear left them.
+static void conv_weight_big(elem *out, const real *big, const struct conv_dims *d, int64_t stride) {
+    const int64_t c = d->n_big, inside = 2 * d->ws - 2;
+    for (int64_t y = 0; y < d->height; y++, big += d->width * c) {
+        elem *line = out + (y + 1) * stride;
+        for (int64_t i = 0; i < c; i++) line[i] = elem_make(0, big[c + i]);
+        elems_zip(line + c, big, big + 2 * c, inside * c);
+        const bool border = d->width == 2 * d->ws;
+        elems_zip(line + (inside + 1) * c, big + inside * c, border ? NULL : big + (inside + 2) * c,
+                  c);
+    }
+}
+
+// Pairs of pixels, each `width` wide.
+static void conv_weight_small(elem *out, const real *small, const struct conv_dims *d,
+                              int64_t width) {
+    const int64_t c = d->n_small;
+    for (int64_t p = 0; p < d->hs * d->ws / 2; p++, small += 2 * c, out += width)
+        elems_zip(out, small, small + c, c);
+}
+#else
+static void conv_weight_big(elem *out, const real *big, const struct conv_dims *d, int64_t stride) {
+    border_copy(out, big, d->height, d->width, stride / d->n_big, d->n_big);
+}
+
+static void conv_weight_small(elem *out, const real *small, const struct conv_dims *d,
+                              int64_t width) {
+    for (int64_t p = 0; p < d->hs * d->ws; p++)
+        memcpy(out + p * width, small + p * d->n_small, (size_t)d->n_small * sizeof(real));
+}
+#endif
+
 static void conv_weight(const struct conv_job *job, int share) {
     const struct conv_dims d = conv_dims(&job->shape);
     const struct conv_layout layout = conv_layout(&job->shape);
-    const bool pairs = conv_weight_pairs(&job->shape);
+    const bool pairs = conv_weight_pairs(&job->shape), two = pairs || PER_ELEM == 2;
     struct range images = share_range(job->shape.n, conv_shares(job), share);
-    real *image = job->scratch + share * layout.weight_share;
-    real *small = image + layout.small, *partial = image + layout.partial;
-    int64_t columns = 2 * d.ws + 2, stride = columns * d.n_big,
-            width = kround_up(d.n_small, GEMM_UNIT);
+    real *scratch = job->scratch + share * layout.weight_share, *partial = scratch + layout.partial;
+    elem *image = (elem *)scratch, *small = (elem *)(scratch + layout.small);
+    int64_t stride = (2 * d.ws + 2) * d.n_big, width = kround_up(d.n_small, GEMM_UNIT);
     int64_t pixels = d.hs * d.ws, patch = pairs ? 6 : 4 * d.n_big;
-    bool direct = pairs || width == d.n_small;
-    border_clear(image, 2 * d.hs + 2, columns, d.n_big);
-    if (!direct) memset(small, 0, (size_t)(pixels * width) * sizeof(real));
+    bool direct = PER_ELEM == 1 && (pairs || width == d.n_small);
+    border_clear(image, (2 * d.hs + 2) * stride);
+    if (!direct) memset(small, 0, (size_t)(elems(pixels) * width) * sizeof(elem));
     memset(partial, 0, (size_t)(4 * patch * width) * sizeof(real));
     struct conv_next next = {.big_size = d.height * d.width * d.n_big,
                              .small_size = pixels * d.n_small};
@@ -467,17 +533,16 @@ static void conv_weight(const struct conv_job *job, int share) {
         const real *b = job->small + n * next.small_size, *big = job->big + n * next.big_size;
         next.big = big + next.big_size;
         next.small = b + next.small_size;
-        border_copy(image, big, d.height, d.width, columns, d.n_big);
-        for (int64_t p = 0; !direct && p < pixels; p++)
-            memcpy(small + p * width, b + p * d.n_small, (size_t)d.n_small * sizeof(real));
+        conv_weight_big(image, big, &d, stride);
+        if (!direct) conv_weight_small(small, b, &d, width);
         struct outer o = {.a = image,
-                          .a_pixel = (pairs ? 4 : 2) * d.n_big,
+                          .a_pixel = (two ? 4 : 2) * d.n_big,
                           .a_line = 2 * stride,
                           .a_slab = stride,
-                          .b = direct ? b : small,
+                          .b = direct ? (const elem *)b : small,
                           .b_pixel = width,
                           .rows = d.hs,
-                          .columns = pairs ? d.ws / 2 : d.ws};
+                          .columns = two ? d.ws / 2 : d.ws};
         conv_weight_image(&o, patch, width, partial, &next);
     }
 }

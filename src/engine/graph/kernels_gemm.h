@@ -12,26 +12,30 @@
 //
 //     A block 192 x 128, B block 128 x 192 (4 panels), C block 192 x 192: 0.35 MB together
 //
+// Operands are counted in elems (kernels_elem.h): a row of B packed is an elem of k. In bf16 every
+// product goes through the blocks, because A is rounded on the way into them.
+//
 // The micro-kernel's A is a set of rows with a fixed stride whose k axis may be cut into equal
 // slabs: a convolution's patch is such a row (kernels_conv.h).
 #ifndef GRAPH_KERNELS_GEMM_H
 #define GRAPH_KERNELS_GEMM_H
 
 #include "engine/graph/kernels.h"
+#include "engine/graph/kernels_elem.h"
 #include "engine/graph/kernels_vec.h"
 
 enum { UNIT_VECS = GEMM_UNIT / LANES, PANEL_COLUMNS = GEMM_UNIT * GEMM_PANEL_UNITS };
 // A unit of one vector: the micro-kernel takes the whole panel. Smaller vectors: two at a time.
 enum { MICRO_VECS = UNIT_VECS == 1 ? GEMM_PANEL_UNITS : 2 };
 
-struct micro_a {
-    const real *a; // A(i, s, k) = a[i * row + s * slab + k * step]
+struct micro_a {   // in elems
+    const elem *a; // A(i, s, k) = a[i * row + s * slab + k * step]
     int64_t row, slab, step;
     int64_t n_slabs, k; // k: length of a slab
     bool resume;        // go on with the sums that lie in c
 };
 
-typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row, real *c,
+typedef void micro_kernel(const struct micro_a *a, const elem *b, int64_t b_row, real *c,
                           int64_t c_row);
 
 // Three rows to a pointer (row, 2 row are index and scaled index of an address): without hiding how
@@ -41,11 +45,11 @@ typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row,
 // C(i, j) = sum over s, k of A(i, s, k) * B(s * K + k, j) for ROWS rows and VECS vectors of
 // columns.
 #define MICRO(ROWS, VECS)                                                                          \
-    static void micro_##ROWS##x##VECS(const struct micro_a *a, const real *b, int64_t b_row,       \
+    static void micro_##ROWS##x##VECS(const struct micro_a *a, const elem *b, int64_t b_row,       \
                                       real *c, int64_t c_row) {                                    \
         enum { POINTERS = (ROWS + 2) / 3 };                                                        \
         const int64_t row = a->row, step = a->step, n_k = a->k, next_slab = a->slab - n_k * step;  \
-        const real *p[POINTERS];                                                                   \
+        const elem *p[POINTERS];                                                                   \
         vec sum[ROWS][VECS];                                                                       \
         VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] = (vec){0};                                  \
         if (a->resume) VEC_EACH(i, ROWS)                                                           \
@@ -56,9 +60,10 @@ typedef void micro_kernel(const struct micro_a *a, const real *b, int64_t b_row,
         }                                                                                          \
         for (int64_t s = 0; s < a->n_slabs; s++) {                                                 \
             for (int64_t k = 0; k < n_k; k++, b += b_row) {                                        \
-                vec bv[VECS];                                                                      \
-                VEC_EACH(v, VECS) bv[v] = vec_load(b + v * LANES);                                 \
-                VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] += p[i / 3][i % 3 * row] * bv[v];    \
+                evec bv[VECS];                                                                     \
+                VEC_EACH(v, VECS) bv[v] = evec_load(b + v * LANES);                                \
+                VEC_EACH(i, ROWS)                                                                  \
+                VEC_EACH(v, VECS) MAC(sum[i][v], p[i / 3][i % 3 * row], bv[v]);                    \
                 VEC_EACH(i, POINTERS) p[i] += step;                                                \
             }                                                                                      \
             VEC_EACH(i, POINTERS) p[i] += next_slab;                                               \
@@ -97,9 +102,9 @@ static micro_kernel *const micro_kernels[][MICRO_ROWS] = {{MICRO_NAMES_6(1)}, {M
 
 // C[m, columns] = A . panel, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >=
 // columns. Rows are cut into nearly equal tiles.
-static void micro_panel(struct micro_a a, int64_t m, const real *panel, int64_t columns, real *c,
+static void micro_panel(struct micro_a a, int64_t m, const elem *panel, int64_t columns, real *c,
                         int64_t c_row) {
-    const real *first = a.a;
+    const elem *first = a.a;
     for (int64_t j = 0; j < columns; j += MICRO_VECS * LANES) {
         const int vecs = (int)kmin(MICRO_VECS, (columns - j) / LANES);
         const uint32_t rows = (uint32_t)m, most = micro_rows[vecs - 1];
@@ -118,34 +123,38 @@ static void micro_panel(struct micro_a a, int64_t m, const real *panel, int64_t 
 
 // ---- packing
 
-// LANES columns whose k axis is contiguous: full squares are transposed in registers.
-static int64_t pack_squares(const struct gemm_pack_job *j, const real *src, real *out,
+// LANES columns whose k axis is contiguous: full squares of elems are transposed in registers.
+static int64_t pack_squares(const struct gemm_pack_job *j, const real *src, elem *out,
                             int64_t row) {
     int64_t k = 0;
-    for (; k + LANES <= j->k; k += LANES) {
+    for (; k + LANES * PER_ELEM <= j->k; k += LANES * PER_ELEM) {
         vec square[LANES];
-        VEC_EACH(i, LANES) square[i] = vec_load(src + i * j->n_stride + k);
+        VEC_EACH(i, LANES) square[i] = (vec)evec_along(src + i * j->n_stride + k);
         vec_transpose(square);
-        VEC_EACH(i, LANES) vec_store(out + (k + i) * row, square[i]);
+        VEC_EACH(i, LANES) evec_store(out + (k / PER_ELEM + i) * row, (evec)square[i]);
     }
     return k;
 }
 
 // `count` columns from row `k` on, any strides; columns past `width` are zero.
 static void pack_rest(const struct gemm_pack_job *j, const real *src, int64_t k, int64_t width,
-                      int64_t count, real *out, int64_t row) {
-    for (; k < j->k; k++)
-        for (int64_t i = 0; i < count; i++)
-            out[k * row + i] = i < width ? src[k * j->k_stride + i * j->n_stride] : 0;
+                      int64_t count, elem *out, int64_t row) {
+    for (; k < j->k; k += PER_ELEM)
+        for (int64_t i = 0; i < count; i++) {
+            const real *x = src + k * j->k_stride + i * j->n_stride;
+            const bool pair = PER_ELEM == 2 && k + 1 < j->k;
+            out[k / PER_ELEM * row + i] =
+                i < width ? elem_make(*x, pair ? x[j->k_stride] : 0) : elem_make(0, 0);
+        }
 }
 
 // One unit: columns [column, column + 16) of B at `out`, row length `row`; columns past n are zero.
-static void pack_unit(const struct gemm_pack_job *j, int64_t column, real *out, int64_t row) {
+static void pack_unit(const struct gemm_pack_job *j, int64_t column, elem *out, int64_t row) {
     int64_t width = kmin(GEMM_UNIT, j->n - column);
     const real *src = j->src + column * j->n_stride;
     if (width == GEMM_UNIT && j->n_stride == 1) {
-        for (int64_t k = 0; k < j->k; k++)
-            memcpy(out + k * row, src + k * j->k_stride, GEMM_UNIT * sizeof(real));
+        for (int64_t k = 0; k < j->k; k += PER_ELEM, src += PER_ELEM * j->k_stride, out += row)
+            elems_zip(out, src, k + 1 < j->k ? src + j->k_stride : NULL, GEMM_UNIT);
         return;
     }
     for (int64_t i = 0; i < GEMM_UNIT; i += LANES) {
@@ -164,7 +173,7 @@ static void gemm_pack(const struct gemm_pack_job *job, int share) {
         int64_t row = (panel.end - panel.first) * GEMM_UNIT;
         for (int64_t u = kmax(panel.first, mine.first); u < kmin(panel.end, mine.end); u++)
             pack_unit(job, u * GEMM_UNIT,
-                      job->packed + job->k * panel.first * GEMM_UNIT +
+                      (elem *)job->packed + elems(job->k) * panel.first * GEMM_UNIT +
                           (u - panel.first) * GEMM_UNIT,
                       row);
     }
@@ -194,55 +203,68 @@ static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t ti
 
 // B's panel p, rows [k, k + count), from B unpacked.
 static void gemm_pack_block(const struct gemm_job *job, int64_t panel, int64_t k, int64_t count,
-                            real *out) {
+                            elem *out) {
     struct range units = gemm_panel(job->n, panel);
     const int64_t column = units.first * GEMM_UNIT, width = (units.end - units.first) * GEMM_UNIT;
-    const int64_t columns = kmin(width, job->n - column);
+    const int64_t columns = kmin(width, job->n - column), next = PER_ELEM * job->b_row;
     const real *from = job->b_rows + k * job->b_row + column;
-    for (int64_t i = 0; i < count; i++, from += job->b_row, out += width) {
+    for (int64_t i = 0; i < count; i += PER_ELEM, from += next, out += width) {
+        const real *second = i + 1 < count ? from + job->b_row : NULL;
         if (width == PANEL_COLUMNS && columns == width) { // sizes the compiler knows
-            memcpy(out, from, PANEL_COLUMNS * sizeof(real));
+            elems_zip(out, from, second, PANEL_COLUMNS);
             continue;
         }
-        memcpy(out, from, (size_t)columns * sizeof(real));
-        memset(out + columns, 0, (size_t)(width - columns) * sizeof(real));
+        elems_zip(out, from, second, columns);
+        memset(out + columns, 0, (size_t)(width - columns) * sizeof(elem));
     }
 }
 
-struct gemm_blocks {
-    _Alignas(64) real c[GEMM_BLOCK_M * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
-    _Alignas(64) real a[GEMM_BLOCK_M * GEMM_BLOCK_K]; // [k][row]
-    _Alignas(64) real b[GEMM_BLOCK_K * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
+enum {
+    BLOCK_K = GEMM_BLOCK_K * PER_ELEM,
+    BLOCK_A_ROW = GEMM_BLOCK_K + 16, // rows of a copy of A: not all in the same sets of a cache
+    GEMM_FAR = 512 // reals from one k to the next that make a column of A fall into few sets
 };
 
-enum {
-    GEMM_FAR = 512
-}; // reals from one k to the next that make a column of A fall into few sets of a cache
+struct gemm_blocks {
+    _Alignas(64) real c[GEMM_BLOCK_M * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
+    _Alignas(64) elem a[GEMM_BLOCK_M * BLOCK_A_ROW]; // [k][row] or [row][k]
+    _Alignas(64) elem b[GEMM_BLOCK_K * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
+};
 
-// A's rows [row, row + m), columns [k, k + count): where they lie, or where k is the row and rows
-// are far apart, copied.
+// A's rows [row, row + m), columns [k, k + count): where they lie; copied where k is the row and
+// rows are far apart, and where they are rounded.
 static struct micro_a gemm_block_a(const struct gemm_job *job, int64_t row, int64_t m, int64_t k,
-                                   int64_t count, real *copy) {
+                                   int64_t count, elem *copy) {
     const real *a = job->a + row * job->a_row + k * job->a_k;
     const bool resume = k > 0;
+#ifdef KERNELS_BF16
+    if (job->a_k == 1) {
+        for (int64_t i = 0; i < m; i++)
+            elems_row(copy + i * BLOCK_A_ROW, a + i * job->a_row, count);
+        return (struct micro_a){copy, BLOCK_A_ROW, 0, 1, 1, elems(count), resume};
+    }
+#else
     if (job->a_k < GEMM_FAR) return (struct micro_a){a, job->a_row, 0, job->a_k, 1, count, resume};
-    for (int64_t i = 0; i < count; i++)
-        memcpy(copy + i * GEMM_BLOCK_M, a + i * job->a_k, (size_t)m * sizeof(real));
-    return (struct micro_a){copy, 1, 0, GEMM_BLOCK_M, 1, count, resume};
+#endif
+    for (int64_t i = 0; i < count; i += PER_ELEM, a += PER_ELEM * job->a_k)
+        elems_zip(copy + i / PER_ELEM * GEMM_BLOCK_M, a, i + 1 < count ? a + job->a_k : NULL, m);
+    return (struct micro_a){copy, 1, 0, GEMM_BLOCK_M, 1, elems(count), resume};
 }
 
 // C's rows [row, row + m), panels [panels.first, panels.end): at most one block of each.
 static void gemm_block(const struct gemm_job *job, int64_t row, int64_t m, struct range panels) {
     enum { C_ROW = GEMM_BLOCK_PANELS * PANEL_COLUMNS };
     struct gemm_blocks blocks;
-    for (int64_t k = 0; k < job->k; k += GEMM_BLOCK_K) {
-        const int64_t count = kmin(GEMM_BLOCK_K, job->k - k);
+    for (int64_t k = 0; k < job->k; k += BLOCK_K) {
+        const int64_t count = kmin(BLOCK_K, job->k - k);
         const struct micro_a a = gemm_block_a(job, row, m, k, count, blocks.a);
         for (int64_t p = panels.first; p < panels.end; p++) {
             struct range units = gemm_panel(job->n, p);
             const int64_t column = units.first * GEMM_UNIT,
                           width = (units.end - units.first) * GEMM_UNIT;
-            const real *b = job->b ? job->b + job->k * column + k * width : blocks.b;
+            const elem *b = job->b
+                                ? (const elem *)job->b + elems(job->k) * column + elems(k) * width
+                                : blocks.b;
             if (!job->b) gemm_pack_block(job, p, k, count, blocks.b);
             micro_panel(a, m, b, width, blocks.c + (p - panels.first) * PANEL_COLUMNS, C_ROW);
         }
@@ -262,13 +284,9 @@ static void gemm_blocked(const struct gemm_job *job, struct range rows, struct r
                        (struct range){p, kmin(p + GEMM_BLOCK_PANELS, panels.end)});
 }
 
-static void gemm(const struct gemm_job *job, int share) {
-    struct range rows, panels;
-    gemm_share(job, share, &rows, &panels);
-    if (gemm_in_blocks(job)) {
-        gemm_blocked(job, rows, panels);
-        return;
-    }
+#ifndef KERNELS_BF16
+static void gemm_panel_by_panel(const struct gemm_job *job, struct range rows,
+                                struct range panels) {
     bool plain = !job->bias && !job->addend && !job->accumulate;
     for (int64_t p = panels.first; p < panels.end; p++) {
         struct range units = gemm_panel(job->n, p);
@@ -291,6 +309,19 @@ static void gemm(const struct gemm_job *job, int share) {
             gemm_finish(job, tile, PANEL_COLUMNS, row, m, column, columns);
         }
     }
+}
+#endif
+
+static void gemm(const struct gemm_job *job, int share) {
+    struct range rows, panels;
+    gemm_share(job, share, &rows, &panels);
+#ifndef KERNELS_BF16
+    if (!gemm_in_blocks(job)) {
+        gemm_panel_by_panel(job, rows, panels);
+        return;
+    }
+#endif
+    gemm_blocked(job, rows, panels);
 }
 
 #endif

@@ -140,6 +140,7 @@ extern const struct op op_table[N_OPS];
 struct attributes { // each op uses a few
     int64_t column, n_classes, height, width, first, count;
     real scale, shift, eps, mix, w_dyn, w_rep, free_nats;
+    bool bf16; // products and convolutions: operands are rounded
     enum activation act;
     struct conv_shape conv;
     struct patch_shape patch;
@@ -189,7 +190,7 @@ struct pack {
     const struct tensor *w;
     int64_t column, k;
     enum op_kind kind;
-    bool transposed;
+    bool transposed, bf16;
     struct tensor *packed;
 };
 struct clear {
@@ -206,7 +207,7 @@ struct graph {
         clears_capacity;
     char scope[TENSOR_NAME_SIZE];
     int scope_length, scope_marks[SCOPE_MAX_DEPTH], scope_depth;
-    bool has_gradients, planned;
+    bool has_gradients, planned, bf16;
     struct linear_groups *groups; // during graph_gradients
     char *slab;
     size_t slab_bytes, guard_bytes;
@@ -247,10 +248,9 @@ int64_t tensor_row_size(const struct tensor *t);   // elements behind one index 
 size_t dtype_bytes(enum dtype d);
 
 // ---- packed weights: made once per use kind, shared (ops_linear.c, ops_image.c)
-struct tensor *graph_find_pack(struct graph *g, const struct tensor *w, enum op_kind kind,
-                               bool transposed, int64_t column, int64_t k);
-void graph_add_pack(struct graph *g, const struct tensor *w, enum op_kind kind, bool transposed,
-                    int64_t column, int64_t k, struct tensor *packed);
+// The pack like `key` (its `packed` is not looked at), or NULL.
+struct tensor *graph_find_pack(struct graph *g, const struct pack *key);
+void graph_add_pack(struct graph *g, const struct pack *pack);
 
 // ---- gradients (autodiff.c)
 struct node *backward_new(struct graph *g, enum op_kind kind, const struct node *forward,
@@ -298,10 +298,14 @@ void graph_plan_guarded(struct graph *g, size_t guard_bytes);
 
 // ---- running (executor.c)
 struct run {
-    const struct kernels *k;
+    const struct kernels *k, *bf16;
     const struct kernels_rows *rows;
     struct pool *pool;
 };
+// The table of a node's products and convolutions.
+static inline const struct kernels *run_products(const struct run *r, const struct node *n) {
+    return n->at.bf16 ? r->bf16 : r->k;
+}
 typedef void share_task(const struct run *r, const struct node *n, int share);
 // share(r, n, 0 .. n_shares - 1), on the pool when there are several.
 void run_shares(const struct run *r, const struct node *n, int n_shares, share_task *share);

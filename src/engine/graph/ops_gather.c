@@ -44,13 +44,15 @@ static int64_t limit_of(const struct tensor *x) { return tensor_last(x) / x->one
 
 struct tensor *ones_of(struct graph *g, struct tensor *x) {
     if (x->one_hot < MIN_CLASSES) return NULL;
-    struct tensor *t = graph_find_pack(g, x, OP_ONES, false, 0, 0);
+    struct pack pack = {.w = x, .kind = OP_ONES};
+    struct tensor *t = graph_find_pack(g, &pack);
     if (t) return t;
     struct node *n = node_new(g, OP_ONES);
     node_src(n, x);
     t = node_out_i32(n, 2, (int64_t[]){tensor_rows(x), limit_of(x) + 1});
     node_append(n);
-    graph_add_pack(g, x, OP_ONES, false, 0, 0, t);
+    pack.packed = t;
+    graph_add_pack(g, &pack);
     return t;
 }
 

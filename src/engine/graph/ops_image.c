@@ -34,16 +34,23 @@ void unpack2_run(const struct run *r, const struct node *n) {
 // ---- convolutions: three kernels serve both directions (kernels.h). The last source is the packed
 // weights.
 
+static void set_shape(struct node *n, const struct conv_shape *shape) {
+    n->at.conv = *shape;
+    n->at.bf16 = shape->bf16;
+}
+
 static struct tensor *packed(struct graph *g, struct tensor *w, const struct conv_shape *shape,
                              enum op_kind kind) {
-    struct tensor *t = graph_find_pack(g, w, kind, false, 0, 0);
+    struct pack pack = {.w = w, .kind = kind, .bf16 = shape->bf16};
+    struct tensor *t = graph_find_pack(g, &pack);
     if (t) return t;
     struct node *n = node_new(g, kind);
-    n->at.conv = *shape;
+    set_shape(n, shape);
     node_src(n, w);
     t = node_out(n, 1, (int64_t[]){conv_pack_reals(shape)});
     node_append(n);
-    graph_add_pack(g, w, kind, false, 0, 0, t);
+    pack.packed = t;
+    graph_add_pack(g, &pack);
     return t;
 }
 
@@ -54,12 +61,12 @@ static struct conv_job pack_job(const struct node *n) {
 
 static void pack_down_share(const struct run *r, const struct node *n, int share) {
     struct conv_job job = pack_job(n);
-    r->k->conv_pack_down(&job, share);
+    run_products(r, n)->conv_pack_down(&job, share);
 }
 
 static void pack_up_share(const struct run *r, const struct node *n, int share) {
     struct conv_job job = pack_job(n);
-    r->k->conv_pack_up(&job, share);
+    run_products(r, n)->conv_pack_up(&job, share);
 }
 
 void conv_pack_down_run(const struct run *r, const struct node *n) {
@@ -90,10 +97,15 @@ void conv_shape(struct node *n) {
 }
 
 struct tensor *g_conv(struct graph *g, struct tensor *x, struct tensor *w) {
-    struct conv_shape shape = {x->shape[0], x->shape[1], x->shape[2], w->shape[1], w->shape[0]};
+    struct conv_shape shape = {.n = x->shape[0],
+                               .height = x->shape[1],
+                               .width = x->shape[2],
+                               .n_big = w->shape[1],
+                               .n_small = w->shape[0]};
     struct node *n = node_new(g, OP_CONV);
     check_image(n, x, w, 1);
-    n->at.conv = shape;
+    shape.bf16 = g->bf16 && conv_in_bf16(&shape);
+    set_shape(n, &shape);
     node_src(n, x);
     node_src(n, w);
     node_src(n, packed(g, w, &shape, OP_CONV_PACK_DOWN));
@@ -111,11 +123,15 @@ void deconv_shape(struct node *n) {
 }
 
 struct tensor *g_deconv(struct graph *g, struct tensor *x, struct tensor *w, struct tensor *bias) {
-    struct conv_shape shape = {x->shape[0], 2 * x->shape[1], 2 * x->shape[2], w->shape[1],
-                               w->shape[0]};
+    struct conv_shape shape = {.n = x->shape[0],
+                               .height = 2 * x->shape[1],
+                               .width = 2 * x->shape[2],
+                               .n_big = w->shape[1],
+                               .n_small = w->shape[0]};
     struct node *n = node_new(g, OP_DECONV);
     check_image(n, x, w, 0);
-    n->at.conv = shape;
+    shape.bf16 = g->bf16 && conv_in_bf16(&shape);
+    set_shape(n, &shape);
     node_src(n, x);
     node_src(n, w);
     node_src(n, bias);
@@ -146,12 +162,12 @@ static struct conv_job up_job(const struct node *n) {
 
 static void down_share(const struct run *r, const struct node *n, int share) {
     struct conv_job job = down_job(n);
-    r->k->conv_down(&job, share);
+    run_products(r, n)->conv_down(&job, share);
 }
 
 static void up_share(const struct run *r, const struct node *n, int share) {
     struct conv_job job = up_job(n);
-    r->k->conv_up(&job, share);
+    run_products(r, n)->conv_up(&job, share);
 }
 
 void conv_down_run(const struct run *r, const struct node *n) {
@@ -214,12 +230,12 @@ static struct conv_job weight_job(const struct node *n) {
 
 static void weight_share(const struct run *r, const struct node *n, int share) {
     struct conv_job job = weight_job(n);
-    r->k->conv_weight(&job, share);
+    run_products(r, n)->conv_weight(&job, share);
 }
 
 static void weight_reduce_share(const struct run *r, const struct node *n, int share) {
     struct conv_job job = weight_job(n);
-    r->k->conv_weight_reduce(&job, share);
+    run_products(r, n)->conv_weight_reduce(&job, share);
 }
 
 void conv_weight_run(const struct run *r, const struct node *n) {

@@ -17,7 +17,7 @@ static struct gemm_pack_job pack_job(const struct node *n) {
 
 static void pack_share(const struct run *r, const struct node *n, int share) {
     struct gemm_pack_job job = pack_job(n);
-    r->k->gemm_pack(&job, share);
+    run_products(r, n)->gemm_pack(&job, share);
 }
 
 void pack_run(const struct run *r, const struct node *n) {
@@ -27,19 +27,21 @@ void pack_run(const struct run *r, const struct node *n) {
 
 // Made once per (w, columns, direction), on the tape before its first use.
 static struct tensor *packed(struct graph *g, struct tensor *w, int64_t column, int64_t k,
-                             bool transposed) {
-    struct tensor *t = graph_find_pack(g, w, OP_PACK, transposed, column, k);
+                             bool transposed, bool bf16) {
+    struct pack pack = {w, column, k, OP_PACK, transposed, bf16, NULL};
+    struct tensor *t = graph_find_pack(g, &pack);
     if (t) return t;
     struct node *n = node_new(g, OP_PACK);
     n->at.column = column;
     n->at.count = k;
     n->at.first = transposed;
+    n->at.bf16 = bf16;
     node_src(n, w);
-    int64_t rows = w->shape[0];
-    t = node_out(n, 1,
-                 (int64_t[]){transposed ? gemm_pack_reals(rows, k) : gemm_pack_reals(k, rows)});
+    const int64_t n_rows = transposed ? w->shape[0] : k, n_columns = transposed ? k : w->shape[0];
+    t = node_out(n, 1, (int64_t[]){gemm_pack_reals(bf16 ? (n_rows + 1) / 2 : n_rows, n_columns)});
     node_append(n);
-    graph_add_pack(g, w, OP_PACK, transposed, column, k, t);
+    pack.packed = t;
+    graph_add_pack(g, &pack);
     return t;
 }
 
@@ -65,13 +67,15 @@ void linear_shape(struct node *n) {
 struct tensor *g_linear(struct graph *g, struct tensor *x, struct tensor *w, struct tensor *bias,
                         struct tensor *addend, int64_t column) {
     struct node *n = node_new(g, OP_LINEAR);
+    struct tensor *ones = ones_of(g, x);
     n->at.column = column;
+    n->at.bf16 = g->bf16;
     node_src(n, x);
     node_src(n, w);
     node_src(n, bias);
     node_src(n, addend);
-    node_src(n, packed(g, w, column, x->shape[x->n_dims - 1], false));
-    node_src(n, ones_of(g, x));
+    node_src(n, packed(g, w, column, x->shape[x->n_dims - 1], false, g->bf16 && !ones));
+    node_src(n, ones);
     return node_finish(n);
 }
 
@@ -92,7 +96,8 @@ static struct gemm_job linear_job(const struct node *n) {
                              .addend = reals(n->src[ADDEND]),
                              .addend_row = columns,
                              .index = ones ? ones->data : NULL,
-                             .limit = ones ? tensor_last(ones) - 1 : 0};
+                             .limit = ones ? tensor_last(ones) - 1 : 0,
+                             .bf16 = n->at.bf16 && !ones};
 }
 
 static void linear_share(const struct run *r, const struct node *n, int share) {
@@ -100,7 +105,7 @@ static void linear_share(const struct run *r, const struct node *n, int share) {
     if (job.index)
         r->k->gemm_gather(&job, share);
     else
-        r->k->gemm(&job, share);
+        run_products(r, n)->gemm(&job, share);
 }
 
 void linear_run(const struct run *r, const struct node *n) {
@@ -113,7 +118,7 @@ void linear_run(const struct run *r, const struct node *n) {
 void linear_grad(struct graph *g, struct node *n) {
     struct tensor *x = n->src[X], *w = n->src[W], *dy = output_grad(g, n->out[0]);
     if (wants_grad(x)) {
-        struct tensor *wt = packed(g, w, n->at.column, x->shape[1], true);
+        struct tensor *wt = packed(g, w, n->at.column, x->shape[1], true, n->at.bf16);
         struct node *b = backward_new(g, OP_LINEAR_DX, n, "dx");
         node_src(b, dy);
         node_src(b, wt);
@@ -197,12 +202,13 @@ static struct gemm_job dx_job(const struct node *n) {
                              .b = reals(n->src[1]),
                              .c = reals(dx),
                              .c_row = dx->shape[1],
-                             .accumulate = n->accumulate[0]};
+                             .accumulate = n->accumulate[0],
+                             .bf16 = n->at.bf16};
 }
 
 static void dx_share(const struct run *r, const struct node *n, int share) {
     struct gemm_job job = dx_job(n);
-    r->k->gemm(&job, share);
+    run_products(r, n)->gemm(&job, share);
 }
 
 void linear_dx_run(const struct run *r, const struct node *n) {
@@ -224,12 +230,13 @@ static struct gemm_job dw_job(const struct node *n) {
                              .b_row = x->shape[1],
                              .c = reals(dw) + n->at.column,
                              .c_row = ld,
-                             .accumulate = n->accumulate[0]};
+                             .accumulate = n->accumulate[0],
+                             .bf16 = n->at.bf16};
 }
 
 static void dw_share(const struct run *r, const struct node *n, int share) {
     struct gemm_job job = dw_job(n);
-    r->k->gemm(&job, share);
+    run_products(r, n)->gemm(&job, share);
 }
 
 void linear_dw_run(const struct run *r, const struct node *n) {

@@ -32,14 +32,16 @@ void patch_pack_dx_run(const struct run *r, const struct node *n) {
 
 static struct tensor *packed(struct graph *g, struct tensor *w, const struct patch_shape *shape,
                              enum op_kind kind) {
-    struct tensor *t = graph_find_pack(g, w, kind, false, 0, 0);
+    struct pack pack = {.w = w, .kind = kind};
+    struct tensor *t = graph_find_pack(g, &pack);
     if (t) return t;
     struct node *n = node_new(g, kind);
     n->at.patch = *shape;
     node_src(n, w);
     t = node_out(n, 1, (int64_t[]){patch_pack_reals(shape)});
     node_append(n);
-    graph_add_pack(g, w, kind, false, 0, 0, t);
+    pack.packed = t;
+    graph_add_pack(g, &pack);
     return t;
 }
 

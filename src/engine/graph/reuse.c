@@ -32,7 +32,8 @@ enum { LINEAR_ONES = 5 }; // follows from x
 
 static bool same_attributes(const struct node *a, const struct node *b) {
     return a->at.column == b->at.column && a->at.n_classes == b->at.n_classes &&
-           a->at.eps == b->at.eps && a->at.mix == b->at.mix && a->at.act == b->at.act;
+           a->at.eps == b->at.eps && a->at.mix == b->at.mix && a->at.act == b->at.act &&
+           a->at.bf16 == b->at.bf16;
 }
 
 // The row of `all` at which t's rows lie, -1: they do not.

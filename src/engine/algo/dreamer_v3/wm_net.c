@@ -42,6 +42,7 @@ struct wm_dims wm_dims_from_config(const struct config *cfg, int n_actions) {
         .dense_eps = (real)cfg->mlp_eps,
         .conv_eps = (real)cfg->cnn_eps,
         .learnable_initial = cfg->learnable_initial,
+        .bf16 = cfg->autocast,
         .decoupled = cfg->decoupled_rssm,
     };
 }
@@ -123,6 +124,7 @@ void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, b
 }
 
 struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d) {
+    graph_bf16(g, d->bf16);
     return (struct wm_net){
         .nn = {.graph = g, .params = p, .dense_eps = d->dense_eps, .conv_eps = d->conv_eps},
         .dims = *d,
@@ -156,8 +158,11 @@ struct tensor *wm_embed_half(const struct wm_net *net, const struct wm_embedding
 }
 
 struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *actions, int n_heads) {
-    return nn_linear(&net->nn, RECURRENT_INPUT ".0", actions, n_heads, latent_width(&net->dims),
-                     NULL);
+    const bool before = graph_bf16(net->nn.graph, false);
+    struct tensor *y = nn_linear(&net->nn, RECURRENT_INPUT ".0", actions, n_heads,
+                                 latent_width(&net->dims), NULL);
+    graph_bf16(net->nn.graph, before);
+    return y;
 }
 
 struct tensor *wm_action_half(const struct wm_net *net, struct tensor *actions) {
@@ -200,7 +205,11 @@ struct wm_recurrent wm_gru(const struct wm_net *net, struct tensor *input, struc
 
 struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z,
                                  struct tensor *action_half, struct tensor *h) {
-    return wm_gru(net, nn_hidden(&net->nn, RECURRENT_INPUT, 0, &z, 1, 0, action_half), h);
+    const bool before = graph_bf16(net->nn.graph, false);
+    struct wm_recurrent r =
+        wm_gru(net, nn_hidden(&net->nn, RECURRENT_INPUT, 0, &z, 1, 0, action_half), h);
+    graph_bf16(net->nn.graph, before);
+    return r;
 }
 
 static struct wm_step step_to_h(const struct wm_net *net, const struct wm_initial *start,

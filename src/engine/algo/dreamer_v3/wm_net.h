@@ -28,6 +28,7 @@ struct wm_dims {
     int64_t dense_units, n_layers, multiplier, bins; // U, n, m, K
     real unimix, dense_eps, conv_eps;
     bool learnable_initial;
+    bool bf16;        // products in bf16, but the recurrent model's (spec G57)
     bool decoupled;   // the posterior sees the embedding alone (spec 3.4)
     bool zero_latent; // test: z is always 0
 };
@@ -48,6 +49,8 @@ void wm_register(struct params *p, const struct wm_dims *d);
 // spec 6
 void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner,
                      struct pool *pool);
+// The nodes that are added to the graph from here on, also those of other networks, are in the
+// precision of the world model (graph_bf16).
 struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dims *d);
 
 // What the encoder makes of one observation: its two halves [N, 360 m] and [N, U], one after the
