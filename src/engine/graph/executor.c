@@ -1,10 +1,12 @@
-// CPU executor: runs the tape, spreads big nodes over the pool, finds the first non-finite value.
+// Executor: runs the tape on the CPU or on a backend, spreads big nodes over the pool, finds the
+// first non-finite value.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/graph/backend.h"
 #include "engine/graph/node.h"
 
 enum { SHARES_MAX = 64, SHARE_COST_NS = 8000, ELEMENTS_UNIT = 64 };
@@ -17,8 +19,50 @@ struct executor {
     bool profile;
     struct {
         int64_t n_runs, ns;
-    } * times; // of each step
+    } * times;                     // of each step
+    const struct backend *backend; // NULL: the CPU
+    struct backend_graph *device;
+    const struct tensor **kept; // what the host reads after a run of the device
+    const struct params **sets; // whose gradients it reads
+    int n_kept, n_sets;
 };
+
+// A device that fails cannot be gone on with: its message is the last one.
+#define DEVICE(ex, call)                                                                           \
+    CHECK((ex)->backend->call, "%s: %s", (ex)->backend->name, (ex)->backend->message((ex)->device))
+
+static void keep(struct executor *ex, const struct tensor *t) {
+    if (t && t->data && tensor_root(t, NULL)->storage == STORE_SLAB) ex->kept[ex->n_kept++] = t;
+}
+
+static void add_set(struct executor *ex, const struct params *set) {
+    for (int i = 0; i < ex->n_sets; i++)
+        if (ex->sets[i] == set) return;
+    ex->sets[ex->n_sets++] = set;
+}
+
+static void open_device(struct executor *ex) {
+    char why[BACKEND_MESSAGE_SIZE];
+    struct graph *g = ex->g;
+    ex->device = ex->backend->graph_new(g, why, sizeof why);
+    CHECK(ex->device, "%s: %s", ex->backend->name, why);
+    ex->kept = mem_alloc((size_t)(2 * g->n_tensors + 1) * sizeof *ex->kept);
+    ex->sets = mem_alloc((size_t)(g->n_tensors + 1) * sizeof *ex->sets);
+    for (int i = 0; i < g->n_tensors; i++) {
+        const struct tensor *t = g->tensors[i];
+        if (t->storage == STORE_PARAM_GRAD && !t->base) add_set(ex, t->params);
+        if (!t->keep) continue;
+        keep(ex, t);
+        keep(ex, t->grad);
+    }
+}
+
+struct executor *executor_new(struct graph *g, struct pool *pool) {
+    struct executor *ex = cpu_executor_new(g, pool);
+    ex->backend = backend_chosen();
+    if (ex->backend) open_device(ex);
+    return ex;
+}
 
 struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     CHECK(g->planned, "graph_plan comes before cpu_executor_new");
@@ -35,6 +79,9 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
 
 void executor_free(struct executor *ex) {
     if (!ex) return;
+    if (ex->backend) ex->backend->graph_free(ex->device);
+    free(ex->kept);
+    free(ex->sets);
     free(ex->times);
     free(ex->steps);
     free(ex);
@@ -110,11 +157,34 @@ static void clear_gradients(const struct graph *g) {
     }
 }
 
+// Everything to the device that a run reads.
+static void begin(struct executor *ex) {
+    if (ex->backend)
+        DEVICE(ex, begin(ex->device));
+    else
+        clear_gradients(ex->g);
+}
+
+static void run_step(struct executor *ex, const struct node *n) {
+    if (ex->backend)
+        DEVICE(ex, run(ex->device, n));
+    else
+        op_table[n->kind].run(&ex->run, n);
+}
+
+// Everything to the host that it may read.
+static void finish(struct executor *ex) {
+    if (!ex->backend) return;
+    DEVICE(ex, wait(ex->device));
+    for (int i = 0; i < ex->n_kept; i++) DEVICE(ex, fetch(ex->device, ex->kept[i]));
+    for (int i = 0; i < ex->n_sets; i++) DEVICE(ex, fetch_grads(ex->device, ex->sets[i]));
+}
+
 static void run_profiled(struct executor *ex) {
     int64_t before = clock_now_ns();
     for (int i = 0; i < ex->n_steps; i++) {
-        const struct node *n = ex->steps[i];
-        op_table[n->kind].run(&ex->run, n);
+        run_step(ex, ex->steps[i]);
+        if (ex->backend) DEVICE(ex, wait(ex->device));
         int64_t now = clock_now_ns();
         ex->times[i].ns += now - before;
         ex->times[i].n_runs++;
@@ -123,12 +193,19 @@ static void run_profiled(struct executor *ex) {
 }
 
 void executor_run(struct executor *ex) {
-    clear_gradients(ex->g);
-    if (ex->profile) {
+    begin(ex);
+    if (ex->profile)
         run_profiled(ex);
-        return;
-    }
-    for (int i = 0; i < ex->n_steps; i++) op_table[ex->steps[i]->kind].run(&ex->run, ex->steps[i]);
+    else if (ex->backend)
+        for (int i = 0; i < ex->n_steps; i++) DEVICE(ex, run(ex->device, ex->steps[i]));
+    else
+        for (int i = 0; i < ex->n_steps; i++)
+            op_table[ex->steps[i]->kind].run(&ex->run, ex->steps[i]);
+    finish(ex);
+}
+
+int64_t executor_copies(const struct executor *ex) {
+    return ex->backend ? ex->backend->copies(ex->device) : 0;
 }
 
 // ---- profile
@@ -184,12 +261,15 @@ const struct tensor *executor_find_nonfinite(struct executor *ex) {
         bool leaf = !t->base && (t->storage == STORE_INPUT || t->storage == STORE_PARAM);
         if (leaf && !all_finite(t)) return t;
     }
-    clear_gradients(g);
+    begin(ex);
     for (int i = 0; i < ex->n_steps; i++) {
         const struct node *n = ex->steps[i];
-        op_table[n->kind].run(&ex->run, n);
-        for (int o = 0; o < n->n_out && !is_pack(n); o++)
-            if (!all_finite(n->out[o])) return n->out[o];
+        run_step(ex, n);
+        for (int o = 0; o < n->n_out && !is_pack(n); o++) {
+            const struct tensor *t = n->out[o];
+            if (ex->backend && t && t->dtype == DTYPE_REAL) DEVICE(ex, fetch(ex->device, t));
+            if (!all_finite(t)) return t;
+        }
     }
     return NULL;
 }

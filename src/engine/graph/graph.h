@@ -8,7 +8,7 @@
 //     graph_gradients(g, loss);                 // appends the backward nodes
 //     graph_keep(g, y);                         // readable after a run
 //     graph_plan(g);                            // once: liveness -> offsets in one slab
-//     struct executor *ex = cpu_executor_new(g, pool);
+//     struct executor *ex = executor_new(g, pool);
 //     for (;;) { fill(x); executor_run(ex); }   // no allocation from here on
 //
 // A graph is built once per shape, then run thousands of times. Shapes are static; is_first and the
@@ -249,11 +249,16 @@ void graph_plan(struct graph *g);
 size_t graph_slab_bytes(const struct graph *g); // memory of the activations
 int graph_n_nodes(const struct graph *g);
 
-// ---- running (CPU backend). Results do not depend on the pool's number of threads.
+// ---- running. On the CPU results do not depend on the pool's number of threads.
 struct executor;
-struct executor *cpu_executor_new(struct graph *g, struct pool *pool); // borrows both
+// On the chosen backend (backend.h), the CPU by default. Borrows both. CHECKs that the device takes
+// the graph, and later that it runs it.
+struct executor *executor_new(struct graph *g, struct pool *pool);
+struct executor *cpu_executor_new(struct graph *g, struct pool *pool); // on the CPU
 void executor_run(struct executor *ex);
 void executor_free(struct executor *ex); // NULL is fine
+// Copies between host and device so far; 0 on the CPU.
+int64_t executor_copies(const struct executor *ex);
 // Runs again node by node and returns the first node with a non-finite output, NULL if all are
 // finite. Same inputs and parameters as the failing run, so the same numbers. Inputs and parameters
 // themselves are looked at first. A backward node's tensor carries the forward node's name and what

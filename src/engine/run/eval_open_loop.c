@@ -135,7 +135,7 @@ struct eval_open_loop *eval_open_loop_new(struct saved_agent *a, uint64_t seed, 
     struct wm_net net = wm_net_make(o->graph, &a->sets[DREAMER_WORLD], &a->world);
     o->view = wm_view_build(&net, WM_ROLLOUT, WM_CONTEXT);
     graph_plan(o->graph);
-    o->executor = cpu_executor_new(o->graph, pool);
+    o->executor = executor_new(o->graph, pool);
     return o;
 }
 

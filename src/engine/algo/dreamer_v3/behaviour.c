@@ -71,7 +71,7 @@ struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
     b->nodes = behaviour_build(b->graph, &sets, &b->opts);
     graph_gradients(b->graph, b->nodes.loss);
     graph_plan(b->graph);
-    b->executor = cpu_executor_new(b->graph, b->pool);
+    b->executor = executor_new(b->graph, b->pool);
     nn_twohot_bins(b->nodes.in.reward_bins->data, b->opts.world.bins);
     nn_twohot_bins(b->nodes.in.value_bins->data, b->opts.nets.bins);
     return b;

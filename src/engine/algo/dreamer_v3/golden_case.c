@@ -208,7 +208,7 @@ void case_plan(struct golden_case *c) {
         for (int k = 0; k < c->checks[i].n_tensors; k++)
             graph_keep(c->graph, c->checks[i].tensors[k]);
     graph_plan(c->graph);
-    c->executor = cpu_executor_new(c->graph, c->pool);
+    c->executor = executor_new(c->graph, c->pool);
     for (int i = 0; i < c->n_fills; i++)
         memcpy(c->fills[i].tensor->data, golden_reals(c->fixture, c->fills[i].from),
                (size_t)c->fills[i].tensor->n_elements * sizeof(real));

@@ -44,7 +44,7 @@ struct player *player_new(const struct player_opts *opts) {
                             opts->nets, opts->n_envs);
     if (opts->keep_all) keep_all(p);
     graph_plan(p->graph);
-    p->executor = cpu_executor_new(p->graph, opts->pool);
+    p->executor = executor_new(p->graph, opts->pool);
     return p;
 }
 

@@ -49,7 +49,7 @@ static void build_view(struct world_model *wm, int n_actions) {
     struct wm_net net = wm_net_make(wm->view_graph, &wm->params, &wm->dims);
     wm->view = wm_view_build(&net, WM_ROLLOUT, WM_CONTEXT);
     graph_plan(wm->view_graph);
-    wm->view_executor = cpu_executor_new(wm->view_graph, wm->pool);
+    wm->view_executor = executor_new(wm->view_graph, wm->pool);
     wm->view_batch = batch_of(&wm->view.in, WM_ROLLOUT, 1, n_actions);
 }
 
@@ -81,7 +81,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->train = wm_train_build(&net, &weights, length, batch, NULL);
     graph_gradients(wm->train_graph, wm->train.loss);
     graph_plan(wm->train_graph);
-    wm->train_executor = cpu_executor_new(wm->train_graph, wm->pool);
+    wm->train_executor = executor_new(wm->train_graph, wm->pool);
     wm->train_batch = batch_of(&wm->train.in, length, batch, opts->n_actions);
     nn_twohot_bins(wm->train.in.bins->data, wm->dims.bins);
 

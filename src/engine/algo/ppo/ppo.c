@@ -50,7 +50,7 @@ static void build_act(struct ppo *p) {
     graph_keep(g, p->act.net.values);
     graph_scope_pop(g);
     graph_plan(g);
-    p->act.executor = cpu_executor_new(g, p->pool);
+    p->act.executor = executor_new(g, p->pool);
 }
 
 static struct tensor *column(struct ppo *p, const char *name, enum dtype dtype) {
@@ -77,7 +77,7 @@ static void build_learn(struct ppo *p) {
     graph_gradients(g, p->learn.total);
     graph_scope_pop(g);
     graph_plan(g);
-    p->learn.executor = cpu_executor_new(g, p->pool);
+    p->learn.executor = executor_new(g, p->pool);
 }
 
 struct ppo *ppo_new(const struct ppo_opts *o, struct pool *pool) {

@@ -1,0 +1,88 @@
+// What a device offers to graphs: a table of functions that a shared library gives away.
+//
+//     char why[BACKEND_MESSAGE_SIZE];
+//     const struct backend *b = backend_open(NULL, why, sizeof why);    // NULL: why says why not
+//     if (b) backend_choose(b);                                        // executors made from now
+//     on struct executor *ex = executor_new(g, pool);                     // graph.h
+//
+// The CPU needs no table: an executor without a backend runs the op table's CPU functions. The
+// library (src/gpu, build/libworkbench_cuda.so) is opened at run time, so that one program serves
+// machines with and without a GPU. It reads graphs, nodes and tensors as graph/node.h lays them
+// out, and is refused where it was built from another layout.
+//
+// The host's memory is the truth: before a run inputs and weights are copied to the device, after
+// it the kept tensors and the parameters' gradients are copied back. Optimisers, checkpoints and
+// screens so work on what they know.
+//
+// Errors: functions return false (or NULL) and say why in one line; a graph that failed once stays
+// failed. Threads: one thread at a time per graph; several graphs may run at once.
+// Valid C17 and C++17.
+#ifndef GRAPH_BACKEND_H
+#define GRAPH_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct graph;
+struct node;
+struct tensor;
+struct params;
+struct backend_graph;
+
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 1 };
+
+// What the library was compiled against (backend_layout_here): equal, or it is not used.
+struct backend_layout {
+    int32_t version, n_ops;
+    uint32_t graph_bytes, node_bytes, tensor_bytes, root_bytes, params_bytes, real_bytes;
+};
+
+// Adam and the gradient norm on arrays of the host: what src/gpu/optim.cu offers so far.
+struct backend_adam {
+    int64_t n;
+    float *weights, *moment1, *moment2;
+    const float *grads;
+    double learning_rate, beta1, beta2, eps;
+    double max_norm; // of the whole gradient; 0: no clipping
+    double correction1, correction2;
+    double norm; // filled: before clipping. Where it is not finite nothing is changed.
+};
+
+struct backend {
+    struct backend_layout layout;
+    const char *name; // "cuda"
+    // A line about the device; false: why there is none.
+    bool (*probe)(char *text, size_t size);
+    bool (*has)(int op_kind); // a kernel for it, or nothing to do
+    // Device memory for a planned graph. NULL: message says why.
+    struct backend_graph *(*graph_new)(const struct graph *g, char *message, size_t size);
+    void (*graph_free)(struct backend_graph *b); // NULL is fine
+    // Inputs and weights to the device; parameter gradients zeroed as the plan says.
+    bool (*begin)(struct backend_graph *b);
+    bool (*run)(struct backend_graph *b, const struct node *n); // enqueued
+    bool (*wait)(struct backend_graph *b);
+    // A tensor to the host's place for it; waits.
+    bool (*fetch)(struct backend_graph *b, const struct tensor *t);
+    // All gradients of a parameter set that the graph has gradients for; waits.
+    bool (*fetch_grads)(struct backend_graph *b, const struct params *set);
+    const char *(*message)(const struct backend_graph *b); // why the last call failed
+    int64_t (*copies)(const struct backend_graph *b);      // transfers so far, both directions
+    bool (*adam)(struct backend_adam *a, char *message, size_t size);
+};
+
+// The library's one symbol.
+#define BACKEND_SYMBOL "workbench_backend"
+typedef const struct backend *backend_entry(void);
+
+// Opens the library: `path`, or where that is NULL the one that WORKBENCH_CUDA_LIBRARY names, or
+// libworkbench_cuda.so beside the program or under ../lib. NULL: `why` says what is missing. Also
+// NULL where the library finds no device. Opened once and kept.
+const struct backend *backend_open(const char *path, char *why, size_t size);
+
+// The backend of executors made from now on; NULL: the CPU (so it is at the start). Whoever starts
+// a run chooses, before any graph is built.
+void backend_choose(const struct backend *b);
+const struct backend *backend_chosen(void);
+
+#endif
