@@ -80,7 +80,7 @@ ISA_CFLAGS := $(if $(SAN),-O1,-O3) -ffp-contract=fast -fno-math-errno -fno-trapp
 libs := $(foreach f,$(FLOORS),$(BUILD)/lib/libwb_$(f).a)
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
 
-.PHONY: all help test check-tools clean install layers gpu-syntax format format-check compile-tests
+.PHONY: gpu-check all help test check-tools clean install layers gpu-syntax format format-check compile-tests
 all: check-tools $(BUILD)/workbench
 
 help: ## list the targets
@@ -126,12 +126,68 @@ $(BUILD)/obj/base/version.o: $(BUILD)/revision
 $(BUILD)/obj/base/version.o: CFLAGS += -DWORKBENCH_REVISION='"$(GIT_DESCRIBE)"'
 FORCE:
 
+# ---- GPU (docs/gpu.md). CUDA=auto: the library where nvcc is found; 1: always; 0: never
+CUDA ?= auto
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+GPU_SRC := $(wildcard src/gpu/*.cu)
+GPU_LIB := $(BUILD)/libworkbench_cuda.so
+GPU_OBJ := $(patsubst src/gpu/%.cu,$(BUILD)/obj/gpu/%.o,$(GPU_SRC))
+GPU_WANTED := $(if $(filter 0,$(CUDA))$(REAL)$(SAN),,$(if $(filter 1,$(CUDA))$(NVCC),1))
+ifeq ($(GPU_WANTED),1)
+all: $(GPU_LIB)
+endif
+NVCC_FLAGS := -std=c++17 -O3 -Isrc -DGPU_BACKEND_NAME='"cuda"' -Xcompiler -fPIC,-Wall \
+    -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
+    -gencode arch=compute_90,code=compute_90 $(if $(filter 1,$(WERROR)),-Werror all-warnings)
+$(BUILD)/obj/gpu/%.o: src/gpu/%.cu
+	@mkdir -p $(@D)
+	@$(if $(NVCC),:,echo "CUDA=1 needs nvcc (the CUDA toolkit), in PATH or as NVCC=..." >&2; exit 1)
+	$(NVCC) $(NVCC_FLAGS) -MMD -MP -c -o $@ $<
+$(GPU_LIB): $(GPU_OBJ)
+	$(NVCC) -shared -o $@ $^ -lcublas -Xlinker -rpath=$(dir $(NVCC))../lib64
+
+# The same kernels compiled for the CPU, over the tests' harness
+GPU_KERNELS := $(filter-out src/gpu/cuda.cu,$(GPU_SRC))
+HARNESS := $(BUILD)/tests/gpu/libharness.so
+# Real kernels with one thing broken each (tests/gpu/harness/broken.h): NAME:FILE
+BROKEN := no_barrier:reduce off_by_one:elementwise divergent_barrier:reduce large_block:elementwise \
+    stale_lane:norm one_short:elementwise
+HARNESS_BROKEN := $(foreach b,$(BROKEN),$(BUILD)/tests/gpu/libbroken_$(word 1,$(subst :, ,$(b))).so)
+HARNESS_FLAGS := -std=c++17 -O2 -g -fPIC -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
+    -Isrc -Itests -D_POSIX_C_SOURCE=200809L -DGPU_BACKEND_NAME='"harness"'
+harness_obj = $(patsubst src/gpu/%.cu,$(BUILD)/obj/gpu-harness/%.o,$(1))
+HARNESS_OBJ := $(call harness_obj,$(GPU_KERNELS)) $(BUILD)/obj/gpu-harness/harness.o
+
+$(BUILD)/obj/gpu-harness/%.o: src/gpu/%.cu
+	@mkdir -p $(@D)
+	$(CXX) $(HARNESS_FLAGS) -MMD -MP -x c++ -c -o $@ $<
+$(BUILD)/obj/gpu-harness/harness.o: tests/gpu/harness/harness.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(HARNESS_FLAGS) -MMD -MP -c -o $@ $<
+$(HARNESS): $(HARNESS_OBJ)
+	@mkdir -p $(@D)
+	$(CXX) -shared -o $@ $^
+define broken_rule
+$(BUILD)/obj/gpu-harness/broken_$(1).o: src/gpu/$(2).cu
+	@mkdir -p $$(@D)
+	$(CXX) $(HARNESS_FLAGS) -DBREAK_$(1) -include gpu/harness/broken.h -MMD -MP -x c++ -c -o $$@ $$<
+$(BUILD)/tests/gpu/libbroken_$(1).so: $(BUILD)/obj/gpu-harness/broken_$(1).o \
+        $(filter-out %/$(2).o,$(HARNESS_OBJ))
+	@mkdir -p $$(@D)
+	$(CXX) -shared -o $$@ $$^
+endef
+$(foreach b,$(BROKEN),$(eval $(call broken_rule,$(word 1,$(subst :, ,$(b))),$(word 2,$(subst :, ,$(b))))))
+
 # ---- tests: one cmocka program per tests/<folder>/test_<name>.c
 TEST_SRC := $(shell find tests -name 'test_*.c' 2>/dev/null | LC_ALL=C sort)
 ifeq ($(HEADLESS),1)
 TEST_SRC := $(filter-out tests/ui/%,$(TEST_SRC))
 endif
+ifneq ($(REAL)$(SAN),)   # the kernels are float; sanitizers and fibres do not mix
+TEST_SRC := $(filter-out tests/gpu/%,$(TEST_SRC))
+endif
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+$(filter $(BUILD)/tests/gpu/%,$(TESTS)): | $(HARNESS) $(HARNESS_BROKEN)
 ONLY ?=
 TESTS_RUN = $(if $(ONLY),$(foreach o,$(ONLY),$(filter $(BUILD)/tests/$(o)%,$(TESTS))),$(TESTS))
 
@@ -142,6 +198,9 @@ $(BUILD)/tests/%: tests/%.c $(libs)
 compile-tests: $(TESTS_RUN)
 test: check-tools $(BUILD)/workbench $(TESTS_RUN) ## build and run all tests (ONLY=graph/test_x picks some)
 	@WORKBENCH_BUILD=$(BUILD) tests/run_tests $(TESTS_RUN)
+
+gpu-check: check-tools $(BUILD)/workbench $(GPU_LIB) $(filter $(BUILD)/tests/gpu/%,$(TESTS)) ## the kernels on a real GPU, against the CPU
+	@tests/gpu/check $(BUILD)
 
 layers: $(libs) ## prove the floors: each archive links with the lower ones only
 	@tests/layers $(CC) $(BUILD) "$(FLOORS)" "$(LDLIBS)"
@@ -158,6 +217,7 @@ clean: ## remove everything that was built
 install: all ## install under PREFIX (default /usr/local)
 	install -D -m 755 $(BUILD)/workbench $(DESTDIR)$(PREFIX)/bin/workbench
 	install -D -m 644 docs/workbench.1 $(DESTDIR)$(PREFIX)/share/man/man1/workbench.1
+	test ! -e $(GPU_LIB) || install -D -m 755 $(GPU_LIB) $(DESTDIR)$(PREFIX)/lib/libworkbench_cuda.so
 	install -d $(DESTDIR)$(PREFIX)/share/workbench/roms $(DESTDIR)$(PREFIX)/share/workbench/golden
 	install -m 644 assets/roms/*.gb $(DESTDIR)$(PREFIX)/share/workbench/roms
 	install -m 644 tests/golden/dreamer_v3/* $(DESTDIR)$(PREFIX)/share/workbench/golden

@@ -1,0 +1,163 @@
+// The CUDA device: runtime and cuBLAS behind the functions of gpu.h. Not part of the harness build.
+//
+// Every graph has a stream and a cuBLAS handle of its own, so that graphs of two threads do not
+// meet. float32 throughout: cuBLAS is kept from TF32, and from atomics, whatever the environment
+// says, so that a product gives the same bits each time on one device.
+#include <cublas_v2.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gpu/gpu.h"
+
+struct gpu_device {
+    cudaStream_t stream;
+    cublasHandle_t cublas;
+    void *cublas_workspace;
+};
+
+enum { GRID_MAX = 2147483647, BLOCK_MAX = 1024 };
+static const size_t cublas_workspace_bytes = 32 << 20; // cuBLAS' own advice for Hopper
+
+// ---- errors
+
+static bool check(struct gpu *g, cudaError_t error, const char *what, const char *file, int line) {
+    if (error == cudaSuccess) return true;
+    gpu_fail(g, "%s: %s (%s:%d)", what, cudaGetErrorString(error), file, line);
+    return false;
+}
+#define CHECK_CUDA(g, what, call) check(g, call, what, __FILE__, __LINE__)
+
+static bool check_cublas(struct gpu *g, cublasStatus_t status, const char *what, int line) {
+    if (status == CUBLAS_STATUS_SUCCESS) return true;
+    gpu_fail(g, "%s: %s (%s:%d)", what, cublasGetStatusString(status), __FILE__, line);
+    return false;
+}
+
+// ---- the device
+
+bool gpu_probe(char *text, size_t size) {
+    int n = 0, driver = 0, runtime = 0;
+    const cudaError_t error = cudaGetDeviceCount(&n);
+    struct cudaDeviceProp p;
+    if (error != cudaSuccess || n == 0 || cudaGetDeviceProperties(&p, 0) != cudaSuccess) {
+        snprintf(text, size, "no CUDA device%s%s",
+                 error != cudaSuccess && error != cudaErrorNoDevice ? ": " : "",
+                 error != cudaSuccess && error != cudaErrorNoDevice ? cudaGetErrorString(error)
+                                                                    : "");
+        cudaGetLastError();
+        return false;
+    }
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, %.1f GiB; CUDA %d.%d, "
+             "driver for %d.%d; device 1 of %d",
+             p.name, p.major, p.minor, p.multiProcessorCount,
+             (double)p.totalGlobalMem / (1024.0 * 1024 * 1024), runtime / 1000, runtime % 1000 / 10,
+             driver / 1000, driver % 1000 / 10, n);
+    return true;
+}
+
+static bool open_cublas(struct gpu *g, struct gpu_device *d) {
+    return check_cublas(g, cublasCreate(&d->cublas), "cublasCreate", __LINE__) &&
+           check_cublas(g, cublasSetStream(d->cublas, d->stream), "cublasSetStream", __LINE__) &&
+           CHECK_CUDA(g, "workspace of cuBLAS",
+                      cudaMalloc(&d->cublas_workspace, cublas_workspace_bytes)) &&
+           check_cublas(g, cublasSetWorkspace(d->cublas, d->cublas_workspace,
+                                              cublas_workspace_bytes),
+                        "cublasSetWorkspace", __LINE__) &&
+           check_cublas(g, cublasSetMathMode(d->cublas, CUBLAS_PEDANTIC_MATH),
+                        "cublasSetMathMode", __LINE__) &&
+           check_cublas(g, cublasSetAtomicsMode(d->cublas, CUBLAS_ATOMICS_NOT_ALLOWED),
+                        "cublasSetAtomicsMode", __LINE__);
+}
+
+struct gpu_device *gpu_open(char *message, size_t size) {
+    struct gpu g = {};
+    struct gpu_device *d = (struct gpu_device *)calloc(1, sizeof *d);
+    if (!d) return 0;
+    if (CHECK_CUDA(&g, "stream", cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking)) &&
+        open_cublas(&g, d))
+        return d;
+    snprintf(message, size, "%s", g.message);
+    gpu_close(d);
+    return 0;
+}
+
+void gpu_close(struct gpu_device *d) {
+    if (!d) return;
+    if (d->cublas) cublasDestroy(d->cublas);
+    if (d->cublas_workspace) cudaFree(d->cublas_workspace);
+    if (d->stream) cudaStreamDestroy(d->stream);
+    free(d);
+}
+
+// ---- memory: filled with NaN, so that what nobody wrote shows
+
+void *gpu_alloc(struct gpu *g, size_t bytes) {
+    void *at = 0;
+    if (!CHECK_CUDA(g, "device memory", cudaMalloc(&at, bytes))) return 0;
+    if (CHECK_CUDA(g, "device memory", cudaMemsetAsync(at, 0xFF, bytes, g->device->stream)) &&
+        CHECK_CUDA(g, "device memory", cudaStreamSynchronize(g->device->stream)))
+        return at;
+    cudaFree(at);
+    return 0;
+}
+
+void gpu_free(struct gpu_device *d, void *memory) {
+    (void)d;
+    if (memory) cudaFree(memory);
+}
+
+bool gpu_upload(struct gpu *g, void *to, const void *from, size_t bytes) {
+    return CHECK_CUDA(
+        g, "copy to the device",
+        cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, g->device->stream));
+}
+
+bool gpu_download(struct gpu *g, void *to, const void *from, size_t bytes) {
+    return CHECK_CUDA(
+               g, "copy from the device",
+               cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, g->device->stream)) &&
+           gpu_finish(g);
+}
+
+bool gpu_zero(struct gpu *g, void *at, size_t bytes) {
+    return CHECK_CUDA(g, "clear", cudaMemsetAsync(at, 0, bytes, g->device->stream));
+}
+
+bool gpu_finish(struct gpu *g) {
+    return CHECK_CUDA(g, "kernels", cudaStreamSynchronize(g->device->stream)) && !g->failed;
+}
+
+// ---- launches
+
+void *gpu_stream(const struct gpu *g) { return g->device->stream; }
+
+bool gpu_may_launch(struct gpu *g, const char *kernel, int64_t grid, int64_t block) {
+    if (g->failed) return false;
+    if (block < 1 || block > BLOCK_MAX || block % WARP || grid < 1 || grid > GRID_MAX)
+        gpu_fail(g, "%s: a launch of %lld blocks of %lld threads is impossible", kernel,
+                 (long long)grid, (long long)block);
+    return !g->failed;
+}
+
+void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line) {
+    check(g, cudaGetLastError(), kernel, file, line);
+}
+
+// cuBLAS counts by columns: row after row, C = A B is C^T = B^T A^T there.
+void gpu_product(struct gpu *g, const struct gpu_gemm *p) {
+    const float one = 1, zero = 0;
+    if (g->failed) return;
+    if (p->m > GRID_MAX || p->n > GRID_MAX || p->k > GRID_MAX) {
+        gpu_fail(g, "a product of %lld x %lld x %lld is too large", (long long)p->m,
+                 (long long)p->k, (long long)p->n);
+        return;
+    }
+    check_cublas(g,
+                 cublasSgemm(g->device->cublas, p->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
+                             p->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, (int)p->n, (int)p->m,
+                             (int)p->k, &one, p->b.at, (int)p->b_row, p->a.at, (int)p->a_row,
+                             p->add ? &one : &zero, p->c.at, (int)p->c_row),
+                 "cublasSgemm", __LINE__);
+}

@@ -1,0 +1,27 @@
+// Breaks real kernels on purpose, one way per BREAK_ name: the harness has to notice. Included
+// before the kernels' source (-include).
+#include "gpu/device.h"
+
+#if defined(BREAK_no_barrier) // every barrier is forgotten
+#undef BARRIER
+#define BARRIER() ((void)0)
+#elif defined(BREAK_off_by_one) // the last index is one too far
+#undef EACH
+#define EACH(i, n)                                                                                 \
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i <= (n);                     \
+         i += (int64_t)gridDim.x * blockDim.x)
+#elif defined(BREAK_one_short) // the last element is left out
+#undef EACH
+#define EACH(i, n)                                                                                 \
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n)-1;                    \
+         i += (int64_t)gridDim.x * blockDim.x)
+#elif defined(BREAK_divergent_barrier) // a barrier that one thread does not reach
+#undef BARRIER
+#define BARRIER() (threadIdx.x != 255 ? harness_barrier(__LINE__) : (void)0)
+#elif defined(BREAK_large_block) // a block larger than any chip takes
+#define THREADS 2048
+#elif defined(BREAK_stale_lane) // the first lane leaves before its warp has met
+#define warp_sum(value) (lane_of() ? warp_sum(value) : (value))
+#else
+#error "which way?"
+#endif

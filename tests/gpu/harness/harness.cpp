@@ -1,0 +1,410 @@
+// CUDA's execution model on the CPU: fibres for threads, watched memory, a device for the backend.
+#include "gpu/gpu.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <ucontext.h>
+
+#include <mutex>
+
+harness_dim threadIdx, blockIdx, blockDim, gridDim;
+harness_place harness_now;
+
+enum { STACK_BYTES = 64 << 10, LARGEST_GRID = 2147483647 };
+enum { BEFORE_LAUNCHES = 1 }; // a cell's launch number where the host wrote it
+enum state { READY, AT_BARRIER, IN_WARP, DONE };
+
+struct fibre {
+    ucontext_t context; // to begin with
+    jmp_buf at;         // where it waits: these jumps cost no system call
+    bool begun;
+    char *stack;
+    int thread; // that it runs now
+};
+
+struct thread {
+    state where;
+    int line; // of the barrier or warp function it waits in
+    int kind, lanes;
+    uint64_t value, result;
+    fibre *on;
+};
+
+// One launch at a time, whichever thread of the program asks for it.
+static std::recursive_mutex one_launch;
+static struct {
+    gpu *g;
+    const char *kernel;
+    void (*body)(void *);
+    void *argument;
+    int n_threads, next; // threads begin from the last to the first; next: how many have
+    thread threads[HARNESS_MAX_THREADS];
+    fibre fibres[HARNESS_MAX_THREADS];
+    int n_fibres;
+    fibre *idle[HARNESS_MAX_THREADS];
+    int n_idle;
+    jmp_buf scheduler;
+} h = {};
+
+// ---- mistakes: the first one is kept
+
+static void mistake(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void mistake(const char *format, ...) {
+    if (!h.g || h.g->failed) return;
+    char text[300];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    gpu_fail(h.g, "%s: block %d, thread %d: %s", h.kernel, harness_now.block, harness_now.thread,
+             text);
+}
+
+void harness_out_of_bounds(int64_t index, int64_t n) {
+    mistake("element %lld of a buffer of %lld", (long long)index, (long long)n);
+}
+
+void harness_mistake(harness_rule rule, const harness_cell *c, int64_t index) {
+    const long long i = (long long)index;
+    switch (rule) {
+    case UNWRITTEN:
+        mistake("reads element %lld, which nothing has written", i);
+        break;
+    case READS_WRITTEN:
+        mistake("race: reads element %lld, which block %d, thread %d wrote; no barrier between", i,
+                c->written_block, c->written_thread);
+        break;
+    case WRITES_WRITTEN:
+        mistake("race: writes element %lld, which block %d, thread %d wrote; no barrier between", i,
+                c->written_block, c->written_thread);
+        break;
+    case WRITES_READ:
+        mistake("race: writes element %lld, which block %d, thread %d read; no barrier between", i,
+                c->read_block, c->read_thread);
+        break;
+    }
+}
+
+// ---- fibres
+
+// From the scheduler to a fibre, until it waits.
+static void resume(fibre *f) {
+    if (_setjmp(h.scheduler)) return;
+    if (f->begun) _longjmp(f->at, 1);
+    f->begun = true;
+    setcontext(&f->context);
+}
+
+// From a fibre back to the scheduler.
+static void pause_fibre(fibre *f) {
+    if (!_setjmp(f->at)) _longjmp(h.scheduler, 1);
+}
+
+static void enter(int t) {
+    harness_now.thread = t;
+    threadIdx.x = (uint32_t)t;
+}
+
+// A fibre takes one thread after the other, until one has to wait: kernels without barriers need
+// one fibre for all threads.
+static void fibre_main(unsigned low, unsigned high) {
+    fibre *f = (fibre *)((uintptr_t)low | (uintptr_t)high << 32);
+    for (;;) {
+        while (h.next < h.n_threads) {
+            const int t = h.n_threads - 1 - h.next++;
+            f->thread = t;
+            h.threads[t].on = f;
+            enter(t);
+            h.body(h.argument);
+            h.threads[t].where = DONE;
+        }
+        h.idle[h.n_idle++] = f;
+        pause_fibre(f);
+    }
+}
+
+static fibre *fibre_take(void) {
+    if (h.n_idle) return h.idle[--h.n_idle];
+    if (!h.fibres[h.n_fibres].stack) h.fibres[h.n_fibres].stack = (char *)malloc(STACK_BYTES);
+    getcontext(&h.fibres[h.n_fibres].context);
+    fibre *f = &h.fibres[h.n_fibres++];
+    f->context.uc_stack.ss_sp = f->stack;
+    f->context.uc_stack.ss_size = STACK_BYTES;
+    f->context.uc_link = nullptr;
+    f->begun = false;
+    const uintptr_t p = (uintptr_t)f;
+    makecontext(&f->context, (void (*)())fibre_main, 2, (unsigned)p, (unsigned)((uint64_t)p >> 32));
+    return f;
+}
+
+static void wait_as(state where, int line) {
+    thread *t = &h.threads[harness_now.thread];
+    t->where = where;
+    t->line = line;
+    fibre *f = t->on;
+    pause_fibre(f);
+    enter(f->thread);
+}
+
+void harness_barrier(int line) { wait_as(AT_BARRIER, line); }
+
+uint64_t harness_warp(int kind, uint64_t value, int lanes, int line) {
+    thread *t = &h.threads[harness_now.thread];
+    t->kind = kind;
+    t->value = value;
+    t->lanes = lanes;
+    wait_as(IN_WARP, line);
+    return h.threads[harness_now.thread].result;
+}
+
+// ---- scheduler
+
+static bool run_ready(void) {
+    bool any = false;
+    for (int t = h.n_threads - 1, begun = h.n_threads - h.next; t >= begun; t--)
+        if (h.threads[t].where == READY) {
+            any = true;
+            resume(h.threads[t].on);
+        }
+    while (h.next < h.n_threads) {
+        any = true;
+        resume(fibre_take());
+    }
+    return any;
+}
+
+// All lanes of a warp wait in the same warp function: each gets its result.
+static bool release_warp(int first) {
+    thread *w = h.threads + first;
+    uint32_t votes = 0;
+    for (int i = 0; i < WARP; i++) {
+        if (w[i].where != IN_WARP || w[i].line != w[0].line || w[i].kind != w[0].kind) return false;
+        if (w[i].value) votes |= 1u << i;
+    }
+    for (int i = 0; i < WARP; i++) {
+        w[i].result = w[i].kind == 1 ? votes : w[(i ^ w[i].lanes) % WARP].value;
+        w[i].where = READY;
+    }
+    return true;
+}
+
+static bool release_barrier(void) {
+    for (int t = 0; t < h.n_threads; t++)
+        if (h.threads[t].where != AT_BARRIER || h.threads[t].line != h.threads[0].line)
+            return false;
+    for (int t = 0; t < h.n_threads; t++) h.threads[t].where = READY;
+    harness_now.phase++;
+    return true;
+}
+
+static bool all_done(void) {
+    for (int t = 0; t < h.n_threads; t++)
+        if (h.threads[t].where != DONE) return false;
+    return true;
+}
+
+static void report_stuck(void) {
+    static const char *const names[] = {"ready", "at the barrier", "in the warp function", "done"};
+    int a = 0, b = 0;
+    for (int t = 0; t < h.n_threads; t++)
+        if (h.threads[t].where != DONE) a = t;
+    for (int t = 0; t < h.n_threads; t++)
+        if (h.threads[t].where != h.threads[a].where || h.threads[t].line != h.threads[a].line)
+            b = t;
+    harness_now.thread = a;
+    mistake("waits %s of line %d for ever: thread %d is %s (line %d)", names[h.threads[a].where],
+            h.threads[a].line, b, names[h.threads[b].where], h.threads[b].line);
+    h.n_fibres = h.n_idle = 0; // their stacks begin anew
+}
+
+static bool run_block(void) {
+    harness_now.phase = 1;
+    h.next = 0;
+    for (int t = 0; t < h.n_threads; t++) h.threads[t].where = READY;
+    for (;;) {
+        run_ready();
+        if (all_done()) return true;
+        bool released = release_barrier();
+        for (int t = 0; t + WARP <= h.n_threads; t += WARP) released |= release_warp(t);
+        if (!released) {
+            report_stuck();
+            return false;
+        }
+    }
+}
+
+void harness_launch(gpu *g, const char *kernel, int64_t grid, int64_t block, void (*body)(void *),
+                    void *context) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    h.g = g;
+    h.kernel = kernel;
+    h.body = body;
+    h.argument = context;
+    if (harness_now.launch == 0) harness_now.launch = BEFORE_LAUNCHES;
+    harness_now.launch++;
+    h.n_threads = (int)block;
+    blockDim = {(uint32_t)block, 1, 1};
+    gridDim = {(uint32_t)grid, 1, 1};
+    for (int64_t b = 0; b < grid && !g->failed; b++) {
+        harness_now.block = (int)b;
+        blockIdx = {(uint32_t)b, 0, 0};
+        if (!run_block()) break;
+    }
+    h.g = nullptr;
+}
+
+// ---- the device: memory of its own with a cell for every four bytes
+
+struct allocation {
+    char *at;
+    size_t bytes;
+    harness_cell *cells;
+    allocation *next;
+};
+struct gpu_device {
+    int unused;
+};
+static allocation *allocations;
+
+static allocation *find(const void *at, size_t bytes) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    for (allocation *a = allocations; a; a = a->next)
+        if ((const char *)at >= a->at && (const char *)at + bytes <= a->at + a->bytes) return a;
+    return nullptr;
+}
+
+harness_cell *harness_cells(const void *at, int64_t bytes) {
+    const allocation *a = at ? find(at, (size_t)bytes) : nullptr;
+    return a ? a->cells + ((const char *)at - a->at) / 4 : nullptr;
+}
+
+bool gpu_probe(char *text, size_t size) {
+    snprintf(text, size, "test harness: the kernels run on the CPU, slowly");
+    return true;
+}
+
+gpu_device *gpu_open(char *message, size_t size) {
+    (void)message;
+    (void)size;
+    return new gpu_device{0};
+}
+void gpu_close(gpu_device *d) { delete d; }
+
+void *gpu_alloc(gpu *g, size_t bytes) {
+    (void)g;
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    allocation *a = new allocation{(char *)malloc(bytes + 64), bytes, nullptr, allocations};
+    a->cells = (harness_cell *)calloc(bytes / 4 + 2, sizeof *a->cells);
+    memset(a->at, 0xFF, bytes); // NaN
+    allocations = a;
+    return a->at;
+}
+
+void gpu_free(gpu_device *d, void *memory) {
+    (void)d;
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    for (allocation **p = &allocations; *p; p = &(*p)->next)
+        if ((*p)->at == memory) {
+            allocation *a = *p;
+            *p = a->next;
+            free(a->at);
+            free(a->cells);
+            delete a;
+            return;
+        }
+}
+
+// The host's copies are watched too: into device memory only, and nothing unwritten comes out.
+static allocation *copied(gpu *g, const void *at, size_t bytes, const char *what) {
+    allocation *a = find(at, bytes);
+    if (!a) gpu_fail(g, "%s of %zu bytes outside device memory", what, bytes);
+    return a;
+}
+
+static void mark_written(const allocation *a, const void *at, size_t bytes) {
+    const size_t first = (size_t)((const char *)at - a->at) / 4;
+    for (size_t i = first; i < first + (bytes + 3) / 4; i++)
+        a->cells[i] = harness_cell{BEFORE_LAUNCHES, 0, 0, 0, 0, 0, 0, 0};
+}
+
+bool gpu_upload(gpu *g, void *to, const void *from, size_t bytes) {
+    const allocation *a = copied(g, to, bytes, "upload");
+    if (!a) return false;
+    memcpy(to, from, bytes);
+    mark_written(a, to, bytes);
+    return true;
+}
+
+bool gpu_download(gpu *g, void *to, const void *from, size_t bytes) {
+    const allocation *a = copied(g, from, bytes, "download");
+    if (!a) return false;
+    const size_t first = (size_t)((const char *)from - a->at) / 4;
+    for (size_t i = first; i < first + bytes / 4; i++)
+        if (a->cells[i].written_launch == 0) {
+            gpu_fail(g, "download: element %zu of %zu was never written", i - first, bytes / 4);
+            return false;
+        }
+    memcpy(to, from, bytes);
+    return true;
+}
+
+bool gpu_zero(gpu *g, void *at, size_t bytes) {
+    const allocation *a = copied(g, at, bytes, "clear");
+    if (!a) return false;
+    memset(at, 0, bytes);
+    mark_written(a, at, bytes);
+    return true;
+}
+
+bool gpu_finish(gpu *g) { return !g->failed; }
+void *gpu_stream(const gpu *g) {
+    (void)g;
+    return nullptr;
+}
+void gpu_launched(gpu *g, const char *kernel, const char *file, int line) {
+    (void)g;
+    (void)kernel;
+    (void)file;
+    (void)line;
+}
+
+// The limits of the chips that the library is built for.
+bool gpu_may_launch(gpu *g, const char *kernel, int64_t grid, int64_t block) {
+    if (g->failed) return false;
+    if (block < 1 || block > HARNESS_MAX_THREADS || block % WARP || grid < 1 || grid > LARGEST_GRID)
+        gpu_fail(g, "%s: a launch of %lld blocks of %lld threads is impossible", kernel,
+                 (long long)grid, (long long)block);
+    return !g->failed;
+}
+
+// The product as one thread's loop. Every element is read once, watched, then used often.
+static void product(void *context) {
+    const gpu_gemm *p = (const gpu_gemm *)context;
+    double *a = (double *)malloc((size_t)(p->m * p->k) * sizeof *a);
+    double *b = (double *)malloc((size_t)(p->k * p->n) * sizeof *b);
+    for (int64_t i = 0; i < p->m * p->k; i++) {
+        const int64_t row = i / p->k, k = i % p->k;
+        a[i] = (double)p->a[p->a_transposed ? k * p->a_row + row : row * p->a_row + k];
+    }
+    for (int64_t i = 0; i < p->k * p->n; i++) {
+        const int64_t k = i / p->n, j = i % p->n;
+        b[i] = (double)p->b[p->b_transposed ? j * p->b_row + k : k * p->b_row + j];
+    }
+    double *row = (double *)malloc((size_t)p->n * sizeof *row);
+    for (int64_t i = 0; i < p->m; i++) {
+        for (int64_t j = 0; j < p->n; j++)
+            row[j] = p->add ? (double)(real)p->c[i * p->c_row + j] : 0;
+        for (int64_t k = 0; k < p->k; k++)
+            for (int64_t j = 0; j < p->n; j++) row[j] += a[i * p->k + k] * b[k * p->n + j];
+        for (int64_t j = 0; j < p->n; j++) p->c[i * p->c_row + j] = (real)row[j];
+    }
+    free(a);
+    free(b);
+    free(row);
+}
+
+void gpu_product(gpu *g, const gpu_gemm *p) {
+    if (!g->failed) harness_launch(g, "product", 1, 1, product, (void *)p);
+}

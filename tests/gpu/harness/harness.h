@@ -1,0 +1,182 @@
+// CUDA's execution model on the CPU, for tests: a block's threads are fibres, every access to
+// memory is checked.
+//
+// Included by src/gpu/device.h where no CUDA compiler is at work. Blocks run one after the other,
+// the threads of a block in turns: a thread runs until it has to wait at a barrier or for its warp.
+// A launch fails, with one line that names kernel, block and thread, when a thread
+//   - reads or writes outside a buffer,
+//   - reads what nothing has written,
+//   - touches an element that another thread of the launch wrote, or writes one that another read,
+//     with no barrier between the two (threads of different blocks have none),
+//   - waits at a barrier or in a warp function that the others never come to,
+// or when the launch shape is none the chip takes. The first mistake is kept.
+#ifndef TESTS_GPU_HARNESS_H
+#define TESTS_GPU_HARNESS_H
+
+#include <stdint.h>
+#include <string.h>
+#include <type_traits>
+#include <utility>
+
+#define __global__ static
+#define DEVICE_FUNCTION static inline __attribute__((unused))
+
+struct harness_dim {
+    uint32_t x, y, z;
+};
+extern harness_dim threadIdx, blockIdx, blockDim, gridDim;
+
+// Who touched four bytes last. A launch counts from 1; a phase is what lies between two barriers.
+struct harness_cell {
+    uint32_t written_launch, written_phase, read_launch, read_phase;
+    int32_t written_block, written_thread, read_block, read_thread; // -2: several
+};
+
+enum { HARNESS_MAX_THREADS = 1024 };
+
+// The thread that runs now.
+struct harness_place {
+    uint32_t launch, phase;
+    int32_t block, thread;
+};
+extern harness_place harness_now;
+enum harness_rule { UNWRITTEN, READS_WRITTEN, WRITES_WRITTEN, WRITES_READ };
+void harness_mistake(harness_rule rule, const harness_cell *cell, int64_t index);
+
+// Whether what (launch, block, thread, phase) did may be followed by an access of this thread.
+static inline bool harness_ordered(uint32_t launch, int32_t block, int32_t thread, uint32_t phase) {
+    const harness_place &now = harness_now;
+    return launch != now.launch ||
+           (block == now.block && (thread == now.thread || phase < now.phase));
+}
+
+static inline void harness_read(harness_cell *c, int64_t index, bool shared) {
+    const harness_place &now = harness_now;
+    if (!c) return;
+    const bool old = shared && (c->written_launch != now.launch || c->written_block != now.block);
+    if (old || c->written_launch == 0)
+        harness_mistake(UNWRITTEN, c, index);
+    else if (!harness_ordered(c->written_launch, c->written_block, c->written_thread,
+                              c->written_phase))
+        harness_mistake(READS_WRITTEN, c, index);
+    const bool first = c->read_launch != now.launch || (shared && c->read_block != now.block);
+    const bool other_block = !first && c->read_block != now.block;
+    const bool other_thread = !first && c->read_phase == now.phase && c->read_thread != now.thread;
+    c->read_launch = now.launch;
+    c->read_phase = now.phase;
+    c->read_block = other_block ? -2 : now.block;
+    c->read_thread = other_block || other_thread ? -2 : now.thread;
+}
+
+static inline void harness_write(harness_cell *c, int64_t index, bool shared) {
+    const harness_place &now = harness_now;
+    if (!c) return;
+    const bool written_here = !shared || c->written_block == now.block;
+    const bool read_here = !shared || c->read_block == now.block;
+    if (written_here &&
+        !harness_ordered(c->written_launch, c->written_block, c->written_thread, c->written_phase))
+        harness_mistake(WRITES_WRITTEN, c, index);
+    else if (read_here &&
+             !harness_ordered(c->read_launch, c->read_block, c->read_thread, c->read_phase))
+        harness_mistake(WRITES_READ, c, index);
+    c->written_launch = now.launch;
+    c->written_phase = now.phase;
+    c->written_block = now.block;
+    c->written_thread = now.thread;
+}
+
+// The cells of device memory that begins at `at`, NULL where it is not device memory.
+harness_cell *harness_cells(const void *at, int64_t bytes);
+void harness_out_of_bounds(int64_t index, int64_t n);
+void harness_barrier(int line);
+uint64_t harness_warp(int kind, uint64_t value, int lanes, int line); // kind 0: xor, 1: ballot
+struct gpu;
+void harness_launch(struct gpu *g, const char *kernel, int64_t grid, int64_t block,
+                    void (*body)(void *), void *context);
+
+// An element that may be written: reads and writes are noted.
+template <class T> struct harness_element {
+    T *at;
+    harness_cell *cell; // NULL: not watched
+    int64_t index;
+    bool shared;
+    operator T() const {
+        harness_read(cell, index, shared);
+        return *at;
+    }
+    T operator=(T value) const {
+        harness_write(cell, index, shared);
+        if (sizeof(T) == 8 && cell && !shared) cell[1] = *cell;
+        return *at = value;
+    }
+    T operator=(const harness_element &other) const { return *this = (T)other; }
+    T operator+=(T value) const { return *this = (T) * this + value; }
+    T operator-=(T value) const { return *this = (T) * this - value; }
+};
+
+template <class T> struct buf {
+    T *at;
+    int64_t n;
+    harness_cell *cells;
+    static constexpr bool is_const = std::is_const<T>::value;
+    typedef typename std::remove_const<T>::type value;
+    typedef typename std::conditional<is_const, value, harness_element<value>>::type element;
+    element operator[](int64_t i) const {
+        static value nothing; // where a wrong index lands
+        const bool inside = i >= 0 && i < n;
+        if (!inside) harness_out_of_bounds(i, n);
+        // Bytes share a cell, so of bytes only the bounds are checked.
+        harness_cell *cell =
+            inside && cells && sizeof(T) >= 4 ? cells + i * (int64_t)(sizeof(T) / 4) : nullptr;
+        value *place = inside ? const_cast<value *>(at) + i : &nothing;
+        if constexpr (is_const) {
+            harness_read(cell, i, false);
+            return *place;
+        } else {
+            return element{place, cell, i, false};
+        }
+    }
+};
+
+template <class T> buf<T> buf_make(T *at, int64_t n) {
+    return buf<T>{at, n, harness_cells((const void *)at, n * (int64_t)sizeof(T))};
+}
+
+template <class T, int64_t N> struct harness_shared {
+    T data[N];
+    harness_cell cells[N];
+    harness_element<T> operator[](int64_t i) {
+        static T nothing;
+        if (i >= 0 && i < N) return {data + i, cells + i, i, true};
+        harness_out_of_bounds(i, N);
+        return {&nothing, nullptr, i, true};
+    }
+};
+
+// Static: a block at a time runs. What an earlier block left there counts as unwritten.
+#define SHARED(type, name, count) static harness_shared<type, count> name
+#define BARRIER() harness_barrier(__LINE__)
+#define ENQUEUE(g, kernel, grid, block, ...)                                                       \
+    harness_call(g, #kernel, grid, block, kernel, __VA_ARGS__)
+
+template <class K, class... A>
+void harness_call(struct gpu *g, const char *name, int64_t grid, int64_t block, K *kernel,
+                  A... arguments) {
+    auto body = [&] { kernel(arguments...); };
+    harness_launch(
+        g, name, grid, block, [](void *context) { (*(decltype(body) *)context)(); }, &body);
+}
+
+template <class T> static inline T harness_xor(T value, int lanes, int line) {
+    uint64_t bits = 0;
+    memcpy(&bits, &value, sizeof value);
+    bits = harness_warp(0, bits, lanes, line);
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+#define warp_xor(value, lanes) harness_xor(value, lanes, __LINE__)
+#define warp_ballot(vote) ((uint32_t)harness_warp(1, (vote) ? 1 : 0, 0, __LINE__))
+
+static inline int __popc(uint32_t x) { return __builtin_popcount(x); }
+
+#endif

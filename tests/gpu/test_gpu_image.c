@@ -1,0 +1,4 @@
+// The op tests of graph/test_op_image.c on the device.
+#include "gpu/parity.h"
+
+#include "graph/test_op_image.c"

@@ -1,0 +1,4 @@
+// The op tests of graph/test_op_linear.c on the device.
+#include "gpu/parity.h"
+
+#include "graph/test_op_linear.c"
