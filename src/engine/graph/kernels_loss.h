@@ -44,13 +44,10 @@ struct twohot {
 static struct twohot twohot_of(real y, int64_t n, const real *bins) {
     int64_t below = 0; // bins <= y: binary search, bins ascend
     for (int64_t step = n; step > 0;) {
-        const int64_t half = step / 2;
-        if (bins[below + half] <= y) {
-            below += half + 1;
-            step -= half + 1;
-        } else {
-            step = half;
-        }
+        const int64_t half = step / 2; // without a branch: none could be foretold
+        const bool up = bins[below + half] <= y;
+        below += up ? half + 1 : 0;
+        step = up ? step - half - 1 : half;
     }
     struct twohot t = {.low = below > 0 ? below - 1 : 0, .high = below < n ? below : n - 1};
     const bool same = t.low == t.high;
@@ -72,15 +69,23 @@ static void rows_twohot_nll(int64_t rows, int64_t n, const real *logits, const r
     }
 }
 
+enum { EXP_ROW = 512 }; // longer rows are taken twice
+
 // (softmax - q) dy
 static void rows_twohot_nll_dx(int64_t rows, int64_t n, const real *logits, const real *target,
                                const real *bins, bool real_space, const real *dy, real *dx,
                                bool add) {
     for (int64_t row = 0; row < rows; row++, logits += n, dx += n) {
-        const real max = row_max(n, logits), scale = dy[row] / row_exp_sum(n, logits, max);
+        const real max = row_max(n, logits);
+        real e[EXP_ROW + LANES];
+        const bool kept = n <= EXP_ROW;
+        const real scale = dy[row] / row_exps(n, logits, max, e, kept ? LANES : 0);
         const struct twohot t =
             twohot_of(real_space ? target[row] : fast_symlog(target[row]), n, bins);
-        PUT(n, dx, add, scale * fast_exp(logits[i] - max));
+        if (kept)
+            PUT(n, dx, add, scale * e[i]);
+        else
+            PUT(n, dx, add, scale * fast_exp(logits[i] - max));
         dx[t.low] -= t.q_low * dy[row];
         dx[t.high] -= t.q_high * dy[row];
     }
@@ -93,12 +98,25 @@ static real twohot_expectation(int64_t n, const real *restrict logits, const rea
                                real *max, real *scale) {
     *max = row_max(n, logits);
     const real top = *max;
-    double sum = 0, weighted = 0;
-#pragma omp simd reduction(+ : sum, weighted)
-    for (int64_t i = 0; i < n; i++) {
-        const real e = fast_exp(logits[i] - top);
-        sum += (double)e;
-        weighted += (double)e * (double)bins[i];
+    double sums[LANES] = {0}, weights[LANES] = {0}, sum = 0, weighted = 0;
+    real e[LANES];
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        exp_vector(logits + i, top, e);
+#pragma omp simd
+        for (int j = 0; j < LANES; j++) {
+            sums[j] += (double)e[j];
+            weights[j] += (double)e[j] * (double)bins[i + j];
+        }
+    }
+    if (i < n) exp_rest(n - i, logits + i, top, e);
+    for (int64_t j = 0; i + j < n; j++) {
+        sums[0] += (double)e[j];
+        weights[0] += (double)e[j] * (double)bins[i + j];
+    }
+    for (int j = 0; j < LANES; j++) {
+        sum += sums[j];
+        weighted += weights[j];
     }
     *scale = (real)(1 / sum);
     return (real)(weighted / sum);

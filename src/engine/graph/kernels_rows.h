@@ -172,25 +172,64 @@ static void rows_blend_sum(int64_t rows, int64_t width, const real *f, const rea
 
 // ---- categoricals (spec 3.3)
 
+// Rows in whole vectors: what does not fill one is taken from a copy that is filled up. A loop over
+// the elements would leave up to LANES - 1 of them to scalar code, which takes as long as the rest.
+
 static real row_max(int64_t n, const real *x) {
-    enum { LANES_MAX = 16 };
-    real lane[LANES_MAX], max = x[0];
+    vec max = vec_splat(x[0]);
     int64_t i = 0;
-    if (n >= LANES_MAX) {
-        memcpy(lane, x, sizeof lane);
-        for (i = LANES_MAX; i + LANES_MAX <= n; i += LANES_MAX)
-            for (int j = 0; j < LANES_MAX; j++) lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
-        for (int j = 0; j < LANES_MAX; j++) max = lane[j] > max ? lane[j] : max;
+    for (; i + LANES <= n; i += LANES) max = vec_max(vec_load(x + i), max);
+    if (i < n) {
+        real rest[LANES];
+        vec_store(rest, max);
+        memcpy(rest, x + i, (size_t)(n - i) * sizeof(real));
+        max = vec_max(vec_load(rest), max);
     }
-    for (; i < n; i++) max = x[i] > max ? x[i] : max;
-    return max;
+#if LANES >= 16
+    max = vec_max(max, VEC_XOR(max, 8));
+#endif
+#if LANES >= 8
+    max = vec_max(max, VEC_XOR(max, 4));
+#endif
+#if LANES >= 4
+    max = vec_max(max, VEC_XOR(max, 2));
+#endif
+    return vec_max(max, VEC_XOR(max, 1))[0];
+}
+
+ALWAYS_INLINE void exp_vector(const real *restrict x, real max, real *restrict e) {
+#pragma omp simd
+    for (int j = 0; j < LANES; j++) e[j] = fast_exp(x[j] - max);
+}
+
+// The last n < LANES elements; e is filled up with ones.
+ALWAYS_INLINE void exp_rest(int64_t n, const real *x, real max, real *e) {
+    real rest[LANES];
+    vec_store(rest, vec_splat(max));
+    memcpy(rest, x, (size_t)n * sizeof(real));
+    exp_vector(rest, max, e);
+}
+
+// The sum of e = exp(x - max): the lanes of whole vectors, the rest added to the first, then lane
+// after lane. `step` LANES: e holds n rounded up to whole vectors; 0: e is one vector of scratch.
+static real row_exps(int64_t n, const real *restrict x, real max, real *restrict e, int64_t step) {
+    vec lanes = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES, e += step) {
+        exp_vector(x + i, max, e);
+        lanes += vec_load(e);
+    }
+    real lane[LANES], sum = 0;
+    vec_store(lane, lanes);
+    if (i < n) exp_rest(n - i, x + i, max, e);
+    for (int64_t j = 0; i + j < n; j++) lane[0] += e[j];
+    for (int j = 0; j < LANES; j++) sum += lane[j];
+    return sum;
 }
 
 static real row_exp_sum(int64_t n, const real *x, real max) {
-    real sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += fast_exp(x[i] - max);
-    return sum;
+    real e[LANES];
+    return row_exps(n, x, max, e, 0);
 }
 
 static void rows_unimix(int64_t rows, int64_t n, const real *restrict logits, real mix,
