@@ -48,8 +48,10 @@ static void probe_cpu(char *out, size_t size) {
 }
 
 static void probe_kernels(char *out, size_t size) {
-    snprintf(out, size, "%s (of generic, avx2, avx512; WORKBENCH_KERNELS chooses)",
-             cpu_kernels_name());
+    const char *bf16 = cpu_kernels_bf16_name();
+    const bool native = bf16 && strcmp(bf16, "avx512bf16") == 0;
+    snprintf(out, size, "%s (of generic, avx2, avx512; WORKBENCH_KERNELS chooses); bf16 %s",
+             cpu_kernels_name(), native ? "by the CPU's instruction" : bf16 ? "emulated" : "none");
 }
 
 static void probe_memory(char *out, size_t size) {

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/version.h"
+#include "engine/algo/config.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
 #include "engine/graph/graph.h"
 #include "engine/run/files.h"
@@ -145,6 +146,16 @@ static void check_standing_still(struct gate *g, const char *task, double bar) {
 
 // ---- verdict
 
+// Whether the settings ask for bf16; never by itself. Bad settings are the runs' to refuse.
+static bool in_bf16(const struct gate *g) {
+    struct config c;
+    struct error e;
+    bool fine = config_init(&c, "tiny", &e);
+    for (int i = 0; i < g->opts->n_settings && fine; i++)
+        fine = config_set(&c, g->opts->settings[i], &e);
+    return fine && c.autocast;
+}
+
 static cJSON *summary_json(const struct gate *g, double seconds) {
     cJSON *o = cJSON_CreateObject(), *list;
     json_add_string(o, "gate", g->opts->kind);
@@ -154,7 +165,7 @@ static cJSON *summary_json(const struct gate *g, double seconds) {
     json_add_double(o, "seconds", seconds);
     json_add_string(o, "version", version_text);
     json_add_string(o, "revision", version_revision);
-    json_add_string(o, "kernel", cpu_kernels_name());
+    json_add_string(o, "kernel", cpu_kernels_kind(in_bf16(g)));
     list = cJSON_AddArrayToObject(o, "results");
     for (int i = 0; i < g->n_results; i++) {
         cJSON *r = cJSON_CreateObject();

@@ -80,7 +80,7 @@ static bool save_report(struct worker *w, const char *folder, const struct wm_re
     json_add_string(
         o, "random_numbers",
         "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
-    json_add_string(o, "kernel", cpu_kernels_name());
+    json_add_string(o, "kernel", cpu_kernels_kind(w->config.autocast));
     json_add_string(o, "rom_sha256", w->rom_sha256);
     struct text again = {0}, command = {0};
     add_word(&again, "workbench reproduce", folder);

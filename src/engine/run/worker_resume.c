@@ -11,8 +11,8 @@
 
 static const size_t max_json_bytes = 4 << 20;
 
-// Keys that the saved weights, rows or machines have the shape or the meaning of. All others may
-// change, with a warning.
+// Keys that the saved weights, rows or machines have the shape or the meaning of, and the precision.
+// All others may change, with a warning.
 static const char *const fixed_keys[] = {
     "algo.profile",
     "algo.dense_units",
@@ -30,6 +30,7 @@ static const char *const fixed_keys[] = {
     "algo.critic.bins",
     "env.action_codec",
     "env.num_envs",
+    "precision.autocast", // meta.json names one kernel kind for the whole run
 };
 
 static bool is_fixed(const char *key) {
@@ -181,9 +182,9 @@ bool worker_resume_same_game(const struct worker *w, struct error *e) {
         !same_count(r, "frames_per_step", GB_FRAMES_PER_STEP, e) ||
         !same_count(r, "release_after", GB_RELEASE_AFTER, e))
         return false;
-    if (kernel && strcmp(kernel, cpu_kernels_name()) != 0)
-        log_write(LOG_WARN, "made with kernels %s, now %s: the last bits will differ", kernel,
-                  cpu_kernels_name());
+    const char *now = cpu_kernels_kind(w->config.autocast);
+    if (kernel && strcmp(kernel, now) != 0)
+        log_write(LOG_WARN, "made with kernels %s, now %s: the last bits will differ", kernel, now);
     if (revision && strcmp(revision, version_revision) != 0)
         log_write(LOG_WARN, "made by revision %s, now %s: results may differ", revision,
                   version_revision);

@@ -241,7 +241,7 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .mode = w->algo->mode,
                                 .preset = w->config.preset,
                                 .device = "cpu",
-                                .kernel = cpu_kernels_name(),
+                                .kernel = cpu_kernels_kind(w->config.autocast),
                                 .rom_name = w->rom_name,
                                 .rom_sha256 = w->rom_sha256,
                                 .state_name = o->state_path  ? path_base(o->state_path)
