@@ -12,6 +12,8 @@
 #ifndef RUN_PPO_RUN_H
 #define RUN_PPO_RUN_H
 
+#include "base/json.h"
+#include "engine/run/reproduce.h"
 #include "engine/run/worker.h"
 
 enum { PPO_RUN_SAVED_ENVS = 256 };
@@ -24,5 +26,9 @@ bool ppo_run_main(struct ppo_run *r, struct error *e);
 bool ppo_run_verify_checkpoint(struct ppo_run *r, struct error *e);
 void ppo_run_summary(const struct ppo_run *r, struct worker_summary *out);
 void ppo_run_free(struct ppo_run *r); // NULL is fine
+
+// The failing step of a bundle again (reproduce.h); `report` is its failure.json.
+bool ppo_run_reproduce(const char *bundle, const cJSON *report, int n_threads,
+                       struct reproduction *out, struct error *e);
 
 #endif

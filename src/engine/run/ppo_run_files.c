@@ -1,4 +1,4 @@
-// PPO run files: checkpoints of the state after an update, reading them back, failure folders.
+// PPO run files: checkpoints of the state after an update, reading them back.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static void hash_config(const struct ppo_run *r, char out[SHA256_HEX_SIZE]) {
     free(json);
 }
 
-static bool save(struct ppo_run *r, const char *path, struct error *e) {
+bool ppo_run_save(struct ppo_run *r, const char *path, struct error *e) {
     const struct ppo_counters *now = ppo_counters(r->agent);
     const struct ppo_boundary *b = &r->boundary;
     char hash[SHA256_HEX_SIZE];
@@ -90,7 +90,8 @@ bool ppo_run_checkpoint(struct ppo_run *r, struct error *e) {
     char path[PATH_SIZE];
     const int64_t now = ppo_counters(r->agent)->updates;
     if (!r->session || r->saved_updates == now) return true;
-    if (!session_checkpoint_path(r->session, now, path, e) || !save(r, path, e)) return false;
+    if (!session_checkpoint_path(r->session, now, path, e) || !ppo_run_save(r, path, e))
+        return false;
     r->saved_updates = now;
     if (!session_prune_checkpoints(r->session, (int)r->config.checkpoint_keep_last, e))
         return false;
@@ -167,105 +168,4 @@ bool ppo_run_verify_checkpoint(struct ppo_run *r, struct error *e) {
     safetensors_free(file);
     params_deinit(&read);
     return fine;
-}
-
-// ---- failures
-
-// The minibatch that failed: where its samples are in the rollout, and what the loss was given.
-static bool save_minibatch(struct ppo_run *r, const char *folder, struct error *e) {
-    int64_t n;
-    const int64_t *samples = ppo_last_minibatch(r->agent, &n);
-    const struct ppo_rollout *from = r->rollout;
-    const real *const sources[] = {from->log_probs, from->values, from->advantages, from->returns};
-    static const char *const names[] = {"old_log_probs", "old_values", "advantages", "returns"};
-    enum { N_SOURCES = 4 };
-    struct st_source tensors[N_SOURCES + 1] = {
-        {.name = "samples", .dtype = ST_I64, .n_dims = 1, .shape = {n}, .data = samples}};
-    real *values = mem_alloc((size_t)(N_SOURCES * n) * sizeof *values);
-    for (int k = 0; k < N_SOURCES; k++) {
-        for (int64_t i = 0; i < n; i++) values[k * n + i] = sources[k][samples[i]];
-        tensors[k + 1] = (struct st_source){
-            .name = names[k], .dtype = ST_REAL, .n_dims = 1, .shape = {n}, .data = values + k * n};
-    }
-    char path[PATH_SIZE];
-    bool fine = path_join(path, folder, "minibatch.safetensors", e) &&
-                safetensors_write(path, tensors, N_SOURCES + 1, NULL, 0, e);
-    free(values);
-    return fine;
-}
-
-static void format_command(const struct ppo_run *r, struct text *t) {
-    const struct run_opts *o = &r->opts;
-    text_add(t, "workbench train --headless --algo ppo");
-    if (o->rom_path)
-        text_add(t, " --rom '%s' --state '%s' --goal-dir '%s'", o->rom_path, o->state_path,
-                 o->goal_dir);
-    else
-        text_add(t, " --task %s", r->name);
-    for (int i = 0; i < ppo_config_schema.n; i++) {
-        char value[CONFIG_TEXT_SIZE];
-        if (!(r->config.given >> i & 1)) continue;
-        config_key_text(&ppo_config_schema.keys[i], &r->config, value);
-        text_add(t, " %s=%s", ppo_config_schema.keys[i].name, value);
-    }
-    text_add(t, " --updates %lld", (long long)ppo_counters(r->agent)->updates + 1);
-}
-
-static bool save_report(struct ppo_run *r, const char *folder, const struct ppo_learned *l,
-                        struct error *e) {
-    char path[PATH_SIZE];
-    struct text command = {0};
-    format_command(r, &command);
-    cJSON *o = cJSON_CreateObject();
-    json_add_string(o, "what",
-                    "an optimiser step whose loss or gradient norm is not finite; the weights are "
-                    "those before it");
-    json_add_string(o, "algo", "ppo");
-    json_add_string(o, "bad_node", l->bad_node);
-    json_add_count(o, "epoch", l->bad_epoch);
-    json_add_count(o, "minibatch", l->bad_minibatch);
-    json_add_count(o, "opt_steps", ppo_counters(r->agent)->updates);
-    json_add_count(o, "grad_steps", ppo_counters(r->agent)->grad_steps);
-    json_add_count(o, "env_steps", collect_env_steps(r->collect));
-    json_add_u64(o, "seed", (uint64_t)r->config.seed);
-    json_add_string(o, "kernel", cpu_kernels_name());
-    json_add_string(o, "rom_sha256", r->task ? r->task->rom_sha256 : "");
-    json_add_string(o, "command", command.data);
-    text_deinit(&command);
-    bool fine = path_join(path, folder, "failure.json", e) && json_write_file(path, o, true, e);
-    cJSON_Delete(o);
-    return fine;
-}
-
-static bool save_config(struct ppo_run *r, const char *folder, struct error *e) {
-    char path[PATH_SIZE], *json = config_schema_to_json(&ppo_config_schema, &r->config);
-    bool fine =
-        path_join(path, folder, "config.json", e) && file_write_atomic(path, json, strlen(json), e);
-    free(json);
-    return fine;
-}
-
-static bool save_last_metrics(struct ppo_run *r, const char *folder, struct error *e) {
-    enum { LAST = 20 };
-    char path[PATH_SIZE];
-    struct text lines = {0};
-    const int64_t n = feed_n_records(r->feed);
-    for (int64_t i = n > LAST ? n - LAST : 0; i < n; i++)
-        session_format_metrics(feed_record(r->feed, i), &lines);
-    bool fine = path_join(path, folder, "last_metrics.jsonl", e) &&
-                file_write_atomic(path, lines.data ? lines.data : "", lines.n, e);
-    text_deinit(&lines);
-    return fine;
-}
-
-void ppo_run_write_failure(struct ppo_run *r, const struct ppo_learned *l) {
-    struct error e = {0};
-    if (!r->session) return;
-    char folder[PATH_SIZE], weights[PATH_SIZE];
-    bool fine =
-        session_failure_folder(r->session, ppo_counters(r->agent)->updates + 1, folder, &e) &&
-        path_join(weights, folder, "before.safetensors", &e) && save(r, weights, &e) &&
-        save_minibatch(r, folder, &e) && save_config(r, folder, &e) &&
-        save_last_metrics(r, folder, &e) && save_report(r, folder, l, &e);
-    if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
 }

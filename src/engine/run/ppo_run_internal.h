@@ -67,8 +67,11 @@ bool ppo_run_open_session(struct ppo_run *r, struct error *e);
 // ppo_run_files.c
 void ppo_run_take_boundary(struct ppo_run *r);
 bool ppo_run_checkpoint(struct ppo_run *r, struct error *e); // the boundary; fine without a session
+bool ppo_run_save(struct ppo_run *r, const char *path, struct error *e); // to any file
 bool ppo_run_load_checkpoint(struct ppo_run *r, const char *path, struct error *e);
-void ppo_run_write_failure(struct ppo_run *r, const struct ppo_learned *l);
 void ppo_run_free_boundary(struct ppo_boundary *b);
+
+// ppo_run_failure.c
+void ppo_run_write_failure(struct ppo_run *r, const struct ppo_learned *l);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/run/ppo_run.h"
 #include "engine/run/worker_internal.h"
 
 static const size_t max_json_bytes = 4 << 20;
@@ -14,6 +15,8 @@ static const size_t max_json_bytes = 4 << 20;
 struct bundle {
     const char *path;
     cJSON *report;
+    const char *kernel; // inside the report
+    bool ppo;
     bool behaviour; // the stage that failed
     int64_t n_actions, step;
     struct env shape; // what the model asks of the environments: how many, and their actions
@@ -30,9 +33,12 @@ static bool read_report(struct bundle *b, struct reproduction *out, struct error
     b->report = json_read_file(path, max_json_bytes, e);
     if (!b->report) return false;
     const cJSON *given = cJSON_GetObjectItemCaseSensitive(b->report, "algo");
+    b->ppo = cJSON_IsString(given) && strcmp(given->valuestring, "ppo") == 0;
+    if (b->ppo) return true; // it reads the rest itself
     if (cJSON_IsString(given) && strcmp(given->valuestring, "dreamer_v3") != 0)
-        return error_set(e, STATUS_USAGE, "%s: a bundle of %.40s; this command knows dreamer_v3",
-                         path, given->valuestring);
+        return error_set(e, STATUS_USAGE,
+                         "%s: a bundle of %.40s; this command knows dreamer_v3 and ppo", path,
+                         given->valuestring);
     if (!json_get_string(b->report, "algo", path, &algo, e) ||
         !json_get_string(b->report, "mode", path, &mode, e) ||
         !json_get_string(b->report, "stage", path, &stage, e) ||
@@ -49,7 +55,7 @@ static bool read_report(struct bundle *b, struct reproduction *out, struct error
                          "%s: mode \"%.30s\", %lld actions, step %lld: no run has these", path,
                          mode, (long long)b->n_actions, (long long)b->step);
     out->update = b->step + 1;
-    out->same_kernel = strcmp(kernel, cpu_kernels_name()) == 0;
+    b->kernel = kernel;
     snprintf(out->stage, sizeof out->stage, "%s", stage);
     snprintf(out->recorded, sizeof out->recorded, "%s", node);
     return true;
@@ -134,22 +140,31 @@ static bool run_behaviour(struct bundle *b, struct wm_result *out, struct error 
     return true;
 }
 
-bool reproduce_run(const char *path, int n_threads, struct reproduction *out, struct error *e) {
-    struct bundle b = {.path = path, .w = mem_alloc(sizeof *b.w)};
+static bool run_dreamer(struct bundle *b, int n_threads, struct reproduction *out,
+                        struct error *e) {
     struct wm_result result = {0};
-    *out = (struct reproduction){0};
-    bool fine = read_report(&b, out, e) && build(&b, n_threads, e) && load_weights(&b, e) &&
-                load_batch(&b, e);
-    if (fine && b.behaviour && b.w->dreamer)
-        fine = run_behaviour(&b, &result, e);
+    bool fine = build(b, n_threads, e) && load_weights(b, e) && load_batch(b, e);
+    if (fine)
+        out->same_kernel = strcmp(b->kernel, cpu_kernels_kind(b->w->config.autocast)) == 0;
+    if (fine && b->behaviour && b->w->dreamer)
+        fine = run_behaviour(b, &result, e);
     else if (fine)
-        b.w->algo->update(b.w, &result);
+        b->w->algo->update(b->w, &result);
     out->loss = result.loss;
     out->grad_norm = result.grad_norm;
     snprintf(out->found, sizeof out->found, "%.127s", result.bad_node);
-    if (b.w->wm) b.w->algo->free(b.w);
-    pool_free(b.w->pool);
-    pool_free(b.w->rollout.pool);
+    if (b->w->wm) b->w->algo->free(b->w);
+    pool_free(b->w->pool);
+    pool_free(b->w->rollout.pool);
+    return fine;
+}
+
+bool reproduce_run(const char *path, int n_threads, struct reproduction *out, struct error *e) {
+    struct bundle b = {.path = path, .w = mem_alloc(sizeof *b.w)};
+    *out = (struct reproduction){0};
+    const bool fine =
+        read_report(&b, out, e) && (b.ppo ? ppo_run_reproduce(path, b.report, n_threads, out, e)
+                                          : run_dreamer(&b, n_threads, out, e));
     free(b.w);
     cJSON_Delete(b.report);
     return fine;

@@ -18,7 +18,7 @@
 
 struct reproduction {
     int64_t update;                 // its number, 1 for the first
-    char stage[24];                 // world_model or behaviour: where it failed
+    char stage[24];                 // where it failed: world_model, behaviour; PPO's step
     char recorded[128], found[128]; // first bad node then and now; found "": none
     double loss, grad_norm;         // now
     bool same_kernel;

@@ -215,54 +215,74 @@ static void prepare(struct ppo *p, struct ppo_rollout *r) {
     if (o->advantages == PPO_ADVANTAGES_BATCH) ppo_normalize(p->advantages, p->n_samples, false);
 }
 
-static void fill_minibatch(struct ppo *p, const struct ppo_rollout *r, const int64_t *order) {
+struct ppo_minibatch ppo_minibatch(const struct ppo *p) {
     const struct ppo_loss_in *in = &p->learn.in;
-    const size_t stack_bytes = (size_t)p->opts.dims.stack * PPO_FRAME_BYTES;
-    real *advantages = in->advantages->data;
-    for (int64_t k = 0; k < p->batch; k++) {
-        const int64_t i = order[k];
-        ppo_rollout_stack(r, i / p->opts.n_envs, i % p->opts.n_envs,
-                          (uint8_t *)p->learn.stacks->data + (size_t)k * stack_bytes);
-        ((int32_t *)in->actions->data)[k] = r->actions[i];
-        ((real *)in->old_log_probs->data)[k] = r->log_probs[i];
-        ((real *)in->returns->data)[k] = r->returns[i];
-        ((real *)in->old_values->data)[k] = r->values[i];
-        advantages[k] = p->advantages[i];
-    }
-    if (p->opts.advantages == PPO_ADVANTAGES_MINIBATCH) ppo_normalize(advantages, p->batch, true);
+    return (struct ppo_minibatch){.n = p->batch,
+                                  .stacks = p->learn.stacks->data,
+                                  .actions = in->actions->data,
+                                  .old_log_probs = in->old_log_probs->data,
+                                  .advantages = in->advantages->data,
+                                  .returns = in->returns->data,
+                                  .old_values = in->old_values->data};
 }
 
-static bool fail_update(struct ppo *p, struct ppo_learned *out, int64_t epoch, int64_t minibatch) {
+static void fill_minibatch(struct ppo *p, const struct ppo_rollout *r, const int64_t *order) {
+    const struct ppo_minibatch m = ppo_minibatch(p);
+    const size_t stack_bytes = (size_t)p->opts.dims.stack * PPO_FRAME_BYTES;
+    for (int64_t k = 0; k < m.n; k++) {
+        const int64_t i = order[k];
+        ppo_rollout_stack(r, i / p->opts.n_envs, i % p->opts.n_envs,
+                          m.stacks + (size_t)k * stack_bytes);
+        m.actions[k] = r->actions[i];
+        m.old_log_probs[k] = r->log_probs[i];
+        m.returns[k] = r->returns[i];
+        m.old_values[k] = r->values[i];
+        m.advantages[k] = p->advantages[i];
+    }
+    if (p->opts.advantages == PPO_ADVANTAGES_MINIBATCH) ppo_normalize(m.advantages, m.n, true);
+}
+
+static bool fail_step(struct ppo *p, struct ppo_learned *out) {
     const struct tensor *bad = executor_find_nonfinite(p->learn.executor);
     snprintf(out->bad_node, sizeof out->bad_node, "%s", bad ? bad->name : "the gradient norm");
-    out->bad_epoch = epoch;
-    out->bad_minibatch = minibatch;
+    out->bad_loss = (double)((const real *)p->learn.terms->data)[PPO_TOTAL];
+    out->bad_norm = optim_norm(p->params.grads, p->params.n_flat, p->pool);
     return false;
 }
 
-// One optimiser step on the minibatch of this number; its terms are added to out's.
-static bool one_step(struct ppo *p, const struct ppo_rollout *r, double rate, int64_t minibatch,
-                     double *k3, struct ppo_learned *out) {
-    p->last_minibatch = minibatch;
-    fill_minibatch(p, r, p->order + minibatch * p->batch);
+bool ppo_step(struct ppo *p, double learning_rate, struct ppo_learned *out) {
     executor_run(p->learn.executor);
     const real *terms = p->learn.terms->data;
-    struct optim_opts adam = {.learning_rate = rate,
+    struct optim_opts adam = {.learning_rate = learning_rate,
                               .beta1 = 0.9,
                               .beta2 = 0.999,
                               .eps = p->opts.adam_eps,
                               .max_norm = p->opts.max_norm};
-    if (!isfinite((double)terms[PPO_TOTAL])) return false;
+    if (!isfinite((double)terms[PPO_TOTAL])) return fail_step(p, out);
     const double norm = optim_step(&p->params, p->pool, &adam, p->counters.grad_steps + 1);
-    if (!isfinite(norm)) return false;
+    if (!isfinite(norm)) return fail_step(p, out);
     p->counters.grad_steps++;
     for (int i = 0; i < PPO_N_TERMS; i++) {
         if (out->steps == 0) out->first[i] = (double)terms[i];
         out->terms[i] += (double)terms[i];
     }
-    *k3 += (double)terms[PPO_KL_K3];
     out->grad_norm += norm;
     out->steps++;
+    return true;
+}
+
+// The steps of one pass; *k3: its mean divergence.
+static bool learn_epoch(struct ppo *p, const struct ppo_rollout *r, double rate, double *k3,
+                        struct ppo_learned *out) {
+    const int64_t n = p->opts.minibatches;
+    const double before = out->terms[PPO_KL_K3];
+    ppo_shuffle(p->order, p->n_samples, p->opts.seed, (uint64_t)p->counters.epochs++);
+    for (int64_t m = 0; m < n; m++) {
+        p->last_minibatch = out->bad_minibatch = m;
+        fill_minibatch(p, r, p->order + m * p->batch);
+        if (!ppo_step(p, rate, out)) return false;
+    }
+    *k3 = (out->terms[PPO_KL_K3] - before) / (double)n;
     return true;
 }
 
@@ -274,13 +294,13 @@ bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate,
     *out = (struct ppo_learned){0};
     prepare(p, r);
     for (int64_t epoch = 0; epoch < o->epochs; epoch++) {
-        double k3 = 0;
-        ppo_shuffle(p->order, p->n_samples, o->seed, (uint64_t)p->counters.epochs++);
-        for (int64_t m = 0; m < o->minibatches; m++)
-            if (!one_step(p, r, learning_rate, m, &k3, out)) return fail_update(p, out, epoch, m);
-        if (o->target_kl > 0 && k3 / (double)o->minibatches > o->target_kl) break;
+        double k3;
+        out->bad_epoch = epoch;
+        if (!learn_epoch(p, r, learning_rate, &k3, out)) return false;
+        if (o->target_kl > 0 && k3 > o->target_kl) break;
     }
     p->counters.updates++;
+    out->bad_epoch = out->bad_minibatch = 0;
     for (int i = 0; i < PPO_N_TERMS; i++) out->terms[i] /= (double)out->steps;
     out->grad_norm /= (double)out->steps;
     out->explained_variance = stats_explained_variance(r->values, r->returns, p->n_samples);

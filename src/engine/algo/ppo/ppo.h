@@ -73,13 +73,27 @@ struct ppo_learned {
     int64_t steps;             // optimiser steps; fewer than planned after target_kl
     double first[PPO_N_TERMS]; // of the first minibatch, weights unchanged: ratio 1, both KLs and
                                // clip fraction 0
-    char bad_node[96];         // of a failed update: the first node that is not finite
+    // Of a failed update: the first node that is not finite, loss and gradient norm of that step.
+    char bad_node[96];
+    double bad_loss, bad_norm;
     int64_t bad_epoch, bad_minibatch;
 };
 // Values, advantages and returns of a full rollout, then epochs x minibatches optimiser steps.
 // final_values must be there (collect.h). False: loss or gradient is not finite; weights are those
 // before the failing step.
 bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate, struct ppo_learned *out);
+// What an optimiser step is given: ppo_learn fills it, and after a failed update it still is that of
+// the failing step. The agent's own memory.
+struct ppo_minibatch {
+    int64_t n;
+    uint8_t *stacks;  // [n][stack][1440]
+    int32_t *actions; // [n], like the rest; advantages are normalised already
+    real *old_log_probs, *advantages, *returns, *old_values;
+};
+struct ppo_minibatch ppo_minibatch(const struct ppo *p);
+// One optimiser step on it; its terms and norm are added to out's. False: bad_node says what is not
+// finite, and the weights are as they were.
+bool ppo_step(struct ppo *p, double learning_rate, struct ppo_learned *out);
 // Sample indices (t * n_envs + env) of the last minibatch.
 const int64_t *ppo_last_minibatch(const struct ppo *p, int64_t *n);
 void ppo_normalize(real *x, int64_t n,
