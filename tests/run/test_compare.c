@@ -100,7 +100,7 @@ static void seeds_of_one_setting_become_a_band(void **state) {
     assert_int_equal(c->n_groups, 2);
     assert_true(c->group_of[0] == 0 && c->group_of[2] == 0 && c->group_of[3] == 1);
     const struct compare_group *g = &c->groups[0];
-    assert_string_equal(g->label, "ppo exit_lab v0, 3 seeds");
+    assert_string_equal(g->label, "ppo v0, 3 seeds");
     // One of three reached 50 %: the median run did not. Of the other group the one run did.
     assert_true(g->n_reached[0] == 1 && isnan(g->median_steps[0]));
     assert_true(c->groups[1].n_reached[0] == 1 && c->groups[1].median_steps[0] == 13 * STEPS_A_ROW);

@@ -101,7 +101,14 @@ static bool same_setting(const struct compare_run *a, const struct compare_run *
     return same;
 }
 
-// Settings that differ in other keys only are told apart by a number.
+static bool one_task(const struct comparison *c) {
+    for (int i = 1; i < c->n_runs; i++)
+        if (strcmp(c->runs[i].task, c->runs[0].task) != 0) return false;
+    return true;
+}
+
+// The task only where there are several. Settings that differ in other keys only are told apart by
+// a number.
 static void name_group(struct comparison *c, int g) {
     struct compare_group *group = &c->groups[g];
     const struct compare_run *run = group->first;
@@ -112,8 +119,9 @@ static void name_group(struct comparison *c, int g) {
                   strcmp(c->groups[i].first->task, run->task) == 0 &&
                   strcmp(c->groups[i].first->codec, run->codec) == 0;
     if (before) snprintf(number, sizeof number, " (%d)", before + 1);
-    snprintf(group->label, sizeof group->label, "%.20s %.30s %.8s%s, %d seed%s", run->algo,
-             run->task, run->codec, number, group->n_runs, group->n_runs == 1 ? "" : "s");
+    snprintf(group->label, sizeof group->label, "%.20s %.30s%s%.8s%s, %d seed%s", run->algo,
+             one_task(c) ? "" : run->task, one_task(c) ? "" : " ", run->codec, number,
+             group->n_runs, group->n_runs == 1 ? "" : "s");
 }
 
 static bool assign_groups(struct comparison *c, struct error *e) {
@@ -226,11 +234,9 @@ void compare_free(struct comparison *c) { free(c); }
 // ---- what it says
 
 void compare_differences(const struct comparison *c, char *out, size_t size) {
-    bool task = false, codec = false;
-    for (int i = 1; i < c->n_runs; i++) {
-        task |= strcmp(c->runs[i].task, c->runs[0].task) != 0;
-        codec |= strcmp(c->runs[i].codec, c->runs[0].codec) != 0;
-    }
+    bool codec = false;
+    const bool task = !one_task(c);
+    for (int i = 1; i < c->n_runs; i++) codec |= strcmp(c->runs[i].codec, c->runs[0].codec) != 0;
     snprintf(
         out, size, "%s%s%s", task ? "the runs have different tasks" : "", task && codec ? "; " : "",
         codec ? "the runs have different action codecs, so random play is not equally good" : "");
@@ -321,6 +327,8 @@ bool compare_png(const struct comparison *c, const char *path, struct error *e) 
         panels[axis] = (struct plot_bands){"share of the episodes that reached the goal",
                                            names[axis], bands[axis], c->n_groups};
     }
-    return plot_bands_png(path, "success while playing: mean of the seeds, lowest to highest",
-                          panels, COMPARE_N_AXES, e);
+    char title[120];
+    snprintf(title, sizeof title, "%.40s%ssuccess while playing, mean of the seeds",
+             one_task(c) ? c->runs[0].task : "", one_task(c) ? ": " : "");
+    return plot_bands_png(path, title, panels, COMPARE_N_AXES, e);
 }
