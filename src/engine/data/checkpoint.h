@@ -31,6 +31,8 @@ struct checkpoint {
     // Loading for those who act and do not learn: moments and scalars beside the listed ones are
     // left alone.
     bool weights_only;
+    // Loading a failure's: numbers that are not finite are taken as they are.
+    bool of_failure;
     const char *config_sha256; // NULL at loading: any config; else it must be the same
     const struct checkpoint_scalar *scalars;
     int n_scalars;

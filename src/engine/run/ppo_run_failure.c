@@ -179,7 +179,7 @@ static bool read_bundle(struct bundle *b, const char *folder, const cJSON *repor
 
 static bool load_weights(struct ppo *p, const char *folder, struct error *e) {
     char path[PATH_SIZE];
-    struct checkpoint c = {.params = ppo_params(p), .weights_only = true};
+    struct checkpoint c = {.params = ppo_params(p), .weights_only = true, .of_failure = true};
     struct safetensors *file = NULL; // the run's own bytes in it are not needed
     const bool fine =
         path_join(path, folder, "before.safetensors", e) && checkpoint_load(path, &c, &file, e);

@@ -87,7 +87,7 @@ static bool load_weights(struct bundle *b, struct error *e) {
     int64_t counters[3];
     struct checkpoint_scalar scalars[] = {
         {"opt_steps", &counters[0]}, {"env_steps", &counters[1]}, {"env_ticks", &counters[2]}};
-    struct checkpoint c = {.scalars = scalars, .n_scalars = 3};
+    struct checkpoint c = {.scalars = scalars, .n_scalars = 3, .of_failure = true};
     struct safetensors *file = NULL;
     bool fine = path_join(path, b->path, "before.safetensors", e) &&
                 worker_load_model(b->w, path, &c, &file, e);
@@ -125,7 +125,7 @@ static bool load_batch(struct bundle *b, struct error *e) {
 static bool run_behaviour(struct bundle *b, struct wm_result *out, struct error *e) {
     char path[PATH_SIZE];
     struct worker *w = b->w;
-    struct checkpoint world = {.params = wm_params(w->wm)};
+    struct checkpoint world = {.params = wm_params(w->wm), .of_failure = true};
     if (!wm_forward_backward(w->wm, out)) return true; // it failed earlier than it did then
     if (!path_join(path, b->path, "stepped.safetensors", e) ||
         !checkpoint_load(path, &world, NULL, e))
@@ -144,8 +144,7 @@ static bool run_dreamer(struct bundle *b, int n_threads, struct reproduction *ou
                         struct error *e) {
     struct wm_result result = {0};
     bool fine = build(b, n_threads, e) && load_weights(b, e) && load_batch(b, e);
-    if (fine)
-        out->same_kernel = strcmp(b->kernel, cpu_kernels_kind(b->w->config.autocast)) == 0;
+    if (fine) out->same_kernel = strcmp(b->kernel, cpu_kernels_kind(b->w->config.autocast)) == 0;
     if (fine && b->behaviour && b->w->dreamer)
         fine = run_behaviour(b, &result, e);
     else if (fine)
