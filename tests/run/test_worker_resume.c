@@ -28,7 +28,27 @@ static const char *const busy[] = {
     "checkpoint.keep_last=3",
 };
 
+// Rollouts of eleven steps and episodes of nine: some end within a rollout, and every checkpoint
+// lies within one. Evaluations between, with environments of their own.
+static const char *const ppo[] = {
+    "env.num_envs=4",     "algo.rollout_steps=11",  "algo.minibatches=2", "env.max_episode_steps=9",
+    "checkpoint.every=7", "checkpoint.keep_last=3", "eval.every=5",       "eval.episodes=2",
+};
+
+static struct run_opts ppo_options(const char *root) {
+    return (struct run_opts){.algo = "ppo",
+                             .task = "exit_lab",
+                             .updates = UPDATES,
+                             .n_threads = 2,
+                             .sessions_dir = root,
+                             .no_media = true,
+                             .settings = ppo,
+                             .n_settings = sizeof ppo / sizeof *ppo};
+}
+
+// `mode` of DreamerV3, or "ppo".
 static struct run_opts options(const char *mode, const char *root) {
+    if (strcmp(mode, "ppo") == 0) return ppo_options(root);
     struct run_opts o = small_run(mode, root, UPDATES);
     if (strcmp(mode, "full") == 0) {
         o.task = "exit_lab";
@@ -149,6 +169,13 @@ static void a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes(vo
     kill_and_compare("standing_still", bytes, wait_us, 1);
 }
 
+static void a_ppo_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    const int64_t bytes[] = {0, 2000, 9000};
+    const int wait_us[] = {1000, 3000, 40000};
+    kill_and_compare("ppo", bytes, wait_us, SANITIZED ? 1 : 3);
+}
+
 static void end_and_go_on(const char *const *settings) {
     char base[PATH_SIZE], root[PATH_SIZE], straight[200], session[200];
     snprintf(base, sizeof base, "%s", test_folder());
@@ -181,6 +208,7 @@ int main(void) {
         cmocka_unit_test(a_run_that_ended_goes_on_like_one_that_never_did),
         cmocka_unit_test(an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes),
+        cmocka_unit_test(a_ppo_run_killed_at_any_moment_goes_on_to_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
