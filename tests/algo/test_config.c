@@ -71,6 +71,10 @@ static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"algo.world_model.reward_model.bins", {"2", "255", "4096"}, {"1", "0", "4097", "-1"}},
     {"algo.world_model.optimizer.lr", {"1e-9", "1e-4", "1"}, {"0", "-1e-4", "1.01", "nan"}},
     {"algo.world_model.optimizer.eps", {"1e-12", "1e-8", "1"}, {"0", "-1e-8", "2", "nan"}},
+    {"algo.world_model.recurrent_model.blocks", {"1", "8", "1024"}, {"0", "-8", "1025", "b"}},
+    {"algo.critic.replay_loss_scale", {"0", "0.3", "10"}, {"-0.1", "inf", "nan", "x"}},
+    {"algo.optimizer.agc", {"0", "0.3", "10"}, {"-0.1", "inf", "nan", "x"}},
+    {"algo.optimizer.warmup", {"0", "1000", "1000000000"}, {"-1", "1000000001", "1.5", "x"}},
     {"algo.gamma", {"0.5", "0.997", "1"}, {"0", "-0.1", "1.001", "nan"}},
     {"algo.lmbda", {"0", "0.95", "1"}, {"-0.1", "1.1", "nan", "l"}},
     {"algo.horizon", {"1", "15", "128"}, {"0", "129", "-1", "1.5"}},
@@ -145,6 +149,8 @@ static void switches_and_choices_take_their_words_only(void **state) {
         {"algo.world_model.learnable_initial_recurrent_state", "false", "0", "true|false"},
         {"algo.world_model.decoupled_rssm", "true", "yes", "true|false"},
         {"env.action_codec", "v0", "v2", "v0|v1"},
+        {"algo.profile", "official", "dreamer", "sheeprl|official"},
+        {"algo.continue_mode", "prob", "soft", "hard|prob"},
         {"env.constant_action", "START", "SELECT", "NOOP|A|B|START"},
         {"precision.model_dtype", "float32", "bfloat16", "it must be float32"},
         {"precision.rnn_dtype", "float32", "float16", "it must be float32"},
@@ -264,8 +270,8 @@ static void rules_between_keys_name_both(void **state) {
                 "algo.learning_starts=31", "32");
     check_fails((const char *[]){"buffer.size=200"}, 1, "algo.learning_starts=256",
                 "buffer.size=200");
-    check_fails((const char *[]){"algo.actor.moments.percentile.low=0.95"}, 1, "percentile.low=0.95",
-                "percentile.high=0.95");
+    check_fails((const char *[]){"algo.actor.moments.percentile.low=0.95"}, 1,
+                "percentile.low=0.95", "percentile.high=0.95");
     struct config c = tiny();
     set(&c, "algo.learning_starts=16");
     set(&c, "buffer.size=17");
@@ -335,6 +341,97 @@ static void bad_json_is_refused_with_the_file_named(void **state) {
     }
 }
 
+// ---- profiles
+
+static double value_of(const char *const *settings, const char *key) {
+    struct config c = tiny();
+    for (; *settings; settings++) set(&c, *settings);
+    return number(&c, key);
+}
+
+static void a_profile_sets_defaults_between_the_preset_and_what_was_given(void **state) {
+    (void)state;
+    static const char *const official[] = {"algo.profile=official", NULL};
+    static const char *const before[] = {"algo.mlp_layers=5", "algo.profile=official", NULL};
+    static const char *const after[] = {"algo.profile=official", "algo.mlp_layers=5", NULL};
+    static const char *const back[] = {"algo.profile=official", "algo.profile=sheeprl", NULL};
+    static const char *const rate[] = {"algo.profile=official",
+                                       "algo.world_model.optimizer.lr=1e-3", NULL};
+    assert_true(value_of(official, "algo.mlp_layers") == 3);
+    assert_true(value_of(before, "algo.mlp_layers") == 5);
+    assert_true(value_of(after, "algo.mlp_layers") == 5);
+    assert_true(value_of(back, "algo.mlp_layers") == 2);
+    assert_true(value_of(back, "algo.optimizer.agc") == 0);
+    assert_true(value_of(official, "algo.optimizer.agc") == 0.3);
+    assert_true(value_of(official, "algo.world_model.optimizer.lr") == 4e-5);
+    assert_true(value_of(rate, "algo.actor.optimizer.lr") == 1e-3);
+    assert_true(value_of(rate, "algo.critic.optimizer.lr") == 1e-3);
+    for (const char *const *preset = config_presets; *preset; preset++) {
+        struct config c;
+        struct error e = {0};
+        if (!config_init(&c, *preset, &e)) fail_msg("%s", e.message);
+        set(&c, "algo.profile=official");
+        set(&c, "algo.learning_starts=2048");
+        set(&c, "buffer.size=60000");
+        if (!config_check(&c, &e)) fail_msg("%s: %s", *preset, e.message);
+    }
+}
+
+static void a_profile_survives_json(void **state) {
+    (void)state;
+    struct config c = tiny(), read = tiny();
+    struct error e = {0};
+    set(&c, "algo.profile=official");
+    set(&c, "algo.world_model.optimizer.lr=1e-4");
+    char *json = config_to_json(&c), *again;
+    if (!config_from_json(&read, json, strlen(json), "test", &e)) fail_msg("%s", e.message);
+    again = config_to_json(&read);
+    assert_string_equal(json, again);
+    if (!config_check(&read, &e)) fail_msg("%s", e.message);
+    free(json);
+    free(again);
+}
+
+static void what_a_profile_cannot_have_is_refused_in_one_line(void **state) {
+    (void)state;
+    static const struct {
+        const char *first, *second, *word1, *word2;
+    } cases[] = {
+        {"algo.profile=sheeprl", "algo.optimizer.agc=0.3", "algo.optimizer.agc=0.3", "official"},
+        {"algo.profile=sheeprl", "algo.optimizer.warmup=5", "algo.optimizer.warmup=5", "official"},
+        {"algo.profile=sheeprl", "algo.critic.replay_loss_scale=1", "replay_loss_scale",
+         "official"},
+        {"algo.profile=sheeprl", "algo.world_model.recurrent_model.blocks=8", "blocks=8",
+         "official"},
+        {"algo.profile=official", "algo.continue_mode=hard", "official", "continue_mode=hard"},
+        {"algo.profile=official", "algo.hafner_initialization=false", "official",
+         "hafner_initialization=false"},
+        {"algo.profile=official", "algo.world_model.learnable_initial_recurrent_state=true",
+         "official", "learnable_initial"},
+        {"algo.profile=official", "algo.world_model.recurrent_model.blocks=7", "blocks=7",
+         "recurrent_state_size=128"},
+        {"algo.profile=official", "algo.actor.optimizer.lr=1e-3", "one optimiser",
+         "algo.actor.optimizer.lr=0.001"},
+        {"algo.profile=official", "algo.critic.optimizer.lr=1e-3", "one optimiser",
+         "algo.world_model.optimizer.lr=4e-05"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config c = tiny();
+        struct error e = {0};
+        set(&c, cases[i].first);
+        set(&c, cases[i].second);
+        assert_false(config_check(&c, &e));
+        assert_int_equal(e.status, STATUS_USAGE);
+        assert_null(strchr(e.message, '\n'));
+        if (!strstr(e.message, cases[i].word1) || !strstr(e.message, cases[i].word2))
+            fail_msg("%s: %s", cases[i].second, e.message);
+    }
+    struct config c = tiny(); // continues as probabilities go with both
+    struct error e = {0};
+    set(&c, "algo.continue_mode=prob");
+    if (!config_check(&c, &e)) fail_msg("%s", e.message);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_number_takes_its_range_and_nothing_else),
@@ -346,6 +443,9 @@ int main(void) {
         cmocka_unit_test(rules_between_keys_name_both),
         cmocka_unit_test(json_is_the_same_bytes_and_reads_back),
         cmocka_unit_test(bad_json_is_refused_with_the_file_named),
+        cmocka_unit_test(a_profile_sets_defaults_between_the_preset_and_what_was_given),
+        cmocka_unit_test(a_profile_survives_json),
+        cmocka_unit_test(what_a_profile_cannot_have_is_refused_in_one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ static struct params some_layers(bool extra_first) {
     params_init(&p);
     if (extra_first) nn_add_linear(&p, "extra", 10, 10, true);
     nn_add_linear(&p, "linear", 300, 200, true);
-    nn_add_norm(&p, "norm", 50);
+    nn_add_norm(&p, NN_LAYER_NORM, "norm", 50);
     params_add(&p, "conv.weight", 4, (int64_t[]){64, 32, 4, 4});
     params_add(&p, "initial_recurrent_state", 1, (int64_t[]){20});
     nn_add_linear(&p, "head", 300, 200, true);
@@ -39,7 +39,7 @@ static struct params some_layers(bool extra_first) {
 }
 
 static const struct init_rule rules[] = {
-    {"head.", INIT_UNIFORM}, {"zero.", INIT_ZERO}, {NULL, INIT_BY_SHAPE}};
+    {"head.", INIT_UNIFORM, 0, 0}, {"zero.", INIT_ZERO, 0, 0}, {NULL, INIT_BY_SHAPE, 0, 0}};
 
 static const real *values(const struct params *p, const char *name, int64_t *n) {
     const struct param *q = params_find(p, name);

@@ -24,7 +24,7 @@ static void names_and_shapes_are_sheeprls(void **state) {
     // clang-format on
     struct params p;
     params_init(&p);
-    nn_add_mlp(&p, "reward_model._model", 28, 6, 2, 255);
+    nn_add_mlp(&p, NN_LAYER_NORM, "reward_model._model", 28, 6, 2, 255);
     nn_add_conv_encoder(&p, "enc", 1, 2);
     nn_add_conv_decoder(&p, "dec", 2, 1);
     int n = (int)(sizeof expected / sizeof expected[0]);
@@ -78,7 +78,7 @@ static void a_list_of_parts_is_their_concatenation(void **state) {
     enum { ROWS = 3, LEFT = 5, RIGHT = 4, UNITS = 7, OUT = 2 };
     struct params p;
     params_init(&p);
-    nn_add_mlp(&p, "m", LEFT + RIGHT, UNITS, 1, OUT);
+    nn_add_mlp(&p, NN_LAYER_NORM, "m", LEFT + RIGHT, UNITS, 1, OUT);
     params_allocate(&p);
     init_params(&p, 1, NULL, NULL);
     for (int64_t i = 0; i < p.n_flat; i++)

@@ -59,6 +59,31 @@ static const char *const goal_settings[] = {"algo.replay_ratio=0.25",
                                             "algo.actor.ent_coef=1e-2",
                                             "algo.critic.optimizer.lr=3e-4",
                                             NULL};
+// What the official code sets where sheeprl sets something else (spec/dreamer_v3.md 3.6, 4.2, 7.2).
+// One optimiser for all: its rate is the world model's key, which the other two follow.
+static const char *const official_settings[] = {
+    "algo.mlp_layers=3",
+    "algo.mlp_layer_norm.kw.eps=1e-4",
+    "algo.cnn_layer_norm.kw.eps=1e-4",
+    "algo.continue_mode=prob",
+    "algo.world_model.kl_dynamic=1",
+    "algo.world_model.learnable_initial_recurrent_state=false",
+    "algo.world_model.recurrent_model.blocks=8",
+    "algo.world_model.optimizer.lr=4e-5",
+    "algo.world_model.optimizer.eps=1e-20",
+    "algo.actor.optimizer.lr=4e-5",
+    "algo.actor.optimizer.eps=1e-20",
+    "algo.critic.optimizer.lr=4e-5",
+    "algo.critic.optimizer.eps=1e-20",
+    "algo.critic.replay_loss_scale=0.3",
+    "algo.optimizer.agc=0.3",
+    "algo.optimizer.warmup=1000",
+    NULL};
+static const char official_name[] = "official";
+static bool is_official(const struct config *cfg) {
+    return strcmp(cfg->profile, official_name) == 0;
+}
+
 const char *const config_presets[] = {"micro", "tiny", "goal", "xs", "s", "m", "l", "xl", NULL};
 static const struct preset presets[] = {
     {8, 1, 2, 8, 8, 4, 4, 16, 64, NULL},
@@ -77,6 +102,30 @@ static const struct config_schema schema = {config_keys, sizeof config_keys / si
 static void follow(struct config *cfg) {
     int recurrent = config_schema_find(&schema, "algo.world_model.recurrent_model.dense_units");
     if (!cfg->given[recurrent]) cfg->recurrent_units = cfg->dense_units;
+    if (!is_official(cfg)) return;
+    if (!cfg->given[config_schema_find(&schema, "algo.actor.optimizer.lr")])
+        cfg->actor_lr = cfg->model_lr;
+    if (!cfg->given[config_schema_find(&schema, "algo.critic.optimizer.lr")])
+        cfg->critic_lr = cfg->model_lr;
+}
+
+// A profile's settings stand between the preset's and those that were given.
+static bool take_profile(struct config *cfg, struct error *e) {
+    struct config fresh;
+    char assignment[192], text[CONFIG_TEXT_SIZE];
+    int index;
+    if (!config_init(&fresh, cfg->preset, e)) return false;
+    for (const char *const *s = is_official(cfg) ? official_settings : NULL; s && *s; s++)
+        if (!config_schema_set(&schema, &fresh, *s, &index, e)) return false;
+    for (int i = 0; i < config_n_keys; i++) {
+        if (!cfg->given[i]) continue;
+        config_text(cfg, i, text);
+        snprintf(assignment, sizeof assignment, "%s=%s", config_keys[i].name, text);
+        if (!config_schema_set(&schema, &fresh, assignment, &index, e)) return false;
+        fresh.given[i] = true;
+    }
+    *cfg = fresh;
+    return true;
 }
 
 bool config_init(struct config *cfg, const char *preset, struct error *e) {
@@ -116,6 +165,7 @@ bool config_set(struct config *cfg, const char *assignment, struct error *e) {
     int index;
     if (!config_schema_set(&schema, cfg, assignment, &index, e)) return false;
     cfg->given[index] = true;
+    if (strcmp(config_keys[index].name, "algo.profile") == 0 && !take_profile(cfg, e)) return false;
     follow(cfg);
     return true;
 }
@@ -125,6 +175,60 @@ void config_text(const struct config *cfg, int index, char out[CONFIG_TEXT_SIZE]
 }
 
 // ---- rules between keys
+
+// Keys that only the official profile reads, and the value that stands for their absence.
+static const char *const official_only[][2] = {
+    {"algo.world_model.recurrent_model.blocks", "1"},
+    {"algo.critic.replay_loss_scale", "0"},
+    {"algo.optimizer.agc", "0"},
+    {"algo.optimizer.warmup", "0"},
+};
+// ... and the values of keys that it cannot have.
+static const char *const official_never[][2] = {
+    {"algo.continue_mode", "hard"},
+    {"algo.hafner_initialization", "false"},
+    {"algo.world_model.learnable_initial_recurrent_state", "true"},
+};
+
+static bool has_value(const struct config *cfg, const char *key, const char *value, char *text) {
+    config_text(cfg, config_schema_find(&schema, key), text);
+    return strcmp(text, value) == 0;
+}
+
+static bool check_rates(const struct config *cfg, struct error *e) {
+    const struct {
+        const char *key;
+        double rate;
+    } others[] = {{"algo.actor.optimizer.lr", cfg->actor_lr},
+                  {"algo.critic.optimizer.lr", cfg->critic_lr}};
+    for (int i = 0; i < 2; i++)
+        if (others[i].rate != cfg->model_lr)
+            return error_set(e, STATUS_USAGE,
+                             "algo.profile=official has one optimiser: %s=%g must be "
+                             "algo.world_model.optimizer.lr=%g",
+                             others[i].key, others[i].rate, cfg->model_lr);
+    return true;
+}
+
+static bool check_profile(const struct config *cfg, struct error *e) {
+    char text[CONFIG_TEXT_SIZE];
+    for (size_t i = 0; !is_official(cfg) && i < sizeof official_only / sizeof *official_only; i++)
+        if (!has_value(cfg, official_only[i][0], official_only[i][1], text))
+            return error_set(e, STATUS_USAGE, "%s=%s needs algo.profile=official; sheeprl has %s",
+                             official_only[i][0], text, official_only[i][1]);
+    if (!is_official(cfg)) return true;
+    for (size_t i = 0; i < sizeof official_never / sizeof *official_never; i++)
+        if (has_value(cfg, official_never[i][0], official_never[i][1], text))
+            return error_set(e, STATUS_USAGE, "algo.profile=official does not go with %s=%s",
+                             official_never[i][0], text);
+    if (cfg->recurrent_size % cfg->recurrent_blocks != 0)
+        return error_set(e, STATUS_USAGE,
+                         "algo.world_model.recurrent_model.blocks=%lld does not divide "
+                         "recurrent_state_size=%lld",
+                         (long long)cfg->recurrent_blocks, (long long)cfg->recurrent_size);
+    return check_rates(cfg, e);
+}
+
 bool config_check(const struct config *cfg, struct error *e) {
     const int64_t rows = cfg->batch_size * cfg->sequence_length,
                   per_env = cfg->buffer_size / cfg->num_envs;
@@ -176,5 +280,5 @@ bool config_check(const struct config *cfg, struct error *e) {
             "algo.learning_starts=%lld is more than buffer.size=%lld: the prefill would "
             "overwrite itself",
             (long long)cfg->learning_starts, (long long)cfg->buffer_size);
-    return true;
+    return check_profile(cfg, e);
 }

@@ -27,6 +27,8 @@
 // clang-format off
 #define CONFIG_TABLE(INTEGER, DECIMAL, SWITCH, CHOICE)                                                                 \
     INTEGER(seed, "seed", 42, "[0, 9007199254740991]", "seed of every random stream")                                  \
+    CHOICE(profile, "algo.profile", "sheeprl", "sheeprl|official",                                                     \
+           "whose DreamerV3: sheeprl's, or the newest official code's; sets the defaults of other keys")               \
     DECIMAL(replay_ratio, "algo.replay_ratio", 1, "[0, 1024]", "gradient steps per policy step")                       \
     INTEGER(learning_starts, "algo.learning_starts", 256, "[0, 1000000000]",                                           \
             "policy steps with no training at the start (prefill)")                                                    \
@@ -58,6 +60,8 @@
             "width of the deterministic state")                                                                        \
     INTEGER(recurrent_units, "algo.world_model.recurrent_model.dense_units", 512, "[1, 16384]",                        \
             "width of the recurrent model's input layer; follows algo.dense_units")                                    \
+    INTEGER(recurrent_blocks, "algo.world_model.recurrent_model.blocks", 1, "[1, 1024]",                               \
+            "blocks of the official recurrent core; they divide the state")                                            \
     INTEGER(transition_hidden, "algo.world_model.transition_model.hidden_size", 512, "[1, 16384]",                     \
             "width of the prior's hidden layer")                                                                       \
     INTEGER(representation_hidden, "algo.world_model.representation_model.hidden_size", 512, "[1, 16384]",             \
@@ -66,6 +70,8 @@
     DECIMAL(model_lr, "algo.world_model.optimizer.lr", 1e-4, "(0, 1]", "Adam's learning rate")                         \
     DECIMAL(model_eps, "algo.world_model.optimizer.eps", 1e-8, "(0, 1]", "Adam's epsilon")                             \
     DECIMAL(gamma, "algo.gamma", 0.996996996996997, "(0, 1]", "discount of imagined rewards, 1 - 1/333")               \
+    CHOICE(continue_mode, "algo.continue_mode", "hard", "hard|prob",                                                   \
+           "imagined episodes go on or not, or with their probability")                                                \
     DECIMAL(lmbda, "algo.lmbda", 0.95, "[0, 1]", "mix of the lambda return")                                           \
     INTEGER(horizon, "algo.horizon", 15, "[1, 128]", "imagined steps; one state more")                                 \
     DECIMAL(actor_ent_coef, "algo.actor.ent_coef", 3e-4, "[0, inf)", "weight of the entropy in the actor loss")        \
@@ -81,12 +87,18 @@
     DECIMAL(actor_lr, "algo.actor.optimizer.lr", 8e-5, "(0, 1]", "Adam's learning rate of the actor")                  \
     DECIMAL(actor_eps, "algo.actor.optimizer.eps", 1e-5, "(0, 1]", "Adam's epsilon of the actor")                      \
     INTEGER(critic_bins, "algo.critic.bins", 255, "[2, 4096]", "bins of the two-hot value")                            \
+    DECIMAL(critic_replay_scale, "algo.critic.replay_loss_scale", 0, "[0, inf)",                                       \
+            "weight of the official critic loss on replayed rows")                                                     \
     DECIMAL(critic_tau, "algo.critic.tau", 0.02, "(0, 1]", "the target critic's step towards the critic")              \
     INTEGER(target_update_freq, "algo.critic.per_rank_target_network_update_freq", 1, "[1, 1000000000]",               \
             "gradient steps between steps of the target critic")                                                       \
     DECIMAL(critic_clip, "algo.critic.clip_gradients", 100, "(0, inf)", "largest global gradient norm of the critic")  \
     DECIMAL(critic_lr, "algo.critic.optimizer.lr", 8e-5, "(0, 1]", "Adam's learning rate of the critic")               \
     DECIMAL(critic_eps, "algo.critic.optimizer.eps", 1e-5, "(0, 1]", "Adam's epsilon of the critic")                   \
+    DECIMAL(agc, "algo.optimizer.agc", 0, "[0, inf)",                                                                  \
+            "official: a tensor's gradient is at most this share of the tensor in norm; 0: no clipping")               \
+    INTEGER(warmup, "algo.optimizer.warmup", 0, "[0, 1000000000]",                                                     \
+            "official: gradient steps until the full learning rate")                                                   \
     INTEGER(buffer_size, "buffer.size", 10000, "[2, 1000000000]", "rows of the replay ring, all environments together")\
     DECIMAL(terminal_fraction, "buffer.terminal_fraction", 0, "[0, 1]",                                                \
            "share of a batch's sequences that are drawn through a terminated step, once there is one")                 \

@@ -92,8 +92,15 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static void init_one(real *x, const struct param *q, uint64_t seed, enum init_kind kind,
+static double or_one(double x) { return x > 0 ? x : 1; }
+
+static double fan_in(const struct param *q, const struct init_rule *rule) {
+    return (double)(q->n_elements / q->shape[0]) * or_one(rule->blocks);
+}
+
+static void init_one(real *x, const struct param *q, uint64_t seed, const struct init_rule *rule,
                      struct pool *pool) {
+    const enum init_kind kind = rule ? rule->kind : INIT_BY_SHAPE;
     bool weight = ends_with(q->name, ".weight"), matrix = weight && q->n_dims >= 2;
     if (!matrix || kind == INIT_ZERO) {
         for (int64_t i = 0; i < q->n_elements; i++) x[i] = weight && !matrix ? 1 : 0;
@@ -106,6 +113,10 @@ static void init_one(real *x, const struct param *q, uint64_t seed, enum init_ki
     // sheeprl cuts convolutions at an absolute 2.0, many sigmas away: their std stays 1 / 0.8796
     // too large.
     d.cut = q->n_dims == 4 ? 2.0 : 2.0 * sigma;
+    if (kind == INIT_FAN_IN) {
+        d.width = or_one(rule->scale) * sqrt(1.0 / fan_in(q, rule)) / TRUNCATED_STD;
+        d.cut = 2.0 * d.width;
+    }
     if (kind == INIT_UNIFORM) d.width = sqrt(3.0 / fan);
     draw(&d, pool);
 }
@@ -113,9 +124,9 @@ static void init_one(real *x, const struct param *q, uint64_t seed, enum init_ki
 void init_params(struct params *p, uint64_t seed, const struct init_rule *rules,
                  struct pool *pool) {
     for (int i = 0; i < p->n; i++) {
-        enum init_kind kind = INIT_BY_SHAPE;
+        const struct init_rule *rule = NULL;
         for (const struct init_rule *r = rules; r && r->prefix; r++)
-            if (strncmp(p->list[i].name, r->prefix, strlen(r->prefix)) == 0) kind = r->kind;
-        init_one(params_weights(p, &p->list[i]), &p->list[i], seed, kind, pool);
+            if (strncmp(p->list[i].name, r->prefix, strlen(r->prefix)) == 0) rule = r;
+        init_one(params_weights(p, &p->list[i]), &p->list[i], seed, rule, pool);
     }
 }

@@ -7,8 +7,8 @@
 // By shape: Linear [out][in] and convolution [a][b][4][4] weights are normal with
 // sigma0 = sqrt(2 / (fan_in + fan_out)) / 0.87962566, cut at 2 sigma0 (Linear) or at 2.0
 // (convolution); a one-dimensional ".weight" (LayerNorm's gamma) is 1; everything else is 0. Rules,
-// tried by prefix of the name, overwrite that for output layers. The stream of a parameter is the
-// hash of its name: adding a parameter changes no other.
+// tried by prefix of the name, the last one that fits counting, overwrite that for output layers.
+// The stream of a parameter is the hash of its name: adding a parameter changes no other.
 #ifndef NN_INIT_H
 #define NN_INIT_H
 
@@ -23,11 +23,16 @@ enum init_kind {
     INIT_ZERO,
     // weights uniform(-a, a), a = sqrt(3 * 2 / (fan_in + fan_out)); bias 0
     INIT_UNIFORM,
+    // weights normal with sigma = scale / sqrt(fan_in) / 0.87962566, cut at 2 sigma; fan_in: the
+    // elements of one output, times `blocks`; bias 0 (the official code's)
+    INIT_FAN_IN,
 };
 struct init_rule {
     // "reward_model._model.6." fits .weight and .bias; NULL ends the table
     const char *prefix;
     enum init_kind kind;
+    double scale;  // INIT_FAN_IN; 0 counts as 1
+    double blocks; // INIT_FAN_IN of a block-diagonal matrix: how many; 0 counts as 1
 };
 
 // rules NULL: none. pool NULL: on the calling thread; the bits don't depend on it.

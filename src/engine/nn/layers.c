@@ -1,6 +1,7 @@
 // Layers of the Dreamer networks: names, shapes and nodes.
 #include "engine/nn/layers.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -19,18 +20,19 @@ void nn_add_linear(struct params *p, const char *name, int64_t in, int64_t out, 
     if (bias) params_add(p, join(full, "%s.bias", name, 0), 1, (int64_t[]){out});
 }
 
-void nn_add_norm(struct params *p, const char *name, int64_t n) {
+void nn_add_norm(struct params *p, enum nn_norm norm, const char *name, int64_t n) {
     char full[NAME_SIZE];
     params_add(p, join(full, "%s.weight", name, 0), 1, &n);
-    params_add(p, join(full, "%s.bias", name, 0), 1, &n);
+    if (norm == NN_LAYER_NORM) params_add(p, join(full, "%s.bias", name, 0), 1, &n);
 }
 
-void nn_add_mlp(struct params *p, const char *model, int64_t in, int64_t units, int n_layers,
-                int64_t out) {
+void nn_add_mlp(struct params *p, enum nn_norm norm, const char *model, int64_t in, int64_t units,
+                int n_layers, int64_t out) {
     char name[NAME_SIZE];
     for (int k = 0; k < n_layers; k++) {
-        nn_add_linear(p, join(name, "%s.%d", model, 3 * k), k == 0 ? in : units, units, false);
-        nn_add_norm(p, join(name, "%s.%d", model, 3 * k + 1), units);
+        nn_add_linear(p, join(name, "%s.%d", model, 3 * k), k == 0 ? in : units, units,
+                      norm == NN_RMS_NORM);
+        nn_add_norm(p, norm, join(name, "%s.%d", model, 3 * k + 1), units);
     }
     if (out)
         nn_add_linear(p, join(name, "%s.%d", model, 3 * n_layers), n_layers == 0 ? in : units, out,
@@ -45,7 +47,7 @@ void nn_add_conv_encoder(struct params *p, const char *model, int64_t in_channel
         int64_t out = multiplier << i;
         params_add(p, join(name, "%s.%d.weight", model, 3 * i), 4,
                    (int64_t[]){out, in, TAPS, TAPS});
-        nn_add_norm(p, join(name, "%s.%d", model, 3 * i + 1), out);
+        nn_add_norm(p, NN_LAYER_NORM, join(name, "%s.%d", model, 3 * i + 1), out);
         in = out;
     }
 }
@@ -61,7 +63,7 @@ void nn_add_conv_decoder(struct params *p, const char *model, int64_t multiplier
         if (last)
             params_add(p, join(name, "%s.%d.bias", model, 3 * i), 1, &out);
         else
-            nn_add_norm(p, join(name, "%s.%d", model, 3 * i + 1), out);
+            nn_add_norm(p, NN_LAYER_NORM, join(name, "%s.%d", model, 3 * i + 1), out);
     }
 }
 
@@ -83,7 +85,7 @@ struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *c
                          int n_parts, int64_t column, struct tensor *addend) {
     char full[NAME_SIZE];
     struct tensor *w = param(nn, join(full, "%s.weight", name, 0));
-    struct tensor *bias = param_or_null(nn, join(full, "%s.bias", name, 0));
+    struct tensor *bias = addend ? NULL : param_or_null(nn, join(full, "%s.bias", name, 0));
     struct tensor *y = addend;
     for (int i = 0; i < n_parts; i++) {
         y = g_linear(nn->graph, parts[i], w, i == 0 ? bias : NULL, y, column);
@@ -93,11 +95,21 @@ struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *c
     return probed(nn, name, y);
 }
 
+struct tensor *nn_block_linear(const struct nn *nn, const char *name, struct tensor *x,
+                               int64_t blocks, struct tensor *addend) {
+    char full[NAME_SIZE];
+    struct tensor *w = param(nn, join(full, "%s.weight", name, 0));
+    struct tensor *bias = addend ? NULL : param_or_null(nn, join(full, "%s.bias", name, 0));
+    struct tensor *y = g_block_linear(nn->graph, x, w, bias, addend, 0, blocks);
+    graph_name(nn->graph, y, name);
+    return probed(nn, name, y);
+}
+
 struct tensor *nn_norm(const struct nn *nn, const char *name, struct tensor *x, real eps,
                        enum activation act) {
     char full[NAME_SIZE];
     struct tensor *gamma = param(nn, join(full, "%s.weight", name, 0));
-    struct tensor *beta = param(nn, join(full, "%s.bias", name, 0));
+    struct tensor *beta = param_or_null(nn, join(full, "%s.bias", name, 0));
     struct tensor *y = g_layer_norm(nn->graph, x, gamma, beta, eps, act);
     graph_name(nn->graph, y, name);
     return y;
@@ -161,4 +173,11 @@ void nn_twohot_bins(real *bins, int64_t n) {
     // Counted from the middle, so that bin i and bin n-1-i are the same number with opposite signs.
     for (int64_t i = 0; i < n; i++)
         bins[i] = (real)(20.0 * (double)(2 * i - (n - 1)) / (double)(n - 1));
+}
+
+void nn_twohot_real_bins(real *bins, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const double y = 20.0 * (double)(2 * i - (n - 1)) / (double)(n - 1);
+        bins[i] = (real)copysign(expm1(fabs(y)), y);
+    }
 }

@@ -7,7 +7,8 @@
 //     struct tensor *logits = nn_mlp(&nn, "reward_model._model", parts, 2, 2, true);
 //
 // Building blocks of spec/dreamer_v3.md 0.1 and 2: a *hidden layer* is a Linear without bias,
-// LayerNorm, SiLU; an *output layer* is a Linear with bias. In a model "m", hidden layer k is
+// LayerNorm, SiLU; or (3.6) a Linear with bias, RMS norm, SiLU, which differ only in the parameters
+// that are registered. An *output layer* is a Linear with bias. In a model "m", hidden layer k is
 // m.{3k}.weight and m.{3k+1}.weight/.bias, the output layer after n of them m.{3n}.weight/.bias
 // (Appendix B).
 //
@@ -26,10 +27,12 @@ enum { NN_CONV_STAGES = 3 };
 
 // ---- registering parameters
 void nn_add_linear(struct params *p, const char *name, int64_t in, int64_t out, bool bias);
-void nn_add_norm(struct params *p, const char *name, int64_t n);
+enum nn_norm { NN_LAYER_NORM, NN_RMS_NORM };
+// scale and shift, or scale alone
+void nn_add_norm(struct params *p, enum nn_norm norm, const char *name, int64_t n);
 // n_layers hidden layers of `units`, then an output layer of `out` (0: none).
-void nn_add_mlp(struct params *p, const char *model, int64_t in, int64_t units, int n_layers,
-                int64_t out);
+void nn_add_mlp(struct params *p, enum nn_norm norm, const char *model, int64_t in, int64_t units,
+                int n_layers, int64_t out);
 void nn_add_conv_encoder(struct params *p, const char *model, int64_t in_channels,
                          int64_t multiplier);
 void nn_add_conv_decoder(struct params *p, const char *model, int64_t multiplier,
@@ -48,9 +51,12 @@ struct nn {
     void *probe_ctx;
 };
 // name.weight (and name.bias if it is registered) on the parts; columns from `column` on. addend
-// [N, out] or NULL.
+// [N, out] or NULL: what the same layer's other columns gave, bias included.
 struct tensor *nn_linear(const struct nn *nn, const char *name, struct tensor *const *parts,
                          int n_parts, int64_t column, struct tensor *addend);
+// The same layer's first columns, block-diagonal: g_block_linear.
+struct tensor *nn_block_linear(const struct nn *nn, const char *name, struct tensor *x,
+                               int64_t blocks, struct tensor *addend);
 struct tensor *nn_norm(const struct nn *nn, const char *name, struct tensor *x, real eps,
                        enum activation act);
 // Hidden layer k of a model: norm and SiLU over its Linear.
@@ -68,5 +74,7 @@ struct tensor *nn_conv_decoder(const struct nn *nn, const char *model, struct te
 // Bins of the two-hot distribution in symlog space: linspace(-20, 20, n), exactly antisymmetric
 // (spec 4.1, D4). n >= 2.
 void nn_twohot_bins(real *bins, int64_t n);
+// The same bins in real space: symexp of them, as antisymmetric (spec 4.2).
+void nn_twohot_real_bins(real *bins, int64_t n);
 
 #endif

@@ -24,6 +24,7 @@ static const char *const fixed_keys[] = {
     "algo.world_model.encoder.cnn_channels_multiplier",
     "algo.world_model.recurrent_model.recurrent_state_size",
     "algo.world_model.recurrent_model.dense_units",
+    "algo.world_model.recurrent_model.blocks",
     "algo.world_model.transition_model.hidden_size",
     "algo.world_model.representation_model.hidden_size",
     "algo.world_model.reward_model.bins",

@@ -22,8 +22,9 @@ struct ac_dims ac_dims_from_config(const struct config *cfg, const struct wm_dim
         .dense_units = cfg->dense_units,
         .n_layers = cfg->mlp_layers,
         .bins = cfg->critic_bins,
-        .unimix = (real)cfg->unimix,
+        .unimix = world->profile.plain_policy ? 0 : (real)cfg->unimix,
         .dense_eps = (real)cfg->mlp_eps,
+        .profile = world->profile,
     };
     CHECK(d.n_heads >= 1 && d.n_heads <= AC_MAX_HEADS, "%d action heads", d.n_heads);
     for (int k = 0; k < d.n_heads; k++)
@@ -45,7 +46,7 @@ static const char *critic_model(char out[PARAM_NAME_SIZE], const char *name) {
 
 void ac_register_actor(struct params *p, const struct ac_dims *d) {
     char name[PARAM_NAME_SIZE];
-    nn_add_mlp(p, ACTOR_MODEL, d->state, d->dense_units, (int)d->n_layers, 0);
+    nn_add_mlp(p, d->profile.norm, ACTOR_MODEL, d->state, d->dense_units, (int)d->n_layers, 0);
     for (int k = 0; k < d->n_heads; k++)
         nn_add_linear(p, head_name(name, k), d->dense_units,
                       d->continuous ? 2 * d->classes[k] : d->classes[k], true);
@@ -53,19 +54,26 @@ void ac_register_actor(struct params *p, const struct ac_dims *d) {
 
 void ac_register_critic(struct params *p, const struct ac_dims *d, const char *name) {
     char model[PARAM_NAME_SIZE];
-    nn_add_mlp(p, critic_model(model, name), d->state, d->dense_units, (int)d->n_layers, d->bins);
+    nn_add_mlp(p, d->profile.norm, critic_model(model, name), d->state, d->dense_units,
+               (int)d->n_layers, d->bins);
 }
 
-void ac_init_actor(struct params *p, uint64_t seed, bool hafner, struct pool *pool) {
-    static const struct init_rule rules[] = {{ACTOR_HEAD, INIT_UNIFORM}, {NULL, INIT_BY_SHAPE}};
-    init_params(p, seed, hafner ? rules : NULL, pool);
+void ac_init_actor(struct params *p, const struct ac_dims *d, uint64_t seed, bool hafner,
+                   struct pool *pool) {
+    static const struct init_rule rules[] = {{ACTOR_HEAD, INIT_UNIFORM, 0, 0},
+                                             {NULL, INIT_BY_SHAPE, 0, 0}};
+    static const struct init_rule official[] = {
+        {"", INIT_FAN_IN, 1, 1}, {ACTOR_HEAD, INIT_FAN_IN, 0.01, 1}, {NULL, INIT_BY_SHAPE, 0, 0}};
+    init_params(p, seed, d->profile.fan_in ? official : hafner ? rules : NULL, pool);
 }
 
 void ac_init_critic(struct params *p, const struct ac_dims *d, const char *name, uint64_t seed,
                     bool hafner, struct pool *pool) {
     char output[PARAM_NAME_SIZE];
     snprintf(output, sizeof output, "%s._model.%d.", name, 3 * (int)d->n_layers);
-    const struct init_rule rules[] = {{output, INIT_ZERO}, {NULL, INIT_BY_SHAPE}};
+    const enum init_kind base = d->profile.fan_in ? INIT_FAN_IN : INIT_BY_SHAPE;
+    const struct init_rule rules[] = {
+        {"", base, 1, 1}, {output, INIT_ZERO, 0, 0}, {NULL, INIT_BY_SHAPE, 0, 0}};
     init_params(p, seed, hafner ? rules : NULL, pool);
 }
 
@@ -215,13 +223,16 @@ struct actor_loss ac_dream_loss(struct graph *g, struct tensor *entropy, struct 
     return l;
 }
 
-struct critic_loss ac_critic_loss(struct graph *g, struct tensor *logits, struct tensor *returns,
-                                  struct tensor *target_values, struct tensor *weights,
-                                  struct tensor *bins) {
+struct critic_loss ac_critic_loss(const struct ac_net *net, struct tensor *logits,
+                                  struct tensor *returns, struct tensor *target_values,
+                                  struct tensor *weights, struct tensor *bins) {
+    struct graph *g = net->nn.graph;
+    struct tensor *(*nll)(struct graph *, struct tensor *, struct tensor *, struct tensor *) =
+        net->dims.profile.real_bins ? g_twohot_real_nll : g_twohot_nll;
     graph_scope_push(g, "critic_loss");
     struct critic_loss l = {
-        .returns_nll = g_twohot_nll(g, logits, returns, bins),
-        .target_nll = g_twohot_nll(g, logits, target_values, bins),
+        .returns_nll = nll(g, logits, returns, bins),
+        .target_nll = nll(g, logits, target_values, bins),
     };
     l.loss = g_mean(g, g_mul(g, g_add(g, l.returns_nll, l.target_nll), weights));
     graph_scope_pop(g);

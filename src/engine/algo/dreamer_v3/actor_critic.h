@@ -33,6 +33,7 @@ struct ac_dims {
     int64_t state; // width L of [z, h]
     int64_t dense_units, n_layers, bins;
     real unimix, dense_eps;
+    struct profile profile;
 };
 // actions NULL: one head of all the world model's actions.
 struct ac_dims ac_dims_from_config(const struct config *cfg, const struct wm_dims *world,
@@ -41,7 +42,8 @@ struct ac_dims ac_dims_from_config(const struct config *cfg, const struct wm_dim
 void ac_register_actor(struct params *p, const struct ac_dims *d);
 void ac_register_critic(struct params *p, const struct ac_dims *d, const char *name);
 // spec 6: uniform actor heads, zero critic output
-void ac_init_actor(struct params *p, uint64_t seed, bool hafner, struct pool *pool);
+void ac_init_actor(struct params *p, const struct ac_dims *d, uint64_t seed, bool hafner,
+                   struct pool *pool);
 void ac_init_critic(struct params *p, const struct ac_dims *d, const char *name, uint64_t seed,
                     bool hafner, struct pool *pool);
 
@@ -102,8 +104,8 @@ struct critic_loss {
     struct tensor *returns_nll, *target_nll; // [M]
     struct tensor *loss;                     // [1]
 };
-struct critic_loss ac_critic_loss(struct graph *g, struct tensor *logits, struct tensor *returns,
-                                  struct tensor *target_values, struct tensor *weights,
-                                  struct tensor *bins);
+struct critic_loss ac_critic_loss(const struct ac_net *net, struct tensor *logits,
+                                  struct tensor *returns, struct tensor *target_values,
+                                  struct tensor *weights, struct tensor *bins);
 
 #endif

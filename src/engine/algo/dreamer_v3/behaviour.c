@@ -22,6 +22,7 @@ struct behaviour {
     uint64_t seed;
     const struct noise_source *noise;
     struct pool *pool;
+    bool own; // graph and executor are its own
     struct graph *graph;
     struct behaviour_graph nodes;
     struct executor *executor;
@@ -39,17 +40,9 @@ static void make_params(struct behaviour *b, const struct config *cfg) {
     params_allocate(&b->actor);
     params_allocate(&b->critic);
     params_allocate(&b->target);
-    ac_init_actor(&b->actor, b->seed, cfg->hafner_initialization, b->pool);
+    ac_init_actor(&b->actor, d, b->seed, cfg->hafner_initialization, b->pool);
     ac_init_critic(&b->critic, d, CRITIC_NAME, b->seed, cfg->hafner_initialization, b->pool);
     optim_track(&b->target, &b->critic, 1, b->pool);
-}
-
-static struct optim_opts adam(double learning_rate, double eps, double max_norm) {
-    return (struct optim_opts){.learning_rate = learning_rate,
-                               .beta1 = 0.9,
-                               .beta2 = 0.999,
-                               .eps = eps,
-                               .max_norm = max_norm};
 }
 
 struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
@@ -62,25 +55,31 @@ struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
     b->pool = opts->pool;
     b->target_tau = cfg->critic_tau;
     b->target_update_freq = cfg->target_update_freq;
-    b->actor_optim = adam(cfg->actor_lr, cfg->actor_eps, cfg->actor_clip);
-    b->critic_optim = adam(cfg->critic_lr, cfg->critic_eps, cfg->critic_clip);
+    b->actor_optim = profile_optim(cfg, cfg->actor_lr, cfg->actor_eps, cfg->actor_clip);
+    b->critic_optim = profile_optim(cfg, cfg->critic_lr, cfg->critic_eps, cfg->critic_clip);
+    b->opts.replayed = opts->replayed;
+    b->own = !opts->graph;
     make_params(b, cfg);
 
-    b->graph = graph_new();
+    b->graph = b->own ? graph_new() : opts->graph;
     struct behaviour_sets sets = {opts->world_params, &b->actor, &b->critic, &b->target};
     b->nodes = behaviour_build(b->graph, &sets, &b->opts);
+    b->opts.replayed = NULL; // the caller's
+    wm_twohot_bins(opts->world, b->nodes.in.reward_bins);
+    wm_twohot_bins(opts->world, b->nodes.in.value_bins);
+    if (!b->own) return b;
     graph_gradients(b->graph, b->nodes.loss);
     graph_plan(b->graph);
     b->executor = executor_new(b->graph, b->pool);
-    nn_twohot_bins(b->nodes.in.reward_bins->data, b->opts.world.bins);
-    nn_twohot_bins(b->nodes.in.value_bins->data, b->opts.nets.bins);
     return b;
 }
 
 void behaviour_free(struct behaviour *b) {
     if (!b) return;
-    executor_free(b->executor);
-    graph_free(b->graph);
+    if (b->own) {
+        executor_free(b->executor);
+        graph_free(b->graph);
+    }
     params_deinit(&b->actor);
     params_deinit(&b->critic);
     params_deinit(&b->target);
@@ -98,7 +97,13 @@ struct params *behaviour_target(struct behaviour *b) {
 }
 real *behaviour_range(struct behaviour *b) { return b->range; }
 const struct ac_dims *behaviour_dims(const struct behaviour *b) { return &b->opts.nets; }
-size_t behaviour_slab_bytes(const struct behaviour *b) { return graph_slab_bytes(b->graph); }
+size_t behaviour_slab_bytes(const struct behaviour *b) {
+    return b->own ? graph_slab_bytes(b->graph) : 0;
+}
+void behaviour_attach(struct behaviour *b, struct executor *executor) { b->executor = executor; }
+struct tensor *behaviour_loss(const struct behaviour *b) {
+    return b->nodes.loss;
+}
 struct executor *behaviour_executor(struct behaviour *b) {
     return b->executor;
 }
@@ -111,18 +116,14 @@ static void copy_in(struct tensor *to, const real *from) {
     memcpy(to->data, from, (size_t)to->n_elements * sizeof *from);
 }
 
-static void run_graph(struct behaviour *b, const struct behaviour_start *s, int64_t step) {
+void behaviour_begin(struct behaviour *b, int64_t step) {
     const struct behaviour_in *in = &b->nodes.in;
-    copy_in(in->z, s->z);
-    copy_in(in->h, s->h);
-    copy_in(in->continues, s->continues);
     copy_in(in->range, b->range);
     if (in->eps)
         noise_fill_normal(b->noise, in->eps, b->seed, RNG_ACTOR_NORMAL, step);
     else
         noise_fill(b->noise, in->u_action, b->seed, RNG_ACTOR, step);
     noise_fill(b->noise, in->u_prior, b->seed, RNG_PRIOR, step);
-    executor_run(b->executor);
 }
 
 // Both norms are looked at before either network takes its step.
@@ -139,23 +140,44 @@ double behaviour_target_step(int64_t step, int64_t update_freq, double tau) {
     return step == 0 ? 1 : step % update_freq == 0 ? tau : 0;
 }
 
-bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
-                      struct behaviour_result *out) {
-    double tau = behaviour_target_step(step, b->target_update_freq, b->target_tau);
-    if (tau > 0) optim_track(&b->target, &b->critic, tau, b->pool);
-    run_graph(b, s, step);
+bool behaviour_check(struct behaviour *b, struct behaviour_result *out) {
     *out = (struct behaviour_result){
         .loss_actor = scalar(b->nodes.actor.loss),
-        .loss_critic = scalar(b->nodes.critic.loss),
+        .loss_critic = scalar(b->nodes.critic_total),
         .norm_actor = optim_norm(b->actor.grads, b->actor.n_flat, b->pool),
         .norm_critic = optim_norm(b->critic.grads, b->critic.n_flat, b->pool),
     };
     b->norm_actor = out->norm_actor;
     b->norm_critic = out->norm_critic;
-    if (!all_finite(b, out)) return false;
+    return all_finite(b, out);
+}
+
+static void take_steps(struct behaviour *b, int64_t step) {
     optim_step(&b->actor, b->pool, &b->actor_optim, step + 1);
     optim_step(&b->critic, b->pool, &b->critic_optim, step + 1);
     memcpy(b->range, b->nodes.moments.range->data, sizeof b->range);
+}
+
+static void track_target(struct behaviour *b, double tau) {
+    if (tau > 0) optim_track(&b->target, &b->critic, tau, b->pool);
+}
+
+void behaviour_apply(struct behaviour *b, int64_t step) {
+    take_steps(b, step);
+    track_target(b, behaviour_target_step(step + 1, b->target_update_freq, b->target_tau));
+}
+
+bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
+                      struct behaviour_result *out) {
+    const struct behaviour_in *in = &b->nodes.in;
+    track_target(b, behaviour_target_step(step, b->target_update_freq, b->target_tau));
+    copy_in(in->z, s->z);
+    copy_in(in->h, s->h);
+    copy_in(in->continues, s->continues);
+    behaviour_begin(b, step);
+    executor_run(b->executor);
+    if (!behaviour_check(b, out)) return false;
+    take_steps(b, step);
     return true;
 }
 
@@ -185,7 +207,7 @@ uint64_t behaviour_metrics(const struct behaviour *b, float out[METRIC_COUNT]) {
         double value;
     } values[] = {
         {METRIC_LOSS_ACTOR, scalar(n->actor.loss)},
-        {METRIC_LOSS_CRITIC, scalar(n->critic.loss)},
+        {METRIC_LOSS_CRITIC, scalar(n->critic_total)},
         {METRIC_ACTION_ENTROPY, scalar(n->action_entropy)},
         {METRIC_VALUE_MEAN, value.mean},
         {METRIC_VALUE_STD, value.std},

@@ -30,6 +30,10 @@ struct behaviour_opts {
     int64_t n_starts;                   // N: T*B
     struct pool *pool;
     const struct noise_source *noise; // NULL: Philox
+    // A joint profile: the world model's graph, to which the nodes are added, and its rows. NULL: a
+    // graph of its own.
+    struct graph *graph;
+    const struct replayed *replayed; // behaviour_graph.h
 };
 
 // Initialises the weights from (config->seed, RNG_INIT); the target critic starts as a copy of the
@@ -62,6 +66,18 @@ struct behaviour_result {
 // on nothing new).
 bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int64_t step,
                       struct behaviour_result *out);
+
+// ---- the same in a graph of the world model's, which another runs:
+// behaviour_begin, the run, behaviour_check, then behaviour_apply where all of it was finite.
+// What runs it, once it exists; not with a graph of its own.
+void behaviour_attach(struct behaviour *b, struct executor *executor);
+struct tensor *behaviour_loss(const struct behaviour *b);
+// Range and noise of gradient step `step`.
+void behaviour_begin(struct behaviour *b, int64_t step);
+// Losses and norms after the run; false when one is not finite.
+bool behaviour_check(struct behaviour *b, struct behaviour_result *out);
+// Both networks' steps and the range; then the target critic's, so that a failure changes nothing.
+void behaviour_apply(struct behaviour *b, int64_t step);
 
 // The target critic's step before gradient step `step`: 0 when none is due, 1 (a copy) at step 0.
 double behaviour_target_step(int64_t step, int64_t update_freq, double tau);

@@ -1,6 +1,8 @@
 // The behaviour graph: dream, returns, losses.
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 
+#include <string.h>
+
 #include "base/error.h"
 
 struct behaviour_graph_opts behaviour_opts_from_config(const struct config *cfg,
@@ -16,6 +18,8 @@ struct behaviour_graph_opts behaviour_opts_from_config(const struct config *cfg,
         .lambda = (real)cfg->lmbda,
         .ent_coef = (real)cfg->actor_ent_coef,
         .min_scale = (real)(1 / cfg->moments_max),
+        .replay_scale = (real)cfg->critic_replay_scale,
+        .soft_continues = strcmp(cfg->continue_mode, "prob") == 0,
         .moments = {.decay = (real)cfg->moments_decay,
                     .low = (real)cfg->percentile_low,
                     .high = (real)cfg->percentile_high},
@@ -37,10 +41,11 @@ static struct tensor *input(struct graph *g, const char *name, int64_t rows, int
 
 static struct behaviour_in inputs(struct graph *g, const struct behaviour_graph_opts *o) {
     int64_t n = o->n_starts, steps = o->horizon, latent = o->world.stochastic * o->world.discrete;
+    const struct replayed *r = o->replayed;
     return (struct behaviour_in){
-        .z = input(g, "start_z", n, latent),
-        .h = input(g, "start_h", n, o->world.recurrent),
-        .continues = input(g, "start_continues", n, 0),
+        .z = r ? g_stop_gradient(g, r->z) : input(g, "start_z", n, latent),
+        .h = r ? g_stop_gradient(g, r->h) : input(g, "start_h", n, o->world.recurrent),
+        .continues = r ? r->continues : input(g, "start_continues", n, 0),
         .u_action =
             o->nets.continuous ? NULL : input(g, "u_action", o->nets.n_heads * (steps + 1) * n, 0),
         .eps = o->nets.continuous ? input(g, "eps", (steps + 1) * n, o->world.n_actions) : NULL,
@@ -130,13 +135,56 @@ static struct tensor *imagine(struct builder *b, struct dream *d) {
 // What the world model says about the imagined states.
 static void judge(struct builder *b, struct dream *d) {
     struct graph *g = b->g;
-    int64_t n = b->o->n_starts, first = b->o->whole ? 0 : n, rows = d->z->shape[0] - first;
+    const bool all = b->o->whole || b->o->world.profile.discounted_continues;
+    int64_t n = b->o->n_starts, first = all ? 0 : n, rows = d->z->shape[0] - first;
     struct tensor *z = g_slice(g, d->z, first, rows), *h = g_slice(g, d->h, first, rows);
     graph_scope_push(g, "heads");
-    d->rewards = g_twohot_mean(g, wm_reward(&b->world, z, h), b->in.reward_bins);
+    d->rewards = wm_twohot_mean(&b->world, wm_reward(&b->world, z, h), b->in.reward_bins);
     d->continue_logits = wm_continue(&b->world, z, h);
     int64_t imagined = b->o->horizon * n;
-    d->continues = hard_continues(g, g_slice(g, d->continue_logits, rows - imagined, imagined));
+    struct tensor *logits = g_slice(g, d->continue_logits, rows - imagined, imagined);
+    d->continues = (b->o->soft_continues ? soft_continues : hard_continues)(g, logits);
+    d->first = b->in.continues;
+    if (b->o->world.profile.discounted_continues)
+        d->first = soft_continues(g, g_slice(g, d->continue_logits, 0, n));
+    if (b->o->replayed) { // its parameters are not frozen in this graph
+        d->rewards = g_stop_gradient(g, d->rewards);
+        d->continues = g_stop_gradient(g, d->continues);
+        d->first = g_stop_gradient(g, d->first);
+    }
+    graph_scope_pop(g);
+}
+
+// Returns and weights of the imagined states. The discount is in the continues of a profile that
+// learns it there.
+static void look_ahead(struct builder *b, struct behaviour_graph *r) {
+    const struct behaviour_graph_opts *o = b->o;
+    const struct dream *d = &r->dream;
+    const real gamma = o->world.profile.discounted_continues ? 1 : o->gamma;
+    struct graph *g = b->g;
+    int64_t n = o->n_starts, rows = o->horizon * n, n_rewards = d->rewards->n_elements;
+    struct tensor *first = g_affine(g, d->first, gamma, 0);
+    struct tensor *discount = g_affine(g, d->continues, gamma, 0);
+    struct tensor *reward = g_slice(g, d->rewards, n_rewards - rows, rows);
+    r->returns =
+        lambda_returns(g, reward, g_slice(g, r->values, n, rows), discount, o->horizon, o->lambda);
+    r->weights = discount_weights(g, first, discount, o->horizon, gamma);
+}
+
+// The critic on the replayed rows: bootstrapped everywhere from what was imagined there (spec 5.7).
+static void replay(struct builder *b, struct behaviour_graph *r) {
+    const struct replayed *data = b->o->replayed;
+    struct graph *g = b->g;
+    const int64_t n = b->o->n_starts, rows = n / data->length * (data->length - 1);
+    graph_scope_push(g, "replay");
+    r->replayed = replay_returns(g, data->rewards, data->continues, data->is_first,
+                                 g_slice(g, g_stop_gradient(g, r->returns), 0, n), data->length,
+                                 b->o->gamma, b->o->lambda);
+    struct tensor *logits = ac_critic(&b->nets, b->sets->critic, CRITIC_NAME,
+                                      g_slice(g, data->z, 0, rows), g_slice(g, data->h, 0, rows));
+    r->replay =
+        ac_critic_loss(&b->nets, logits, r->replayed.returns, g_slice(g, r->target_values, 0, rows),
+                       r->replayed.weights, r->in.value_bins);
     graph_scope_pop(g);
 }
 
@@ -147,13 +195,13 @@ static void value(struct builder *b, struct behaviour_graph *r) {
     struct params *critic = b->sets->critic;
     if (b->o->nets.continuous) {
         struct tensor *logits = ac_critic_frozen(&b->nets, critic, CRITIC_NAME, d->z, d->h);
-        r->values = g_twohot_mean(g, logits, r->in.value_bins);
+        r->values = wm_twohot_mean(&b->world, logits, r->in.value_bins);
         r->critic_logits = ac_critic(&b->nets, critic, CRITIC_NAME, g_stop_gradient(g, d->z),
                                      g_stop_gradient(g, d->h));
         return;
     }
     r->critic_logits = ac_critic(&b->nets, critic, CRITIC_NAME, d->z, d->h);
-    r->values = g_twohot_mean(g, g_stop_gradient(g, r->critic_logits), r->in.value_bins);
+    r->values = wm_twohot_mean(&b->world, g_stop_gradient(g, r->critic_logits), r->in.value_bins);
 }
 
 static struct actor_loss actor_loss(struct builder *b, const struct behaviour_graph *r,
@@ -183,6 +231,7 @@ static void name_results(struct graph *g, struct behaviour_graph *r) {
         {r->moments.range, NULL},
         {r->actor.loss, "actor_loss"},
         {r->critic.loss, "critic_loss"},
+        {r->critic_total, r->replay.loss ? "critic_total" : NULL},
         {r->action_entropy, "action_entropy"},
         {r->loss, "loss"},
     };
@@ -197,7 +246,7 @@ struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_s
     CHECK(o->horizon >= 1 && o->horizon <= BEHAVIOUR_MAX_HORIZON, "a horizon of %d", o->horizon);
     graph_scope_push(g, "behaviour");
     struct behaviour_graph r = {.in = inputs(g, o)};
-    graph_one_hot(g, r.in.z, o->world.discrete);
+    if (!o->replayed) graph_one_hot(g, r.in.z, o->world.discrete);
     struct builder b = {
         g, sets, o, wm_net_make(g, sets->world, &o->world), ac_net_make(g, &o->nets), r.in};
     b.world.nn.probe = b.nets.nn.probe = o->probe;
@@ -209,27 +258,26 @@ struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_s
     value(&b, &r);
     struct tensor *z = g_slice(g, g_stop_gradient(g, d->z), 0, rows),
                   *h = g_slice(g, g_stop_gradient(g, d->h), 0, rows);
-    r.target_values = g_twohot_mean(g, ac_critic(&b.nets, sets->target, TARGET_CRITIC_NAME, z, h),
-                                    r.in.value_bins);
-
-    struct tensor *first = g_affine(g, r.in.continues, o->gamma, 0);
-    struct tensor *discount = g_affine(g, d->continues, o->gamma, 0);
-    struct tensor *reward = g_slice(g, d->rewards, o->whole ? n : 0, rows);
-    r.returns =
-        lambda_returns(g, reward, g_slice(g, r.values, n, rows), discount, o->horizon, o->lambda);
-    r.weights = discount_weights(g, first, discount, o->horizon, o->gamma);
+    r.target_values = wm_twohot_mean(
+        &b.world, ac_critic(&b.nets, sets->target, TARGET_CRITIC_NAME, z, h), r.in.value_bins);
+    look_ahead(&b, &r);
     r.baseline = g_slice(g, r.values, 0, rows);
     r.moments = moments_update(g, r.returns, r.in.range, &o->moments);
     r.advantage = normalized_advantage(g, r.returns, r.baseline, r.moments.range, o->min_scale);
 
     r.actor = actor_loss(&b, &r, entropy);
-    r.critic = ac_critic_loss(g, g_slice(g, r.critic_logits, 0, rows), r.returns, r.target_values,
-                              r.weights, r.in.value_bins);
+    r.critic = ac_critic_loss(&b.nets, g_slice(g, r.critic_logits, 0, rows), r.returns,
+                              r.target_values, r.weights, r.in.value_bins);
+    r.critic_total = r.critic.loss;
+    if (o->replayed) {
+        replay(&b, &r);
+        r.critic_total = g_add(g, r.critic.loss, g_affine(g, r.replay.loss, o->replay_scale, 0));
+    }
     r.action_entropy = g_mean(g, r.actor.entropy);
-    r.loss = g_add(g, r.actor.loss, r.critic.loss);
+    r.loss = g_add(g, r.actor.loss, r.critic_total);
     name_results(g, &r);
     graph_scope_pop(g);
-    graph_freeze(g, sets->world);
+    if (!o->replayed) graph_freeze(g, sets->world);
     graph_freeze(g, sets->target);
     return r;
 }

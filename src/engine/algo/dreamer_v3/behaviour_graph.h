@@ -24,13 +24,22 @@ struct behaviour_sets {
     struct params *world, *actor, *critic, *target;
 };
 
+// Rows t*B + b of the world model's graph, N = T*B; they have been built before.
+struct replayed {
+    int length;           // T
+    struct tensor *z, *h; // posteriors, with gradient
+    struct tensor *rewards, *is_first, *continues;
+};
+
 struct behaviour_graph_opts {
     struct wm_dims world;
     struct ac_dims nets;
     int horizon;      // H
     int64_t n_starts; // N
-    real gamma, lambda, ent_coef, min_scale;
+    real gamma, lambda, ent_coef, min_scale, replay_scale;
+    bool soft_continues; // probabilities in place of 0 and 1
     struct moments_opts moments;
+    const struct replayed *replayed; // NULL: start states are inputs, and there is no replay loss
     // Parity checks: also what nothing depends on, the last state's action and the start states'
     // reward and predicted continue; where the steps of the dream go, [H+1]; who sees the layers.
     bool whole;
@@ -65,7 +74,8 @@ struct dream {
     struct tensor *actions[AC_MAX_HEADS]; // [H*N, classes]; with `whole` [(H+1)*N, classes]
     struct tensor *rewards;               // mean, [H*N]: tau = 1..H; with `whole` [(H+1)*N]
     struct tensor *continue_logits;       // [H*N, 1]: tau = 1..H; with `whole` [(H+1)*N, 1]
-    struct tensor *continues;             // [H*N] 0 or 1: tau = 1..H (those of tau = 0 are data)
+    struct tensor *continues;             // [H*N] 0 or 1 or the probability: tau = 1..H
+    struct tensor *first; // [N]: of tau = 0, from the data, or predicted as the others
 };
 
 struct behaviour_graph {
@@ -76,8 +86,11 @@ struct behaviour_graph {
     struct moments moments;                                  // quantiles and new range [2]
     struct actor_loss actor;
     struct critic_loss critic;
-    struct tensor *action_entropy; // [1] mean over the rows
-    struct tensor *loss;           // [1] actor + critic
+    struct replay_returns replayed; // joint: of the replayed rows, [(T-1)*B] ...
+    struct critic_loss replay;      // ... and the critic's loss there
+    struct tensor *action_entropy;  // [1] mean over the rows
+    struct tensor *critic_total;    // [1] with the replayed rows' share
+    struct tensor *loss;            // [1] actor + critic
 };
 struct behaviour_graph behaviour_build(struct graph *g, const struct behaviour_sets *sets,
                                        const struct behaviour_graph_opts *o);

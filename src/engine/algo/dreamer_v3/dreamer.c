@@ -2,31 +2,66 @@
 #include "engine/algo/dreamer_v3/dreamer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
+#include "engine/algo/dreamer_v3/behaviour_graph.h"
+#include "engine/algo/dreamer_v3/wm_graph.h"
 
 struct dreamer {
+    const struct dreamer_opts *opts; // while it is made
+    bool joint;                      // one graph, one loss, one set of weights (profile.h)
     struct world_model *world;
     struct behaviour *behaviour;
 };
 
+static void make_behaviour(struct dreamer *d, struct world_model *wm, int64_t n_starts,
+                           struct graph *g, const struct replayed *replayed) {
+    d->behaviour = behaviour_new(&(struct behaviour_opts){
+        .config = d->opts->config,
+        .world = wm_dims(wm),
+        .world_params = wm_params(wm),
+        .actions = d->opts->actions,
+        .n_starts = n_starts,
+        .pool = d->opts->pool,
+        .noise = d->opts->noise,
+        .graph = g,
+        .replayed = replayed,
+    });
+}
+
+static struct tensor *extend(void *ctx, struct world_model *wm, struct graph *g,
+                             const struct wm_train *t) {
+    struct dreamer *d = ctx;
+    const struct replayed replayed = {
+        .length = (int)d->opts->config->sequence_length,
+        .z = t->scan.z,
+        .h = t->scan.h,
+        .rewards = t->in.rewards,
+        .is_first = t->in.is_first,
+        .continues = t->in.continues,
+    };
+    make_behaviour(d, wm, t->scan.h->shape[0], g, &replayed);
+    return behaviour_loss(d->behaviour);
+}
+
 struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
     struct dreamer *d = mem_alloc(sizeof *d);
+    d->opts = opts;
+    d->joint = profile_of(opts->config)->joint;
+    const struct wm_extension extension = {extend, d};
     d->world = wm_new(&(struct wm_opts){.config = opts->config,
                                         .n_actions = opts->n_actions,
                                         .obs = opts->obs,
                                         .pool = opts->pool,
                                         .zero_latent = opts->zero_latent,
-                                        .noise = opts->noise});
-    d->behaviour = behaviour_new(&(struct behaviour_opts){
-        .config = opts->config,
-        .world = wm_dims(d->world),
-        .world_params = wm_params(d->world),
-        .actions = opts->actions,
-        .n_starts = wm_states(d->world).rows,
-        .pool = opts->pool,
-        .noise = opts->noise,
-    });
+                                        .noise = opts->noise,
+                                        .extension = d->joint ? &extension : NULL});
+    if (d->joint)
+        behaviour_attach(d->behaviour, wm_executor(d->world));
+    else
+        make_behaviour(d, d->world, wm_states(d->world).rows, NULL, NULL);
+    d->opts = NULL;
     return d;
 }
 
@@ -47,9 +82,25 @@ size_t dreamer_slab_bytes(const struct dreamer *d) {
     return wm_slab_bytes(d->world) + behaviour_slab_bytes(d->behaviour);
 }
 
+// Nothing changes where anything is not finite; the message is the model's then.
+static bool update_jointly(struct dreamer *d, int64_t step, struct dreamer_result *out) {
+    behaviour_begin(d->behaviour, step);
+    bool fine = wm_forward_backward(d->world, &out->model);
+    fine = behaviour_check(d->behaviour, &out->behaviour) && fine;
+    out->bad_node = out->model.bad_node;
+    if (fine) {
+        wm_apply(d->world);
+        behaviour_apply(d->behaviour, step);
+    } else if (!out->model.bad_node[0]) {
+        memcpy(out->model.bad_node, out->behaviour.bad_node, sizeof out->model.bad_node);
+    }
+    return fine;
+}
+
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out) {
     int64_t step = wm_opt_steps(d->world);
     *out = (struct dreamer_result){0};
+    if (d->joint) return update_jointly(d, step, out);
     bool fine = wm_update(d->world, &out->model);
     out->bad_node = out->model.bad_node;
     if (!fine) return false;

@@ -9,7 +9,8 @@
 //     dreamer_free(d);
 //
 // One update: the world model's step, then the dream from its posteriors (made with the weights
-// before that step) with the weights after it, then the steps of actor and critic. dreamer_new
+// before that step) with the weights after it, then the steps of actor and critic. A joint profile
+// (profile.h): all of it in one graph with the weights before, then all steps. dreamer_new
 // allocates everything; no function below it allocates. Thread: one thread at a time; the pool is
 // borrowed until dreamer_free. Results do not depend on the pool's number of threads.
 #ifndef ALGO_DREAMER_V3_DREAMER_H
@@ -47,7 +48,7 @@ struct dreamer_result {
 // False when a loss or a gradient norm is not finite; bad_node names the first bad tensor. Nothing
 // has changed when it lies in the world model. When it lies in the behaviour ("behaviour/..."), the
 // world model has made its step, but opt_steps does not count it; actor and critic are what they
-// were.
+// were. A joint profile changes nothing then, and the message is the model's.
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
 // Values of the last update (spec 9). Sets out[m] for those it knows; returns their bit mask.
 uint64_t dreamer_metrics(const struct dreamer *d, float out[METRIC_COUNT]);

@@ -227,7 +227,7 @@ void golden_critic_loss(struct golden_case *c) {
     struct tensor *target_values =
         g_twohot_mean(c->graph, ac_critic(&net, &target, TARGET_CRITIC_NAME, in.z, in.h), bins);
     struct critic_loss l =
-        ac_critic_loss(c->graph, logits, in.returns, target_values, in.weights, bins);
+        ac_critic_loss(&net, logits, in.returns, target_values, in.weights, bins);
     case_value(c, "logits", logits);
     case_value(c, "target_value", target_values);
     case_value(c, "l_return", l.returns_nll);
@@ -580,7 +580,7 @@ void golden_zero_heads(struct golden_case *c) {
     struct behaviour_case *k = behaviour_case_new(&t, (int)case_dim(c, "l_return", 0),
                                                   t.config.sequence_length * t.config.batch_size);
     wm_init_weights(&k->world, &t.world, 1, true, NULL);
-    ac_init_actor(&k->actor, 1, true, NULL);
+    ac_init_actor(&k->actor, &t.nets, 1, true, NULL);
     ac_init_critic(&k->critic, &t.nets, CRITIC_NAME, 1, true, NULL);
     optim_track(&k->target, &k->critic, 1, c->pool);
     fresh_rewards(c, k);

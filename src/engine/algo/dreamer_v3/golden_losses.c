@@ -176,7 +176,7 @@ static void step_build(struct golden_case *c, struct step_check *k) {
     struct wm_net net = wm_net_make(c->graph, &c->params, &k->dims);
     net.nn.probe = head_probe;
     net.nn.probe_ctx = k;
-    const struct wm_loss_weights weights = {(real)0.5, (real)0.1, 1, 1, 1};
+    const struct wm_loss_weights weights = {(real)0.5, (real)0.1, 1, 1, 1, 1};
     k->train = wm_train_build(&net, &weights, k->length, k->batch, k->steps);
     case_add_loss(c, k->train.loss);
 }
@@ -339,8 +339,8 @@ static void match_rule(struct golden_case *c, const char *rule, int n_dims, cons
     snprintf(name, sizeof name, "%s.weight", rule);
     params_add(&c->params, name, n_dims, shape);
     params_allocate(&c->params);
-    init_params(&c->params, 1, (const struct init_rule[]){{rule, kind}, {NULL, INIT_BY_SHAPE}},
-                NULL);
+    init_params(&c->params, 1,
+                (const struct init_rule[]){{rule, kind, 0, 0}, {NULL, INIT_BY_SHAPE, 0, 0}}, NULL);
     struct statistics s = statistics(c->params.weights, c->params.list[0].n_elements);
     const struct {
         const char *name;
@@ -376,7 +376,7 @@ static void match_fresh_actor_critic(struct golden_case *c, const struct config 
     ac_register_actor(&p[0], &nets);
     ac_register_critic(&p[1], &nets, CRITIC_NAME);
     for (int i = 0; i < 2; i++) params_allocate(&p[i]);
-    ac_init_actor(&p[0], 1, true, NULL);
+    ac_init_actor(&p[0], &nets, 1, true, NULL);
     ac_init_critic(&p[1], &nets, CRITIC_NAME, 1, true, NULL);
     for (int i = 0; i < 2; i++) {
         match_fresh(c, "fresh.", &p[i]);

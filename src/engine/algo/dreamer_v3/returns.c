@@ -6,10 +6,27 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+struct tensor *soft_continues(struct graph *g, struct tensor *logits) {
+    return g_reshape(g, g_sigmoid(g, logits), 1, (int64_t[]){logits->n_elements});
+}
+
 struct tensor *hard_continues(struct graph *g, struct tensor *logits) {
     // strictly more than one half: -p < -1/2
-    struct tensor *p = g_reshape(g, g_sigmoid(g, logits), 1, (int64_t[]){logits->n_elements});
-    return g_less(g, g_affine(g, p, -1, 0), (real)-0.5);
+    return g_less(g, g_affine(g, soft_continues(g, logits), -1, 0), (real)-0.5);
+}
+
+// G = rest + carry G_next, step by step from the last one on, which follows `next` [n] -> [steps*n]
+static struct tensor *carried_sum(struct graph *g, struct tensor *rest, struct tensor *carry,
+                                  struct tensor *next, int steps) {
+    int64_t n = next->n_elements;
+    struct tensor **sum = mem_alloc((size_t)steps * sizeof *sum);
+    for (int t = steps - 1; t >= 0; t--) {
+        struct tensor *carried = g_mul(g, g_slice(g, carry, t * n, n), next);
+        next = sum[t] = g_add(g, g_slice(g, rest, t * n, n), carried);
+    }
+    struct tensor *all = g_stack(g, sum, steps);
+    free(sum);
+    return all;
 }
 
 struct tensor *lambda_returns(struct graph *g, struct tensor *reward, struct tensor *value,
@@ -18,18 +35,38 @@ struct tensor *lambda_returns(struct graph *g, struct tensor *reward, struct ten
     CHECK(horizon >= 1 && n * horizon == reward->n_elements, "%lld rewards for a horizon of %d",
           (long long)reward->n_elements, horizon);
     graph_scope_push(g, "returns");
-    struct tensor **returns = mem_alloc((size_t)horizon * sizeof *returns);
     struct tensor *rest = g_add(g, reward, g_mul(g, discount, g_affine(g, value, 1 - lambda, 0)));
     struct tensor *carry = g_affine(g, discount, lambda, 0),
-                  *next = g_slice(g, value, (horizon - 1) * n, n);
-    for (int tau = horizon - 1; tau >= 0; tau--) {
-        struct tensor *carried = g_mul(g, g_slice(g, carry, tau * n, n), next);
-        next = returns[tau] = g_add(g, g_slice(g, rest, tau * n, n), carried);
-    }
-    struct tensor *all = g_stack(g, returns, horizon);
+                  *last = g_slice(g, value, (horizon - 1) * n, n);
+    struct tensor *all = carried_sum(g, rest, carry, last, horizon);
     graph_scope_pop(g);
-    free(returns);
     return all;
+}
+
+struct replay_returns replay_returns(struct graph *g, struct tensor *reward,
+                                     struct tensor *continues, struct tensor *first,
+                                     struct tensor *boot, int length, real gamma, real lambda) {
+    CHECK(length >= 2, "%d replayed rows", length);
+    const int64_t b = reward->n_elements / length, rows = (length - 1) * b;
+    graph_scope_push(g, "replay_returns");
+    struct tensor **mix = mem_alloc((size_t)(length - 1) * sizeof *mix);
+    // A row ends its episode where the next one begins another. What follows the last row is not
+    // known and does not matter: its return is its bootstrap.
+    for (int t = 1; t < length - 1; t++)
+        mix[t - 1] = g_affine(g, g_slice(g, first, (t + 1) * b, b), -lambda, lambda);
+    mix[length - 2] = g_affine(g, g_slice(g, first, 0, b), 0, 0);
+    struct tensor *discount = g_affine(g, g_slice(g, continues, b, rows), gamma, 0);
+    struct tensor *carry = g_mul(g, discount, g_stack(g, mix, length - 1)),
+                  *keep = g_add(g, discount, g_affine(g, carry, -1, 0));
+    struct tensor *rest =
+        g_add(g, g_slice(g, reward, b, rows), g_mul(g, keep, g_slice(g, boot, b, rows)));
+    struct replay_returns r = {
+        .returns = carried_sum(g, rest, carry, g_slice(g, boot, rows, b), length - 1),
+        .weights = g_affine(g, g_slice(g, first, b, rows), -1, 1),
+    };
+    graph_scope_pop(g);
+    free(mix);
+    return r;
 }
 
 struct tensor *discount_weights(struct graph *g, struct tensor *first, struct tensor *discount,

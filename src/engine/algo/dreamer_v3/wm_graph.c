@@ -10,6 +10,7 @@ struct wm_loss_weights wm_loss_weights_from_config(const struct config *cfg) {
         .free_nats = (real)cfg->kl_free_nats,
         .kl_regularizer = (real)cfg->kl_regularizer,
         .continue_scale = (real)cfg->continue_scale,
+        .gamma = (real)cfg->gamma,
     };
 }
 
@@ -74,8 +75,10 @@ static void losses(const struct wm_net *net, struct wm_train *t, struct tensor *
     const int64_t classes = net->dims.discrete;
     graph_scope_push(g, "loss");
     observe(net, t, image);
-    t->reward_rows = g_twohot_nll(g, t->reward_logits, t->in.rewards, t->in.bins);
-    t->continue_rows = g_bce(g, t->continue_logits, t->in.continues);
+    t->reward_rows = wm_twohot_nll(net, t->reward_logits, t->in.rewards, t->in.bins);
+    struct tensor *goes_on = t->in.continues;
+    if (net->dims.profile.discounted_continues) goes_on = g_affine(g, goes_on, w->gamma, 0);
+    t->continue_rows = g_bce(g, t->continue_logits, goes_on);
     struct tensor *cont = g_affine(g, t->continue_rows, w->continue_scale, 0);
     struct tensor *kl = g_kl_balanced(g, t->scan.posterior, t->prior.probs, classes, w->kl_dynamic,
                                       w->kl_representation, w->free_nats);

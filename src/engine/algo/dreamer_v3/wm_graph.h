@@ -14,6 +14,7 @@
 
 struct wm_loss_weights {
     real kl_dynamic, kl_representation, free_nats, kl_regularizer, continue_scale;
+    real gamma; // of a profile whose continue head learns it
 };
 struct wm_loss_weights wm_loss_weights_from_config(const struct config *cfg);
 

@@ -6,13 +6,11 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "engine/algo/dreamer_v3/wm_core.h"
 
 #define ENCODER "encoder.cnn_encoder.model.0._model"
 #define VECTOR_ENCODER "encoder.mlp_encoder.model._model"
 #define INITIAL "rssm.initial_recurrent_state"
-#define RECURRENT_INPUT "rssm.recurrent_model.mlp._model"
-#define RECURRENT_LINEAR "rssm.recurrent_model.rnn.linear"
-#define RECURRENT_NORM "rssm.recurrent_model.rnn.layer_norm"
 #define REPRESENTATION "rssm.representation_model._model"
 #define TRANSITION "rssm.transition_model._model"
 #define DECODER_LINEAR "observation_model.cnn_decoder.model.0"
@@ -44,6 +42,8 @@ struct wm_dims wm_dims_from_config(const struct config *cfg, int n_actions) {
         .learnable_initial = cfg->learnable_initial,
         .bf16 = cfg->autocast,
         .decoupled = cfg->decoupled_rssm,
+        .profile = *profile_of(cfg),
+        .blocks = cfg->recurrent_blocks,
     };
 }
 
@@ -69,6 +69,12 @@ static int64_t posterior_h_width(const struct wm_dims *d) {
 
 static int64_t latent_width(const struct wm_dims *d) { return d->stochastic * d->discrete; }
 
+static int head_layers(const struct wm_dims *d) {
+    return d->profile.head_layers ? d->profile.head_layers : (int)d->n_layers;
+}
+
+static int prior_layers(const struct wm_dims *d) { return 1 + d->profile.more_prior_layers; }
+
 static const char *vector_head(char out[PARAM_NAME_SIZE], int key) {
     snprintf(out, PARAM_NAME_SIZE, VECTOR_HEAD "%d", key);
     return out;
@@ -78,7 +84,8 @@ static void register_encoder(struct params *p, const struct wm_dims *d) {
     int64_t width = 0;
     for (int k = 0; k < d->n_vectors; k++) width += d->vectors[k];
     if (d->pixels) nn_add_conv_encoder(p, ENCODER, IMAGE_CHANNELS, d->multiplier);
-    if (width) nn_add_mlp(p, VECTOR_ENCODER, width, d->dense_units, (int)d->n_layers, 0);
+    if (width)
+        nn_add_mlp(p, d->profile.norm, VECTOR_ENCODER, width, d->dense_units, (int)d->n_layers, 0);
 }
 
 static void register_decoder(struct params *p, const struct wm_dims *d, int64_t state) {
@@ -87,7 +94,8 @@ static void register_decoder(struct params *p, const struct wm_dims *d, int64_t 
         nn_add_linear(p, DECODER_LINEAR, state, image_width(d), true);
         nn_add_conv_decoder(p, DECODER, d->multiplier, IMAGE_CHANNELS);
     }
-    if (d->n_vectors) nn_add_mlp(p, VECTOR_DECODER, state, d->dense_units, (int)d->n_layers, 0);
+    if (d->n_vectors)
+        nn_add_mlp(p, d->profile.norm, VECTOR_DECODER, state, d->dense_units, (int)d->n_layers, 0);
     for (int k = 0; k < d->n_vectors; k++)
         nn_add_linear(p, vector_head(name, k), d->dense_units, d->vectors[k], true);
 }
@@ -96,29 +104,34 @@ void wm_register(struct params *p, const struct wm_dims *d) {
     int64_t latent = latent_width(d), state = latent + d->recurrent, h = d->recurrent;
     register_encoder(p, d);
     if (d->learnable_initial) params_add(p, INITIAL, 1, &h);
-    nn_add_mlp(p, RECURRENT_INPUT, latent + d->n_actions, d->recurrent_units, 1, 0);
-    nn_add_linear(p, RECURRENT_LINEAR, h + d->recurrent_units, 3 * h, false);
-    nn_add_norm(p, RECURRENT_NORM, 3 * h);
-    nn_add_mlp(p, REPRESENTATION, posterior_h_width(d) + wm_embed_width(d),
+    wm_core_register(p, d);
+    nn_add_mlp(p, d->profile.norm, REPRESENTATION, posterior_h_width(d) + wm_embed_width(d),
                d->representation_hidden, 1, latent);
-    nn_add_mlp(p, TRANSITION, h, d->transition_hidden, 1, latent);
+    nn_add_mlp(p, d->profile.norm, TRANSITION, h, d->transition_hidden, prior_layers(d), latent);
     register_decoder(p, d, state);
-    nn_add_mlp(p, REWARD, state, d->dense_units, (int)d->n_layers, d->bins);
-    nn_add_mlp(p, CONTINUE, state, d->dense_units, (int)d->n_layers, 1);
+    nn_add_mlp(p, d->profile.norm, REWARD, state, d->dense_units, head_layers(d), d->bins);
+    nn_add_mlp(p, d->profile.norm, CONTINUE, state, d->dense_units, head_layers(d), 1);
 }
 
 void wm_init_weights(struct params *p, const struct wm_dims *d, uint64_t seed, bool hafner,
                      struct pool *pool) {
     char reward[PARAM_NAME_SIZE], cont[PARAM_NAME_SIZE];
-    snprintf(reward, sizeof reward, REWARD ".%d.", 3 * (int)d->n_layers);
-    snprintf(cont, sizeof cont, CONTINUE ".%d.", 3 * (int)d->n_layers);
+    snprintf(reward, sizeof reward, REWARD ".%d.", 3 * head_layers(d));
+    snprintf(cont, sizeof cont, CONTINUE ".%d.", 3 * head_layers(d));
+    if (d->profile.fan_in) {
+        struct init_rule official[WM_CORE_RULES + 3] = {{"", INIT_FAN_IN, 1, 1}};
+        wm_core_init_rules(d, official + 1);
+        official[WM_CORE_RULES + 1] = (struct init_rule){reward, INIT_ZERO, 0, 0};
+        init_params(p, seed, official, pool);
+        return;
+    }
     const struct init_rule rules[] = {
-        {TRANSITION ".3.", INIT_UNIFORM},
-        {REPRESENTATION ".3.", INIT_UNIFORM},
-        {VECTOR_HEAD, INIT_UNIFORM},
-        {cont, INIT_UNIFORM},
-        {reward, INIT_ZERO},
-        {NULL, INIT_BY_SHAPE},
+        {TRANSITION ".3.", INIT_UNIFORM, 0, 0},
+        {REPRESENTATION ".3.", INIT_UNIFORM, 0, 0},
+        {VECTOR_HEAD, INIT_UNIFORM, 0, 0},
+        {cont, INIT_UNIFORM, 0, 0},
+        {reward, INIT_ZERO, 0, 0},
+        {NULL, INIT_BY_SHAPE, 0, 0},
     };
     init_params(p, seed, hafner ? rules : NULL, pool);
 }
@@ -133,40 +146,30 @@ struct wm_net wm_net_make(struct graph *g, struct params *p, const struct wm_dim
 
 // ---- categorical states
 
-static struct wm_categorical categorical(const struct wm_net *net, const char *model,
+// From the output of the last hidden layer.
+static struct wm_categorical categorical(const struct wm_net *net, const char *model, int n_layers,
                                          struct tensor *hidden) {
     struct wm_categorical c = {.hidden = hidden};
-    c.logits = nn_output(&net->nn, model, 1, hidden);
+    c.logits = nn_output(&net->nn, model, n_layers, hidden);
     c.probs = g_unimix(net->nn.graph, c.logits, net->dims.discrete, net->dims.unimix);
     return c;
 }
 
 struct wm_categorical wm_prior(const struct wm_net *net, struct tensor *h) {
-    return categorical(net, TRANSITION, nn_hidden(&net->nn, TRANSITION, 0, &h, 1, 0, NULL));
+    const int n = prior_layers(&net->dims);
+    return categorical(net, TRANSITION, n, nn_mlp(&net->nn, TRANSITION, &h, 1, n, false));
 }
 
 struct wm_categorical wm_posterior(const struct wm_net *net, struct tensor *h,
                                    struct tensor *embed_half) {
     int n_parts = net->dims.decoupled ? 0 : 1;
-    return categorical(net, REPRESENTATION,
+    return categorical(net, REPRESENTATION, 1,
                        nn_hidden(&net->nn, REPRESENTATION, 0, &h, n_parts, 0, embed_half));
 }
 
 struct tensor *wm_embed_half(const struct wm_net *net, const struct wm_embedding *embedding) {
     return nn_linear(&net->nn, REPRESENTATION ".0", embedding->part, embedding->n,
                      posterior_h_width(&net->dims), NULL);
-}
-
-struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *actions, int n_heads) {
-    const bool before = graph_bf16(net->nn.graph, false);
-    struct tensor *y = nn_linear(&net->nn, RECURRENT_INPUT ".0", actions, n_heads,
-                                 latent_width(&net->dims), NULL);
-    graph_bf16(net->nn.graph, before);
-    return y;
-}
-
-struct tensor *wm_action_half(const struct wm_net *net, struct tensor *actions) {
-    return wm_heads_half(net, &actions, 1);
 }
 
 static struct tensor *latent_or_zero(const struct wm_net *net, struct tensor *z) {
@@ -180,7 +183,8 @@ struct tensor *wm_sample(const struct wm_net *net, struct tensor *probs, struct 
 struct wm_initial wm_initial(const struct wm_net *net) {
     struct graph *g = net->nn.graph;
     int64_t shape[2] = {1, net->dims.recurrent};
-    struct wm_initial start;
+    struct wm_initial start = {0};
+    if (net->dims.profile.zero_start) return start;
     graph_scope_push(g, "initial");
     // Without the learnable state it is a constant 0, which an input that nobody fills is.
     if (net->dims.learnable_initial)
@@ -194,23 +198,6 @@ struct wm_initial wm_initial(const struct wm_net *net) {
 }
 
 // ---- recurrence
-
-struct wm_recurrent wm_gru(const struct wm_net *net, struct tensor *input, struct tensor *h) {
-    struct wm_recurrent r = {.input = input};
-    r.pre = nn_linear(&net->nn, RECURRENT_LINEAR, (struct tensor *[]){h, r.input}, 2, 0, NULL);
-    r.norm = nn_norm(&net->nn, RECURRENT_NORM, r.pre, net->dims.dense_eps, ACT_NONE);
-    r.h = g_gru_gates(net->nn.graph, r.norm, h);
-    return r;
-}
-
-struct wm_recurrent wm_recurrent(const struct wm_net *net, struct tensor *z,
-                                 struct tensor *action_half, struct tensor *h) {
-    const bool before = graph_bf16(net->nn.graph, false);
-    struct wm_recurrent r =
-        wm_gru(net, nn_hidden(&net->nn, RECURRENT_INPUT, 0, &z, 1, 0, action_half), h);
-    graph_bf16(net->nn.graph, before);
-    return r;
-}
 
 static struct wm_step step_to_h(const struct wm_net *net, const struct wm_initial *start,
                                 const struct wm_step_in *in) {
@@ -320,6 +307,9 @@ struct tensor *wm_decode(const struct wm_net *net, struct tensor *z, struct tens
     struct tensor *core =
         nn_linear(&net->nn, DECODER_LINEAR, (struct tensor *[]){z, h}, 2, 0, NULL);
     struct tensor *image = nn_conv_decoder(&net->nn, DECODER, core, net->dims.multiplier);
+    // black is -0.5, white 0.5, as in the target
+    if (net->dims.profile.bounded_pixels)
+        image = g_affine(net->nn.graph, g_sigmoid(net->nn.graph, image), 1, (real)-0.5);
     graph_scope_pop(net->nn.graph);
     return image;
 }
@@ -348,13 +338,29 @@ static struct tensor *head(const struct wm_net *net, const char *scope, const ch
                            struct tensor *z, struct tensor *h) {
     graph_scope_push(net->nn.graph, "%s", scope);
     struct tensor *y =
-        nn_mlp(&net->nn, model, (struct tensor *[]){z, h}, 2, (int)net->dims.n_layers, true);
+        nn_mlp(&net->nn, model, (struct tensor *[]){z, h}, 2, head_layers(&net->dims), true);
     graph_scope_pop(net->nn.graph);
     return y;
 }
 
 struct tensor *wm_reward(const struct wm_net *net, struct tensor *z, struct tensor *h) {
     return head(net, "reward", REWARD, z, h);
+}
+
+void wm_twohot_bins(const struct wm_dims *d, struct tensor *bins) {
+    (d->profile.real_bins ? nn_twohot_real_bins : nn_twohot_bins)(bins->data, bins->n_elements);
+}
+
+struct tensor *wm_twohot_nll(const struct wm_net *net, struct tensor *logits, struct tensor *target,
+                             struct tensor *bins) {
+    return (net->dims.profile.real_bins ? g_twohot_real_nll : g_twohot_nll)(net->nn.graph, logits,
+                                                                            target, bins);
+}
+
+struct tensor *wm_twohot_mean(const struct wm_net *net, struct tensor *logits,
+                              struct tensor *bins) {
+    return (net->dims.profile.real_bins ? g_twohot_real_mean : g_twohot_mean)(net->nn.graph, logits,
+                                                                              bins);
 }
 
 struct tensor *wm_continue(const struct wm_net *net, struct tensor *z, struct tensor *h) {

@@ -13,6 +13,7 @@
 #define ALGO_DREAMER_V3_WM_NET_H
 
 #include "engine/algo/config.h"
+#include "engine/algo/dreamer_v3/profile.h"
 #include "engine/nn/init.h"
 #include "engine/nn/layers.h"
 
@@ -30,6 +31,8 @@ struct wm_dims {
     bool learnable_initial;
     bool bf16;        // products in bf16, but the recurrent model's (spec G57)
     bool decoupled;   // the posterior sees the embedding alone (spec 3.4)
+    struct profile profile;
+    int64_t blocks;   // of the recurrent core, where the profile has them
     bool zero_latent; // test: z is always 0
 };
 
@@ -75,15 +78,16 @@ struct tensor *wm_heads_half(const struct wm_net *net, struct tensor *const *act
 // u [N, S]
 struct tensor *wm_sample(const struct wm_net *net, struct tensor *probs, struct tensor *u);
 
-// State after a reset: h [1,H] = tanh(w0), z [1,S*D] = mode of the prior there (no gradient).
+// State after a reset: h [1,H] = tanh(w0), z [1,S*D] = mode of the prior there (no gradient). All
+// NULL, which stands for 0, where the profile says so.
 struct wm_initial {
     struct tensor *h, *z;
     struct wm_categorical prior;
 };
 struct wm_initial wm_initial(const struct wm_net *net);
 
-// One recurrent step: hidden layer on [z; a], then the LayerNorm-GRU.
-// f, W [h; f], its LayerNorm, h'
+// One recurrent step (wm_core.h): hidden layer on [z; a], then the LayerNorm-GRU: f, W [h; f], its
+// LayerNorm, h'; or the blocks: the hidden layer on z, the layer before its norm and behind it, h'
 struct wm_recurrent {
     struct tensor *input, *pre, *norm, *h;
 };
@@ -141,6 +145,12 @@ void wm_decode_vectors(const struct wm_net *net, struct tensor *const *parts, in
 struct tensor *wm_vector_error(struct graph *g, struct tensor *x, struct tensor *target);
 // -> logits [N, K]
 struct tensor *wm_reward(const struct wm_net *net, struct tensor *z, struct tensor *h);
+// Two-hot distributions of reward and value, in the profile's space: the bins' values (an input's,
+// before a run), minus log-likelihood [N], mean [N].
+void wm_twohot_bins(const struct wm_dims *d, struct tensor *bins);
+struct tensor *wm_twohot_nll(const struct wm_net *net, struct tensor *logits, struct tensor *target,
+                             struct tensor *bins);
+struct tensor *wm_twohot_mean(const struct wm_net *net, struct tensor *logits, struct tensor *bins);
 // -> logit [N, 1]
 struct tensor *wm_continue(const struct wm_net *net, struct tensor *z, struct tensor *h);
 

@@ -63,13 +63,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->dims = wm_dims_from_config(cfg, opts->n_actions);
     if (opts->obs) wm_dims_observe(&wm->dims, opts->obs->pixels, opts->obs->n_vector);
     wm->dims.zero_latent = opts->zero_latent;
-    wm->optim = (struct optim_opts){
-        .learning_rate = cfg->model_lr,
-        .beta1 = 0.9,
-        .beta2 = 0.999,
-        .eps = cfg->model_eps,
-        .max_norm = cfg->clip_gradients,
-    };
+    wm->optim = profile_optim(cfg, cfg->model_lr, cfg->model_eps, cfg->clip_gradients);
     params_init(&wm->params);
     wm_register(&wm->params, &wm->dims);
     params_allocate(&wm->params);
@@ -79,11 +73,15 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->train_graph = graph_new();
     struct wm_net net = wm_net_make(wm->train_graph, &wm->params, &wm->dims);
     wm->train = wm_train_build(&net, &weights, length, batch, NULL);
-    graph_gradients(wm->train_graph, wm->train.loss);
+    struct tensor *loss = wm->train.loss;
+    if (opts->extension)
+        loss = g_add(wm->train_graph, loss,
+                     opts->extension->build(opts->extension->ctx, wm, wm->train_graph, &wm->train));
+    graph_gradients(wm->train_graph, loss);
     graph_plan(wm->train_graph);
     wm->train_executor = executor_new(wm->train_graph, wm->pool);
     wm->train_batch = batch_of(&wm->train.in, length, batch, opts->n_actions);
-    nn_twohot_bins(wm->train.in.bins->data, wm->dims.bins);
+    wm_twohot_bins(&wm->dims, wm->train.in.bins);
 
     if (wm->dims.pixels) build_view(wm, opts->n_actions);
     return wm;
@@ -155,6 +153,10 @@ bool wm_update(struct world_model *wm, struct wm_result *out) {
         return false;
     wm->opt_steps++;
     return true;
+}
+
+void wm_apply(struct world_model *wm) {
+    optim_step(&wm->params, wm->pool, &wm->optim, ++wm->opt_steps);
 }
 
 uint64_t wm_metrics(const struct world_model *wm, float out[METRIC_COUNT]) {

@@ -37,7 +37,16 @@ enum { WM_CONTEXT = 5, WM_IMAGINED = 15, WM_ROLLOUT = WM_CONTEXT + WM_IMAGINED }
 struct world_model;
 struct obs_space; // engine/data/spaces.h
 struct wm_dims;   // wm_net.h
+struct wm_train;  // wm_graph.h
 struct noise_source;
+
+// Adds nodes to the training graph and gives a loss [1] that its own is added to; called once, from
+// wm_new, when parameters and dimensions are known. The executor runs both (wm_executor).
+struct wm_extension {
+    struct tensor *(*build)(void *ctx, struct world_model *wm, struct graph *g,
+                            const struct wm_train *train);
+    void *ctx;
+};
 
 struct wm_opts {
     const struct config *config; // read by wm_new only
@@ -46,7 +55,8 @@ struct wm_opts {
     struct pool *pool;
     // test: the stochastic state z is always 0, so reconstruction must fail
     bool zero_latent;
-    const struct noise_source *noise; // NULL: Philox (noise.h)
+    const struct noise_source *noise;     // NULL: Philox (noise.h)
+    const struct wm_extension *extension; // NULL: none
 };
 
 // Initialises the weights from (config->seed, RNG_INIT) and sets the gradient step to 0.
@@ -99,6 +109,8 @@ struct wm_result {
 bool wm_update(struct world_model *wm, struct wm_result *out);
 // The same without clip and Adam: gradients are left in wm_params(wm)->grads.
 bool wm_forward_backward(struct world_model *wm, struct wm_result *out);
+// The step for these gradients, which were finite; counts it.
+void wm_apply(struct world_model *wm);
 
 // Values of the last update (spec 9: world-model part). Sets out[m] for those it knows; returns
 // their bit mask.
