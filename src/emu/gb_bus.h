@@ -85,7 +85,10 @@ HD_COLD void gb_write_slow(struct gb *m, uint16_t addr, uint8_t value, int32_t t
 
 HD uint8_t gb_read(struct gb *m, uint16_t addr, int32_t t)
 {
-#ifndef GB_INTERLEAVED
+#ifdef GB_INTERLEAVED
+    const uint8_t *half = m->rom_half[addr >> 14 & 1];
+    if (addr < 0x8000 && half) return half[addr & 0x3fff];
+#else
     const uint8_t *page = m->read_page[addr >> 12];
     if (GB_LIKELY(page != 0)) return page[addr & 0xfff];
 #endif

@@ -171,7 +171,7 @@ HD void gb_cart_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
 HD void gb_cart_map(struct gb *m)
 {
 #ifdef GB_INTERLEAVED
-    (void)m; // every access asks the bank registers
+    for (int i = 0; i < 2; i++) m->rom_half[i] = m->rom->bytes + gb_cart_rom_offset(m, i);
 #else
     const uint8_t *low = m->rom->bytes + gb_cart_rom_offset(m, 0);
     const uint8_t *high = m->rom->bytes + gb_cart_rom_offset(m, 1);

@@ -15,7 +15,8 @@ enum { GB_DMA_BYTES = 160 };
 HD void gb_map(struct gb *m)
 {
 #ifdef GB_INTERLEAVED
-    (void)m;
+    m->rom_half[0] = m->rom_half[1] = 0;
+    if (gb_dma_idle(m)) gb_cart_map(m);
 #else
     memset(m->read_page, 0, sizeof m->read_page);
     memset(m->write_page, 0, sizeof m->write_page);

@@ -43,9 +43,10 @@ HD void gb_reset_logo(struct gb *m)
 HD void gb_machine_reset(struct gb *m, const struct gb_rom *rom)
 {
 #ifdef GB_INTERLEAVED
-    uint8_t *memory = m->memory;
+    uint8_t *memory = m->memory, (*obs)[GB_OBS_BYTES] = m->obs;
     memset(m, 0, sizeof *m);
     m->memory = memory;
+    m->obs = obs;
     for (unsigned i = 0; i < GB_MEMORY_BYTES; i++) *gb_memory(m, i) = 0;
 #else
     memset(m, 0, sizeof *m);

@@ -66,15 +66,21 @@ HD void gb_machine_observe(const struct gb *m, uint8_t packed2[GB_OBS_BYTES])
     else memcpy(packed2, m->obs[m->picture], GB_OBS_BYTES);
 }
 
-// One agent step. Only frames that can still be the last complete one at its end are drawn.
-HD void gb_machine_step(struct gb *m, uint8_t pressed, int n_frames, int release_after,
-                        uint8_t packed2[GB_OBS_BYTES])
+// One agent step without its observation. Only frames that can still be the last complete one at its
+// end are drawn.
+HD void gb_machine_frames(struct gb *m, uint8_t pressed, int n_frames, int release_after)
 {
     m->draw_from = (n_frames - 1) * GB_FRAME_CYCLES;
     for (int frame = 0; frame < n_frames; frame++) {
         gb_machine_buttons(m, frame < release_after ? pressed : 0);
         gb_machine_run_frame(m);
     }
+}
+
+HD void gb_machine_step(struct gb *m, uint8_t pressed, int n_frames, int release_after,
+                        uint8_t packed2[GB_OBS_BYTES])
+{
+    gb_machine_frames(m, pressed, n_frames, release_after);
     gb_machine_observe(m, packed2);
 }
 

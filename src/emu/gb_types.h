@@ -206,7 +206,9 @@ struct gb {
     int32_t next_t; // and no device has anything to do before this
     int32_t draw_from; // frames whose VBlank comes after this are drawn
     const struct gb_rom *rom;
-#ifndef GB_INTERLEAVED
+#ifdef GB_INTERLEAVED
+    const uint8_t *rom_half[2]; // what 0000 and 4000 show; NULL while a transfer to OAM is on
+#else
     const uint8_t *read_page[16]; // 4 KiB pages that need no thought; NULL = ask gb_read_slow
     uint8_t *write_page[16];
 #endif
@@ -214,7 +216,12 @@ struct gb {
     uint8_t picture; // which of obs[] is complete
     uint8_t picture_blank; // LCD off, or the first frame after switching on: shade 0 everywhere
     uint8_t line[GB_LCD_WIDTH]; // the line being drawn, in shades
-    uint8_t obs[2][GB_OBS_BYTES]; // complete picture, and the one being drawn
+    // Complete picture, and the one being drawn.
+#ifdef GB_INTERLEAVED
+    uint8_t (*obs)[GB_OBS_BYTES]; // two, lent: the caller sets it before the reset
+#else
+    uint8_t obs[2][GB_OBS_BYTES];
+#endif
 };
 
 // Two layouts of the memories, chosen when compiling. By default they stand in the machine, one
@@ -231,6 +238,9 @@ enum { GB_MEMORY_BYTES = 2 * 8192 + GB_CART_RAM_MAX, GB_GRANULE = 16 };
 HD uint8_t *gb_memory(const struct gb *m, unsigned offset)
 {
     const size_t stride = (size_t)GB_GRANULE * (GB_INTERLEAVED);
+#ifdef GB_WATCH_MEMORY // tests look at every access
+    GB_WATCH_MEMORY(offset);
+#endif
     return m->memory + offset / GB_GRANULE * stride + offset % GB_GRANULE;
 }
 

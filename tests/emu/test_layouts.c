@@ -19,6 +19,7 @@ struct both {
     uint8_t *bytes, *memory, *saved;
     void *room[LANES]; // the library's machines
     struct gb lane[LANES]; // ours
+    uint8_t pictures[LANES][2][GB_OBS_BYTES];
 };
 
 static struct both both;
@@ -63,6 +64,7 @@ static void both_layouts_run_our_roms_to_the_same_bytes(void **state)
         for (int i = 0; i < LANES; i++) {
             gb_reset(both.room[i], &both.rom);
             both.lane[i].memory = both.memory + i * GB_GRANULE;
+            both.lane[i].obs = both.pictures[i];
             gb_machine_reset(&both.lane[i], &both.rom);
         }
         for (int step = 0; step < N_STEPS; step++)
