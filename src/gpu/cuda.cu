@@ -129,6 +129,35 @@ bool gpu_finish(struct gpu *g) {
     return CHECK_CUDA(g, "kernels", cudaStreamSynchronize(g->device->stream)) && !g->failed;
 }
 
+// ---- events: without times, which would make them dearer
+
+struct gpu_event {
+    cudaEvent_t event;
+};
+
+struct gpu_event *gpu_event_new(struct gpu *g) {
+    struct gpu_event *e = (struct gpu_event *)calloc(1, sizeof *e);
+    if (!e) return 0;
+    if (CHECK_CUDA(g, "event", cudaEventCreateWithFlags(&e->event, cudaEventDisableTiming)))
+        return e;
+    free(e);
+    return 0;
+}
+
+void gpu_event_free(struct gpu_event *e) {
+    if (!e) return;
+    cudaEventDestroy(e->event);
+    free(e);
+}
+
+bool gpu_record(struct gpu *g, struct gpu_event *e) {
+    return CHECK_CUDA(g, "event", cudaEventRecord(e->event, g->device->stream));
+}
+
+bool gpu_await(struct gpu *g, const struct gpu_event *e) {
+    return CHECK_CUDA(g, "event", cudaStreamWaitEvent(g->device->stream, e->event, 0));
+}
+
 // ---- launches
 
 void *gpu_stream(const struct gpu *g) { return g->device->stream; }

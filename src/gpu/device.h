@@ -37,6 +37,10 @@ template <class T> struct buf {
     __device__ T &operator[](int64_t i) const { return at[i]; }
 };
 template <class T> buf<T> buf_make(T *at, int64_t n) { return buf<T>{at, n}; }
+// Elements [first, first + n) through a plain pointer: this thread's alone, written before.
+template <class T> __device__ inline T *exclusive(buf<T> b, int64_t first, int64_t) {
+    return b.at + first;
+}
 
 #define SHARED(type, name, count) __shared__ type name[count]
 #define BARRIER() __syncthreads()

@@ -94,6 +94,13 @@ bool gpu_download(struct gpu *g, void *to, const void *from, size_t bytes); // w
 bool gpu_zero(struct gpu *g, void *at, size_t bytes);
 bool gpu_finish(struct gpu *g); // waits for everything; false also for what kernels did wrong
 void gpu_product(struct gpu *g, const struct gpu_gemm *p);
+// Order between two devices' streams: what g enqueued before gpu_record is over before what another
+// enqueues after gpu_await begins. Awaiting what was never recorded is nothing.
+struct gpu_event;
+struct gpu_event *gpu_event_new(struct gpu *g); // NULL: g->message says why
+void gpu_event_free(struct gpu_event *e);       // NULL is fine
+bool gpu_record(struct gpu *g, struct gpu_event *e);
+bool gpu_await(struct gpu *g, const struct gpu_event *e);
 void *gpu_stream(const struct gpu *g);
 void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line);
 // Whether a launch of this shape may go ahead: no error so far, and what the chip takes.

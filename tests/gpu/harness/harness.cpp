@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
+#include <map>
 #include <mutex>
+#include <vector>
 
 harness_dim threadIdx, blockIdx, blockDim, gridDim;
 harness_place harness_now;
@@ -32,8 +34,22 @@ struct thread {
     fibre *on;
 };
 
+// What is known to be over: of each stream, launches up to that number.
+typedef std::map<int, uint32_t> clocks;
+struct gpu_device {
+    int stream;
+    clocks over; // before whatever is enqueued from now on
+};
+struct gpu_event {
+    clocks over;
+};
+
 // One launch at a time, whichever thread of the program asks for it.
 static std::recursive_mutex one_launch;
+static std::vector<int> stream_of(BEFORE_LAUNCHES + 1, -1); // by launch
+static clocks over_for_host;
+static int n_streams;
+static const gpu_device *running; // whose launch it is
 static struct {
     gpu *g;
     const char *kernel;
@@ -68,6 +84,13 @@ void harness_out_of_bounds(int64_t index, int64_t n) {
 
 void harness_mistake(harness_rule rule, const harness_cell *c, int64_t index) {
     const long long i = (long long)index;
+    const uint32_t launch = rule == WRITES_READ ? c->read_launch : c->written_launch;
+    if (rule != UNWRITTEN && launch != harness_now.launch) {
+        mistake("race: %s element %lld, which another stream %s; no event between",
+                rule == READS_WRITTEN ? "reads" : "writes", i,
+                rule == WRITES_READ ? "read" : "wrote");
+        return;
+    }
     switch (rule) {
     case UNWRITTEN:
         mistake("reads element %lld, which nothing has written", i);
@@ -85,6 +108,51 @@ void harness_mistake(harness_rule rule, const harness_cell *c, int64_t index) {
                 c->read_block, c->read_thread);
         break;
     }
+}
+
+// ---- streams
+
+static void merge(clocks *into, const clocks &from) {
+    for (const auto &c : from)
+        if (c.second > (*into)[c.first]) (*into)[c.first] = c.second;
+}
+
+bool harness_is_over(uint32_t launch) {
+    const int stream = stream_of[launch];
+    if (stream < 0 || stream == running->stream) return true;
+    const auto known = running->over.find(stream);
+    return known != running->over.end() && launch <= known->second;
+}
+
+// A launch, or a copy of the host's that goes through the stream.
+static void begin_launch(gpu *g, const char *what) {
+    gpu_device *d = g->device;
+    merge(&d->over, over_for_host);
+    stream_of.push_back(d->stream);
+    harness_now.launch = (uint32_t)stream_of.size() - 1;
+    d->over[d->stream] = harness_now.launch;
+    running = d;
+    h.g = g;
+    h.kernel = what;
+}
+
+gpu_event *gpu_event_new(gpu *g) {
+    (void)g;
+    return new gpu_event{};
+}
+void gpu_event_free(gpu_event *e) { delete e; }
+
+bool gpu_record(gpu *g, gpu_event *e) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    merge(&g->device->over, over_for_host);
+    e->over = g->device->over;
+    return true;
+}
+
+bool gpu_await(gpu *g, const gpu_event *e) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    merge(&g->device->over, e->over);
+    return true;
 }
 
 // ---- fibres
@@ -238,12 +306,9 @@ static bool run_block(void) {
 void harness_launch(gpu *g, const char *kernel, int64_t grid, int64_t block, void (*body)(void *),
                     void *context) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
-    h.g = g;
-    h.kernel = kernel;
+    begin_launch(g, kernel);
     h.body = body;
     h.argument = context;
-    if (harness_now.launch == 0) harness_now.launch = BEFORE_LAUNCHES;
-    harness_now.launch++;
     h.n_threads = (int)block;
     blockDim = {(uint32_t)block, 1, 1};
     gridDim = {(uint32_t)grid, 1, 1};
@@ -262,9 +327,6 @@ struct allocation {
     size_t bytes;
     harness_cell *cells;
     allocation *next;
-};
-struct gpu_device {
-    int unused;
 };
 static allocation *allocations;
 
@@ -288,7 +350,8 @@ bool gpu_probe(char *text, size_t size) {
 gpu_device *gpu_open(char *message, size_t size) {
     (void)message;
     (void)size;
-    return new gpu_device{0};
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    return new gpu_device{n_streams++, {}};
 }
 void gpu_close(gpu_device *d) { delete d; }
 
@@ -323,42 +386,49 @@ static allocation *copied(gpu *g, const void *at, size_t bytes, const char *what
     return a;
 }
 
-static void mark_written(const allocation *a, const void *at, size_t bytes) {
+// A copy of the host's takes its turn in the stream.
+static bool touch(gpu *g, const allocation *a, const void *at, size_t bytes, const char *what,
+                  bool write) {
     const size_t first = (size_t)((const char *)at - a->at) / 4;
-    for (size_t i = first; i < first + (bytes + 3) / 4; i++)
-        a->cells[i] = harness_cell{BEFORE_LAUNCHES, 0, 0, 0, 0, 0, 0, 0};
+    begin_launch(g, what);
+    harness_now.block = harness_now.thread = 0;
+    harness_now.phase = 1;
+    for (size_t i = 0; i < (write ? (bytes + 3) / 4 : bytes / 4); i++)
+        (write ? harness_write : harness_read)(a->cells + first + i, (int64_t)i, false);
+    h.g = nullptr;
+    return !g->failed;
 }
 
 bool gpu_upload(gpu *g, void *to, const void *from, size_t bytes) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
     const allocation *a = copied(g, to, bytes, "upload");
-    if (!a) return false;
+    if (!a || !touch(g, a, to, bytes, "upload", true)) return false;
     memcpy(to, from, bytes);
-    mark_written(a, to, bytes);
     return true;
 }
 
 bool gpu_download(gpu *g, void *to, const void *from, size_t bytes) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
     const allocation *a = copied(g, from, bytes, "download");
-    if (!a) return false;
-    const size_t first = (size_t)((const char *)from - a->at) / 4;
-    for (size_t i = first; i < first + bytes / 4; i++)
-        if (a->cells[i].written_launch == 0) {
-            gpu_fail(g, "download: element %zu of %zu was never written", i - first, bytes / 4);
-            return false;
-        }
+    if (!a || !touch(g, a, from, bytes, "download", false)) return false;
     memcpy(to, from, bytes);
-    return true;
+    return gpu_finish(g);
 }
 
 bool gpu_zero(gpu *g, void *at, size_t bytes) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
     const allocation *a = copied(g, at, bytes, "clear");
-    if (!a) return false;
+    if (!a || !touch(g, a, at, bytes, "clear", true)) return false;
     memset(at, 0, bytes);
-    mark_written(a, at, bytes);
     return true;
 }
 
-bool gpu_finish(gpu *g) { return !g->failed; }
+// The host waits: what it enqueues from now on, in any stream, comes after all that is in this one.
+bool gpu_finish(gpu *g) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    merge(&over_for_host, g->device->over);
+    return !g->failed;
+}
 void *gpu_stream(const gpu *g) {
     (void)g;
     return nullptr;

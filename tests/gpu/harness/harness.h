@@ -8,6 +8,8 @@
 //   - reads what nothing has written,
 //   - touches an element that another thread of the launch wrote, or writes one that another read,
 //     with no barrier between the two (threads of different blocks have none),
+//   - does so with what a launch in another stream did, with no event or wait of the host between
+//     the two (a stream is a struct gpu_device; of readers the last one is known),
 //   - waits at a barrier or in a warp function that the others never come to,
 // or when the launch shape is none the chip takes. The first mistake is kept.
 #ifndef TESTS_GPU_HARNESS_H
@@ -42,12 +44,15 @@ struct harness_place {
 extern harness_place harness_now;
 enum harness_rule { UNWRITTEN, READS_WRITTEN, WRITES_WRITTEN, WRITES_READ };
 void harness_mistake(harness_rule rule, const harness_cell *cell, int64_t index);
+bool harness_is_over(uint32_t launch); // for the launch that runs now
 
-// Whether what (launch, block, thread, phase) did may be followed by an access of this thread.
-static inline bool harness_ordered(uint32_t launch, int32_t block, int32_t thread, uint32_t phase) {
+// Whether what (launch, block, thread, phase) did may be followed by an access of this thread. A
+// block's own memory is new to every launch.
+static inline bool harness_ordered(uint32_t launch, int32_t block, int32_t thread, uint32_t phase,
+                                   bool shared) {
     const harness_place &now = harness_now;
-    return launch != now.launch ||
-           (block == now.block && (thread == now.thread || phase < now.phase));
+    if (launch != now.launch) return shared || harness_is_over(launch);
+    return block == now.block && (thread == now.thread || phase < now.phase);
 }
 
 static inline void harness_read(harness_cell *c, int64_t index, bool shared) {
@@ -57,7 +62,7 @@ static inline void harness_read(harness_cell *c, int64_t index, bool shared) {
     if (old || c->written_launch == 0)
         harness_mistake(UNWRITTEN, c, index);
     else if (!harness_ordered(c->written_launch, c->written_block, c->written_thread,
-                              c->written_phase))
+                              c->written_phase, shared))
         harness_mistake(READS_WRITTEN, c, index);
     const bool first = c->read_launch != now.launch || (shared && c->read_block != now.block);
     const bool other_block = !first && c->read_block != now.block;
@@ -73,11 +78,11 @@ static inline void harness_write(harness_cell *c, int64_t index, bool shared) {
     if (!c) return;
     const bool written_here = !shared || c->written_block == now.block;
     const bool read_here = !shared || c->read_block == now.block;
-    if (written_here &&
-        !harness_ordered(c->written_launch, c->written_block, c->written_thread, c->written_phase))
+    if (written_here && !harness_ordered(c->written_launch, c->written_block, c->written_thread,
+                                         c->written_phase, shared))
         harness_mistake(WRITES_WRITTEN, c, index);
     else if (read_here &&
-             !harness_ordered(c->read_launch, c->read_block, c->read_thread, c->read_phase))
+             !harness_ordered(c->read_launch, c->read_block, c->read_thread, c->read_phase, shared))
         harness_mistake(WRITES_READ, c, index);
     c->written_launch = now.launch;
     c->written_phase = now.phase;
@@ -140,6 +145,17 @@ template <class T> struct buf {
 
 template <class T> buf<T> buf_make(T *at, int64_t n) {
     return buf<T>{at, n, harness_cells((const void *)at, n * (int64_t)sizeof(T))};
+}
+
+template <class T> static inline T *exclusive(buf<T> b, int64_t first, int64_t n) {
+    const bool inside = first >= 0 && n >= 0 && first + n <= b.n;
+    if (!inside) harness_out_of_bounds(first + n, b.n);
+    harness_cell *cells = inside ? b.cells : nullptr;
+    for (int64_t i = first; cells && sizeof(T) == 4 && i < first + n; i++) {
+        harness_read(cells + i, i, false);
+        harness_write(cells + i, i, false);
+    }
+    return b.at + (inside ? first : 0);
 }
 
 template <class T, int64_t N> struct harness_shared {
