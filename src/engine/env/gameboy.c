@@ -188,9 +188,13 @@ static void gameboy_delay_start(struct env *env, int i, int frames) {
     ((struct gameboy *)env)->machines[i].start_delay = frames;
 }
 
-static const struct env_vtable gameboy_vtable = {gameboy_reset,       gameboy_step, gameboy_free,
-                                                 gameboy_state_bytes, gameboy_save, gameboy_load,
-                                                 gameboy_delay_start};
+static const struct env_vtable gameboy_vtable = {.reset = gameboy_reset,
+                                                 .step = gameboy_step,
+                                                 .free = gameboy_free,
+                                                 .state_bytes = gameboy_state_bytes,
+                                                 .save = gameboy_save,
+                                                 .load = gameboy_load,
+                                                 .delay_start = gameboy_delay_start};
 
 static const struct gb_action_codec *find_codec(const char *id, struct error *e) {
     const struct gb_action_codec *codec = gb_action_codec_find(id);
@@ -261,7 +265,7 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
         return NULL;
     }
     int n_envs = o->n_envs > 0 ? o->n_envs : 1;
-    g->env = (struct env){&gameboy_vtable, n_envs, codec->n_actions, codec->names};
+    g->env = env_of_buttons(&gameboy_vtable, n_envs, codec->n_actions, codec->names);
     g->codec = codec;
     snprintf(g->rom_name, sizeof g->rom_name, "%.60s", o->rom_name ? o->rom_name : "(no name)");
     g->max_episode_steps = o->max_episode_steps;

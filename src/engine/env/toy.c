@@ -141,7 +141,7 @@ struct env *env_toy_new(const struct env_toy_opts *o, struct error *e) {
     }
     struct toy *t = mem_alloc(sizeof *t);
     const int n_envs = o->n_envs > 0 ? o->n_envs : 1;
-    t->env = (struct env){&toy_vtable, n_envs, codec->n_actions, codec->names};
+    t->env = env_of_buttons(&toy_vtable, n_envs, codec->n_actions, codec->names);
     t->rules = o->rules ? *o->rules : toy_rules;
     toy_goal(&t->goal);
     t->blocks = mem_alloc((size_t)n_envs * sizeof *t->blocks);
