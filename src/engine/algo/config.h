@@ -107,6 +107,8 @@
            "save the ring beside the checkpoints, so that a resumed run goes on exactly")                              \
     INTEGER(num_envs, "env.num_envs", 1, "[1, 65536]", "environments stepped together")                                \
     INTEGER(max_episode_steps, "env.max_episode_steps", 256, "[1, 1000000000]", "steps until an episode is truncated") \
+    CHOICE(observation, "env.observation", "task", "task|pixels|vector|both",                                          \
+           "what of a control task is observed; task: its vector (a Game Boy has pictures alone)")                     \
     CHOICE(action_codec, "env.action_codec", "v1", "v0|v1", "buttons an agent has: v0 without, v1 with NOOP")          \
     CHOICE(constant_action, "env.constant_action", "NOOP", "NOOP|A|B|START|UP|DOWN|LEFT|RIGHT",                        \
            "the action of --mode standing_still")                                                                      \

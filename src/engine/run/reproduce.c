@@ -23,6 +23,33 @@ struct bundle {
     struct worker *w; // config, pool and model only
 };
 
+// A bundle that does not say them is of pictures and buttons.
+static bool read_spaces(struct bundle *b, const char *path, struct error *e) {
+    enum { MOST = 1024 };
+    struct env *s = &b->shape;
+    const cJSON *heads = cJSON_GetObjectItemCaseSensitive(b->report, "heads");
+    const int n_heads = cJSON_GetArraySize(heads);
+    int64_t n_continuous = 0, n_vector = 0;
+    bool fine = b->n_actions >= 1 && b->n_actions <= MOST && n_heads <= SPACE_MAX_HEADS;
+    *s = env_of_buttons(NULL, 1, fine ? (int)b->n_actions : 1, NULL);
+    if (!heads) return fine || error_set(e, STATUS_FAILED, "%s: n_actions out of range", path);
+    if (!json_get_i64(b->report, "n_continuous", path, &n_continuous, e) ||
+        !json_get_i64(b->report, "n_vector", path, &n_vector, e) ||
+        !json_get_bool(b->report, "pixels", path, &s->obs.pixels, e))
+        return false;
+    fine &= n_continuous >= 0 && n_continuous <= MOST && n_vector >= 0 && n_vector <= MOST &&
+            (s->obs.pixels || n_vector) && !(n_continuous && n_heads);
+    s->obs.n_vector = (int)n_vector;
+    s->actions = (struct action_space){.n_heads = n_heads, .n_continuous = (int)n_continuous};
+    for (int k = 0; fine && k < n_heads; k++) {
+        const cJSON *item = cJSON_GetArrayItem(heads, k);
+        fine = cJSON_IsNumber(item) && item->valuedouble >= 1 && item->valuedouble <= MOST;
+        s->actions.classes[k] = fine ? (int)item->valuedouble : 0;
+    }
+    fine = fine && action_width(&s->actions) == s->n_actions;
+    return fine || error_set(e, STATUS_FAILED, "%s: observations or actions that no run has", path);
+}
+
 static bool read_report(struct bundle *b, struct reproduction *out, struct error *e) {
     char path[PATH_SIZE];
     const char *algo, *mode, *stage, *node, *kernel;
@@ -48,6 +75,7 @@ static bool read_report(struct bundle *b, struct reproduction *out, struct error
         !json_get_i64(b->report, "opt_steps", path, &b->step, e) ||
         !json_get_bool(b->report, "zero_latent", path, &b->w->opts.zero_latent, e))
         return false;
+    if (!read_spaces(b, path, e)) return false;
     b->w->algo = worker_algo_find(mode);
     b->behaviour = strcmp(stage, worker_stage_names[STAGE_BEHAVIOUR]) == 0;
     if (!b->w->algo || b->n_actions < 1 || b->n_actions > 1024 || b->step < 0)
@@ -74,7 +102,7 @@ static bool build(struct bundle *b, int n_threads, struct error *e) {
                 config_check(&w->config, e);
     free(text);
     if (!fine) return false;
-    b->shape = (struct env){.n_envs = (int)w->config.num_envs, .n_actions = (int)b->n_actions};
+    b->shape.n_envs = (int)w->config.num_envs;
     w->pool = pool_new(n_threads > 0 ? n_threads : 1);
     w->rollout.pool = pool_new(1);
     w->rollout.env = &b->shape;
@@ -97,19 +125,13 @@ static bool load_weights(struct bundle *b, struct error *e) {
 }
 
 static bool load_batch(struct bundle *b, struct error *e) {
-    const struct wm_batch *to = wm_batch(b->w->wm);
-    const int64_t T = to->length, B = to->batch;
-    const struct st_source list[] = {
-        {"packed", ST_U8, 3, {T, B, WM_PACKED_BYTES}, to->packed},
-        {"prev_actions", ST_REAL, 3, {T, B, to->n_actions}, to->prev_actions},
-        {"is_first", ST_REAL, 2, {T, B}, to->is_first},
-        {"rewards", ST_REAL, 2, {T, B}, to->rewards},
-        {"continues", ST_REAL, 2, {T, B}, to->continues}};
+    struct st_source list[BATCH_MAX_TENSORS];
+    const int n = worker_batch_tensors(wm_batch(b->w->wm), list);
     char path[PATH_SIZE];
     struct safetensors *s =
         path_join(path, b->path, "batch.safetensors", e) ? safetensors_open(path, e) : NULL;
     bool fine = s != NULL;
-    for (size_t i = 0; fine && i < sizeof list / sizeof *list; i++) {
+    for (int i = 0; fine && i < n; i++) {
         const struct st_tensor *t =
             safetensors_expect(s, list[i].name, list[i].dtype, list[i].n_dims, list[i].shape, e);
         fine = t != NULL;

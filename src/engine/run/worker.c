@@ -147,6 +147,7 @@ static bool learn(struct worker *w, struct error *e) {
     int64_t t0 = clock_now_ns();
     const struct wm_batch *b = wm_batch(w->wm);
     struct replay_batch out = {.packed = b->packed,
+                               .vector = b->vector,
                                .prev_actions = b->prev_actions,
                                .is_first = b->is_first,
                                .rewards = b->rewards,

@@ -21,6 +21,8 @@
 #include "base/error.h"
 #include "engine/run/feed.h"
 
+struct control_task; // engine/env/control.h
+
 struct run_opts {         // NULL or 0: the default in parentheses
     const char *algo;     // dreamer_v3, ppo (dreamer_v3)
     const char *task;     // built-in task (sprites)
@@ -45,6 +47,8 @@ struct run_opts {         // NULL or 0: the default in parentheses
     bool live;                   // somebody watches: make pictures all the time
     const char *const *settings; // "key=value", applied after the preset
     int n_settings;
+    // Tests: a control task of the caller's own instead of a built-in one.
+    const struct control_task *control;
     bool zero_latent; // ablation: the model's latent z is zeroed (shows that a bar can fail)
 };
 

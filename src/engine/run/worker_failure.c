@@ -8,28 +8,28 @@
 
 const char *const worker_stage_names[] = {"world_model", "behaviour"};
 
+int worker_batch_tensors(const struct wm_batch *b, struct st_source out[BATCH_MAX_TENSORS]) {
+    const int64_t T = b->length, B = b->batch;
+    const struct st_source list[BATCH_MAX_TENSORS] = {
+        {"packed", ST_U8, 3, {T, B, WM_PACKED_BYTES}, b->packed},
+        {"vector", ST_REAL, 3, {T, B, b->n_vector}, b->vector},
+        {"prev_actions", ST_REAL, 3, {T, B, b->n_actions}, b->prev_actions},
+        {"is_first", ST_REAL, 2, {T, B}, b->is_first},
+        {"rewards", ST_REAL, 2, {T, B}, b->rewards},
+        {"continues", ST_REAL, 2, {T, B}, b->continues}};
+    int n = 0;
+    for (int i = 0; i < BATCH_MAX_TENSORS; i++)
+        if (list[i].data) out[n++] = list[i]; // what is not observed has no input
+    return n;
+}
+
 // The batch that failed, as it was fed to the model.
 static bool save_batch(struct worker *w, const char *folder, struct error *e) {
-    const struct wm_batch *b = wm_batch(w->wm);
-    int64_t T = b->length, B = b->batch, A = b->n_actions;
-    enum st_dtype dtype = ST_REAL;
-    struct st_source tensors[] = {
-        {.name = "packed",
-         .dtype = ST_U8,
-         .n_dims = 3,
-         .shape = {T, B, WM_PACKED_BYTES},
-         .data = b->packed},
-        {.name = "prev_actions",
-         .dtype = dtype,
-         .n_dims = 3,
-         .shape = {T, B, A},
-         .data = b->prev_actions},
-        {.name = "is_first", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->is_first},
-        {.name = "rewards", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->rewards},
-        {.name = "continues", .dtype = dtype, .n_dims = 2, .shape = {T, B}, .data = b->continues}};
+    struct st_source tensors[BATCH_MAX_TENSORS];
     char path[PATH_SIZE];
+    const int n = worker_batch_tensors(wm_batch(w->wm), tensors);
     return path_join(path, folder, "batch.safetensors", e) &&
-           safetensors_write(path, tensors, 5, NULL, 0, e);
+           safetensors_write(path, tensors, n, NULL, 0, e);
 }
 
 static void add_word(struct text *t, const char *option, const char *word) {
@@ -58,6 +58,17 @@ static void format_command(const struct worker *w, int64_t updates, struct text 
     text_add(t, " --updates %lld", (long long)updates);
 }
 
+// The shape of the model beside its config.
+static void add_spaces(cJSON *o, const struct env *env) {
+    const struct action_space *a = &env->actions;
+    cJSON *heads = cJSON_AddArrayToObject(o, "heads");
+    for (int k = 0; k < a->n_heads; k++)
+        cJSON_AddItemToArray(heads, cJSON_CreateNumber(a->classes[k]));
+    json_add_count(o, "n_continuous", a->n_continuous);
+    json_add_bool(o, "pixels", env->obs.pixels);
+    json_add_count(o, "n_vector", env->obs.n_vector);
+}
+
 static bool save_report(struct worker *w, const char *folder, const struct wm_result *result,
                         struct error *e) {
     char path[PATH_SIZE];
@@ -75,6 +86,7 @@ static bool save_report(struct worker *w, const char *folder, const struct wm_re
     json_add_count(o, "opt_steps", step);
     json_add_count(o, "env_steps", w->fence.policy_steps);
     json_add_count(o, "n_actions", w->rollout.env->n_actions);
+    add_spaces(o, w->rollout.env);
     json_add_bool(o, "zero_latent", w->opts.zero_latent);
     json_add_u64(o, "seed", (uint64_t)w->config.seed);
     json_add_string(

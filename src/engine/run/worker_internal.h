@@ -16,6 +16,7 @@
 #include "engine/data/frames.h"
 #include "engine/data/replay.h"
 #include "engine/data/session.h"
+#include "engine/env/control.h"
 #include "engine/env/env.h"
 #include "engine/env/task.h"
 #include "engine/run/diagnostics.h"
@@ -70,7 +71,8 @@ struct rollout {
     struct error error;
     // per environment
     uint8_t *needs_reset, *mask, *reset_now;
-    int32_t *actions;
+    int32_t *actions; // [n_envs][n_heads]
+    float *values;    // [n_envs][n_continuous]
     uint8_t **obs;
     struct env_step_result *results;
     double *episode_return;
@@ -122,6 +124,7 @@ struct worker {
     size_t rom_bytes;
     const uint8_t *rom_data;
     char rom_name[64], rom_sha256[65], state_sha256[65]; // state: "" without one
+    const struct control_task *control;                  // NULL: a Game Boy task
     struct task *goal_task; // NULL: no goal; ROM, state and goal that the environments borrow
     struct rollout rollout;
     struct rollout_thread *rollout_thread; // NULL: rollouts run inline
@@ -156,8 +159,7 @@ struct worker {
     int64_t start_ns, pictures_ns, status_ns;
     int64_t rate_ns, rate_opt_steps, rate_policy_steps;
     bool rates_known; // false until the first window of this phase is full
-    float sps, train_sps, last_update_ms, last_env_ms, last_policy_ms,
-        last_sample_ms;
+    float sps, train_sps, last_update_ms, last_env_ms, last_policy_ms, last_sample_ms;
     double wall_s; // when it ended
     int n_threads;
     enum feed_phase phase;
@@ -197,13 +199,13 @@ struct model_parts {                     // what a checkpoint holds of the model
 };
 struct worker_algo {
     const char *mode;
-    bool holds_action; // plays env.constant_action, so the codec must have it
+    bool holds_action;               // plays env.constant_action, so the codec must have it
     void (*build)(struct worker *w); // after the environments
     void (*free)(struct worker *w);
     int64_t (*n_weights)(const struct worker *w);
     void (*publish)(struct worker *w); // at the fence: the next rollout plays with these weights
-    // The rollout's `actions`, for the frames in its `obs`. False, and one line, when they are not
-    // finite.
+    // The rollout's `actions` or `values`, for the frames in its `obs`. False, and one line, when
+    // they are not finite.
     bool (*choose)(struct worker *w, struct error *e);
     bool (*update)(struct worker *w, struct wm_result *out);
     uint64_t (*metrics)(const struct worker *w, float out[METRIC_COUNT]);
@@ -244,6 +246,11 @@ void worker_state_free(struct worker_state_scratch *s);
 bool worker_state_restore(struct worker *w, const struct safetensors *file, int64_t *replay_rows,
                           struct error *e);
 void worker_state_begin_anew(struct worker *w); // with an empty ring
+
+// worker_failure.c: a batch as a bundle holds it; returns how many. `data` is the model's own
+// input.
+enum { BATCH_MAX_TENSORS = 6 };
+int worker_batch_tensors(const struct wm_batch *b, struct st_source out[BATCH_MAX_TENSORS]);
 
 // worker_checkpoint.c
 bool worker_save_weights(struct worker *w, const char *path, struct error *e);

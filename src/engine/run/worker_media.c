@@ -29,23 +29,40 @@ static float difference(const uint8_t *a, const uint8_t *b, uint8_t *out) {
     return (float)sum / (float)(FEED_PIXELS * LEVELS_PER_SHADE);
 }
 
+// "start", the buttons' names with a blank between two heads', or the first value: what fits.
+static void format_action(const struct env *env, bool first, const real *action,
+                          char out[FEED_ACTION_SIZE]) {
+    size_t at = 0;
+    out[0] = 0;
+    if (first) {
+        snprintf(out, FEED_ACTION_SIZE, "start");
+    } else if (env->actions.n_continuous) {
+        snprintf(out, FEED_ACTION_SIZE, "%+.2f", (double)action[0]);
+    } else {
+        for (int a = 0; a < env->n_actions && at < FEED_ACTION_SIZE; a++)
+            if (action[a] == 1)
+                at += (size_t)snprintf(out + at, FEED_ACTION_SIZE - at, "%s%s", at ? " " : "",
+                                       env->action_names[a]);
+    }
+}
+
 // Before the display graph calls its first row a start.
 static void name_actions(const struct worker *w, const struct wm_batch *b,
                          struct feed_pictures *p) {
     for (int i = 0; i < FEED_ROLLOUT; i++) {
         const real *one_hot = b->prev_actions + (size_t)i * (size_t)b->n_actions;
-        const char *name = b->is_first[i] != 0 ? "start" : "";
-        for (int a = 0; a < b->n_actions && !*name; a++)
-            if (one_hot[a] == 1) name = w->rollout.env->action_names[a];
-        snprintf(p->action[i], sizeof p->action[i], "%s", name);
+        format_action(w->rollout.env, b->is_first[i] != 0, one_hot, p->action[i]);
     }
 }
 
 // Runs the display graph on the newest rows of environment 0. False while there are too few.
 static bool make_pictures(struct worker *w, struct feed_pictures *p) {
     const struct wm_batch *b = wm_display_batch(w->wm);
-    struct replay_batch out = {
-        .packed = b->packed, .prev_actions = b->prev_actions, .is_first = b->is_first};
+    struct replay_batch out = {.packed = b->packed,
+                               .vector = b->vector,
+                               .prev_actions = b->prev_actions,
+                               .is_first = b->is_first};
+    if (!wm_has_pictures(w->wm)) return false;
     if (!replay_rows_before(w->replay, 0, w->fence.rows, WM_ROLLOUT, &out)) return false;
     name_actions(w, b, p);
     wm_display(w->wm, w->reconstruction, p->dream);

@@ -14,6 +14,7 @@
 static void world_build(struct worker *w) {
     w->wm = wm_new(&(struct wm_opts){.config = &w->config,
                                      .n_actions = w->rollout.env->n_actions,
+                                     .obs = &w->rollout.env->obs,
                                      .pool = w->pool,
                                      .zero_latent = w->opts.zero_latent});
     worker_signs_init(w);
@@ -53,6 +54,8 @@ static void dreamer_build(struct worker *w) {
     struct rollout *r = &w->rollout;
     w->dreamer = dreamer_new(&(struct dreamer_opts){.config = &w->config,
                                                     .n_actions = r->env->n_actions,
+                                                    .actions = &r->env->actions,
+                                                    .obs = &r->env->obs,
                                                     .pool = w->pool,
                                                     .zero_latent = w->opts.zero_latent});
     w->wm = dreamer_world(w->dreamer);
@@ -98,21 +101,34 @@ static bool in_prefill(const struct worker *w) {
     return w->rollout.policy_steps < w->config.learning_starts / n * n;
 }
 
+// Uniform over the choices of each head, or over [-1, 1).
+static void choose_at_random(struct worker *w) {
+    struct rollout *r = &w->rollout;
+    const struct action_space *a = &r->env->actions;
+    const uint64_t seed = (uint64_t)w->config.seed, tick = (uint64_t)r->env_ticks;
+    const int n_envs = r->env->n_envs, n_heads = a->n_heads;
+    for (int i = 0; i < n_envs * n_heads; i++)
+        r->actions[i] = (int32_t)rng_below(seed, RNG_PREFILL, tick, (uint32_t)i,
+                                           (uint32_t)a->classes[i % n_heads]);
+    for (int i = 0; i < n_envs * a->n_continuous; i++)
+        r->values[i] = 2 * rng_uniform(seed, RNG_PREFILL_VALUES, tick, (uint32_t)i) - 1;
+}
+
 static bool dreamer_choose(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     int n_envs = r->env->n_envs;
     char bad[TENSOR_NAME_SIZE];
     if (in_prefill(w)) {
-        for (int n = 0; n < n_envs; n++)
-            r->actions[n] =
-                (int32_t)rng_below((uint64_t)w->config.seed, RNG_PREFILL, (uint64_t)r->env_ticks,
-                                   (uint32_t)n, (uint32_t)r->env->n_actions);
+        choose_at_random(w);
         return true;
     }
     for (int n = 0; n < n_envs; n++) r->reset_now[n] = !r->mask[n];
-    return player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, bad) ||
-           error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite",
-                     (long long)r->policy_steps, bad);
+    if (!player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, bad))
+        return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite",
+                         (long long)r->policy_steps, bad);
+    for (int i = 0; i < n_envs * r->env->actions.n_continuous; i++)
+        r->values[i] = (float)player_values(r->player)[i];
+    return true;
 }
 
 // The rollout's copy serves for the first update of a batch: nobody writes it before the next

@@ -104,7 +104,8 @@ static void put_episodes(struct worker *w, struct record *r) {
     put_ended(r, s, w->goal_task != NULL);
     for (int k = 0; k < 3 && w->goal_task && s->has_distance; k++)
         put(r, distances[k], (double)s->distance[k]);
-    if (w->dreamer && n_actions <= RECORD_MAX_ACTIONS) { // else the one action is in the config
+    if (w->dreamer && !w->rollout.env->actions.n_continuous &&
+        n_actions <= RECORD_MAX_ACTIONS) { // else the one action is in the config
         r->n_actions = n_actions;
         memcpy(r->action_hist, s->actions, sizeof r->action_hist);
     }
@@ -204,7 +205,9 @@ static int compare_floats(const void *a, const void *b) {
 
 // Observation loss of the per-pixel mean picture over the ring: what a model that knows no time
 // could reach.
-static double mean_picture_loss(const struct replay *r) {
+static double mean_picture_loss(const struct worker *w) {
+    const struct replay *r = w->replay;
+    if (!wm_has_pictures(w->wm)) return 0;
     double *sum = mem_alloc(2 * FEED_PIXELS * sizeof *sum), *square = sum + FEED_PIXELS, loss = 0,
            n = 0;
     for (int64_t t = replay_window(r).first; t < replay_total(r); t++) {
@@ -234,7 +237,7 @@ void worker_summary(const struct worker *w, struct worker_summary *out) {
                                    .first_obs_nll = s->first_obs_nll,
                                    .worst_entropy_gap = s->worst_entropy_gap,
                                    .all_finite = s->all_finite,
-                                   .mean_picture_loss = mean_picture_loss(w->replay)};
+                                   .mean_picture_loss = mean_picture_loss(w)};
     int64_t n = s->n_updates < OBS_WINDOW ? s->n_updates : OBS_WINDOW;
     for (int64_t i = 0; i < n; i++) out->last_obs_nll += s->obs_window[i] / (double)n;
     int64_t m = s->n_updates < UPDATE_MS_CAPACITY ? s->n_updates : UPDATE_MS_CAPACITY;

@@ -11,8 +11,8 @@
 
 static const size_t max_json_bytes = 4 << 20;
 
-// Keys that the saved weights, rows or machines have the shape or the meaning of, and the precision.
-// All others may change, with a warning.
+// Keys that the saved weights, rows or machines have the shape or the meaning of, and the
+// precision. All others may change, with a warning.
 static const char *const fixed_keys[] = {
     "algo.profile",
     "algo.dense_units",
@@ -30,6 +30,7 @@ static const char *const fixed_keys[] = {
     "algo.world_model.reward_model.bins",
     "algo.critic.bins",
     "env.action_codec",
+    "env.observation",
     "env.num_envs",
     "precision.autocast", // meta.json names one kernel kind for the whole run
 };
@@ -157,7 +158,7 @@ bool worker_resume_options(struct worker *w, struct error *e) {
 
 static bool same_text(const struct resume *r, const char *what, const char *saved, const char *now,
                       struct error *e) {
-    if (!saved) saved = "none";
+    if (!saved || !*saved) saved = "none";
     if (!now || !*now) now = "none";
     return strcmp(saved, now) == 0 ||
            error_set(e, STATUS_USAGE, "--resume %s: %s is %.64s there, not %.64s; it cannot change",
@@ -180,8 +181,8 @@ bool worker_resume_same_game(const struct worker *w, struct error *e) {
                    w->state_sha256, e) ||
         !same_text(r, "the goal's SHA-256", meta_text(r, "goal", "sha256"),
                    w->goal_task ? w->goal_task->goal.sha256 : "", e) ||
-        !same_count(r, "frames_per_step", GB_FRAMES_PER_STEP, e) ||
-        !same_count(r, "release_after", GB_RELEASE_AFTER, e))
+        !same_count(r, "frames_per_step", w->control ? 0 : GB_FRAMES_PER_STEP, e) ||
+        !same_count(r, "release_after", w->control ? 0 : GB_RELEASE_AFTER, e))
         return false;
     const char *now = cpu_kernels_kind(w->config.autocast);
     if (kernel && strcmp(kernel, now) != 0)

@@ -47,7 +47,10 @@ static void produce_rows(struct rollout *r, struct replay *replay) {
     for (int n = 0; n < n_envs; n++) r->obs[n] = replay_slot(replay, n);
     env_reset(r->env, r->needs_reset, r->obs);
     for (int n = 0; n < n_envs; n++) r->mask[n] = !r->needs_reset[n];
-    env_step(r->env, r->mask, r->actions, r->obs, r->results);
+    if (r->env->actions.n_continuous)
+        env_step_values(r->env, r->mask, r->values, r->obs, r->results);
+    else
+        env_step(r->env, r->mask, r->actions, r->obs, r->results);
     for (int n = 0; n < n_envs; n++) {
         struct env_step_result out =
             r->needs_reset[n] ? (struct env_step_result){0} : r->results[n];
@@ -66,7 +69,21 @@ static void produce_rows(struct rollout *r, struct replay *replay) {
     }
 }
 
-// An environment that just ended stores no action (its next row is a reset row).
+// The action of one environment into its row and into the counts. One that just ended stores none
+// (its next row is a reset row).
+static void keep_action(struct rollout *r, struct replay *replay, int n) {
+    const struct action_space *a = &r->env->actions;
+    const bool none = r->needs_reset[n];
+    const int32_t *heads = r->actions + n * a->n_heads;
+    if (a->n_continuous) {
+        replay_write_values(replay, n, none ? NULL : r->values + n * a->n_continuous);
+        return;
+    }
+    replay_write_heads(replay, n, none ? NULL : heads);
+    for (int k = 0, first = 0; k < a->n_heads && !none; first += a->classes[k++])
+        if (first + heads[k] < RECORD_MAX_ACTIONS) r->episodes.actions[first + heads[k]]++;
+}
+
 static bool play_tick(struct worker *w) {
     struct rollout *r = &w->rollout;
     produce_rows(r, w->replay);
@@ -75,10 +92,8 @@ static bool play_tick(struct worker *w) {
     r->policy_ns += clock_now_ns() - t0;
     if (!chosen) return false;
     for (int n = 0; n < r->env->n_envs; n++) {
-        replay_write_action(w->replay, n, r->needs_reset[n] ? REPLAY_NO_ACTION : r->actions[n]);
-        if (r->needs_reset[n]) continue;
-        r->policy_steps++;
-        if (r->actions[n] < RECORD_MAX_ACTIONS) r->episodes.actions[r->actions[n]]++;
+        keep_action(r, w->replay, n);
+        r->policy_steps += !r->needs_reset[n];
     }
     replay_commit(w->replay);
     r->env_ticks++;
@@ -173,6 +188,9 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
     struct replay_opts replay = {.rows = rows,
                                  .n_envs = r->env->n_envs,
                                  .n_actions = r->env->n_actions,
+                                 .obs_bytes = (int)obs_bytes(&r->env->obs),
+                                 .n_vector = r->env->obs.n_vector,
+                                 .actions = &r->env->actions,
                                  .guard = (int)ticks,
                                  .file_folder = w->config.buffer_memmap ? folder : NULL};
     w->replay = replay_new(&replay, e);
@@ -182,7 +200,8 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
     memset(r->needs_reset, 1, n);
     r->mask = mem_alloc(n);
     r->reset_now = mem_alloc(n);
-    r->actions = mem_alloc(n * sizeof *r->actions);
+    r->actions = mem_alloc(n * (size_t)r->env->actions.n_heads * sizeof *r->actions);
+    r->values = mem_alloc(n * (size_t)r->env->actions.n_continuous * sizeof *r->values);
     r->obs = mem_alloc(n * sizeof *r->obs);
     r->results = mem_alloc(n * sizeof *r->results);
     r->episode_return = mem_alloc(n * sizeof *r->episode_return);
@@ -219,6 +238,7 @@ void worker_free_rollout(struct worker *w) {
     free(r->mask);
     free(r->reset_now);
     free(r->actions);
+    free(r->values);
     free(r->obs);
     free(r->results);
     free(r->episode_return);

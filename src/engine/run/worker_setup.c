@@ -112,7 +112,54 @@ static bool load_goal_task(struct worker *w, const char *name, struct error *e) 
     return true;
 }
 
+static void task_names(char *out, size_t size) {
+    builtin_task_names(out, size);
+    for (int i = 0; i < n_control_tasks; i++) {
+        const size_t at = strlen(out);
+        snprintf(out + at, size - at, ", %s", control_tasks[i].name);
+    }
+}
+
+// What only a Game Boy has is refused, so that nobody takes it for what he sees.
+static bool refuse_game_boy(const struct run_opts *o, const char *name, struct error *e) {
+    static const char *const keys[] = {"env.action_codec", "env.constant_action"};
+    if (o->state_path)
+        return error_set(e, STATUS_USAGE, "--state %s: --task %s is no Game Boy; leave it out",
+                         o->state_path, name);
+    if (o->mode && worker_algo_find(o->mode)->holds_action)
+        return error_set(e, STATUS_USAGE,
+                         "--mode %s holds a Game Boy's button, --task %s has none; use --mode full",
+                         o->mode, name);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_set(o, keys[i]))
+            return error_set(e, STATUS_USAGE,
+                             "%s: --task %s is no Game Boy and has no buttons; leave it out",
+                             keys[i], name);
+    return true;
+}
+
+static bool load_control(struct worker *w, const struct control_task *task, struct error *e) {
+    const struct run_opts *o = &w->opts;
+    if (!refuse_game_boy(o, task->name, e)) return false;
+    if (task->actions.n_continuous && w->config.action_clip > 1)
+        return error_set(e, STATUS_USAGE,
+                         "algo.actor.action_clip=%g: the actions of --task %s lie in [-1, 1]",
+                         w->config.action_clip, task->name);
+    w->control = task;
+    snprintf(w->rom_name, sizeof w->rom_name, "%s", task->name);
+    if (!o->resume && !is_set(o, "env.max_episode_steps"))
+        w->config.max_episode_steps = task->max_steps;
+    return true;
+}
+
 static bool load_rom(struct worker *w, struct error *e) {
+    const struct control_task *control =
+        w->opts.control ? w->opts.control : control_task_find(w->opts.task ? w->opts.task : "");
+    if (control) return load_control(w, control, e);
+    if (w->config.observation[0] == 'v' || w->config.observation[0] == 'b')
+        return error_set(e, STATUS_USAGE,
+                         "env.observation=%s: a Game Boy shows pictures alone; leave it out",
+                         w->config.observation);
     if (w->opts.goal_dir) {
         name_rom(w, w->opts.rom_path);
         return load_goal_task(w, NULL, e);
@@ -125,7 +172,7 @@ static bool load_rom(struct worker *w, struct error *e) {
         const char *name = w->opts.task ? w->opts.task : "sprites";
         const struct builtin_task *task = builtin_task_find(name);
         char known[200];
-        builtin_task_names(known, sizeof known);
+        task_names(known, sizeof known);
         if (strcmp(name, TOY_TASK_NAME) == 0)
             return error_set(e, STATUS_USAGE,
                              "--task %s: there is no emulator behind it; it goes with --algo ppo",
@@ -158,9 +205,9 @@ bool worker_configure(struct worker *w, struct error *e) {
     if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e))
         return false;
     if (w->resume && !worker_resume_same_game(w, e)) return false;
-    w->algo = worker_algo_find(w->opts.mode   ? w->opts.mode
-                               : w->goal_task ? "full"
-                                              : "standing_still");
+    w->algo = worker_algo_find(w->opts.mode                 ? w->opts.mode
+                               : w->goal_task || w->control ? "full"
+                                                            : "standing_still");
     w->learn_from = w->config.learning_starts;
     w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : pool_usable_cpus();
     w->snapshot_every = 1;
@@ -172,7 +219,17 @@ bool worker_configure(struct worker *w, struct error *e) {
     return true;
 }
 
+static bool make_control(struct worker *w, struct error *e) {
+    struct control_opts opts = {.n_envs = (int)w->config.num_envs,
+                                .max_steps = (int)w->config.max_episode_steps,
+                                .seed = (uint64_t)w->config.seed};
+    if (!control_observation(w->control, w->config.observation, &opts.obs, e)) return false;
+    w->rollout.env = w->control->make(&opts);
+    return true;
+}
+
 static bool make_environments(struct worker *w, struct error *e) {
+    if (w->control) return make_control(w, e);
     char codec[64];
     codec_id(w, codec);
     struct env_gameboy_opts opts = {.rom = w->rom_data,
@@ -224,6 +281,7 @@ static const char *goal_name(const struct worker *w) {
 // A resumed run takes its pictures so far from the file, as if it had made them.
 static bool open_frames(struct worker *w, struct error *e) {
     char path[PATH_SIZE];
+    if (!wm_has_pictures(w->wm)) return true;
     if (!session_frames_path(w->session, path, e)) return false;
     if (!w->resume) return (w->frames = frames_create(path, FEED_WIDTH, FEED_HEIGHT, e)) != NULL;
     w->frames = frames_resume(path, FEED_WIDTH, FEED_HEIGHT, wm_opt_steps(w->wm), e);
@@ -257,8 +315,8 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .rom_path = o->rom_path,
                                 .state_path = o->state_path,
                                 .goal_dir = o->goal_dir,
-                                .frames_per_step = GB_FRAMES_PER_STEP,
-                                .release_after = GB_RELEASE_AFTER,
+                                .frames_per_step = w->control ? 0 : GB_FRAMES_PER_STEP,
+                                .release_after = w->control ? 0 : GB_RELEASE_AFTER,
                                 .config_json = json};
     w->session = w->resume ? session_resume(w->resume->session, &opts, wm_opt_steps(w->wm), e)
                            : session_create(&opts, e);

@@ -12,6 +12,7 @@ int worker_state_tensors(struct worker *w, struct worker_state_scratch *s,
     struct rollout *r = &w->rollout;
     struct run_statistics *t = &w->statistics;
     _Static_assert(sizeof(struct fence) == 4 * sizeof(int64_t), "four counters");
+    const struct action_space *a = &r->env->actions;
     const int64_t n = r->env->n_envs;
     const struct st_source list[] = {
         {"run/backlog", ST_I64, 0, {0}, &w->backlog},
@@ -26,16 +27,22 @@ int worker_state_tensors(struct worker *w, struct worker_state_scratch *s,
         {"run/obs_window", ST_F64, 1, {OBS_WINDOW}, t->obs_window},
         {"run/worst_entropy_gap", ST_F64, 0, {0}, &t->worst_entropy_gap},
         {"run/needs_reset", ST_BOOL, 1, {n}, r->needs_reset},
-        {"run/actions", ST_I32, 1, {n}, r->actions},
+        {"run/actions", ST_I32, 1, {n * a->n_heads}, r->actions},
+        {"run/values", ST_F32, 1, {n * a->n_continuous}, r->values},
         {"run/episode_return", ST_F64, 1, {n}, r->episode_return},
         {"run/episode_length", ST_I64, 1, {n}, r->episode_length},
         {"run/replay_rows", ST_I64, 0, {0}, &s->replay_rows},
         {"run/policy_begun", ST_BOOL, 0, {0}, &s->policy_begun},
         {"run/environments", ST_U8, 2, {n, (int64_t)s->env_bytes}, s->environments},
     };
-    int count = (int)(sizeof list / sizeof *list) - (s->env_bytes == 0);
-    CHECK(count <= WORKER_STATE_TENSORS, "%d tensors of state", count);
-    memcpy(out, list, (size_t)count * sizeof *out);
+    int count = 0;
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        const bool empty = (list[i].data == r->actions && !a->n_heads) ||
+                           (list[i].data == r->values && !a->n_continuous) ||
+                           (list[i].data == s->environments && !s->env_bytes);
+        CHECK(count < WORKER_STATE_TENSORS, "%d tensors of state", count);
+        if (!empty) out[count++] = list[i];
+    }
     return count;
 }
 
@@ -62,8 +69,12 @@ static bool check(const struct worker *w, const char *where, struct error *e) {
     const struct rollout *r = &w->rollout;
     bool fine = w->backlog >= 0 && w->fence.window.first >= 0 &&
                 w->fence.window.end <= w->fence.rows && r->policy_steps >= w->fence.policy_steps;
-    for (int n = 0; n < r->env->n_envs; n++)
-        fine &= r->needs_reset[n] <= 1 && r->actions[n] >= 0 && r->actions[n] < r->env->n_actions;
+    const struct action_space *a = &r->env->actions;
+    for (int n = 0; n < r->env->n_envs; n++) fine &= r->needs_reset[n] <= 1;
+    for (int i = 0; i < r->env->n_envs * a->n_heads; i++)
+        fine &= r->actions[i] >= 0 && r->actions[i] < a->classes[i % a->n_heads];
+    for (int i = 0; i < r->env->n_envs * a->n_continuous; i++)
+        fine &= r->values[i] >= -1 && r->values[i] <= 1;
     return fine || error_set(e, STATUS_FAILED, "%s: counters that no run can have", where);
 }
 
