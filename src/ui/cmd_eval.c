@@ -66,10 +66,13 @@ static void print_stats(const char *name, const struct eval_stats *s) {
 }
 
 static void print_horizons(const struct eval_horizon *horizon) {
-    printf("steps ahead  pictures  squared error   of the held frame   shades   held\n");
+    printf(
+        "steps ahead  pictures  squared error   of the held frame   shades   held  wrong pixels   "
+        "held\n");
     for (int k = 0; k < EVAL_HORIZON && horizon[k].n; k++)
-        printf("%11d  %8lld  %13.5f  %18.5f  %7.4f  %5.4f\n", k + 1, (long long)horizon[k].n,
-               horizon[k].mse, horizon[k].copy_mse, horizon[k].shades, horizon[k].copy_shades);
+        printf("%11d  %8lld  %13.5f  %18.5f  %7.4f  %5.4f  %10.2f %%  %5.2f %%\n", k + 1,
+               (long long)horizon[k].n, horizon[k].mse, horizon[k].copy_mse, horizon[k].shades,
+               horizon[k].copy_shades, 100 * horizon[k].wrong, 100 * horizon[k].copy_wrong);
 }
 
 static void print_text(const struct eval *v, const char *folder) {

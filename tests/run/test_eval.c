@@ -239,6 +239,9 @@ static void dreams_are_measured_by_horizon_whatever_the_batch(void **state) {
         assert_true(h->copy_mse > 0 && h->copy_shades > 0 && h->copy_shades < 1);
         // An untrained decoder shows a grey field: far worse than a picture that is held.
         assert_true(h->mse > h->copy_mse);
+        assert_true(h->wrong > h->copy_wrong && h->wrong <= 1 && h->copy_wrong > 0);
+        // A wrong pixel of the held frame is off by 1 to 3 shades.
+        assert_true(h->copy_shades >= h->copy_wrong && h->copy_shades <= 3 * h->copy_wrong);
     }
     o.n_envs = 3, o.n_threads = 2;
     evaluate(&o, folder[1], NULL);

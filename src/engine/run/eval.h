@@ -23,17 +23,17 @@
 enum eval_policy { EVAL_SAMPLED, EVAL_GREEDY, EVAL_RANDOM, EVAL_CONSTANT, EVAL_N_POLICIES };
 extern const char *const eval_policy_names[EVAL_N_POLICIES]; // "sampled", "greedy", ...
 
-struct eval_opts {         // NULL or 0: the default in parentheses
-    const char *path;      // session or checkpoint
+struct eval_opts {    // NULL or 0: the default in parentheses
+    const char *path; // session or checkpoint
     struct saved_files files;
     enum eval_policy policy; // EVAL_CONSTANT: of a session without a policy, with open_loop only
-    int64_t episodes;      // (100)
-    int n_envs;            // stepped together (16); changes nothing but speed
-    int n_threads;         // (1); nor does this
+    int64_t episodes;        // (100)
+    int n_envs;              // stepped together (16); changes nothing but speed
+    int n_threads;           // (1); nor does this
     uint64_t seed;
-    int warm_up_frames;    // the start waits 0 .. warm_up_frames - 1 frames (60)
-    const char *out_dir;   // (SESSION/eval/step_N_POLICY)
-    bool open_loop;        // measure the world model's rollouts on these episodes instead
+    int warm_up_frames;  // the start waits 0 .. warm_up_frames - 1 frames (60)
+    const char *out_dir; // (SESSION/eval/step_N_POLICY)
+    bool open_loop;      // measure the world model's rollouts on these episodes instead
 };
 
 // Error of open-loop rollouts, per step ahead: 5 rows seen, then up to 15 imagined with the actions
@@ -41,9 +41,10 @@ struct eval_opts {         // NULL or 0: the default in parentheses
 // seen frame held still.
 enum { EVAL_CONTEXT = WM_CONTEXT, EVAL_HORIZON = WM_IMAGINED };
 struct eval_horizon {
-    int64_t n;                     // pictures compared
-    double mse, copy_mse;          // mean squared error of a pixel, shades 0..3
-    double shades, copy_shades;    // mean absolute error
+    int64_t n;                  // pictures compared
+    double mse, copy_mse;       // mean squared error of a pixel, shades 0..3
+    double shades, copy_shades; // mean absolute error
+    double wrong, copy_wrong;   // share of pixels whose nearest shade is another one
 };
 
 struct eval_report {

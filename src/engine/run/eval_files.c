@@ -53,6 +53,8 @@ static void add_horizons(cJSON *o, const struct eval_horizon *horizon) {
         json_add_double(row, "copy_mse", h->copy_mse);
         json_add_double(row, "shades", h->shades);
         json_add_double(row, "copy_shades", h->copy_shades);
+        json_add_double(row, "wrong", h->wrong);
+        json_add_double(row, "copy_wrong", h->copy_wrong);
         cJSON_AddItemToArray(list, row);
     }
 }

@@ -69,15 +69,19 @@ static double shade_of(real x) {
 static void add_picture(struct eval_horizon *h, const real *dream, const uint8_t *truth,
                         const uint8_t *held) {
     double square = 0, sum = 0, copy_square = 0, copy_sum = 0;
+    int wrong = 0, copy_wrong = 0;
     for (int i = 0; i < WM_PIXELS; i++) {
         int x = i % WM_WIDTH, y = i / WM_WIDTH, shade = gb_obs_pixel(truth, x, y);
-        double d = shade_of(dream[i]) - shade, c = gb_obs_pixel(held, x, y) - shade;
+        const double dreamt = shade_of(dream[i]);
+        double d = dreamt - shade, c = gb_obs_pixel(held, x, y) - shade;
         square += d * d, sum += fabs(d);
         copy_square += c * c, copy_sum += fabs(c);
+        wrong += (int)(dreamt + 0.5) != shade, copy_wrong += c != 0;
     }
     h->n++;
     h->mse += square / WM_PIXELS, h->shades += sum / WM_PIXELS;
     h->copy_mse += copy_square / WM_PIXELS, h->copy_shades += copy_sum / WM_PIXELS;
+    h->wrong += (double)wrong / WM_PIXELS, h->copy_wrong += (double)copy_wrong / WM_PIXELS;
 }
 
 static void measure_window(struct eval_open_loop *o, int64_t episode, int first) {
@@ -113,10 +117,12 @@ void eval_open_loop_result(const struct eval_open_loop *o, struct eval_horizon o
             h->n += s->n;
             h->mse += s->mse, h->copy_mse += s->copy_mse;
             h->shades += s->shades, h->copy_shades += s->copy_shades;
+            h->wrong += s->wrong, h->copy_wrong += s->copy_wrong;
         }
         double n = (double)h->n;
         h->mse /= n, h->copy_mse /= n;
         h->shades /= n, h->copy_shades /= n;
+        h->wrong /= n, h->copy_wrong /= n;
     }
 }
 
