@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/json.h"
+#include "base/real.h"
+#include "engine/algo/config.h"
 #include "engine/run/gate.h"
 #include "support/test.h"
 
@@ -38,6 +40,10 @@ static void assert_check(const struct outcome *o, const char *verdict, const cha
     fail_msg("no line for %s:\n%s", name, o->text);
 }
 
+static const char *kernel_of(const cJSON *json) {
+    return cJSON_GetStringValue(cJSON_GetObjectItem(json, "kernel"));
+}
+
 static void the_gate_passes_and_writes_its_summary(void **state) {
     (void)state;
     if (SANITIZED) skip(); // 600 updates
@@ -56,6 +62,7 @@ static void the_gate_passes_and_writes_its_summary(void **state) {
     assert_true(json_get_string(json, "verdict", path, &verdict, &e));
     assert_string_equal(verdict, "passed");
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "results")), 4);
+    assert_null(strstr(kernel_of(json), "bf16"));
     cJSON_Delete(json);
 }
 
@@ -105,12 +112,51 @@ static void an_altered_or_missing_fixture_fails_golden(void **state) {
     assert_non_null(strstr(altered.text, "f19_gru_cell"));
 }
 
+// Every other way to a run's settings is its preset: none may switch bf16 on.
+static void no_preset_is_in_bf16(void **state) {
+    (void)state;
+    for (int i = 0; config_presets[i]; i++) {
+        struct config c;
+        struct error e = {0};
+        if (!config_init(&c, config_presets[i], &e)) fail_msg("%s", e.message);
+        assert_false(c.autocast);
+    }
+}
+
+// The summary names the precision, and bf16 has a check of its own.
+static void a_gate_is_in_bf16_only_when_that_is_named(void **state) {
+    (void)state;
+    if (sizeof(real) != 4) skip();
+    const char *const settings[] = {"algo.world_model.kl_regularizer=1e39", // the runs end at once
+                                    "precision.autocast=true"};
+    for (int n = 1; n <= 2; n++) {
+        char path[PATH_SIZE + 16];
+        struct error e = {0};
+        snprintf(path, sizeof path, "%s/gate%d.json", test_folder(), n);
+        struct outcome o = run_gate(&(struct gate_opts){.kind = "cpu",
+                                                        .golden_dir = golden,
+                                                        .out_path = path,
+                                                        .n_threads = 2,
+                                                        .settings = settings,
+                                                        .n_settings = n});
+        assert_check(&o, "pass", "golden");
+        if (n == 2) assert_check(&o, "pass", "golden bf16");
+        cJSON *json = json_read_file(path, 1 << 20, &e);
+        assert_non_null(json);
+        assert_int_equal(strstr(kernel_of(json), "bf16") != NULL, n == 2);
+        assert_int_equal(strstr(o.text, "golden bf16") != NULL, n == 2);
+        cJSON_Delete(json);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_gate_passes_and_writes_its_summary),
         cmocka_unit_test(a_model_that_does_not_learn_fails_standing_still),
         cmocka_unit_test(a_loss_that_is_not_finite_fails_smoke),
         cmocka_unit_test(an_altered_or_missing_fixture_fails_golden),
+        cmocka_unit_test(no_preset_is_in_bf16),
+        cmocka_unit_test(a_gate_is_in_bf16_only_when_that_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,30 +51,46 @@ static void add_result(struct gate *g, const char *name, bool passed, double sec
 
 // ---- golden fixtures
 
-static void check_golden(struct gate *g, const char *folder) {
+// Whether the settings ask for bf16; never by itself. Bad settings are the runs' to refuse.
+static bool in_bf16(const struct gate *g) {
+    struct config c;
+    struct error e;
+    bool fine = config_init(&c, "tiny", &e);
+    for (int i = 0; i < g->opts->n_settings && fine; i++)
+        fine = config_set(&c, g->opts->settings[i], &e);
+    return fine && c.autocast;
+}
+
+// Runs `checks`; the result says how many of them passed and why the first other one did not.
+static void run_fixtures(struct gate *g, const char *name, const struct golden *golden,
+                         const struct golden_check *checks, int n) {
     struct error e = {0};
     int64_t t0 = clock_now_ns();
-    struct golden *golden = golden_open(folder, &e);
-    if (!golden) {
-        add_result(g, "golden", false, 0, e.message);
-        return;
-    }
     struct pool *pool = pool_new(g->opts->n_threads > 0 ? g->opts->n_threads : 1);
     int n_passed = 0;
-    char first_failure[400] = "";
-    for (int i = 0; i < n_golden_checks; i++) {
-        if (golden_check_run(&golden_checks[i], golden, pool, &e))
+    char first_failure[400] = "", detail[500];
+    for (int i = 0; i < n; i++) {
+        if (golden_check_run(&checks[i], golden, pool, &e))
             n_passed++;
         else if (!first_failure[0])
             snprintf(first_failure, sizeof first_failure, "; first: %.300s", e.message);
     }
     pool_free(pool);
+    snprintf(detail, sizeof detail, "%d of %d fixtures agree with the reference%s", n_passed, n,
+             first_failure);
+    add_result(g, name, n_passed == n, (double)(clock_now_ns() - t0) * 1e-9, detail);
+}
+
+static void check_golden(struct gate *g, const char *folder) {
+    struct error e = {0};
+    struct golden *golden = golden_open(folder, &e);
+    if (!golden) {
+        add_result(g, "golden", false, 0, e.message);
+        return;
+    }
+    run_fixtures(g, "golden", golden, golden_checks, n_golden_checks);
+    if (in_bf16(g)) run_fixtures(g, "golden bf16", golden, &golden_check_bf16, 1);
     golden_free(golden);
-    char detail[500];
-    snprintf(detail, sizeof detail, "%d of %d fixtures agree with the reference%s", n_passed,
-             n_golden_checks, first_failure);
-    add_result(g, "golden", n_passed == n_golden_checks, (double)(clock_now_ns() - t0) * 1e-9,
-               detail);
 }
 
 // ---- training runs
@@ -145,16 +161,6 @@ static void check_standing_still(struct gate *g, const char *task, double bar) {
 }
 
 // ---- verdict
-
-// Whether the settings ask for bf16; never by itself. Bad settings are the runs' to refuse.
-static bool in_bf16(const struct gate *g) {
-    struct config c;
-    struct error e;
-    bool fine = config_init(&c, "tiny", &e);
-    for (int i = 0; i < g->opts->n_settings && fine; i++)
-        fine = config_set(&c, g->opts->settings[i], &e);
-    return fine && c.autocast;
-}
 
 static cJSON *summary_json(const struct gate *g, double seconds) {
     cJSON *o = cJSON_CreateObject(), *list;

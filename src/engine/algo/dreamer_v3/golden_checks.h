@@ -20,10 +20,14 @@
 struct golden_case;
 struct golden_check {
     const char *code, *what; // "F09", one line
+    const char *fixture;     // NULL: that of the code; else another's, of which a part is compared
     void (*run)(struct golden_case *c);
 };
 extern const struct golden_check golden_checks[];
 extern const int n_golden_checks;
+// F51: the losses of F41's steps in bf16. Not in the table, because no gate computes in bf16 unless
+// that is named.
+extern const struct golden_check golden_check_bf16;
 
 bool golden_check_run(const struct golden_check *check, const struct golden *g, struct pool *pool,
                       struct error *e);
@@ -86,5 +90,6 @@ const struct golden_check *golden_check_find(const char *code); // NULL if there
 #define X(code, name, what) void golden_##name(struct golden_case *c);
 GOLDEN_CHECKS_TABLE(X)
 #undef X
+void golden_mixed_precision(struct golden_case *c);
 
 #endif

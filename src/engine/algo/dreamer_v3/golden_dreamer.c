@@ -1,4 +1,5 @@
-// Parity checks of the whole: three training steps, the player, the ratio scheduler: F41, F42, F44.
+// Parity checks of the whole: three training steps (F51: in bf16), the player, the ratio scheduler:
+// F41, F51, F42, F44.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,28 +71,30 @@ static void fill_batch(struct golden_case *c, const struct wm_batch *b, int step
     for (int64_t i = 0; i < rows; i++) b->continues[i] = 1 - terminated[i];
 }
 
+static const struct {
+    const char *name;
+    enum metric metric;
+} logged[] = {
+    {"Loss/world_model_loss", METRIC_LOSS_MODEL},
+    {"Loss/observation_loss", METRIC_OBS_NLL},
+    {"Loss/reward_loss", METRIC_REWARD_NLL},
+    {"Loss/continue_loss", METRIC_CONTINUE_NLL},
+    {"Loss/state_loss", METRIC_KL_TOTAL},
+    {"State/kl", METRIC_KL_DYN},
+    {"State/post_entropy", METRIC_POSTERIOR_ENTROPY},
+    {"State/prior_entropy", METRIC_PRIOR_ENTROPY},
+    {"Loss/policy_loss", METRIC_LOSS_ACTOR},
+    {"Loss/value_loss", METRIC_LOSS_CRITIC},
+    {"Grads/world_model", METRIC_GRAD_NORM_MODEL},
+    {"Grads/actor", METRIC_GRAD_NORM_ACTOR},
+    {"Grads/critic", METRIC_GRAD_NORM_CRITIC},
+};
+enum { N_LOGGED = sizeof logged / sizeof logged[0] };
+
 static void match_metrics(struct golden_case *c, struct dreamer *d, int step) {
-    static const struct {
-        const char *name;
-        enum metric metric;
-    } logged[] = {
-        {"Loss/world_model_loss", METRIC_LOSS_MODEL},
-        {"Loss/observation_loss", METRIC_OBS_NLL},
-        {"Loss/reward_loss", METRIC_REWARD_NLL},
-        {"Loss/continue_loss", METRIC_CONTINUE_NLL},
-        {"Loss/state_loss", METRIC_KL_TOTAL},
-        {"State/kl", METRIC_KL_DYN},
-        {"State/post_entropy", METRIC_POSTERIOR_ENTROPY},
-        {"State/prior_entropy", METRIC_PRIOR_ENTROPY},
-        {"Loss/policy_loss", METRIC_LOSS_ACTOR},
-        {"Loss/value_loss", METRIC_LOSS_CRITIC},
-        {"Grads/world_model", METRIC_GRAD_NORM_MODEL},
-        {"Grads/actor", METRIC_GRAD_NORM_ACTOR},
-        {"Grads/critic", METRIC_GRAD_NORM_CRITIC},
-    };
     float values[METRIC_COUNT];
     dreamer_metrics(d, values);
-    for (size_t i = 0; i < sizeof logged / sizeof logged[0]; i++)
+    for (int i = 0; i < N_LOGGED; i++)
         match_step(c, step, logged[i].name, &(real){(real)values[logged[i].metric]}, 1);
     match_step(c, step, "moments", dreamer_range(d), 2);
 }
@@ -178,21 +181,68 @@ static void train_step(struct golden_case *c, struct dreamer *d, int step) {
     snapshot_free(&before);
 }
 
+static struct dreamer *fixture_agent(struct golden_case *c, const struct golden_tiny *t,
+                                     struct noise_source *noise) {
+    struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &t->config,
+                                                           .n_actions = (int)t->world.n_actions,
+                                                           .actions = &t->actions,
+                                                           .pool = c->pool,
+                                                           .noise = noise});
+    for (int s = 0; s < DREAMER_N_SETS; s++)
+        case_load_set(c, dreamer_params(d, (enum dreamer_set)s), "param.", true);
+    return d;
+}
+
 void golden_train_steps(struct golden_case *c) {
     struct golden_tiny t = golden_tiny();
     struct recorded recorded = {c, t.nets.n_heads};
     struct noise_source noise = {recorded_step, &recorded};
-    struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &t.config,
-                                                           .n_actions = (int)t.world.n_actions,
-                                                           .actions = &t.actions,
-                                                           .pool = c->pool,
-                                                           .noise = &noise});
-    for (int s = 0; s < DREAMER_N_SETS; s++)
-        case_load_set(c, dreamer_params(d, (enum dreamer_set)s), "param.", true);
+    struct dreamer *d = fixture_agent(c, &t, &noise);
     struct snapshot start = snapshot_take(d);
     for (int step = 1; step <= TRAIN_STEPS && !c->failed; step++) train_step(c, d, step);
     match_end(c, d, &start);
     snapshot_free(&start);
+    dreamer_free(d);
+}
+
+// ---- F51: the same three steps with products and convolutions in bf16
+
+enum { N_NEAR = N_LOGGED + 2 }; // what is logged, and both ends of the returns' range
+
+// The float32 reference's numbers within 2e-2 (spec 10.3). Adds up how far they are off.
+static void match_near(struct golden_case *c, struct dreamer *d, int step, double *distance) {
+    float values[METRIC_COUNT];
+    dreamer_metrics(d, values);
+    for (int i = 0; i < N_NEAR && !c->failed; i++) {
+        const int end = i - N_LOGGED; // of the range
+        const char *what = end < 0 ? logged[i].name : "moments";
+        const real *reference = of_step(c, step, what, end < 0 ? 1 : 2);
+        if (!reference) return;
+        const double wanted = (double)reference[end < 0 ? 0 : end];
+        const double got =
+            end < 0 ? (double)values[logged[i].metric] : (double)dreamer_range(d)[end];
+        const double off = fabs(got - wanted) / fabs(wanted);
+        *distance += off;
+        if (!(off <= 2e-2))
+            case_fail(c, "step%d.%s: %.6g, not within 2e-2 of float32's %.6g", step, what, got,
+                      wanted);
+    }
+}
+
+void golden_mixed_precision(struct golden_case *c) {
+    struct golden_tiny t = golden_tiny();
+    struct recorded recorded = {c, t.nets.n_heads};
+    struct noise_source noise = {recorded_step, &recorded};
+    t.config.autocast = true;
+    struct dreamer *d = fixture_agent(c, &t, &noise);
+    double distance = 0;
+    for (int step = 1; step <= TRAIN_STEPS && !c->failed; step++) {
+        struct dreamer_result r;
+        fill_batch(c, wm_batch(dreamer_world(d)), step);
+        if (!c->failed && !dreamer_update(d, &r)) case_fail(c, "%s is not finite", r.bad_node);
+        if (!c->failed) match_near(c, d, step, &distance);
+    }
+    if (!c->failed && distance < 1e-3) case_fail(c, "every number is float32's: bf16 is not on");
     dreamer_free(d);
 }
 
