@@ -21,6 +21,15 @@ endif
 MISSING := $(strip $(foreach p,$(PACKAGES),$(shell pkg-config --exists $(word 1,$(subst :, ,$(p))) 2>/dev/null || echo $(word 2,$(subst :, ,$(p))))))
 pc = $(shell pkg-config $(1) $(foreach p,$(2),$(word 1,$(subst :, ,$(p)))) 2>/dev/null)
 
+# A headless program goes to machines that have none of these libraries: archives where there are any
+# (cJSON has none in Debian), else the shared one, which may lie beside the program.
+archive = $(or $(filter /%,$(shell $(CC) -print-file-name=$(patsubst -l%,lib%.a,$(1)))),$(1))
+ifeq ($(HEADLESS),1)
+linked = $(foreach l,$(1),$(call archive,$(l))) $(call archive,-lz) -Wl,-rpath,'$$ORIGIN'
+else
+linked = $(1)
+endif
+
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla
 ifeq ($(WERROR)$(SAN),1)   # instrumented code makes gcc see impossible sizes; the plain build judges the warnings
 WARN += -Werror
@@ -41,7 +50,7 @@ SAN_tsan := -fsanitize=thread -fno-omit-frame-pointer
 SANFLAGS := $(SAN_$(SAN))
 CFLAGS += -std=c17 $(OPT) -g -pthread $(WARN) $(DEFS) $(SANFLAGS) -Isrc $(call pc,--cflags,$(PACKAGES))
 LDFLAGS += -pthread $(SANFLAGS)
-LDLIBS = $(call pc,--libs,$(PACKAGES)) -lgif -lm
+LDLIBS = $(call linked,$(call pc,--libs,$(PACKAGES)) -lgif) -lm
 
 # ---- floors, lowest first: a floor links with the ones before it only (`make layers` proves it)
 FLOORS := base emu graph nn data env algo run ui

@@ -48,7 +48,7 @@ static const struct option {
     {"--actions", TEXT, AT(actions), "FILE", "rom run: actions recorded in rom play"},
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl"},
-    {"--device", TEXT, AT(device), "NAME", "auto, cpu (default auto)"},
+    {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)"},
     {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)"},
     {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps"},
     {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps"},

@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "engine/env/builtin.h"
 #include "engine/graph/graph.h"
+#include "engine/run/device.h"
 #include "engine/run/files.h"
 #include "engine/run/peak.h"
 #include "ui/cli.h"
@@ -77,9 +78,9 @@ static void probe_speed(char *out, size_t size) {
 }
 
 static void probe_gpu(char *out, size_t size) {
-    bool driver = access("/proc/driver/nvidia/version", R_OK) == 0;
-    snprintf(out, size, "%s; this version trains on the CPU",
-             driver ? "NVIDIA driver found" : "no NVIDIA driver");
+    char text[BACKEND_MESSAGE_SIZE];
+    const bool there = device_describe(text, sizeof text);
+    snprintf(out, size, "%s%s", text, there ? "" : "; --device auto trains on the CPU");
 }
 
 static void probe_terminal(char *out, size_t size) {

@@ -22,12 +22,13 @@ static inline const char *harness_path(const char *name) {
     return path;
 }
 
+static inline bool parity_on_harness(void) { return getenv("WORKBENCH_CUDA_LIBRARY") == NULL; }
+
 static inline const struct backend *parity_backend(void) {
     static const struct backend *b;
     char why[BACKEND_MESSAGE_SIZE] = "";
     if (b) return b;
-    b = backend_open(getenv("WORKBENCH_CUDA_LIBRARY") ? NULL : harness_path("harness"), why,
-                     sizeof why);
+    b = backend_open(parity_on_harness() ? harness_path("harness") : NULL, why, sizeof why);
     if (!b) fail_msg("%s", why);
     backend_choose(b);
     return b;

@@ -45,6 +45,13 @@ static void find_library(char *path, size_t size) {
     if (access(path, R_OK) != 0) snprintf(path, size, "%s/../lib/" LIBRARY, program);
 }
 
+// cuBLAS is hundreds of megabytes: not opened where the driver's own library is missing.
+static bool has_driver(void) {
+    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (driver) dlclose(driver);
+    return driver != NULL;
+}
+
 static const struct backend *load(const char *path, char *why, size_t size) {
     char found[PATH_MAX + 64];
     const char *named = path ? path : getenv("WORKBENCH_CUDA_LIBRARY");
@@ -54,6 +61,10 @@ static const struct backend *load(const char *path, char *why, size_t size) {
         find_library(found, sizeof found);
     if (access(found, R_OK) != 0) {
         snprintf(why, size, "no " LIBRARY " here (%s); make CUDA=1 builds it", found);
+        return NULL;
+    }
+    if (!named && !has_driver()) {
+        snprintf(why, size, "no CUDA device (the driver's libcuda.so.1 is not installed)");
         return NULL;
     }
     void *library = dlopen(found, RTLD_NOW | RTLD_LOCAL);

@@ -15,6 +15,7 @@
 #include "engine/algo/config.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
 #include "engine/graph/graph.h"
+#include "engine/run/device.h"
 #include "engine/run/files.h"
 #include "engine/run/worker.h"
 
@@ -237,7 +238,10 @@ enum status gate_run(const struct gate_opts *opts, FILE *out, struct error *e) {
         return STATUS_USAGE;
     }
     if (!check_out_path(opts->out_path, e)) return e->status;
-    if (strcmp(opts->kind, "gpu") == 0) return skip(g, "no CUDA device", e);
+    if (strcmp(opts->kind, "gpu") == 0) {
+        char why[BACKEND_MESSAGE_SIZE];
+        if (!device_describe(why, sizeof why)) return skip(g, why, e);
+    }
     char golden[PATH_SIZE];
     snprintf(golden, sizeof golden, "%s", opts->golden_dir ? opts->golden_dir : "");
     if (!opts->golden_dir) files_find_golden(golden, sizeof golden);

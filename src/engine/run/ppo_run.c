@@ -40,6 +40,7 @@ struct ppo_run *ppo_run_new(const struct run_opts *opts, struct feed *feed, stru
               (long long)o.n_steps,
               (double)(ppo_bytes(&o) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6, r->n_threads,
               cpu_kernels_name());
+    device_say(&r->device);
     if (r->session) log_write(LOG_INFO, "session %s", session_path(r->session));
     return r;
 }
@@ -79,7 +80,7 @@ static void publish_status(struct ppo_run *r, enum feed_phase phase, const char 
     snprintf(s.algo, sizeof s.algo, "ppo");
     snprintf(s.task, sizeof s.task, "%.47s", r->name);
     snprintf(s.mode, sizeof s.mode, "full");
-    snprintf(s.device, sizeof s.device, "cpu");
+    snprintf(s.device, sizeof s.device, "%s", r->device.name);
     snprintf(s.session, sizeof s.session, "%.199s", r->session ? session_path(r->session) : "");
     snprintf(s.message, sizeof s.message, "%.239s", message);
     feed_set_status(r->feed, &s);

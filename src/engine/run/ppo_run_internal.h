@@ -10,6 +10,7 @@
 #include "engine/data/frames.h"
 #include "engine/data/session.h"
 #include "engine/env/task.h"
+#include "engine/run/device.h"
 #include "engine/run/ppo_run.h"
 
 // All that the next rollout depends on beside the agent: taken after every update, saved in
@@ -23,6 +24,7 @@ struct ppo_boundary {
 
 struct ppo_run {
     struct run_opts opts; // texts belong to the caller
+    struct device device; // where it learns and acts
     struct ppo_config config;
     struct feed *feed;
     struct pool *pool;

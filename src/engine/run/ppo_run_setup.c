@@ -52,12 +52,6 @@ static bool check_options(const struct run_opts *o, struct error *e) {
                          o->preset);
     if (o->zero_latent)
         return error_set(e, STATUS_USAGE, "--zero-latent: PPO has no latent; leave it out");
-    if (o->device && strcmp(o->device, "cuda") == 0)
-        return error_set(e, STATUS_FAILED,
-                         "--device cuda: this version has no CUDA backend; use --device cpu");
-    if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0)
-        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu",
-                         o->device);
     if (o->task && o->rom_path)
         return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
     if (o->rom_path && !(o->state_path && o->goal_dir))
@@ -235,7 +229,7 @@ static bool resume_config(struct ppo_run *r, struct error *e) {
 
 bool ppo_run_configure(struct ppo_run *r, struct error *e) {
     r->n_threads = r->opts.n_threads > 0 ? r->opts.n_threads : pool_usable_cpus();
-    if (!check_options(&r->opts, e)) return false;
+    if (!check_options(&r->opts, e) || !device_choose(r->opts.device, &r->device, e)) return false;
     ppo_config_init(&r->config);
     if (r->opts.resume ? !resume_config(r, e) : !(apply_settings(r, e) && load_game(r, e)))
         return false;
@@ -320,7 +314,7 @@ bool ppo_run_open_session(struct ppo_run *r, struct error *e) {
         .task = r->name,
         .mode = "full",
         .preset = "",
-        .device = "cpu",
+        .device = r->device.name,
         .kernel = cpu_kernels_name(),
         .rom_name = r->name,
         .rom_sha256 = t ? t->rom_sha256 : "",

@@ -19,6 +19,7 @@
 #include "engine/env/control.h"
 #include "engine/env/env.h"
 #include "engine/env/task.h"
+#include "engine/run/device.h"
 #include "engine/run/diagnostics.h"
 #include "engine/run/parts.h"
 #include "engine/run/ppo_run.h"
@@ -117,6 +118,7 @@ struct run_statistics {
 struct worker {
     struct ppo_run *ppo;  // --algo ppo: the whole run, and nothing else here is used
     struct run_opts opts; // texts belong to the caller until worker_free
+    struct device device; // where it learns and acts
     struct config config;
     struct feed *feed;
     struct pool *pool;

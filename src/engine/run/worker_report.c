@@ -71,7 +71,7 @@ void worker_publish_status(struct worker *w, enum feed_phase phase, const char *
     snprintf(s.task, sizeof s.task, "%.47s", w->rom_name);
     snprintf(s.mode, sizeof s.mode, "%s", w->algo->mode);
     snprintf(s.preset, sizeof s.preset, "%.11s", w->config.preset);
-    snprintf(s.device, sizeof s.device, "cpu");
+    snprintf(s.device, sizeof s.device, "%s", w->device.name);
     snprintf(s.session, sizeof s.session, "%.199s", w->session ? session_path(w->session) : "");
     snprintf(s.message, sizeof s.message, "%.239s", message[0] ? message : w->warning);
     feed_set_status(w->feed, &s);

@@ -27,12 +27,6 @@ static bool check_options(const struct run_opts *o, struct error *e) {
     if (o->mode && !worker_algo_find(o->mode))
         return error_set(e, STATUS_USAGE, "--mode %s: no such mode; known: standing_still, full",
                          o->mode);
-    if (o->device && strcmp(o->device, "cuda") == 0)
-        return error_set(e, STATUS_FAILED,
-                         "--device cuda: this version has no CUDA backend; use --device cpu");
-    if (o->device && strcmp(o->device, "auto") != 0 && strcmp(o->device, "cpu") != 0)
-        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu",
-                         o->device);
     if (o->task && o->rom_path)
         return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
     if (o->goal_dir && !(o->rom_path && o->state_path))
@@ -202,7 +196,8 @@ static bool check_bounds(const struct worker *w, struct error *e) {
 }
 
 bool worker_configure(struct worker *w, struct error *e) {
-    if (!check_options(&w->opts, e) || !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e))
+    if (!check_options(&w->opts, e) || !device_choose(w->opts.device, &w->device, e) ||
+        !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e))
         return false;
     if (w->resume && !worker_resume_same_game(w, e)) return false;
     w->algo = worker_algo_find(w->opts.mode                 ? w->opts.mode
@@ -298,7 +293,7 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .task = w->rom_name,
                                 .mode = w->algo->mode,
                                 .preset = w->config.preset,
-                                .device = "cpu",
+                                .device = w->device.name,
                                 .kernel = cpu_kernels_kind(w->config.autocast),
                                 .rom_name = w->rom_name,
                                 .rom_sha256 = w->rom_sha256,

@@ -1,0 +1,48 @@
+// Device: --device becomes the backend of a run's graphs.
+#include "engine/run/device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+
+bool device_describe(char *text, size_t size) {
+    char why[BACKEND_MESSAGE_SIZE];
+    const struct backend *b = backend_open(NULL, why, sizeof why);
+    if (b) return b->probe(text, size);
+    const char *none = "no CUDA device";
+    const bool said = strncmp(why, none, strlen(none)) == 0;
+    snprintf(text, size, said ? "%s%s" : "%s: %s", said ? "" : none, why);
+    return false;
+}
+
+static bool use_cpu(struct device *out) {
+    out->name = "cpu";
+    backend_choose(NULL);
+    return true;
+}
+
+bool device_choose(const char *wanted, struct device *out, struct error *e) {
+    *out = (struct device){0};
+    if (!wanted) wanted = "auto";
+    if (strcmp(wanted, "cpu") == 0) return use_cpu(out);
+    const bool must = strcmp(wanted, "cuda") == 0;
+    if (!must && strcmp(wanted, "auto") != 0)
+        return error_set(e, STATUS_USAGE, "--device %s: no such device; known: auto, cpu, cuda",
+                         wanted);
+    const struct backend *b = backend_open(NULL, out->why, sizeof out->why);
+    if (!b && must)
+        return error_set(e, STATUS_FAILED, "--device cuda: %s; use --device cpu", out->why);
+    if (!b) return use_cpu(out);
+    b->probe(out->why, sizeof out->why);
+    out->name = "cuda";
+    backend_choose(b);
+    return true;
+}
+
+void device_say(const struct device *d) {
+    if (d->why[0])
+        log_write(LOG_INFO, "device %s: %s", d->name, d->why);
+    else
+        log_write(LOG_INFO, "device %s", d->name);
+}
