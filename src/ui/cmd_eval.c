@@ -65,6 +65,21 @@ static void print_stats(const char *name, const struct eval_stats *s) {
            s->mean_reward, s->mean_length, s->median_distance, s->entropy);
 }
 
+// Of a task without a goal.
+static void print_returns(const char *name, const struct eval_stats *s) {
+    printf("%-8s %5lld episodes: return %.1f  (95 %%: %.1f to %.1f), deviation %.1f\n", name,
+           (long long)s->episodes, s->mean_reward, s->return_low, s->return_high, s->return_std);
+    printf("         median %.1f, from %.1f to %.1f, length %.1f, action entropy %.3f\n",
+           s->median_return, s->min_return, s->max_return, s->mean_length, s->entropy);
+}
+
+static void print_vector_horizons(const struct eval_horizon *horizon) {
+    printf("steps ahead   vectors  squared error of a number  of the held vector\n");
+    for (int k = 0; k < EVAL_HORIZON && horizon[k].n; k++)
+        printf("%11d  %8lld  %25.5f  %18.5f\n", k + 1, (long long)horizon[k].n,
+               horizon[k].vector_mse, horizon[k].copy_vector_mse);
+}
+
 static void print_horizons(const struct eval_horizon *horizon) {
     printf(
         "steps ahead  pictures  squared error   of the held frame   shades   held  wrong pixels   "
@@ -81,10 +96,13 @@ static void print_text(const struct eval *v, const char *folder) {
     printf("%s, update %lld, env step %lld\n", r.agent->task, (long long)r.agent->opt_steps,
            (long long)r.agent->env_steps);
     if (r.horizon[0].n) {
-        print_horizons(r.horizon);
+        if (r.agent->obs.pixels) print_horizons(r.horizon);
+        if (r.agent->obs.n_vector) print_vector_horizons(r.horizon);
     } else {
-        print_stats(eval_policy_names[r.policy], &r.policy_stats);
-        if (r.random_stats.episodes) print_stats("random", &r.random_stats);
+        void (*print)(const char *, const struct eval_stats *) =
+            r.agent->control ? print_returns : print_stats;
+        print(eval_policy_names[r.policy], &r.policy_stats);
+        if (r.random_stats.episodes) print("random", &r.random_stats);
     }
     if (folder[0]) printf("%s\n", folder);
 }

@@ -37,14 +37,15 @@ struct eval_opts {    // NULL or 0: the default in parentheses
 };
 
 // Error of open-loop rollouts, per step ahead: 5 rows seen, then up to 15 imagined with the actions
-// that were really taken, decoded and compared with what the emulator showed. Beside it: the last
-// seen frame held still.
+// that were really taken, decoded and compared with what was really observed. Beside it: the last
+// seen observation held still.
 enum { EVAL_CONTEXT = WM_CONTEXT, EVAL_HORIZON = WM_IMAGINED };
 struct eval_horizon {
-    int64_t n;                  // pictures compared
+    int64_t n;                  // rows compared; of their pictures, where there are any:
     double mse, copy_mse;       // mean squared error of a pixel, shades 0..3
     double shades, copy_shades; // mean absolute error
     double wrong, copy_wrong;   // share of pixels whose nearest shade is another one
+    double vector_mse, copy_vector_mse; // of their vectors: mean squared error of a number
 };
 
 struct eval_report {

@@ -5,21 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fmath.h"
 #include "base/mem.h"
 #include "emu/gb_obs.h"
 #include "engine/algo/dreamer_v3/noise.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
 
 struct recording {
-    uint8_t *frames;  // [capacity][ENV_OBS_BYTES]
-    uint8_t *actions; // [capacity] that led to the frame; of row 0: none
+    uint8_t *rows;  // [capacity][obs_bytes]
+    float *actions; // [capacity][n_actions] that led to the row, as the model reads them; row 0: 0
     int n, capacity;
 };
 
 struct eval_open_loop {
     struct eval_onlooker onlooker;
     uint64_t seed;
-    int n_actions;
+    struct obs_space obs;
+    struct action_space actions;
     int64_t n_episodes;
     struct recording *recordings;              // [n_episodes], freed when the episode is measured
     struct eval_horizon (*sums)[EVAL_HORIZON]; // [n_episodes], sums of the pictures' means
@@ -30,18 +32,38 @@ struct eval_open_loop {
 
 // ---- recording
 
-static void take_frame(void *ctx, int64_t episode, int step, int action, const uint8_t *obs) {
+// One-hot heads one after the other, or the values; zeros where there is no action.
+static void expand(const struct action_space *a, const float *action, float *out) {
+    const int width = action_width(a);
+    for (int i = 0; i < width; i++) out[i] = action && a->n_continuous ? action[i] : 0;
+    for (int k = 0; k < a->n_heads && action; out += a->classes[k++]) out[(int)action[k]] = 1;
+}
+
+static void take_row(void *ctx, int64_t episode, int step, const float *action,
+                     const uint8_t *obs) {
     struct eval_open_loop *o = ctx;
     struct recording *r = &o->recordings[episode];
-    CHECK(step == r->n, "frame %d of episode %lld comes as number %d", step, (long long)episode,
+    const size_t bytes = obs_bytes(&o->obs), width = (size_t)action_width(&o->actions);
+    CHECK(step == r->n, "row %d of episode %lld comes as number %d", step, (long long)episode,
           r->n);
     if (r->n == r->capacity) {
         r->capacity = r->capacity ? 2 * r->capacity : 128;
-        r->frames = mem_resize(r->frames, (size_t)r->capacity * ENV_OBS_BYTES);
-        r->actions = mem_resize(r->actions, (size_t)r->capacity);
+        r->rows = mem_resize(r->rows, (size_t)r->capacity * bytes);
+        r->actions = mem_resize(r->actions, (size_t)r->capacity * width * sizeof *r->actions);
     }
-    memcpy(r->frames + (size_t)r->n * ENV_OBS_BYTES, obs, ENV_OBS_BYTES);
-    r->actions[r->n++] = action < 0 ? 0 : (uint8_t)action;
+    memcpy(r->rows + (size_t)r->n * bytes, obs, bytes);
+    expand(&o->actions, action, r->actions + (size_t)r->n++ * width);
+}
+
+static const uint8_t *row_at(const struct eval_open_loop *o, const struct recording *r, int i) {
+    return r->rows + (size_t)i * obs_bytes(&o->obs);
+}
+
+// Number k of a row's vector.
+static double number_at(const struct eval_open_loop *o, const uint8_t *row, int k) {
+    float x;
+    memcpy(&x, row + obs_picture_bytes(&o->obs) + (size_t)k * sizeof x, sizeof x);
+    return (double)x;
 }
 
 // ---- measuring
@@ -50,12 +72,15 @@ static void take_frame(void *ctx, int64_t episode, int step, int action, const u
 static void fill_inputs(struct eval_open_loop *o, const struct recording *r, int first) {
     const struct wm_inputs *in = &o->view.in;
     real *actions = in->prev_actions->data, *is_first = in->is_first->data;
-    memset(actions, 0, (size_t)in->prev_actions->n_elements * sizeof *actions);
+    const int width = action_width(&o->actions), n_vector = o->obs.n_vector;
     for (int t = 0; t < WM_ROLLOUT; t++) {
         int row = first + t < r->n ? first + t : r->n - 1;
-        memcpy((uint8_t *)in->packed->data + (size_t)t * ENV_OBS_BYTES,
-               r->frames + (size_t)row * ENV_OBS_BYTES, ENV_OBS_BYTES);
-        actions[t * o->n_actions + r->actions[row]] = 1;
+        const uint8_t *seen = row_at(o, r, row);
+        if (in->packed)
+            memcpy((uint8_t *)in->packed->data + (size_t)t * ENV_OBS_BYTES, seen, ENV_OBS_BYTES);
+        for (int k = 0; k < n_vector; k++)
+            ((real *)in->vectors[0]->data)[t * n_vector + k] = (real)number_at(o, seen, k);
+        for (int k = 0; k < width; k++) actions[t * width + k] = (real)r->actions[row * width + k];
         is_first[t] = t == 0;
     }
 }
@@ -78,10 +103,19 @@ static void add_picture(struct eval_horizon *h, const real *dream, const uint8_t
         copy_square += c * c, copy_sum += fabs(c);
         wrong += (int)(dreamt + 0.5) != shade, copy_wrong += c != 0;
     }
-    h->n++;
     h->mse += square / WM_PIXELS, h->shades += sum / WM_PIXELS;
     h->copy_mse += copy_square / WM_PIXELS, h->copy_shades += copy_sum / WM_PIXELS;
     h->wrong += (double)wrong / WM_PIXELS, h->copy_wrong += (double)copy_wrong / WM_PIXELS;
+}
+
+static void add_vector(const struct eval_open_loop *o, struct eval_horizon *h, const real *dream,
+                       const uint8_t *truth, const uint8_t *held) {
+    const int n = o->obs.n_vector;
+    for (int k = 0; k < n; k++) {
+        const double wanted = number_at(o, truth, k);
+        const double d = (double)fast_symexp(dream[k]) - wanted, c = number_at(o, held, k) - wanted;
+        h->vector_mse += d * d / n, h->copy_vector_mse += c * c / n;
+    }
 }
 
 static void measure_window(struct eval_open_loop *o, int64_t episode, int first) {
@@ -91,11 +125,17 @@ static void measure_window(struct eval_open_loop *o, int64_t episode, int first)
     noise_fill(NULL, o->view.in.u, o->seed, RNG_ROLLOUT_POSTERIOR, moment);
     noise_fill(NULL, o->view.in.u_prior, o->seed, RNG_ROLLOUT_PRIOR, moment);
     executor_run(o->executor);
-    const real *imagined = o->view.imagined->data;
-    const uint8_t *held = r->frames + (size_t)(first + EVAL_CONTEXT - 1) * ENV_OBS_BYTES;
-    for (int k = 0; k < EVAL_HORIZON && first + EVAL_CONTEXT + k < r->n; k++)
-        add_picture(&o->sums[episode][k], imagined + (size_t)k * WM_PIXELS,
-                    r->frames + (size_t)(first + EVAL_CONTEXT + k) * ENV_OBS_BYTES, held);
+    const struct tensor *pictures = o->view.imagined, *vectors = o->view.vector_imagined[0];
+    const uint8_t *held = row_at(o, r, first + EVAL_CONTEXT - 1);
+    for (int k = 0; k < EVAL_HORIZON && first + EVAL_CONTEXT + k < r->n; k++) {
+        struct eval_horizon *h = &o->sums[episode][k];
+        const uint8_t *truth = row_at(o, r, first + EVAL_CONTEXT + k);
+        h->n++;
+        if (pictures)
+            add_picture(h, (const real *)pictures->data + (size_t)k * WM_PIXELS, truth, held);
+        if (vectors)
+            add_vector(o, h, (const real *)vectors->data + k * o->obs.n_vector, truth, held);
+    }
 }
 
 static void end_episode(void *ctx, int64_t episode) {
@@ -103,7 +143,7 @@ static void end_episode(void *ctx, int64_t episode) {
     struct recording *r = &o->recordings[episode];
     for (int first = 0; first + EVAL_CONTEXT < r->n; first += EVAL_HORIZON)
         measure_window(o, episode, first);
-    free(r->frames);
+    free(r->rows);
     free(r->actions);
     *r = (struct recording){0};
 }
@@ -118,11 +158,13 @@ void eval_open_loop_result(const struct eval_open_loop *o, struct eval_horizon o
             h->mse += s->mse, h->copy_mse += s->copy_mse;
             h->shades += s->shades, h->copy_shades += s->copy_shades;
             h->wrong += s->wrong, h->copy_wrong += s->copy_wrong;
+            h->vector_mse += s->vector_mse, h->copy_vector_mse += s->copy_vector_mse;
         }
         double n = (double)h->n;
         h->mse /= n, h->copy_mse /= n;
         h->shades /= n, h->copy_shades /= n;
         h->wrong /= n, h->copy_wrong /= n;
+        h->vector_mse /= n, h->copy_vector_mse /= n;
     }
 }
 
@@ -131,9 +173,10 @@ void eval_open_loop_result(const struct eval_open_loop *o, struct eval_horizon o
 struct eval_open_loop *eval_open_loop_new(struct saved_agent *a, uint64_t seed, int64_t n_episodes,
                                           struct pool *pool) {
     struct eval_open_loop *o = mem_alloc(sizeof *o);
-    o->onlooker = (struct eval_onlooker){take_frame, end_episode, o};
+    o->onlooker = (struct eval_onlooker){take_row, end_episode, o};
     o->seed = seed;
-    o->n_actions = a->n_actions;
+    o->obs = a->obs;
+    o->actions = a->actions;
     o->n_episodes = n_episodes;
     o->recordings = mem_alloc((size_t)n_episodes * sizeof *o->recordings);
     o->sums = mem_alloc((size_t)n_episodes * sizeof *o->sums);
@@ -152,7 +195,7 @@ const struct eval_onlooker *eval_open_loop_onlooker(struct eval_open_loop *o) {
 void eval_open_loop_free(struct eval_open_loop *o) {
     if (!o) return;
     for (int64_t i = 0; i < o->n_episodes; i++) {
-        free(o->recordings[i].frames);
+        free(o->recordings[i].rows);
         free(o->recordings[i].actions);
     }
     free(o->recordings);

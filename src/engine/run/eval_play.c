@@ -28,7 +28,9 @@ struct table {
     int64_t n_played; // to the end
     struct lane *lanes;
     uint8_t *reset, *active, *frames, **obs;
-    int32_t *actions;
+    int n_numbers;    // of an action
+    int32_t *actions; // [n][n_numbers], or
+    float *values;    // [n][n_numbers] where they are continuous; else scratch of `actions`
     struct env_step_result *results;
     struct player *player; // NULL: random, constant, or PPO
     struct ppo *ppo;       // NULL: another algorithm, random or constant
@@ -56,7 +58,9 @@ static void fill_noise(void *ctx, struct tensor *t, enum rng_purpose purpose, in
         uint64_t moment = eval_moment(lane->episode, lane->step);
         for (int64_t i = 0; i < width; i++)
             u[by_head ? i * table->n + n : n * width + i] =
-                (real)rng_uniform(table->play->seed, (uint32_t)purpose, moment, (uint32_t)i);
+                purpose == RNG_PLAYER_NORMAL
+                    ? (real)noise_normal(table->play->seed, purpose, (int64_t)moment, (uint32_t)i)
+                    : (real)rng_uniform(table->play->seed, (uint32_t)purpose, moment, (uint32_t)i);
     }
 }
 
@@ -71,22 +75,34 @@ static void begin_episode(struct table *t, int n) {
     *p = (struct eval_episode){
         .start_frames = eval_start_frames(t->play->seed, lane->episode, t->play->warm_up_frames),
         .least_distance = INFINITY};
+    if (t->play->agent->control) p->start_frames = 0; // it does not wait: its start is another
     env_delay_start(t->play->env, n, p->start_frames);
+    env_choose_start(t->play->env, n, t->play->seed, (uint64_t)lane->episode);
 }
 
-static void keep_action(struct lane *lane, struct eval_episode *p, int action) {
+// What lane n has just done, [n_numbers].
+static const float *action_of(const struct table *t, int n) {
+    float *numbers = t->values + n * t->n_numbers;
+    if (!t->play->env->actions.n_continuous)
+        for (int k = 0; k < t->n_numbers; k++) numbers[k] = (float)t->actions[n * t->n_numbers + k];
+    return numbers;
+}
+
+static void keep_action(struct table *t, int n, struct eval_episode *p) {
+    struct lane *lane = &t->lanes[n];
+    const size_t width = (size_t)t->n_numbers;
     if (p->steps == lane->capacity) {
         lane->capacity = lane->capacity ? 2 * lane->capacity : 128;
-        p->actions = mem_resize(p->actions, (size_t)lane->capacity);
+        p->actions = mem_resize(p->actions, (size_t)lane->capacity * width * sizeof *p->actions);
     }
-    p->actions[p->steps++] = (uint8_t)action;
+    memcpy(p->actions + (size_t)p->steps++ * width, action_of(t, n), width * sizeof *p->actions);
 }
 
 static void count_step(struct table *t, int n) {
     struct lane *lane = &t->lanes[n];
     struct eval_episode *p = &t->episodes[lane->episode];
     const struct env_step_result *r = &t->results[n];
-    keep_action(lane, p, t->actions[n]);
+    keep_action(t, n, p);
     lane->step++;
     p->total_reward += (double)r->reward;
     p->distance = r->distance;
@@ -103,7 +119,7 @@ static void tell(const struct table *t, int n) {
     const struct eval_onlooker *o = t->play->onlooker;
     const struct lane *lane = &t->lanes[n];
     if (!o) return;
-    o->frame(o->ctx, lane->episode, lane->step, t->reset[n] ? -1 : t->actions[n], t->obs[n]);
+    o->frame(o->ctx, lane->episode, lane->step, t->reset[n] ? NULL : action_of(t, n), t->obs[n]);
     if (lane->ended) o->ended(o->ctx, lane->episode);
 }
 
@@ -114,17 +130,26 @@ static void step_environments(struct table *t) {
         t->active[n] = t->lanes[n].episode >= 0 && !t->reset[n];
     }
     env_reset(t->play->env, t->reset, t->obs);
-    env_step(t->play->env, t->active, t->actions, t->obs, t->results);
+    if (t->play->env->actions.n_continuous)
+        env_step_values(t->play->env, t->active, t->values, t->obs, t->results);
+    else
+        env_step(t->play->env, t->active, t->actions, t->obs, t->results);
     for (int n = 0; n < t->n; n++) {
         if (t->active[n]) count_step(t, n);
         if (t->active[n] || t->reset[n]) tell(t, n);
     }
 }
 
-// Of the policy that the player has just used, summed over the heads.
+// Of the policy that the player has just used, summed over the heads, or over the normals of
+// continuous actions (before they are clipped).
 static double entropy_of(const struct table *t, int n) {
     const struct policy *policy = &player_nodes(t->player)->policy;
+    const double of_unit_normal = 1.4189385332046727; // (1 + log 2 pi) / 2
     double sum = 0;
+    for (int k = 0; policy->std && k < t->n_numbers; k++)
+        sum +=
+            of_unit_normal + log((double)((const real *)policy->std->data)[n * t->n_numbers + k]);
+    if (policy->std) return sum;
     for (int k = 0; k < policy->n_heads; k++) {
         const real *p = (const real *)policy->probs[k]->data + n * policy->classes[k];
         for (int64_t i = 0; i < policy->classes[k]; i++)
@@ -170,23 +195,39 @@ static bool choose_ppo(struct table *t, struct error *e) {
     return true;
 }
 
+// Uniform over each head's choices or over [-1, 1); returns the entropy.
+static double choose_at_random(struct table *t, int n) {
+    const struct action_space *a = &t->play->env->actions;
+    const struct lane *lane = &t->lanes[n];
+    const uint64_t seed = t->play->seed, moment = eval_moment(lane->episode, lane->step);
+    double entropy = a->n_continuous * log(2);
+    for (int k = 0; k < a->n_heads; k++) {
+        t->actions[n * a->n_heads + k] =
+            (int32_t)rng_below(seed, RNG_EVAL_ACTION, moment, (uint32_t)k, (uint32_t)a->classes[k]);
+        entropy += log((double)a->classes[k]);
+    }
+    for (int k = 0; k < a->n_continuous; k++)
+        t->values[n * a->n_continuous + k] =
+            2 * rng_uniform(seed, RNG_EVAL_ACTION, moment, (uint32_t)k) - 1;
+    return entropy;
+}
+
 static bool choose_actions(struct table *t, int64_t tick, struct error *e) {
     const struct eval_play *play = t->play;
     char bad[TENSOR_NAME_SIZE];
-    uint32_t n_actions = (uint32_t)play->env->n_actions;
     if (t->ppo) return choose_ppo(t, e);
     if (t->player && !player_step(t->player, t->reset, t->obs, tick, play->policy == EVAL_GREEDY,
                                   t->actions, bad))
         return error_set(e, STATUS_FAILED, "%s: the policy's %s is not finite",
                          play->agent->checkpoint, bad);
+    for (int i = 0; t->player && i < t->n * play->env->actions.n_continuous; i++)
+        t->values[i] = (float)player_values(t->player)[i];
     for (int n = 0; n < t->n; n++) {
         struct lane *lane = &t->lanes[n];
         if (t->player) {
             lane->entropy += entropy_of(t, n);
         } else if (play->policy == EVAL_RANDOM) {
-            t->actions[n] = (int32_t)rng_below(
-                play->seed, RNG_EVAL_ACTION, eval_moment(lane->episode, lane->step), 0, n_actions);
-            lane->entropy += log((double)n_actions);
+            lane->entropy += choose_at_random(t, n);
         } else {
             t->actions[n] = play->constant_action;
         }
@@ -234,15 +275,18 @@ bool eval_play(const struct eval_play *play, struct eval_episode *episodes, stru
     CHECK(play->warm_up_frames >= 1 && play->n_episodes >= 1, "nothing to play");
     struct noise_source noise = {.fill = fill_noise, .ctx = &t};
     t.lanes = mem_alloc(n * sizeof *t.lanes);
-    t.frames = mem_alloc(n * ENV_OBS_BYTES);
+    const size_t frame = obs_bytes(&play->env->obs);
+    t.n_numbers = action_values(&play->env->actions);
+    t.frames = mem_alloc(n * frame);
     t.obs = mem_alloc(n * sizeof *t.obs);
     t.reset = mem_alloc(n);
     t.active = mem_alloc(n);
-    t.actions = mem_alloc(n * sizeof *t.actions);
+    t.actions = mem_alloc(n * (size_t)t.n_numbers * sizeof *t.actions);
+    t.values = mem_alloc(n * (size_t)t.n_numbers * sizeof *t.values);
     t.results = mem_alloc(n * sizeof *t.results);
     t.player = make_player(&t, &noise);
     for (size_t i = 0; i < n; i++) {
-        t.obs[i] = t.frames + i * ENV_OBS_BYTES;
+        t.obs[i] = t.frames + i * frame;
         t.lanes[i].ended = true;
     }
     memset(episodes, 0, (size_t)play->n_episodes * sizeof *episodes);
@@ -259,6 +303,7 @@ bool eval_play(const struct eval_play *play, struct eval_episode *episodes, stru
     free(t.reset);
     free(t.active);
     free(t.actions);
+    free(t.values);
     free(t.results);
     return fine;
 }

@@ -13,8 +13,9 @@
 
 // What an onlooker is told, in the order of each episode's steps; episodes interleave.
 struct eval_onlooker {
-    // step 0: the start, action -1; then the action that led to this frame.
-    void (*frame)(void *ctx, int64_t episode, int step, int action, const uint8_t *obs);
+    // step 0: the start, action NULL; then the action that led to this frame: each head's choice,
+    // or the values.
+    void (*frame)(void *ctx, int64_t episode, int step, const float *action, const uint8_t *obs);
     void (*ended)(void *ctx, int64_t episode);
     void *ctx;
 };

@@ -17,6 +17,20 @@ void eval_wilson(int64_t k, int64_t n, double *low, double *high) {
     *high = k == n ? 1 : (centre + half) / (1 + z2);
 }
 
+// returns: [n], sorted here.
+static void sum_up_returns(struct eval_stats *s, double *returns, int64_t n) {
+    double squares = 0;
+    for (int64_t i = 0; i < n; i++)
+        squares += (returns[i] - s->mean_reward) * (returns[i] - s->mean_reward);
+    s->return_std = sqrt(squares / (double)(n - 1)); // of one: not a number
+    const double half = 1.959963984540054 * s->return_std / sqrt((double)n);
+    s->return_low = s->mean_reward - half;
+    s->return_high = s->mean_reward + half;
+    s->median_return = stats_lower_median(returns, n); // sorts them
+    s->min_return = returns[0];
+    s->max_return = returns[n - 1];
+}
+
 struct eval_stats eval_stats_of(const struct eval_episode *episodes, int64_t n) {
     struct eval_stats s = {.episodes = n};
     double *steps = mem_alloc(2 * (size_t)(n + 1) * sizeof *steps), *distances = steps + n + 1;
@@ -41,6 +55,8 @@ struct eval_stats eval_stats_of(const struct eval_episode *episodes, int64_t n) 
     s.mean_length = length / (double)n;
     s.entropy = entropy / length;
     s.median_distance = stats_lower_median(distances, n);
+    for (int64_t i = 0; i < n; i++) steps[i] = episodes[i].total_reward;
+    sum_up_returns(&s, steps, n);
     free(steps);
     return s;
 }

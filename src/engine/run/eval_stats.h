@@ -17,7 +17,8 @@ struct eval_episode {
     bool success, truncated;
     double total_reward, entropy; // entropy of the policy, mean over the steps, nats
     float distance, least_distance; // to the goal: at the end, smallest
-    uint8_t *actions;               // [steps], owned by the list of episodes
+    // [steps][action_values]: each head's choice, or the values; owned by the list of episodes
+    float *actions;
 };
 
 struct eval_stats {
@@ -27,6 +28,8 @@ struct eval_stats {
     double mean_reward, mean_reward_success, mean_reward_fail;
     double mean_length, entropy;       // entropy: mean over all steps
     double median_distance;            // at the end
+    // of the returns: deviation (n - 1), 95 % interval of the mean (normal), lower median, extremes
+    double return_std, return_low, return_high, median_return, min_return, max_return;
 };
 
 struct eval_stats eval_stats_of(const struct eval_episode *episodes, int64_t n);

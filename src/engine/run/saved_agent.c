@@ -53,6 +53,16 @@ static bool find_files(struct saved_agent *a, const char *path, struct error *e)
     return true;
 }
 
+// A user's ROM file may have the name of a control task; it has a hash.
+static bool find_control(struct saved_agent *a, const char *path, struct error *e) {
+    const cJSON *rom = cJSON_GetObjectItemCaseSensitive(a->meta, "rom");
+    const char *hash;
+    if (!rom) return true;
+    if (!json_get_string(rom, "sha256", path, &hash, e)) return false;
+    if (!*hash) a->control = control_task_find(a->task);
+    return true;
+}
+
 static bool read_meta(struct saved_agent *a, struct error *e) {
     char path[PATH_SIZE];
     const char *mode, *algo;
@@ -74,7 +84,7 @@ static bool read_meta(struct saved_agent *a, struct error *e) {
                          "%s: algorithm %.40s; this program knows dreamer_v3 and ppo", path, algo);
     a->full = strcmp(mode, "full") == 0;
     a->has_goal = cJSON_GetObjectItemCaseSensitive(a->meta, "goal") != NULL;
-    return true;
+    return find_control(a, path, e);
 }
 
 // The keys that a game is made of, for those who read them from `config`.
@@ -112,9 +122,18 @@ static const char *codec_id(const struct saved_agent *a, char out[64]) {
     return out;
 }
 
-static void make_sets(struct saved_agent *a) {
+static bool find_spaces(struct saved_agent *a, struct error *e) {
     char id[64];
-    a->n_actions = gb_action_codec_find(codec_id(a, id))->n_actions;
+    a->obs = (struct obs_space){.pixels = true};
+    if (a->control)
+        a->actions = a->control->actions;
+    else
+        a->actions = action_space_of_one(gb_action_codec_find(codec_id(a, id))->n_actions);
+    a->n_actions = action_width(&a->actions);
+    return !a->control || control_observation(a->control, a->config.observation, &a->obs, e);
+}
+
+static void make_sets(struct saved_agent *a) {
     if (a->is_ppo) {
         a->n_sets = 1;
         params_init(&a->sets[0]);
@@ -123,7 +142,8 @@ static void make_sets(struct saved_agent *a) {
         return;
     }
     a->world = wm_dims_from_config(&a->config, a->n_actions);
-    a->nets = ac_dims_from_config(&a->config, &a->world, NULL);
+    wm_dims_observe(&a->world, a->obs.pixels, a->obs.n_vector);
+    a->nets = ac_dims_from_config(&a->config, &a->world, &a->actions);
     a->n_sets = a->full ? DREAMER_N_SETS : 1;
     for (int i = 0; i < a->n_sets; i++) params_init(&a->sets[i]);
     wm_register(&a->sets[DREAMER_WORLD], &a->world);
@@ -137,7 +157,7 @@ static void make_sets(struct saved_agent *a) {
 
 bool saved_agent_open(struct saved_agent *a, const char *path, struct error *e) {
     memset(a, 0, sizeof *a);
-    if (!find_files(a, path, e) || !read_meta(a, e) || !read_config(a, e)) {
+    if (!find_files(a, path, e) || !read_meta(a, e) || !read_config(a, e) || !find_spaces(a, e)) {
         saved_agent_close(a);
         return false;
     }
@@ -254,11 +274,29 @@ static struct env *make_toy(const struct saved_agent *a, int n_envs, struct erro
                        e);
 }
 
+static struct env *make_control(const struct saved_agent *a, const struct saved_files *f,
+                                int n_envs, struct error *e) {
+    if (f->rom || f->state || f->goal_dir) {
+        error_set(e, STATUS_USAGE,
+                  "%s was trained on --task %s, which is no Game Boy: leave %s out", a->session,
+                  a->task,
+                  f->rom     ? "--rom"
+                  : f->state ? "--state"
+                             : "--goal-dir");
+        return NULL;
+    }
+    return a->control->make(&(struct control_opts){.n_envs = n_envs,
+                                                   .max_steps = (int)a->config.max_episode_steps,
+                                                   .seed = (uint64_t)a->config.seed,
+                                                   .obs = a->obs});
+}
+
 struct env *saved_agent_env(struct saved_agent *a, const struct saved_files *f, int n_envs,
                             struct pool *pool, struct error *e) {
     char codec[64];
     CHECK(!a->goal_task && !a->rom && !a->state, "one environment per agent");
     if (strcmp(a->task, TOY_TASK_NAME) == 0) return make_toy(a, n_envs, e);
+    if (a->control) return make_control(a, f, n_envs, e);
     if (!f->rom && !builtin_task_find(a->task)) {
         error_set(e, STATUS_USAGE, "%s was trained on the file %s: give it with --rom%s",
                   a->session, a->task, a->has_goal ? ", --state and --goal-dir" : "");

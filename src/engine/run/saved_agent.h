@@ -20,6 +20,7 @@
 #include "engine/algo/dreamer_v3/actor_critic.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
 #include "engine/algo/ppo/ppo_config.h"
+#include "engine/env/control.h"
 #include "engine/env/task.h"
 
 struct saved_agent {
@@ -32,7 +33,10 @@ struct saved_agent {
     bool is_ppo;           // then sets[0] is its network, and world and nets mean nothing
     struct ppo_config ppo; // ... and this is its config; of `config` only what both have holds
     bool has_goal;
-    int n_actions;
+    const struct control_task *control; // NULL: a Game Boy task, or toy
+    struct obs_space obs;
+    struct action_space actions;
+    int n_actions; // their width
     struct wm_dims world;
     struct ac_dims nets;
     struct params sets[DREAMER_N_SETS]; // n_sets of them: the world alone where there is no policy

@@ -71,6 +71,7 @@ void worker_free(struct worker *w) {
     free(w->snapshots);
     free(w->snapshot_pictures);
     free(w->reconstruction);
+    free(w->vectors);
     free(w);
 }
 

@@ -155,6 +155,7 @@ struct worker {
     struct media_snapshot *snapshots;
     struct feed_pictures *snapshot_pictures; // scratch of a snapshot
     uint8_t (*reconstruction)[WM_PIXELS];    // [WM_ROLLOUT], scratch of the display graph
+    float *vectors;                          // [2][WM_ROLLOUT][n_vector], the same
     int n_snapshots;
     int64_t next_snapshot, snapshot_every;
     // clocks
@@ -285,6 +286,7 @@ bool worker_record(struct worker *w, struct error *e); // after an update
 void worker_write_failure(struct worker *w, const struct wm_result *result);
 
 // worker_media.c
+bool worker_has_display(const struct worker *w); // there is something to look at
 void worker_publish_pictures(struct worker *w);
 bool worker_take_snapshot(struct worker *w, struct error *e); // when one is due
 bool worker_reload_snapshots(struct worker *w, const char *path,

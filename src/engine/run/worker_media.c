@@ -55,6 +55,31 @@ static void name_actions(const struct worker *w, const struct wm_batch *b,
     }
 }
 
+bool worker_has_display(const struct worker *w) {
+    return wm_has_pictures(w->wm) || w->rollout.env->vtable->draw;
+}
+
+static void draw_levels(const struct env *env, const float *vector, uint8_t *levels) {
+    uint8_t packed[ENV_OBS_BYTES];
+    env->vtable->draw(vector, packed);
+    unpack_levels(packed, levels);
+}
+
+// Where only vectors are observed: pictures of them, as the environment draws them.
+static void draw_vectors(struct worker *w, const struct wm_batch *b, struct feed_pictures *p) {
+    const struct env *env = w->rollout.env;
+    const size_t n = (size_t)b->n_vector;
+    float *reconstruction = w->vectors, *dream = reconstruction + WM_ROLLOUT * n;
+    wm_display_vectors(w->wm, reconstruction, dream);
+    for (size_t i = 0; i < WM_ROLLOUT; i++) {
+        draw_levels(env, reconstruction + i * n, w->reconstruction[i]);
+        draw_levels(env, dream + i * n, p->dream[i]);
+        // The dream's place serves for the truth's floats: it is drawn.
+        for (size_t k = 0; k < n; k++) dream[i * n + k] = (float)b->vector[i * n + k];
+        draw_levels(env, dream + i * n, p->truth[i]);
+    }
+}
+
 // Runs the display graph on the newest rows of environment 0. False while there are too few.
 static bool make_pictures(struct worker *w, struct feed_pictures *p) {
     const struct wm_batch *b = wm_display_batch(w->wm);
@@ -62,15 +87,16 @@ static bool make_pictures(struct worker *w, struct feed_pictures *p) {
                                .vector = b->vector,
                                .prev_actions = b->prev_actions,
                                .is_first = b->is_first};
-    if (!wm_has_pictures(w->wm)) return false;
+    if (!worker_has_display(w)) return false;
     if (!replay_rows_before(w->replay, 0, w->fence.rows, WM_ROLLOUT, &out)) return false;
     name_actions(w, b, p);
     wm_display(w->wm, w->reconstruction, p->dream);
+    if (!b->packed) draw_vectors(w, b, p);
     p->opt_steps = wm_opt_steps(w->wm);
     p->env_steps = w->fence.policy_steps;
     p->n_rollout = FEED_ROLLOUT;
     for (int i = 0; i < FEED_ROLLOUT; i++) {
-        unpack_levels(b->packed + (size_t)i * WM_PACKED_BYTES, p->truth[i]);
+        if (b->packed) unpack_levels(b->packed + (size_t)i * WM_PACKED_BYTES, p->truth[i]);
         p->dream_error_shades[i] = difference(p->truth[i], p->dream[i], NULL);
     }
     memcpy(p->real, p->truth[FEED_ROLLOUT - 1], FEED_PIXELS);

@@ -264,6 +264,7 @@ bool worker_build(struct worker *w, struct error *e) {
     w->rollout.pool = pool_new(worker_rollout_threads(w));
     if (!make_environments(w, e) || !worker_build_rollout(w, e)) return false;
     w->algo->build(w);
+    w->vectors = mem_alloc(2 * WM_ROLLOUT * (size_t)w->rollout.env->obs.n_vector * sizeof(float));
     w->parts = parts_new(wm_executor(w->wm),
                          w->dreamer ? behaviour_executor(dreamer_behaviour(w->dreamer)) : NULL);
     return !w->resume || !w->resume->checkpoint[0] || worker_load_checkpoint(w, e);
@@ -276,7 +277,7 @@ static const char *goal_name(const struct worker *w) {
 // A resumed run takes its pictures so far from the file, as if it had made them.
 static bool open_frames(struct worker *w, struct error *e) {
     char path[PATH_SIZE];
-    if (!wm_has_pictures(w->wm)) return true;
+    if (!worker_has_display(w)) return true;
     if (!session_frames_path(w->session, path, e)) return false;
     if (!w->resume) return (w->frames = frames_create(path, FEED_WIDTH, FEED_HEIGHT, e)) != NULL;
     w->frames = frames_resume(path, FEED_WIDTH, FEED_HEIGHT, wm_opt_steps(w->wm), e);

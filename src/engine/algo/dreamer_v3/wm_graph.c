@@ -130,23 +130,32 @@ struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_we
     return t;
 }
 
+// What the decoders make of states, kept: the picture, or NULL, and the vectors.
+static struct tensor *show(const struct wm_net *net, struct tensor *z, struct tensor *h,
+                           struct tensor *vectors[WM_MAX_VECTORS]) {
+    struct graph *g = net->nn.graph;
+    struct tensor *picture = net->dims.pixels ? wm_decode(net, z, h) : NULL;
+    if (picture) graph_keep(g, picture);
+    if (net->dims.n_vectors) wm_decode_vectors(net, (struct tensor *[]){z, h}, 2, vectors);
+    for (int k = 0; k < net->dims.n_vectors; k++) graph_keep(g, vectors[k]);
+    return picture;
+}
+
 struct wm_view wm_view_build(const struct wm_net *net, int rows, int context) {
     struct graph *g = net->nn.graph;
     struct tensor *h[WM_ROLLOUT], *z[WM_ROLLOUT];
     struct wm_step steps[WM_ROLLOUT];
-    CHECK(net->dims.pixels, "pictures of a model that observes none");
     CHECK(context >= 1 && rows > context && rows <= WM_ROLLOUT, "%d rows, %d of context", rows,
           context);
     graph_scope_push(g, "view");
     struct wm_view v = {.in = inputs(g, &net->dims, rows, 1)};
     v.in.u_prior = input(g, "u_prior", rows - context, net->dims.stochastic);
     struct wm_initial start = wm_initial(net);
-    struct tensor *image = g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH);
+    struct tensor *image = v.in.packed ? g_unpack2(g, v.in.packed, WM_HEIGHT, WM_WIDTH) : NULL;
     struct wm_scan_in in = scan_in(&v.in, wm_encode(net, image, v.in.vectors), rows, 1);
     in.steps = steps;
     struct wm_scan seen = wm_observe(net, &start, &in);
-    v.posterior = wm_decode(net, seen.z, seen.h);
-    graph_keep(g, v.posterior);
+    v.posterior = show(net, seen.z, seen.h, v.vector_posterior);
 
     graph_scope_push(g, "imagine");
     int n = rows - context;
@@ -166,8 +175,7 @@ struct wm_view wm_view_build(const struct wm_net *net, int rows, int context) {
         h[i] = s.h, z[i] = s.z;
         graph_scope_pop(g);
     }
-    v.imagined = wm_decode(net, g_stack(g, z, n), g_stack(g, h, n));
-    graph_keep(g, v.imagined);
+    v.imagined = show(net, g_stack(g, z, n), g_stack(g, h, n), v.vector_imagined);
     graph_scope_pop(g);
     graph_scope_pop(g);
     return v;

@@ -51,10 +51,11 @@ struct wm_train wm_train_build(const struct wm_net *net, const struct wm_loss_we
 
 struct wm_view {
     struct wm_inputs in; // T = rows, B = 1
-    // pictures [rows,72,80,1], [rows - context,72,80,1]
+    // pictures [rows,72,80,1], [rows - context,72,80,1]; NULL without pictures
     struct tensor *posterior, *imagined;
+    // the same of each key of vectors, [rows, width] and [rows - context, width], in symlog space
+    struct tensor *vector_posterior[WM_MAX_VECTORS], *vector_imagined[WM_MAX_VECTORS];
 };
-// Only of a model that observes pictures.
 struct wm_view wm_view_build(const struct wm_net *net, int rows, int context);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/fmath.h"
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/noise.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
@@ -83,7 +84,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->train_batch = batch_of(&wm->train.in, length, batch, opts->n_actions);
     wm_twohot_bins(&wm->dims, wm->train.in.bins);
 
-    if (wm->dims.pixels) build_view(wm, opts->n_actions);
+    build_view(wm, opts->n_actions);
     return wm;
 }
 
@@ -108,8 +109,7 @@ struct wm_states wm_states(const struct world_model *wm) {
     return (struct wm_states){scan->h->shape[0], scan->z->data, scan->h->data};
 }
 size_t wm_slab_bytes(const struct world_model *wm) {
-    return graph_slab_bytes(wm->train_graph) +
-           (wm->view_graph ? graph_slab_bytes(wm->view_graph) : 0);
+    return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
 }
 struct executor *wm_executor(struct world_model *wm) {
     return wm->train_executor;
@@ -202,7 +202,21 @@ void wm_display(struct world_model *wm, uint8_t reconstruction[WM_ROLLOUT][WM_PI
     noise_fill(wm->noise, wm->view.in.u, wm->seed, RNG_ROLLOUT_POSTERIOR, wm->opt_steps);
     noise_fill(wm->noise, wm->view.in.u_prior, wm->seed, RNG_ROLLOUT_PRIOR, wm->opt_steps);
     executor_run(wm->view_executor);
+    if (!wm->dims.pixels) return;
     levels(wm->view.posterior, reconstruction);
     memcpy(dream, reconstruction, (size_t)WM_CONTEXT * WM_PIXELS);
     levels(wm->view.imagined, dream + WM_CONTEXT);
+}
+
+static void as_observed(const struct tensor *symlog, float *out) {
+    const real *x = symlog->data;
+    for (int64_t i = 0; i < symlog->n_elements; i++) out[i] = (float)fast_symexp(x[i]);
+}
+
+void wm_display_vectors(const struct world_model *wm, float *reconstruction, float *dream) {
+    const struct tensor *seen = wm->view.vector_posterior[0];
+    const size_t width = (size_t)seen->shape[1];
+    as_observed(seen, reconstruction);
+    memcpy(dream, reconstruction, WM_CONTEXT * width * sizeof *dream);
+    as_observed(wm->view.vector_imagined[0], dream + WM_CONTEXT * width);
 }

@@ -116,15 +116,17 @@ void wm_apply(struct world_model *wm);
 // their bit mask.
 uint64_t wm_metrics(const struct world_model *wm, float out[METRIC_COUNT]);
 
-bool wm_has_pictures(const struct world_model *wm); // else there is nothing to display
-// Only where there are pictures. The inputs of wm_display: WM_ROLLOUT rows of one environment in
-// order, newest last (batch 1; rewards and continues are NULL). The first row counts as is_first.
+bool wm_has_pictures(const struct world_model *wm); // else only vectors are observed
+// The inputs of wm_display: WM_ROLLOUT rows of one environment in order, newest last (batch 1;
+// rewards and continues are NULL). The first row counts as is_first.
 const struct wm_batch *wm_display_batch(struct world_model *wm);
 // Posterior reconstruction of all rows, and a dream: the same for the first WM_CONTEXT rows, then
 // imagined open loop from the prior with the recorded actions. Pixels are levels 0..255 (shade *
 // 85, clamped), [72][80]. Noise of (seed, RNG_ROLLOUT_POSTERIOR or RNG_ROLLOUT_PRIOR, opt_steps,
-// index). No weight is changed.
+// index). No weight is changed. Without pictures neither is touched.
 void wm_display(struct world_model *wm, uint8_t reconstruction[WM_ROLLOUT][WM_PIXELS],
                 uint8_t dream[WM_ROLLOUT][WM_PIXELS]);
+// The vectors of the last wm_display, as observed (not in symlog space), [WM_ROLLOUT][n_vector].
+void wm_display_vectors(const struct world_model *wm, float *reconstruction, float *dream);
 
 #endif
