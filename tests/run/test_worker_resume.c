@@ -46,12 +46,13 @@ static struct run_opts ppo_options(const char *root) {
                              .n_settings = sizeof ppo / sizeof *ppo};
 }
 
-// `mode` of DreamerV3, or "ppo".
+// `mode` of DreamerV3, "ppo", or "pendulum": vectors and continuous actions in mode full.
 static struct run_opts options(const char *mode, const char *root) {
     if (strcmp(mode, "ppo") == 0) return ppo_options(root);
-    struct run_opts o = small_run(mode, root, UPDATES);
-    if (strcmp(mode, "full") == 0) {
-        o.task = "exit_lab";
+    const bool control = strcmp(mode, "pendulum") == 0;
+    struct run_opts o = small_run(control ? "full" : mode, root, UPDATES);
+    if (strcmp(o.mode, "full") == 0) {
+        o.task = control ? "pendulum" : "exit_lab";
         o.settings = busy;
         o.n_settings = sizeof busy / sizeof *busy;
     }
@@ -162,6 +163,14 @@ static void an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **
     kill_and_compare("full", bytes, wait_us, SANITIZED ? 1 : 3);
 }
 
+static void
+a_run_of_vectors_and_torques_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    const int64_t bytes[] = {1, 1500};
+    const int wait_us[] = {0, 4000};
+    kill_and_compare("pendulum", bytes, wait_us, SANITIZED ? 1 : 2);
+}
+
 static void a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
     (void)state;
     const int64_t bytes[] = {1500};
@@ -207,6 +216,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_that_ended_goes_on_like_one_that_never_did),
         cmocka_unit_test(an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes),
+        cmocka_unit_test(
+            a_run_of_vectors_and_torques_killed_at_any_moment_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_ppo_run_killed_at_any_moment_goes_on_to_the_same_bytes),
     };
