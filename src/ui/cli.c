@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/env/builtin.h"
+#include "engine/env/control.h"
 #include "engine/env/toy.h"
 
 const struct cli_command cli_commands[] = {
@@ -193,6 +194,8 @@ void cli_print_help(void) {
         printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
     printf("  %-20s %s\n", TOY_TASK_NAME,
            "a block that looks for a corner; no ROM, --algo ppo only");
+    for (int i = 0; i < n_control_tasks; i++)
+        printf("  %-20s %s\n", control_tasks[i].name, control_tasks[i].what);
     printf("\nAny config key can be set by its name: algo.replay_ratio=2\n"
            "Exit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n");
 }
