@@ -50,7 +50,8 @@ static bool read_options(const struct cli *cli, struct eval_opts *o, struct erro
             cli->threads ? (int)(cli->threads > 64 ? 64 : cli->threads) : pool_usable_cpus(),
         .warm_up_frames = clamp_count(cli->warm_up_frames),
         .out_dir = cli->out,
-        .open_loop = cli->open_loop};
+        .open_loop = cli->open_loop,
+        .zero_latent = cli->zero_latent};
     return read_seed(cli->seed, &o->seed, e) && read_policy(cli, &o->policy, e);
 }
 

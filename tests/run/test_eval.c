@@ -1,4 +1,5 @@
 // Evaluation: statistics, episodes that do not depend on how they were batched, files, refusals.
+#define _GNU_SOURCE // memmem
 #include "support/eval_session.h"
 
 #include <math.h>
@@ -218,6 +219,37 @@ static void a_checkpoint_plays_like_its_session_and_leaves_a_video(void **state)
     assert_true(gif || file_exists(path));
 }
 
+static bool same_episodes(const char *a, const char *b) {
+    struct file x = read_out(a, "episodes.jsonl"), y = read_out(b, "episodes.jsonl");
+    bool same = x.n == y.n && memcmp(x.data, y.data, x.n) == 0;
+    free(x.data);
+    free(y.data);
+    return same;
+}
+
+static bool says_zero_latent(const char *folder) {
+    struct file f = read_out(folder, "summary.json");
+    bool says = memmem(f.data, f.n, "\"zero_latent\"", 13) != NULL;
+    free(f.data);
+    return says;
+}
+
+// One that learned without it plays without it, told so or not.
+static void a_policy_can_be_played_without_the_latent(void **state) {
+    (void)state;
+    char whole[SESSION_SIZE], zero[SESSION_SIZE], folder[4][PATH_SIZE];
+    make_session(&(struct run_opts){.task = "exit_lab"}, whole);
+    make_session(&(struct run_opts){.task = "exit_lab", .zero_latent = true}, zero);
+    for (int i = 0; i < 4; i++)
+        evaluate(
+            &(struct eval_opts){
+                .path = i < 2 ? whole : zero, .episodes = 4, .seed = 1, .zero_latent = i % 2},
+            folder[i], NULL);
+    assert_false(same_episodes(folder[0], folder[1]));
+    assert_true(same_episodes(folder[2], folder[3]));
+    for (int i = 0; i < 4; i++) assert_int_equal(says_zero_latent(folder[i]), i > 0);
+}
+
 // ---- open loop
 
 static void dreams_are_measured_by_horizon_whatever_the_batch(void **state) {
@@ -326,6 +358,7 @@ int main(void) {
         cmocka_unit_test(starts_are_jittered_and_both_policies_get_the_same),
         cmocka_unit_test(who_reaches_the_goal_is_counted_with_steps_and_return),
         cmocka_unit_test(a_checkpoint_plays_like_its_session_and_leaves_a_video),
+        cmocka_unit_test(a_policy_can_be_played_without_the_latent),
         cmocka_unit_test(dreams_are_measured_by_horizon_whatever_the_batch),
         cmocka_unit_test(what_cannot_be_evaluated_is_refused_in_one_line),
         cmocka_unit_test(a_users_game_must_be_the_sessions),

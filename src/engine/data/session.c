@@ -82,6 +82,7 @@ static bool write_meta(const struct session *s, const struct session_opts *o, st
     json_add_string(root, "kernel", or_empty(o->kernel));
     json_add_u64(root, "seed", o->seed);
     json_add_count(root, "n_weights", o->n_weights);
+    if (o->zero_latent) json_add_bool(root, "zero_latent", true);
     cJSON *rom = json_add_object(root, "rom");
     json_add_string(rom, "name", or_empty(o->rom_name));
     json_add_string(rom, "sha256", or_empty(o->rom_sha256));

@@ -50,6 +50,7 @@ struct session_opts { // texts are copied into the files; NULL: ""
     int goal_pipeline; // its pipeline_version
     uint64_t seed;
     int64_t n_weights;
+    bool zero_latent;        // an ablation; false: not in meta
     const char *config_json; // content of config.json; its SHA-256 is meta's config_sha256
 };
 

@@ -46,6 +46,14 @@ static bool check_policy(struct eval *v, struct error *e) {
                      v->agent.session);
 }
 
+static bool set_zero_latent(struct eval *v, struct error *e) {
+    if (v->agent.is_ppo && v->opts.zero_latent)
+        return error_set(e, STATUS_USAGE, "%s: --zero-latent: ppo has no latent", v->agent.session);
+    v->opts.zero_latent |= v->agent.zero_latent;
+    v->agent.world.zero_latent = v->opts.zero_latent;
+    return true;
+}
+
 static void find_constant_action(struct eval *v) {
     for (int i = 0; i < v->env->n_actions; i++)
         if (strcmp(v->env->action_names[i], v->agent.config.constant_action) == 0)
@@ -55,7 +63,7 @@ static void find_constant_action(struct eval *v) {
 struct eval *eval_new(const struct eval_opts *opts, struct error *e) {
     struct eval *v = mem_alloc(sizeof *v);
     if (!saved_agent_open(&v->agent, opts->path, e) || !set_options(v, opts, e) ||
-        !check_policy(v, e) || !saved_agent_load(&v->agent, e)) {
+        !check_policy(v, e) || !set_zero_latent(v, e) || !saved_agent_load(&v->agent, e)) {
         eval_free(v);
         return NULL;
     }

@@ -34,6 +34,7 @@ struct eval_opts {    // NULL or 0: the default in parentheses
     int warm_up_frames;  // the start waits 0 .. warm_up_frames - 1 frames (60)
     const char *out_dir; // (SESSION/eval/step_N_POLICY)
     bool open_loop;      // measure the world model's rollouts on these episodes instead
+    bool zero_latent;    // ablation: the latent z is 0, as in a session that was trained so
 };
 
 // Error of open-loop rollouts, per step ahead: 5 rows seen, then up to 15 imagined with the actions

@@ -107,6 +107,7 @@ cJSON *eval_json(const struct eval *v) {
     json_add_string(o, "policy", eval_policy_names[v->opts.policy]);
     json_add_u64(o, "seed", v->opts.seed);
     if (!v->agent.control) json_add_count(o, "warm_up_frames", v->opts.warm_up_frames);
+    if (v->opts.zero_latent) json_add_bool(o, "zero_latent", true);
     add_stats(o, v, &r.policy_stats);
     if (v->opts.open_loop) {
         add_horizons(o, v);
@@ -246,10 +247,11 @@ static bool write_video(struct eval *v, const char *folder, struct error *e) {
 // ---- the folder
 
 static bool choose_folder(const struct eval *v, char out[PATH_SIZE], struct error *e) {
-    char name[96];
+    char name[112];
     if (v->opts.out_dir) return path_join(out, v->opts.out_dir, "", e);
-    snprintf(name, sizeof name, "eval/step_%09lld_%s%s", (long long)v->agent.opt_steps,
-             eval_policy_names[v->opts.policy], v->opts.open_loop ? "_open_loop" : "");
+    snprintf(name, sizeof name, "eval/step_%09lld_%s%s%s", (long long)v->agent.opt_steps,
+             eval_policy_names[v->opts.policy], v->opts.open_loop ? "_open_loop" : "",
+             v->opts.zero_latent ? "_zero_latent" : "");
     return path_join(out, v->agent.session, name, e);
 }
 

@@ -84,6 +84,7 @@ static bool read_meta(struct saved_agent *a, struct error *e) {
                          "%s: algorithm %.40s; this program knows dreamer_v3 and ppo", path, algo);
     a->full = strcmp(mode, "full") == 0;
     a->has_goal = cJSON_GetObjectItemCaseSensitive(a->meta, "goal") != NULL;
+    a->zero_latent = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(a->meta, "zero_latent"));
     return find_control(a, path, e);
 }
 
@@ -143,6 +144,7 @@ static void make_sets(struct saved_agent *a) {
     }
     a->world = wm_dims_from_config(&a->config, a->n_actions);
     wm_dims_observe(&a->world, a->obs.pixels, a->obs.n_vector);
+    a->world.zero_latent = a->zero_latent;
     a->nets = ac_dims_from_config(&a->config, &a->world, &a->actions);
     a->n_sets = a->full ? DREAMER_N_SETS : 1;
     for (int i = 0; i < a->n_sets; i++) params_init(&a->sets[i]);

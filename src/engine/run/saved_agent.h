@@ -32,7 +32,7 @@ struct saved_agent {
     bool full;                           // there is a policy
     bool is_ppo;           // then sets[0] is its network, and world and nets mean nothing
     struct ppo_config ppo; // ... and this is its config; of `config` only what both have holds
-    bool has_goal;
+    bool has_goal, zero_latent; // zero_latent: it was trained so
     const struct control_task *control; // NULL: a Game Boy task, or toy
     struct obs_space obs;
     struct action_space actions;

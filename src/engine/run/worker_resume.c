@@ -114,6 +114,16 @@ static bool settle_game(struct run_opts *o, const struct resume *r, struct error
     return true;
 }
 
+// A model that learned without its latent goes on without it.
+static bool settle_zero_latent(struct run_opts *o, const struct resume *r, struct error *e) {
+    const bool saved = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(r->meta, "zero_latent"));
+    if (o->zero_latent && !saved)
+        return error_set(e, STATUS_USAGE, "--resume %s: it was made without --zero-latent",
+                         r->session);
+    o->zero_latent = saved;
+    return true;
+}
+
 static bool compare_configs(struct worker *w, struct error *e) {
     struct resume *r = w->resume;
     for (int i = 0; i < config_n_keys; i++) {
@@ -140,7 +150,7 @@ bool worker_resume_options(struct worker *w, struct error *e) {
         !settle(&o->algo, "--algo", r, meta_text(r, NULL, "algo"), e) ||
         !settle(&o->mode, "--mode", r, meta_text(r, NULL, "mode"), e) ||
         !settle(&o->preset, "--preset", r, meta_text(r, NULL, "preset"), e) ||
-        !settle_game(o, r, e))
+        !settle_game(o, r, e) || !settle_zero_latent(o, r, e))
         return false;
     if (!config_init(&w->config, o->preset ? o->preset : "tiny", e)) return false;
     char preset[CONFIG_CHOICE_SIZE];

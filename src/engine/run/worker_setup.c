@@ -308,6 +308,7 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                     w->goal_task ? w->goal_task->goal.meta.pipeline_version : 0,
                                 .seed = (uint64_t)w->config.seed,
                                 .n_weights = w->algo->n_weights(w),
+                                .zero_latent = o->zero_latent,
                                 .rom_path = o->rom_path,
                                 .state_path = o->state_path,
                                 .goal_dir = o->goal_dir,
