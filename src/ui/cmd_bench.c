@@ -21,7 +21,7 @@ static void print_train(const char *preset, const struct bench_train_result *r) 
     } rows[] = {
         {"full update", &r->full}, {"world model", &r->world_model}, {"behaviour", &r->behaviour}};
     printf("preset %s, %d threads, %d updates\n", preset, r->n_threads, r->updates);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3 && rows[i].t->median_ms > 0; i++)
         printf("%-12s median %.2f ms, min %.2f ms\n", rows[i].name, rows[i].t->median_ms,
                rows[i].t->min_ms);
     printf("%lld parameters, activations %.1f MB, graphs built in %.0f ms\n",
@@ -90,8 +90,10 @@ static int bench_train_command(const struct cli *cli) {
     json_add_double(o, "build_ms", r.build_ms);
     cJSON *median = json_add_object(o, "median_ms"), *min = json_add_object(o, "min_ms");
     add_timing(median, min, "full", &r.full);
-    add_timing(median, min, "world_model", &r.world_model);
-    add_timing(median, min, "behaviour", &r.behaviour);
+    if (r.behaviour.median_ms > 0) { // an update with halves
+        add_timing(median, min, "world_model", &r.world_model);
+        add_timing(median, min, "behaviour", &r.behaviour);
+    }
     add_profile(o, &r);
     print_json(o);
     return 0;

@@ -216,6 +216,7 @@ static void presets_are_those_of_the_table(void **state) {
     assert_int_equal(goal.cnn_multiplier, c.cnn_multiplier);
     assert_int_equal(goal.sequence_length, c.sequence_length);
     assert_true(goal.replay_ratio == 0.25 && goal.gamma == 0.98 && goal.actor_ent_coef == 1e-2);
+    assert_true(goal.terminal_fraction == 0.25);
     for (int i = 0; i < config_n_keys; i++) assert_false(goal.given[i]);
     assert_true(config_init(&c, "xl", &e));
     assert_int_equal(c.recurrent_size, 4096);
@@ -404,6 +405,12 @@ static void what_a_profile_cannot_have_is_refused_in_one_line(void **state) {
         {"algo.profile=sheeprl", "algo.world_model.recurrent_model.blocks=8", "blocks=8",
          "official"},
         {"algo.profile=official", "algo.continue_mode=hard", "official", "continue_mode=hard"},
+        {"algo.profile=official", "algo.world_model.clip_gradients=10", "clip_gradients=10",
+         "algo.optimizer.agc=0.3"},
+        {"algo.profile=official", "algo.actor.clip_gradients=10", "algo.actor.clip_gradients=10",
+         "algo.optimizer.agc"},
+        {"algo.profile=official", "algo.critic.clip_gradients=10", "algo.critic.clip_gradients=10",
+         "algo.optimizer.agc"},
         {"algo.profile=official", "algo.hafner_initialization=false", "official",
          "hafner_initialization=false"},
         {"algo.profile=official", "algo.world_model.learnable_initial_recurrent_state=true",

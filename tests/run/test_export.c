@@ -204,11 +204,40 @@ static void weights_that_do_not_fit_are_refused_and_wrapped_names_are_not(void *
     }
 }
 
+// The official profile's layers are none of sheeprl's.
+static void a_session_of_another_profile_is_refused_both_ways(void **state) {
+    (void)state;
+    static const char *const keys[] = {
+        "algo.profile=official",      "algo.world_model.recurrent_model.blocks=4",
+        "algo.learning_starts=40",    "env.num_envs=2",
+        "algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=16"};
+    char session[SESSION_SIZE], other[SESSION_SIZE];
+    const char *folder = test_folder(), *out = in_folder(folder, "a.safetensors"),
+               *whole = in_folder(folder, "b.safetensors");
+    struct saved_agent a;
+    make_session(&(struct run_opts){.task = "exit_lab", .settings = keys, .n_settings = 6},
+                 session);
+    make_session(&(struct run_opts){.task = "exit_lab"}, other);
+    export_agent(other, whole);
+    for (int import = 0; import < 2; import++) {
+        struct error e = {0};
+        open_agent(&a, session, true);
+        assert_false(import ? import_sheeprl(&a, whole, out, &e) : export_sheeprl(&a, out, &e));
+        assert_int_equal(e.status, STATUS_USAGE);
+        if (!strstr(e.message, "algo.profile=official") || !strstr(e.message, session) ||
+            strchr(e.message, '\n'))
+            fail_msg("%s", e.message);
+        assert_false(file_exists(out));
+        saved_agent_close(&a);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_agent_comes_back_byte_for_byte),
         cmocka_unit_test(a_state_that_is_not_learned_is_zeros_there),
         cmocka_unit_test(a_world_model_alone_comes_back_byte_for_byte),
+        cmocka_unit_test(a_session_of_another_profile_is_refused_both_ways),
         cmocka_unit_test(weights_that_do_not_fit_are_refused_and_wrapped_names_are_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -190,6 +190,14 @@ static const char *const official_never[][2] = {
     {"algo.world_model.learnable_initial_recurrent_state", "true"},
 };
 
+// ... and keys that it doesn't read, with their defaults: no network's gradient is clipped as a
+// whole.
+static const char *const official_unread[][2] = {
+    {"algo.world_model.clip_gradients", "1000"},
+    {"algo.actor.clip_gradients", "100"},
+    {"algo.critic.clip_gradients", "100"},
+};
+
 static bool has_value(const struct config *cfg, const char *key, const char *value, char *text) {
     config_text(cfg, config_schema_find(&schema, key), text);
     return strcmp(text, value) == 0;
@@ -221,6 +229,12 @@ static bool check_profile(const struct config *cfg, struct error *e) {
         if (has_value(cfg, official_never[i][0], official_never[i][1], text))
             return error_set(e, STATUS_USAGE, "algo.profile=official does not go with %s=%s",
                              official_never[i][0], text);
+    for (size_t i = 0; i < sizeof official_unread / sizeof *official_unread; i++)
+        if (!has_value(cfg, official_unread[i][0], official_unread[i][1], text))
+            return error_set(e, STATUS_USAGE,
+                             "algo.profile=official doesn't read %s=%s: it clips tensor by tensor, "
+                             "algo.optimizer.agc=%g",
+                             official_unread[i][0], text, cfg->agc);
     if (cfg->recurrent_size % cfg->recurrent_blocks != 0)
         return error_set(e, STATUS_USAGE,
                          "algo.world_model.recurrent_model.blocks=%lld does not divide "
@@ -241,9 +255,10 @@ bool config_check(const struct config *cfg, struct error *e) {
         if (!config_set(&copy, assignment, e)) return false;
     }
     if (cfg->autocast && sizeof(real) != sizeof(float))
-        return error_set(e, STATUS_USAGE,
-                         "precision.autocast=true: this program computes in double and has no bf16; "
-                         "take the ordinary build");
+        return error_set(
+            e, STATUS_USAGE,
+            "precision.autocast=true: this program computes in double and has no bf16; "
+            "take the ordinary build");
     if (rows > 65536)
         return error_set(
             e, STATUS_USAGE,

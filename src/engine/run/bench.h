@@ -36,9 +36,11 @@ struct bench_train_result {
     int updates, n_threads;
     int64_t n_weights, n_nodes_slab_bytes;
     double build_ms;
-    struct bench_timing world_model, behaviour, full; // one update, random pictures and rewards
-    struct bench_part parts[BENCH_MAX_PARTS];         // with `profile`
-    struct bench_op ops[BENCH_MAX_OPS];               // longest first
+    // one update, random pictures and rewards; of a joint profile, which has no halves, `full`
+    // alone
+    struct bench_timing world_model, behaviour, full;
+    struct bench_part parts[BENCH_MAX_PARTS]; // with `profile`
+    struct bench_op ops[BENCH_MAX_OPS];       // longest first
     int n_parts, n_ops;
     double replay_ms,
         emulator_ms;    // beside the updates: a batch sampled; a policy step of one machine

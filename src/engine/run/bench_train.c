@@ -94,16 +94,17 @@ static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct
                          struct pool *pool) {
     struct part_time times[N_PARTS];
     executor_node_times(wm_executor(dreamer_world(d)), add_op, r);
-    executor_node_times(behaviour_executor(dreamer_behaviour(d)), add_op, r);
+    if (!dreamer_is_joint(d))
+        executor_node_times(behaviour_executor(dreamer_behaviour(d)), add_op, r);
     qsort(r->ops, (size_t)r->n_ops, sizeof *r->ops, longest_first);
     parts_take(parts, times);
     double inside = 0;
     for (int i = 0; i < N_PARTS; i++) inside += times[i].ms;
     times[PART_OPTIMISER].ms = r->full.mean_ms * r->updates - inside;
     for (int i = 0; i < N_PARTS; i++)
-        r->parts[i] = (struct bench_part){part_info[i].name, times[i].ms / r->updates,
-                                          times[i].gflop / r->updates,
-                                          times[i].product_ms / r->updates};
+        r->parts[i] =
+            (struct bench_part){part_info[i].name, times[i].ms / r->updates,
+                                times[i].gflop / r->updates, times[i].product_ms / r->updates};
     r->n_parts = N_PARTS;
     r->replay_ms = replay_batch_ms(wm_batch(dreamer_world(d)));
     r->emulator_ms = emulator_step_ms();
@@ -121,8 +122,19 @@ static struct bench_timing summary(double *ms, int n) {
     return t;
 }
 
+// A joint update has no halves: all of it in the first one's place.
+static bool timed_joint_update(struct dreamer *d, double *all) {
+    struct dreamer_result r;
+    const int64_t t0 = clock_now_ns();
+    const bool fine = dreamer_update(d, &r);
+    *all = (double)(clock_now_ns() - t0) * 1e-6;
+    return fine;
+}
+
 // Time of one update's halves, in ms; the same calls in the same order as dreamer_update's.
 static bool timed_update(struct dreamer *d, double *world, double *behaviour) {
+    *behaviour = 0;
+    if (dreamer_is_joint(d)) return timed_joint_update(d, world);
     struct wm_result wr;
     struct behaviour_result br;
     struct world_model *wm = dreamer_world(d);
@@ -145,14 +157,16 @@ static bool run_updates(struct dreamer *d, struct bench_train_result *r, bool wi
     bool fine = true;
     for (int i = -WARM_UP; i < n && fine; i++) {
         if (i == 0 && with_profile)
-            *parts = parts_new(wm_executor(dreamer_world(d)),
-                               behaviour_executor(dreamer_behaviour(d)));
+            *parts =
+                parts_new(wm_executor(dreamer_world(d)), behaviour_executor(dreamer_behaviour(d)));
         fine = timed_update(d, i < 0 ? &ignored[0] : &ms[i], i < 0 ? &ignored[1] : &ms[n + i]);
         if (fine && i >= 0) ms[2 * n + i] = ms[i] + ms[n + i];
     }
     if (fine) {
-        r->world_model = summary(ms, n);
-        r->behaviour = summary(ms + n, n);
+        if (!dreamer_is_joint(d)) {
+            r->world_model = summary(ms, n);
+            r->behaviour = summary(ms + n, n);
+        }
         r->full = summary(ms + 2 * n, n);
     }
     free(ms);

@@ -37,7 +37,16 @@ static float *to_float(const real *from, int64_t n) {
     return out;
 }
 
+// Other profiles have layers that no module of sheeprl's has.
+static bool check_profile(const struct saved_agent *a, struct error *e) {
+    if (strcmp(a->config.profile, "sheeprl") == 0) return true;
+    return error_set(e, STATUS_USAGE,
+                     "%s: algo.profile=%s; sheeprl's form is of sessions with algo.profile=sheeprl",
+                     a->session, a->config.profile);
+}
+
 bool export_sheeprl(const struct saved_agent *a, const char *out, struct error *e) {
+    if (!check_profile(a, e)) return false;
     int n = 0, n_all = count_params(a) + N_RANGE + 1;
     char(*names)[ST_NAME_SIZE] = mem_alloc((size_t)n_all * sizeof *names);
     struct st_source *list = mem_alloc((size_t)n_all * sizeof *list);
@@ -154,6 +163,7 @@ static bool take_all(struct saved_agent *a, const struct safetensors *s, struct 
 }
 
 bool import_sheeprl(struct saved_agent *a, const char *file, const char *out, struct error *e) {
+    if (!check_profile(a, e)) return false;
     struct safetensors *s = safetensors_open(file, e);
     if (!s) return false;
     bool fine = take_all(a, s, e);

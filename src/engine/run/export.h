@@ -11,6 +11,7 @@
 
 #include "engine/run/saved_agent.h"
 
+// A session of another algo.profile is refused, here and there.
 bool export_sheeprl(const struct saved_agent *a, const char *out, struct error *e);
 // A checkpoint of the agent's session with the weights of `file`: moments of Adam and all counters
 // are 0. Every tensor must be there, finite and of the session's shape, and nothing else;

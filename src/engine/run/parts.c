@@ -39,6 +39,7 @@ static const struct {
     {"behaviour/dream", PART_IMAGINATION},
     {"behaviour/heads", PART_DREAM_REWARDS},
     {"behaviour/critic", PART_CRITIC},
+    {"behaviour/replay/", PART_CRITIC},
     {"behaviour/target_critic", PART_CRITIC},
     {"behaviour/actor", PART_ACTOR},
     {"behaviour/", PART_RETURNS},

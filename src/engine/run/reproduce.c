@@ -167,7 +167,7 @@ static bool run_dreamer(struct bundle *b, int n_threads, struct reproduction *ou
     struct wm_result result = {0};
     bool fine = build(b, n_threads, e) && load_weights(b, e) && load_batch(b, e);
     if (fine) out->same_kernel = strcmp(b->kernel, cpu_kernels_kind(b->w->config.autocast)) == 0;
-    if (fine && b->behaviour && b->w->dreamer)
+    if (fine && b->behaviour && b->w->dreamer && !dreamer_is_joint(b->w->dreamer))
         fine = run_behaviour(b, &result, e);
     else if (fine)
         b->w->algo->update(b->w, &result);

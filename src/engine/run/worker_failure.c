@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "engine/run/worker_internal.h"
 
-const char *const worker_stage_names[] = {"world_model", "behaviour"};
+const char *const worker_stage_names[] = {"world_model", "behaviour", "joint"};
 
 int worker_batch_tensors(const struct wm_batch *b, struct st_source out[BATCH_MAX_TENSORS]) {
     const int64_t T = b->length, B = b->batch;
@@ -134,7 +134,7 @@ static bool save_weights(struct worker *w, const char *folder, struct error *e) 
     if (!path_join(before, folder, "before.safetensors", e) ||
         !path_join(stepped, folder, "stepped.safetensors", e))
         return false;
-    if (w->kept.stage == STAGE_WORLD) return worker_save_weights(w, before, e);
+    if (w->kept.stage != STAGE_BEHAVIOUR) return worker_save_weights(w, before, e);
     struct checkpoint world = {.params = wm_params(w->wm)};
     if (!checkpoint_save(stepped, &world, e)) return false;
     struct params *sets[] = {wm_params(w->wm), dreamer_params(w->dreamer, DREAMER_TARGET)};

@@ -91,7 +91,8 @@ struct fence {
 };
 
 // What a bundle needs of the moment before an update when it fails half way.
-enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR }; // the first part that was not finite
+// The first part that was not finite; nothing tells them apart in a joint update.
+enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR, STAGE_JOINT };
 extern const char *const worker_stage_names[];
 struct kept {
     enum worker_stage stage;

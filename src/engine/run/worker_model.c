@@ -148,7 +148,9 @@ static bool dreamer_learn(struct worker *w, struct wm_result *out) {
     keep_before(w);
     bool fine = dreamer_update(w->dreamer, &r);
     *out = r.model;
-    w->kept.stage = r.model.bad_node[0] ? STAGE_WORLD : STAGE_BEHAVIOUR;
+    w->kept.stage = dreamer_is_joint(w->dreamer) ? STAGE_JOINT
+                    : r.model.bad_node[0]        ? STAGE_WORLD
+                                                 : STAGE_BEHAVIOUR;
     if (fine || out->bad_node[0]) return fine;
     out->loss = r.behaviour.loss_actor + r.behaviour.loss_critic;
     out->grad_norm = hypot(r.behaviour.norm_actor, r.behaviour.norm_critic);

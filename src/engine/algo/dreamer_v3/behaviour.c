@@ -105,7 +105,7 @@ struct tensor *behaviour_loss(const struct behaviour *b) {
     return b->nodes.loss;
 }
 struct executor *behaviour_executor(struct behaviour *b) {
-    return b->executor;
+    return b->own ? b->executor : NULL;
 }
 
 // ---- the update

@@ -49,7 +49,8 @@ struct params *behaviour_target(struct behaviour *b);
 real *behaviour_range(struct behaviour *b);
 const struct ac_dims *behaviour_dims(const struct behaviour *b);
 size_t behaviour_slab_bytes(const struct behaviour *b);
-struct executor *behaviour_executor(struct behaviour *b); // for profiles
+// For profiles; NULL where another runs the graph.
+struct executor *behaviour_executor(struct behaviour *b);
 
 // N start states, row-major: z [N, S*D], h [N, H], continues [N] (1 - terminated).
 struct behaviour_start {

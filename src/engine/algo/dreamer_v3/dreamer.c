@@ -1,6 +1,7 @@
 // DreamerV3, whole: one update of world model and behaviour.
 #include "engine/algo/dreamer_v3/dreamer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,11 +79,21 @@ struct world_model *dreamer_world(struct dreamer *d) {
 struct behaviour *dreamer_behaviour(struct dreamer *d) {
     return d->behaviour;
 }
+bool dreamer_is_joint(const struct dreamer *d) { return d->joint; }
+
 size_t dreamer_slab_bytes(const struct dreamer *d) {
     return wm_slab_bytes(d->world) + behaviour_slab_bytes(d->behaviour);
 }
 
-// Nothing changes where anything is not finite; the message is the model's then.
+// What the message of an update that failed says: all of it is one.
+static void join_results(struct dreamer_result *r) {
+    const struct behaviour_result *b = &r->behaviour;
+    if (!r->model.bad_node[0]) memcpy(r->model.bad_node, b->bad_node, sizeof r->model.bad_node);
+    r->model.loss += b->loss_actor + b->loss_critic;
+    r->model.grad_norm = hypot(r->model.grad_norm, hypot(b->norm_actor, b->norm_critic));
+}
+
+// Nothing changes where anything is not finite.
 static bool update_jointly(struct dreamer *d, int64_t step, struct dreamer_result *out) {
     behaviour_begin(d->behaviour, step);
     bool fine = wm_forward_backward(d->world, &out->model);
@@ -91,8 +102,8 @@ static bool update_jointly(struct dreamer *d, int64_t step, struct dreamer_resul
     if (fine) {
         wm_apply(d->world);
         behaviour_apply(d->behaviour, step);
-    } else if (!out->model.bad_node[0]) {
-        memcpy(out->model.bad_node, out->behaviour.bad_node, sizeof out->model.bad_node);
+    } else {
+        join_results(out);
     }
     return fine;
 }

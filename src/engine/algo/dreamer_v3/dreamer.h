@@ -38,6 +38,7 @@ void dreamer_free(struct dreamer *d); // NULL is fine
 // Inputs (wm_batch), pictures (wm_display), gradient steps done (wm_opt_steps).
 struct world_model *dreamer_world(struct dreamer *d);
 struct behaviour *dreamer_behaviour(struct dreamer *d);
+bool dreamer_is_joint(const struct dreamer *d);     // one graph, one step (profile.h)
 size_t dreamer_slab_bytes(const struct dreamer *d); // memory of the activations
 
 struct dreamer_result {
@@ -48,7 +49,8 @@ struct dreamer_result {
 // False when a loss or a gradient norm is not finite; bad_node names the first bad tensor. Nothing
 // has changed when it lies in the world model. When it lies in the behaviour ("behaviour/..."), the
 // world model has made its step, but opt_steps does not count it; actor and critic are what they
-// were. A joint profile changes nothing then, and the message is the model's.
+// were. A joint profile changes nothing then; the model's result holds the bad node, and loss and
+// norm of all.
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
 // Values of the last update (spec 9). Sets out[m] for those it knows; returns their bit mask.
 uint64_t dreamer_metrics(const struct dreamer *d, float out[METRIC_COUNT]);
