@@ -1,4 +1,5 @@
-// workbench reproduce: a failing update again, and the first node that was not finite.
+// workbench reproduce: a failing update or policy step again, and the first node that was not
+// finite.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,13 +10,15 @@
 
 static void print_json(const struct reproduction *r) {
     cJSON *o = cJSON_CreateObject();
-    json_add_count(o, "update", r->update);
+    json_add_count(o, r->policy ? "policy_step_after_update" : "update", r->update);
     json_add_string(o, "stage", r->stage);
     json_add_string(o, "recorded_node", r->recorded);
     json_add_string(o, "bad_node", r->found);
     json_add_bool(o, "reproduced", strcmp(r->found, r->recorded) == 0);
-    json_add_double(o, "loss", r->loss);
-    json_add_double(o, "grad_norm", r->grad_norm);
+    if (!r->policy) {
+        json_add_double(o, "loss", r->loss);
+        json_add_double(o, "grad_norm", r->grad_norm);
+    }
     json_add_bool(o, "same_kernel", r->same_kernel);
     char *text = cJSON_Print(o);
     puts(text);
@@ -25,12 +28,16 @@ static void print_json(const struct reproduction *r) {
 
 static void print_text(const struct reproduction *r) {
     const char *kernel = r->same_kernel ? "" : "; made with other kernels than this machine's";
+    char losses[80] = "", what[64];
+    snprintf(what, sizeof what, r->policy ? "policy step after update %lld" : "update %lld",
+             (long long)r->update);
+    if (!r->policy)
+        snprintf(losses, sizeof losses, " (loss %g, gradient norm %g)", r->loss, r->grad_norm);
     if (!r->found[0])
-        printf("update %lld: all finite this time (loss %g, gradient norm %g); then it was %s%s\n",
-               (long long)r->update, r->loss, r->grad_norm, r->recorded, kernel);
+        printf("%s: all finite this time%s; then it was %s%s\n", what, losses, r->recorded, kernel);
     else
-        printf("update %lld, %s: first bad node %s (loss %g, gradient norm %g)%s%s%s\n",
-               (long long)r->update, r->stage, r->found, r->loss, r->grad_norm,
+        printf("%s%s%s: first bad node %s%s%s%s%s\n", what, r->policy ? "" : ", ",
+               r->policy ? "" : r->stage, r->found, losses,
                strcmp(r->found, r->recorded) ? "; then it was " : ", as recorded",
                strcmp(r->found, r->recorded) ? r->recorded : "", kernel);
 }

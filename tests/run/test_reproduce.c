@@ -5,6 +5,7 @@
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
 #include "engine/run/reproduce.h"
+#include "engine/run/worker_internal.h"
 #include "support/small_run.h"
 
 static char root[PATH_SIZE], session[200]; // a healthy run with checkpoints of updates 7 and 9
@@ -111,6 +112,53 @@ static void a_failure_of_the_world_model_keeps_everything_and_fails_again(void *
     assert_string_equal(r.found, r.recorded);
 }
 
+// The weights are finite, what the actor makes of them is not. Few updates, so that the policy
+// meets them first.
+static void fail_policy(char bundle[PATH_SIZE], struct error *e) {
+    static int n;
+    static const char *const rare = "algo.replay_ratio=0.01";
+    char copy[200], command[PATH_SIZE];
+    snprintf(copy, sizeof copy, "%.150s/policy%d", root, ++n);
+    snprintf(command, sizeof command, "cp -r %.190s %.190s", session, copy);
+    assert_int_equal(system(command), 0);
+    struct run_opts o = {.resume = copy,
+                         .updates = 30,
+                         .n_threads = 2,
+                         .no_media = true,
+                         .settings = &rare,
+                         .n_settings = 1};
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(&o, feed, e);
+    if (!w) fail_msg("%s", e->message);
+    struct params *actor = dreamer_params(w->dreamer, DREAMER_ACTOR);
+    for (int64_t i = 0; i < actor->n_flat; i++) actor->weights[i] = (real)1e38;
+    assert_int_equal(worker_run(w, e), STATUS_FAILED);
+    worker_free(w);
+    feed_free(feed);
+    snprintf(bundle, PATH_SIZE, "%.190s/failures/step_000000009", copy);
+}
+
+static void a_policy_step_that_is_not_finite_leaves_a_bundle_and_fails_again(void **state) {
+    (void)state;
+    char bundle[PATH_SIZE], path[PATH_SIZE];
+    struct error e = {0};
+    fail_policy(bundle, &e);
+    assert_non_null(strstr(e.message, "policy step"));
+    assert_non_null(strstr(e.message, "failures/"));
+    assert_null(strchr(e.message, '\n'));
+    struct reproduction r = again(bundle);
+    assert_true(r.policy);
+    assert_int_equal(r.update, 9);
+    assert_string_equal(r.stage, "policy");
+    assert_non_null(strstr(r.recorded, "actor"));
+    assert_non_null(strstr(e.message, r.recorded));
+    assert_string_equal(r.found, r.recorded);
+    snprintf(path, sizeof path, "%.300s/policy.safetensors", bundle);
+    assert_int_equal(truncate(path, 200), 0);
+    assert_false(reproduce_run(bundle, 1, &r, &e));
+    assert_non_null(strstr(e.message, "policy.safetensors"));
+}
+
 static void what_was_repaired_is_finite_this_time(void **state) {
     (void)state;
     char bundle[PATH_SIZE], command[2 * PATH_SIZE];
@@ -145,6 +193,7 @@ int main(void) {
         cmocka_unit_test(
             a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again),
         cmocka_unit_test(a_failure_of_the_world_model_keeps_everything_and_fails_again),
+        cmocka_unit_test(a_policy_step_that_is_not_finite_leaves_a_bundle_and_fails_again),
         cmocka_unit_test(what_was_repaired_is_finite_this_time),
         cmocka_unit_test(what_is_no_bundle_or_a_broken_one_is_refused),
     };

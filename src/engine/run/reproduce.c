@@ -17,8 +17,8 @@ struct bundle {
     cJSON *report;
     const char *kernel; // inside the report
     bool ppo;
-    bool behaviour; // the stage that failed
-    int64_t n_actions, step;
+    bool behaviour, policy; // the stage that failed; neither: the whole update again
+    int64_t n_actions, step, tick;
     struct env shape; // what the model asks of the environments: how many, and their actions
     struct worker *w; // config, pool and model only
 };
@@ -78,11 +78,14 @@ static bool read_report(struct bundle *b, struct reproduction *out, struct error
     if (!read_spaces(b, path, e)) return false;
     b->w->algo = worker_algo_find(mode);
     b->behaviour = strcmp(stage, worker_stage_names[STAGE_BEHAVIOUR]) == 0;
+    b->policy = strcmp(stage, worker_stage_names[STAGE_POLICY]) == 0;
+    if (b->policy && !json_get_i64(b->report, "env_ticks", path, &b->tick, e)) return false;
     if (!b->w->algo || b->n_actions < 1 || b->n_actions > 1024 || b->step < 0)
         return error_set(e, STATUS_FAILED,
                          "%s: mode \"%.30s\", %lld actions, step %lld: no run has these", path,
                          mode, (long long)b->n_actions, (long long)b->step);
-    out->update = b->step + 1;
+    out->update = b->policy ? b->step : b->step + 1;
+    out->policy = b->policy;
     b->kernel = kernel;
     snprintf(out->stage, sizeof out->stage, "%s", stage);
     snprintf(out->recorded, sizeof out->recorded, "%s", node);
@@ -162,15 +165,29 @@ static bool run_behaviour(struct bundle *b, struct wm_result *out, struct error 
     return true;
 }
 
+static bool run_policy(struct bundle *b, struct wm_result *out, struct error *e) {
+    char path[PATH_SIZE];
+    if (!b->w->dreamer)
+        return error_set(e, STATUS_FAILED, "%s: a policy's bundle of a run without one", b->path);
+    return path_join(path, b->path, "policy.safetensors", e) &&
+           worker_policy_again(b->w, path, b->tick, out->bad_node, e);
+}
+
+static bool run_update(struct bundle *b, struct wm_result *out, struct error *e) {
+    struct worker *w = b->w;
+    if (!load_weights(b, e) || !load_batch(b, e)) return false;
+    if (b->behaviour && w->dreamer && !dreamer_is_joint(w->dreamer))
+        return run_behaviour(b, out, e);
+    w->algo->update(w, out);
+    return true;
+}
+
 static bool run_dreamer(struct bundle *b, int n_threads, struct reproduction *out,
                         struct error *e) {
     struct wm_result result = {0};
-    bool fine = build(b, n_threads, e) && load_weights(b, e) && load_batch(b, e);
+    bool fine = build(b, n_threads, e);
+    if (fine) fine = b->policy ? run_policy(b, &result, e) : run_update(b, &result, e);
     if (fine) out->same_kernel = strcmp(b->kernel, cpu_kernels_kind(b->w->config.autocast)) == 0;
-    if (fine && b->behaviour && b->w->dreamer && !dreamer_is_joint(b->w->dreamer))
-        fine = run_behaviour(b, &result, e);
-    else if (fine)
-        b->w->algo->update(b->w, &result);
     out->loss = result.loss;
     out->grad_norm = result.grad_norm;
     snprintf(out->found, sizeof out->found, "%.127s", result.bad_node);

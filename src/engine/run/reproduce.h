@@ -1,4 +1,5 @@
-// Reproduce: runs the update of a failure bundle again and names the first node that is not finite.
+// Reproduce: runs the update, or the policy step, of a failure bundle again and names the first
+// node that is not finite.
 //
 //     struct reproduction r;
 //     if (!reproduce_run("sessions/X/failures/step_000000007", 2, &r, &e)) return fail(&e);
@@ -17,8 +18,9 @@
 #include "base/error.h"
 
 struct reproduction {
-    int64_t update;                 // its number, 1 for the first
-    char stage[24];                 // where it failed: world_model, behaviour; PPO's step
+    int64_t update;                 // its number, 1 for the first; of a policy step the one before
+    bool policy;                    // a policy step, no update: no loss and no norm
+    char stage[24];                 // where it failed: world_model, behaviour, joint, policy; PPO's
     char recorded[128], found[128]; // first bad node then and now; found "": none
     double loss, grad_norm;         // now
     bool same_kernel;

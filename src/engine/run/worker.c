@@ -255,6 +255,7 @@ static void *thread_main(void *arg) {
     w->busy.since_ns = w->start_ns;
     bool fine = loop(w, &w->error);
     fine = end_rollout(w, fine, &w->error);
+    worker_write_policy_failure(w);
     w->wall_s = (double)(clock_now_ns() - w->start_ns) * 1e-9;
     if (fine) {
         worker_publish_pictures(w);

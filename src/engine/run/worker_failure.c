@@ -1,12 +1,12 @@
-// Worker failure: the bundle of an update that is not finite: batch, weights, config, last metrics,
-// how to see it again.
+// Worker failure: the bundle of an update or of a policy step that is not finite: its inputs,
+// weights, config, last metrics, how to see it again.
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "engine/run/worker_internal.h"
 
-const char *const worker_stage_names[] = {"world_model", "behaviour", "joint"};
+const char *const worker_stage_names[] = {"world_model", "behaviour", "joint", "policy"};
 
 int worker_batch_tensors(const struct wm_batch *b, struct st_source out[BATCH_MAX_TENSORS]) {
     const int64_t T = b->length, B = b->batch;
@@ -69,20 +69,36 @@ static void add_spaces(cJSON *o, const struct env *env) {
     json_add_count(o, "n_vector", env->obs.n_vector);
 }
 
+static void describe_update(cJSON *o, const struct wm_result *result) {
+    json_add_string(
+        o, "what",
+        "an update whose loss or gradient norm is not finite; the weights are those before it");
+    json_add_string(o, "bad_node", result->bad_node);
+    json_add_double(o, "loss", result->loss);
+    json_add_double(o, "grad_norm", result->grad_norm);
+}
+
+static void describe_policy(cJSON *o, const struct rollout *r) {
+    json_add_string(o, "what",
+                    "a policy step whose state or probabilities are not finite; opt_steps: made "
+                    "by the weights that it played with");
+    json_add_string(o, "bad_node", r->bad_node);
+    json_add_count(o, "env_ticks", r->env_ticks);
+}
+
+// result NULL: the policy's step failed.
 static bool save_report(struct worker *w, const char *folder, const struct wm_result *result,
                         struct error *e) {
     char path[PATH_SIZE];
     cJSON *o = cJSON_CreateObject();
-    int64_t step = wm_opt_steps(w->wm);
-    json_add_string(
-        o, "what",
-        "an update whose loss or gradient norm is not finite; the weights are those before it");
+    const int64_t step = result ? wm_opt_steps(w->wm) : w->rollout.weights_step;
     json_add_string(o, "algo", "dreamer_v3");
     json_add_string(o, "mode", w->algo->mode);
-    json_add_string(o, "stage", worker_stage_names[w->kept.stage]);
-    json_add_string(o, "bad_node", result->bad_node);
-    json_add_double(o, "loss", result->loss);
-    json_add_double(o, "grad_norm", result->grad_norm);
+    json_add_string(o, "stage", worker_stage_names[result ? w->kept.stage : STAGE_POLICY]);
+    if (result)
+        describe_update(o, result);
+    else
+        describe_policy(o, &w->rollout);
     json_add_count(o, "opt_steps", step);
     json_add_count(o, "env_steps", w->fence.policy_steps);
     json_add_count(o, "n_actions", w->rollout.env->n_actions);
@@ -91,7 +107,10 @@ static bool save_report(struct worker *w, const char *folder, const struct wm_re
     json_add_u64(o, "seed", (uint64_t)w->config.seed);
     json_add_string(
         o, "random_numbers",
-        "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is opt_steps");
+        result ? "Philox4x32-10, key seed, stream (purpose, opt_steps, index): the position is "
+                 "opt_steps"
+               : "Philox4x32-10, key seed, stream (purpose, env_ticks, index): the position is "
+                 "env_ticks");
     json_add_string(o, "kernel", cpu_kernels_kind(w->config.autocast));
     json_add_string(o, "rom_sha256", w->rom_sha256);
     struct text again = {0}, command = {0};
@@ -149,10 +168,23 @@ static bool save_weights(struct worker *w, const char *folder, struct error *e) 
 void worker_write_failure(struct worker *w, const struct wm_result *result) {
     struct error e = {0};
     char folder[PATH_SIZE];
-    if (!w->session || !rollout_wait(w, &e)) return;
+    if (!w->session) return;
+    rollout_wait(w, &e); // one that failed too has a bundle of its own
     bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) &&
                 save_weights(w, folder, &e) && save_batch(w, folder, &e) &&
                 save_config(w, folder, &e) && save_last_metrics(w, folder, &e) &&
                 save_report(w, folder, result, &e);
+    if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
+}
+
+void worker_write_policy_failure(struct worker *w) {
+    const struct rollout *r = &w->rollout;
+    struct error e = {0};
+    char folder[PATH_SIZE], path[PATH_SIZE];
+    if (!w->session || !r->bad_node[0]) return;
+    const bool fine = session_failure_folder(w->session, r->weights_step, folder, &e) &&
+                      path_join(path, folder, "policy.safetensors", &e) &&
+                      worker_save_policy_input(w, path, &e) && save_config(w, folder, &e) &&
+                      save_last_metrics(w, folder, &e) && save_report(w, folder, NULL, &e);
     if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
 }

@@ -70,6 +70,7 @@ struct rollout {
     int64_t busy_ns, policy_ns;      // it took so long; of that the policy
     bool fine;                       // false: see error
     struct error error;
+    char bad_node[TENSOR_NAME_SIZE]; // of a policy step that was not finite, else ""
     // per environment
     uint8_t *needs_reset, *mask, *reset_now;
     int32_t *actions; // [n_envs][n_heads]
@@ -92,7 +93,7 @@ struct fence {
 
 // What a bundle needs of the moment before an update when it fails half way.
 // The first part that was not finite; nothing tells them apart in a joint update.
-enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR, STAGE_JOINT };
+enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR, STAGE_JOINT, STAGE_POLICY };
 extern const char *const worker_stage_names[];
 struct kept {
     enum worker_stage stage;
@@ -285,6 +286,14 @@ bool worker_record(struct worker *w, struct error *e); // after an update
 
 // worker_failure.c
 void worker_write_failure(struct worker *w, const struct wm_result *result);
+// Of the rollout's policy step, once nobody plays; nothing where that was finite.
+void worker_write_policy_failure(struct worker *w);
+
+// worker_policy.c: all that a policy step depends on, and the step again: bad_node "" if it is
+// finite.
+bool worker_save_policy_input(struct worker *w, const char *path, struct error *e);
+bool worker_policy_again(struct worker *w, const char *path, int64_t tick,
+                         char bad_node[TENSOR_NAME_SIZE], struct error *e);
 
 // worker_media.c
 bool worker_has_display(const struct worker *w); // there is something to look at

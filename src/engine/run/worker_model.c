@@ -117,15 +117,16 @@ static void choose_at_random(struct worker *w) {
 static bool dreamer_choose(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     int n_envs = r->env->n_envs;
-    char bad[TENSOR_NAME_SIZE];
     if (in_prefill(w)) {
         choose_at_random(w);
         return true;
     }
     for (int n = 0; n < n_envs; n++) r->reset_now[n] = !r->mask[n];
-    if (!player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, bad))
-        return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite",
-                         (long long)r->policy_steps, bad);
+    if (!player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, r->bad_node))
+        return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite%s%s",
+                         (long long)r->policy_steps, r->bad_node,
+                         w->session ? "; see failures/ in " : "",
+                         w->session ? session_path(w->session) : "");
     for (int i = 0; i < n_envs * r->env->actions.n_continuous; i++)
         r->values[i] = (float)player_values(r->player)[i];
     return true;
