@@ -339,6 +339,7 @@ static enum status run_dashboard(const struct cli *cli, struct run_opts *opts, s
 static int run_gate(const struct cli *cli) {
     struct error e = {0};
     struct gate_opts opts = {.kind = cli->gate,
+                             .algo = cli->algo,
                              .golden_dir = cli->golden,
                              .out_path = cli->out,
                              .n_threads = (int)cli->threads,

@@ -5,40 +5,9 @@
 #include "base/json.h"
 #include "base/real.h"
 #include "engine/algo/config.h"
-#include "engine/run/gate.h"
-#include "support/test.h"
+#include "support/gate.h"
 
 static const char golden[] = "tests/golden/dreamer_v3";
-
-struct outcome {
-    enum status status;
-    char text[16384];
-};
-
-static struct outcome run_gate(const struct gate_opts *opts) {
-    struct outcome o = {0};
-    struct error e = {0};
-    FILE *out = tmpfile();
-    assert_non_null(out);
-    o.status = gate_run(opts, out, &e);
-    rewind(out);
-    size_t n = fread(o.text, 1, sizeof o.text - 1, out);
-    o.text[n] = 0;
-    fclose(out);
-    return o;
-}
-
-// The line of the check `name`; must begin with `verdict`.
-static void assert_check(const struct outcome *o, const char *verdict, const char *name) {
-    const char *line = o->text;
-    for (; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        if (strncmp(line + 6, name, strlen(name)) != 0) continue;
-        if (strncmp(line, verdict, strlen(verdict)) != 0)
-            fail_msg("%s is not %s:\n%s", name, verdict, o->text);
-        return;
-    }
-    fail_msg("no line for %s:\n%s", name, o->text);
-}
 
 static const char *kernel_of(const cJSON *json) {
     return cJSON_GetStringValue(cJSON_GetObjectItem(json, "kernel"));

@@ -1,7 +1,5 @@
 // Gate: golden fixtures, a smoke run and standing still, as one pass or fail.
 #define _GNU_SOURCE
-#include "engine/run/gate.h"
-
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -17,28 +15,15 @@
 #include "engine/graph/graph.h"
 #include "engine/run/device.h"
 #include "engine/run/files.h"
-#include "engine/run/worker.h"
+#include "engine/run/gate_internal.h"
 
-enum { MAX_CHECKS = 64, SMOKE_UPDATES = 2, BAR_UPDATES = 300 };
+enum { SMOKE_UPDATES = 2, BAR_UPDATES = 300 };
 static const double max_entropy_gap = 0.3;
 
-struct check_result {
-    char name[48], detail[400];
-    bool passed;
-    double seconds;
-};
-
-struct gate {
-    const struct gate_opts *opts;
-    FILE *out;
-    struct check_result results[MAX_CHECKS];
-    int n_results, n_failed;
-};
-
 // One line a check, at once, so that a watcher sees how far it is.
-static void add_result(struct gate *g, const char *name, bool passed, double seconds,
-                       const char *detail) {
-    CHECK(g->n_results < MAX_CHECKS, "more checks than places");
+void gate_add_result(struct gate *g, const char *name, bool passed, double seconds,
+                     const char *detail) {
+    CHECK(g->n_results < GATE_MAX_CHECKS, "more checks than places");
     struct check_result *r = &g->results[g->n_results++];
     snprintf(r->name, sizeof r->name, "%s", name);
     snprintf(r->detail, sizeof r->detail, "%s", detail);
@@ -79,14 +64,14 @@ static void run_fixtures(struct gate *g, const char *name, const struct golden *
     pool_free(pool);
     snprintf(detail, sizeof detail, "%d of %d fixtures agree with the reference%s", n_passed, n,
              first_failure);
-    add_result(g, name, n_passed == n, (double)(clock_now_ns() - t0) * 1e-9, detail);
+    gate_add_result(g, name, n_passed == n, (double)(clock_now_ns() - t0) * 1e-9, detail);
 }
 
 static void check_golden(struct gate *g, const char *folder) {
     struct error e = {0};
     struct golden *golden = golden_open(folder, &e);
     if (!golden) {
-        add_result(g, "golden", false, 0, e.message);
+        gate_add_result(g, "golden", false, 0, e.message);
         return;
     }
     run_fixtures(g, "golden", golden, golden_checks, n_golden_checks);
@@ -96,9 +81,9 @@ static void check_golden(struct gate *g, const char *folder) {
 
 // ---- training runs
 
-static struct run_opts run_options(const struct gate *g, const char *task, int64_t updates) {
-    return (struct run_opts){.task = task,
-                             .updates = updates,
+struct run_opts gate_run_options(const struct gate *g, const char *task) {
+    return (struct run_opts){.algo = g->opts->algo,
+                             .task = task,
                              .n_threads = g->opts->n_threads,
                              .no_session = true,
                              .no_media = true,
@@ -108,23 +93,29 @@ static struct run_opts run_options(const struct gate *g, const char *task, int64
 }
 
 // With `verify` the newest checkpoint must load into a second worker and hold the same weights.
-static bool run_once(const struct run_opts *opts, bool verify, struct worker_summary *s,
-                     struct error *e) {
-    struct feed *feed = feed_new(0);
+bool gate_run_once(const struct run_opts *opts, bool verify, struct feed *feed,
+                   struct worker_summary *s, struct error *e) {
     struct worker *w = worker_new(opts, feed, e);
     bool fine = w && worker_run(w, e) == STATUS_OK && (!verify || worker_verify_checkpoint(w, e));
     if (w) worker_summary(w, s);
     worker_free(w);
+    return fine;
+}
+
+static bool run_once(const struct run_opts *opts, bool verify, struct worker_summary *s,
+                     struct error *e) {
+    struct feed *feed = feed_new(0);
+    bool fine = gate_run_once(opts, verify, feed, s, e);
     feed_free(feed);
     return fine;
 }
 
-static void check_smoke(struct gate *g) {
+void gate_check_smoke(struct gate *g, struct run_opts opts) {
     struct error e = {0};
     struct worker_summary s = {0};
     char detail[700], root[] = "/tmp/workbench-gate-XXXXXX";
     int64_t t0 = clock_now_ns();
-    struct run_opts opts = run_options(g, "static", SMOKE_UPDATES);
+    opts.updates = SMOKE_UPDATES;
     opts.no_session = false;
     opts.sessions_dir = mkdtemp(root);
     bool fine = opts.sessions_dir && run_once(&opts, true, &s, &e);
@@ -135,7 +126,7 @@ static void check_smoke(struct gate *g) {
     else
         snprintf(detail, sizeof detail, "%s",
                  e.message[0] ? e.message : "no folder for a session in /tmp");
-    add_result(g, "smoke", fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
+    gate_add_result(g, "smoke", fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
 }
 
 // The observation loss must fall by `bar` of its first value in BAR_UPDATES updates, everything
@@ -145,7 +136,8 @@ static void check_standing_still(struct gate *g, const char *task, double bar) {
     struct worker_summary s = {0};
     char name[48], detail[700];
     int64_t t0 = clock_now_ns();
-    struct run_opts opts = run_options(g, task, BAR_UPDATES);
+    struct run_opts opts = gate_run_options(g, task);
+    opts.updates = BAR_UPDATES;
     bool ran = run_once(&opts, false, &s, &e);
     double fall = s.first_obs_nll > 0 ? 1 - s.last_obs_nll / s.first_obs_nll : -INFINITY;
     bool fine = ran && s.opt_steps == BAR_UPDATES && s.all_finite && fall >= bar &&
@@ -158,7 +150,7 @@ static void check_standing_still(struct gate *g, const char *task, double bar) {
                  "observation loss -%.1f %% (bar -%.0f %%), entropy gap %.2f (bar %.1f), %.1f ms "
                  "an update",
                  100 * fall, 100 * bar, s.worst_entropy_gap, max_entropy_gap, s.update_ms);
-    add_result(g, name, fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
+    gate_add_result(g, name, fine, (double)(clock_now_ns() - t0) * 1e-9, detail);
 }
 
 // ---- verdict
@@ -166,6 +158,7 @@ static void check_standing_still(struct gate *g, const char *task, double bar) {
 static cJSON *summary_json(const struct gate *g, double seconds) {
     cJSON *o = cJSON_CreateObject(), *list;
     json_add_string(o, "gate", g->opts->kind);
+    json_add_string(o, "algo", g->opts->algo ? g->opts->algo : "dreamer_v3");
     json_add_string(o, "verdict", g->n_failed ? "failed" : "passed");
     json_add_count(o, "checks", g->n_results);
     json_add_count(o, "failed", g->n_failed);
@@ -227,6 +220,29 @@ static enum status skip(struct gate *g, const char *why, struct error *e) {
     return fine ? STATUS_SKIPPED : e->status;
 }
 
+static void check_dreamer(struct gate *g) {
+    char golden[PATH_SIZE];
+    snprintf(golden, sizeof golden, "%s", g->opts->golden_dir ? g->opts->golden_dir : "");
+    if (!g->opts->golden_dir) files_find_golden(golden, sizeof golden);
+    check_golden(g, golden);
+    gate_check_smoke(g, gate_run_options(g, "static"));
+    check_standing_still(g, "static", 0.85);
+    check_standing_still(g, "scroll", 0.55);
+}
+
+typedef void checks(struct gate *g);
+
+static checks *checks_of(const char *algo, struct error *e) {
+    static const struct {
+        const char *algo;
+        checks *run;
+    } all[] = {{"dreamer_v3", check_dreamer}, {"ppo", gate_check_ppo}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!algo || strcmp(algo, all[i].algo) == 0) return all[i].run;
+    error_set(e, STATUS_USAGE, "--algo %s: no such algorithm; known: dreamer_v3, ppo", algo);
+    return NULL;
+}
+
 enum status gate_run(const struct gate_opts *opts, FILE *out, struct error *e) {
     static struct gate gate;
     struct gate *g = &gate;
@@ -237,19 +253,15 @@ enum status gate_run(const struct gate_opts *opts, FILE *out, struct error *e) {
         error_set(e, STATUS_USAGE, "--gate %s: no such gate; known: cpu, gpu", opts->kind);
         return STATUS_USAGE;
     }
+    checks *check = checks_of(opts->algo, e);
+    if (!check) return e->status;
     if (!check_out_path(opts->out_path, e)) return e->status;
     if (strcmp(opts->kind, "gpu") == 0) {
         char why[BACKEND_MESSAGE_SIZE];
         if (!device_describe(why, sizeof why)) return skip(g, why, e);
     }
-    char golden[PATH_SIZE];
-    snprintf(golden, sizeof golden, "%s", opts->golden_dir ? opts->golden_dir : "");
-    if (!opts->golden_dir) files_find_golden(golden, sizeof golden);
     int64_t t0 = clock_now_ns();
-    check_golden(g, golden);
-    check_smoke(g);
-    check_standing_still(g, "static", 0.85);
-    check_standing_still(g, "scroll", 0.55);
+    check(g);
     double seconds = (double)(clock_now_ns() - t0) * 1e-9;
     if (!write_summary(g, seconds, e)) return e->status;
     if (!opts->json)

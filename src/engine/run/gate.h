@@ -5,6 +5,13 @@
 //     standing_still  `static` and `scroll`, 300 updates: the observation loss must fall by 85 %
 //     and 55 %
 //
+// With algo "ppo" (spec/ppo.md 7):
+//
+//     random          uniform actions reach the goal of `toy` in less than 30 % of 400 episodes
+//     smoke           as above
+//     toy             60 updates of 32 environments x 32 steps: of the episodes of the last rollout
+//     90 % reach the goal, and so does the greedy policy
+//
 // The settings reach every training run of the gate, so that a test can break a check on purpose
 // and see it fail.
 #ifndef RUN_GATE_H
@@ -17,6 +24,7 @@
 
 struct gate_opts {
     const char *kind;            // "cpu"; "gpu" is skipped where there is no device
+    const char *algo;            // dreamer_v3, ppo; NULL: dreamer_v3
     const char *golden_dir;      // NULL: found by files.h
     const char *out_path;        // JSON summary; NULL: none
     int n_threads;               // 0: all

@@ -1,0 +1,34 @@
+// What the files of the gate share: its state, and what every check is made of.
+#ifndef RUN_GATE_INTERNAL_H
+#define RUN_GATE_INTERNAL_H
+
+#include "engine/run/gate.h"
+#include "engine/run/worker.h"
+
+enum { GATE_MAX_CHECKS = 64 };
+
+struct check_result {
+    char name[48], detail[400];
+    bool passed;
+    double seconds;
+};
+
+struct gate {
+    const struct gate_opts *opts;
+    FILE *out;
+    struct check_result results[GATE_MAX_CHECKS];
+    int n_results, n_failed;
+};
+
+void gate_add_result(struct gate *g, const char *name, bool passed, double seconds,
+                     const char *detail);
+// A run without files, with the gate's algorithm, threads and settings.
+struct run_opts gate_run_options(const struct gate *g, const char *task);
+// With `verify` the newest checkpoint must load into a second worker and hold the same weights.
+bool gate_run_once(const struct run_opts *opts, bool verify, struct feed *feed,
+                   struct worker_summary *s, struct error *e);
+
+void gate_check_smoke(struct gate *g, struct run_opts opts);
+void gate_check_ppo(struct gate *g); // gate_ppo.c: all of PPO's
+
+#endif
