@@ -1,9 +1,11 @@
 // PPO runs end to end: determinism, stop and resume, failure folder, refusals.
 #include <dirent.h>
 #include <math.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "engine/algo/ppo/ppo_log.h"
 #include "engine/data/session.h"
 #include "engine/run/eval.h"
@@ -282,6 +284,109 @@ static void a_saved_policy_plays_as_it_did_in_training(void **state) {
     session_data_free(d);
 }
 
+// ---- evaluations between updates
+
+static struct feed *feed_of_run(const char *setting) {
+    const char *settings[MORE];
+    memcpy(settings, small, sizeof small);
+    settings[N_SMALL] = setting; // the later one holds
+    struct run_opts o = options(NULL, 6);
+    o.no_session = true;
+    o.settings = settings;
+    o.n_settings = N_SMALL + 1;
+    struct feed *feed = feed_new(0);
+    struct error e = {0};
+    struct worker *w = worker_new(&o, feed, &e);
+    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
+    worker_free(w);
+    return feed;
+}
+
+// Episodes of nine steps never reach the goal, which is fifteen steps away: what only successes
+// have is absent. A greedy policy plays all of them alike.
+static void a_greedy_evaluation_is_recorded_every_so_many_updates(void **state) {
+    (void)state;
+    struct feed *feed = feed_of_run("eval.every=3");
+    assert_int_equal(feed_n_records(feed), 6);
+    for (int i = 0; i < 6; i++) {
+        const struct record *r = feed_record(feed, i);
+        const metric_set all =
+            METRIC_BIT(METRIC_EVAL_SUCCESS_RATE) | METRIC_BIT(METRIC_EVAL_MEAN_RETURN) |
+            METRIC_BIT(METRIC_EVAL_RETURN_FAIL) | METRIC_BIT(METRIC_EVAL_DIST_AT_END);
+        const metric_set of_success = METRIC_BIT(METRIC_EVAL_MEDIAN_STEPS) |
+                                      METRIC_BIT(METRIC_EVAL_STEPS_P50) |
+                                      METRIC_BIT(METRIC_EVAL_RETURN_SUCCESS);
+        assert_true((r->present & (all | of_success)) == (i % 3 == 2 ? all : 0));
+        if (i % 3 != 2) continue;
+        const float *v = r->value;
+        assert_true(v[METRIC_EVAL_SUCCESS_RATE] == 0);
+        assert_true(v[METRIC_EVAL_MEAN_RETURN] == v[METRIC_EVAL_RETURN_FAIL]);
+        // nine steps at -.01 each, and the way gone
+        const float start = 2 * 270.0f / 17280;
+        assert_float_equal(v[METRIC_EVAL_MEAN_RETURN], -0.09f + start - v[METRIC_EVAL_DIST_AT_END],
+                           1e-5f);
+    }
+    feed_free(feed);
+}
+
+static void evaluations_change_nothing_else_of_a_run(void **state) {
+    (void)state;
+    static const enum metric checked[] = {METRIC_LOSS_TOTAL, METRIC_GRAD_NORM, METRIC_RETURN_MEAN,
+                                          METRIC_VALUE_MEAN, METRIC_DIST_P50,  METRIC_ENTROPY_MEAN};
+    struct feed *with = feed_of_run("eval.every=1"), *without = feed_of_run("eval.every=0");
+    for (int i = 0; i < 6; i++) {
+        const struct record *a = feed_record(with, i), *b = feed_record(without, i);
+        for (size_t k = 0; k < sizeof checked / sizeof *checked; k++) {
+            assert_true(a->present >> checked[k] & 1 || i == 0); // no episode ends in the first
+            assert_true(!(a->present >> checked[k] & 1) ||
+                        a->value[checked[k]] == b->value[checked[k]]);
+        }
+        assert_true(a->present >> METRIC_EVAL_MEAN_RETURN & 1);
+        assert_false(b->present >> METRIC_EVAL_MEAN_RETURN & 1);
+    }
+    feed_free(with);
+    feed_free(without);
+}
+
+// ---- memory
+
+// Resident memory of this process, bytes.
+static double resident(void) {
+    long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*d %lld", &pages), 1);
+    fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static void a_run_says_first_how_much_memory_it_will_take(void **state) {
+    (void)state;
+    if (SANITIZED) skip(); // their shadow memory counts
+    static const char *const big[] = {"env.num_envs=64", "algo.rollout_steps=32"};
+    struct run_opts o = options(NULL, 1);
+    struct error e = {0};
+    struct log_line line;
+    double megabytes = 0;
+    o.no_session = true;
+    o.settings = big;
+    o.n_settings = 2;
+    const double before = resident();
+    const int64_t first = log_count();
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(&o, feed, &e);
+    assert_non_null(w);
+    for (int64_t i = first; i < log_count(); i++)
+        if (log_read(i, &line) && strstr(line.text, "about "))
+            megabytes = atof(strstr(line.text, "about ") + 6);
+    assert_int_equal(worker_run(w, &e), STATUS_OK);
+    const double taken = (resident() - before) / 1e6;
+    print_message("memory: %.0f MB said, %.0f MB taken\n", megabytes, taken);
+    assert_true(fabs(megabytes - taken) < 0.1 * taken + 5); // the allocator's, thread stacks
+    worker_free(w);
+    feed_free(feed);
+}
+
 // ---- the log's validator
 
 static const char *const required[] = {
@@ -359,6 +464,25 @@ static void the_validator_takes_the_log_and_rejects_each_broken_key(void **state
         rejected(&shape, broken, ranges[i].key, "out of range");
         cJSON_Delete(broken);
     }
+    // Keys of ended episodes and of evaluations: missing, though others say that there were some.
+    static const char *const due[] = {
+        "return_mean",         "length_mean",      "success_rate",
+        "eval_success_rate",   "eval_mean_return", "eval_return_mean_fail",
+        "eval_median_steps",   "eval_steps_p50",   "eval_return_mean_success",
+        "eval_dist_at_end_p50"};
+    for (size_t i = 0; i < sizeof due / sizeof *due; i++) {
+        cJSON *broken = cJSON_Duplicate(good, true);
+        replace(broken, "eval_success_rate", cJSON_CreateNumber(0.5)); // of both kinds
+        replace(broken, "eval_median_steps", cJSON_CreateNumber(7));
+        replace(broken, "eval_steps_p50", cJSON_CreateNumber(7));
+        replace(broken, "eval_return_mean_success", cJSON_CreateNumber(1));
+        if (!ppo_log_check_record(broken, &shape, "log", &e)) fail_msg("%s", e.message);
+        replace(broken, due[i], NULL);
+        rejected(&shape, broken, due[i], "missing");
+        replace(broken, due[i], cJSON_CreateBool(true));
+        rejected(&shape, broken, due[i], "of another type");
+        cJSON_Delete(broken);
+    }
     static const char *const histograms[] = {"[48,0,0,0,0,0]", "[47,0,0,0,0,0,0]",
                                              "[49,-1,0,0,0,0,0]", "[47.5,0.5,0,0,0,0,0]",
                                              "[\"48\",0,0,0,0,0,0]"};
@@ -374,7 +498,8 @@ static void the_validator_takes_the_log_and_rejects_each_broken_key(void **state
 static void the_validator_rejects_a_meta_file_without_each_of_its_keys(void **state) {
     (void)state;
     static const char *const keys[] = {
-        "algo", "task", "rom", "seed", "frames_per_step", "release_after", "config_sha256"};
+        "algo",    "task",     "rom",    "seed",      "frames_per_step", "release_after", "kernel",
+        "created", "revision", "schema", "n_weights", "config_sha256",   "version"};
     char root[PATH_SIZE], path[PATH_SIZE];
     snprintf(root, sizeof root, "%s", test_folder());
     struct worker_summary s;
@@ -406,6 +531,9 @@ int main(void) {
         cmocka_unit_test(annealing_lowers_the_recorded_learning_rate),
         cmocka_unit_test(rates_are_means_over_the_transitions_of_a_rollout),
         cmocka_unit_test(a_saved_policy_plays_as_it_did_in_training),
+        cmocka_unit_test(a_greedy_evaluation_is_recorded_every_so_many_updates),
+        cmocka_unit_test(evaluations_change_nothing_else_of_a_run),
+        cmocka_unit_test(a_run_says_first_how_much_memory_it_will_take),
         cmocka_unit_test(the_validator_takes_the_log_and_rejects_each_broken_key),
         cmocka_unit_test(the_validator_rejects_a_meta_file_without_each_of_its_keys),
     };

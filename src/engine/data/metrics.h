@@ -102,6 +102,8 @@
       "greedy evaluation: episodes that reached the goal")                                         \
     X(EVAL_MEDIAN_STEPS, "eval_median_steps", NULL, 0, "steps",                                    \
       "greedy evaluation: lower median length of those")                                           \
+    X(EVAL_STEPS_P50, "eval_steps_p50", NULL, 0, "steps",                                          \
+      "the same number under its other name in logs that are compared")                            \
     X(EVAL_MEAN_RETURN, "eval_mean_return", NULL, 0, "", "greedy evaluation: mean return")         \
     X(EVAL_RETURN_SUCCESS, "eval_return_mean_success", NULL, 0, "",                                \
       "greedy evaluation: mean return with success")                                               \

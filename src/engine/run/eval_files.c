@@ -54,17 +54,19 @@ static void add_stats(cJSON *o, const struct eval *v, const struct eval_stats *s
     }
     json_add_count(o, "episodes", s->episodes);
     json_add_count(o, "successes", s->successes);
-    const struct value values[] = {{"success_rate", s->rate},
-                                   {"success_low", s->low},
-                                   {"success_high", s->high},
-                                   {"median_steps_to_goal", s->median_steps},
-                                   {"min_steps_to_goal", s->min_steps},
-                                   {"mean_return", s->mean_reward},
-                                   {"return_mean_success", s->mean_reward_success},
-                                   {"return_mean_fail", s->mean_reward_fail},
-                                   {"mean_length", s->mean_length},
-                                   {"dist_at_end_p50", s->median_distance},
-                                   {"action_entropy", s->entropy}};
+    const struct value values[] = {
+        {"success_rate", s->rate},
+        {"success_low", s->low},
+        {"success_high", s->high},
+        {"median_steps_to_goal", s->median_steps},
+        {"steps_p50_success", s->median_steps}, // the same number (spec/ppo.md 4.4)
+        {"min_steps_to_goal", s->min_steps},
+        {"mean_return", s->mean_reward},
+        {"return_mean_success", s->mean_reward_success},
+        {"return_mean_fail", s->mean_reward_fail},
+        {"mean_length", s->mean_length},
+        {"dist_at_end_p50", s->median_distance},
+        {"action_entropy", s->entropy}};
     add_values(o, values, sizeof values / sizeof *values);
 }
 

@@ -38,7 +38,7 @@ struct ppo_run *ppo_run_new(const struct run_opts *opts, struct feed *feed, stru
               "threads, kernels %s",
               r->name, (long long)ppo_params(r->agent)->n_weights, (long long)o.n_envs,
               (long long)o.n_steps,
-              (double)(ppo_bytes(&o) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6, r->n_threads,
+              (double)(ppo_bytes(r->agent) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6, r->n_threads,
               cpu_kernels_name());
     device_say(&r->device);
     if (r->session) log_write(LOG_INFO, "session %s", session_path(r->session));
@@ -220,6 +220,7 @@ static void evaluate(struct ppo_run *r, struct record *rec) {
     put(rec, METRIC_EVAL_MEAN_RETURN, report.mean_return);
     put(rec, METRIC_EVAL_DIST_AT_END, report.distance_p50);
     put_if_known(rec, METRIC_EVAL_MEDIAN_STEPS, report.median_steps);
+    put_if_known(rec, METRIC_EVAL_STEPS_P50, report.median_steps);
     put_if_known(rec, METRIC_EVAL_RETURN_SUCCESS, report.return_mean_success);
     put_if_known(rec, METRIC_EVAL_RETURN_FAIL, report.return_mean_fail);
     free(episodes);

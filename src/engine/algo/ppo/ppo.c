@@ -119,16 +119,11 @@ struct ppo_counters *ppo_counters(struct ppo *p) {
     return &p->counters;
 }
 
-int64_t ppo_bytes(const struct ppo_opts *o) {
-    struct params p;
-    params_init(&p);
-    ppo_net_register(&p, &o->dims);
-    int64_t weights = 0, samples = o->n_envs * o->n_steps;
-    for (int i = 0; i < p.n; i++) weights += p.list[i].n_elements;
-    params_deinit(&p);
-    return 5 * weights * (int64_t)sizeof(real) + o->n_envs * ppo_net_sample_bytes(&o->dims, false) +
-           samples / o->minibatches * ppo_net_sample_bytes(&o->dims, true) +
-           samples * (int64_t)(sizeof(real) + sizeof(int64_t));
+int64_t ppo_bytes(const struct ppo *p) {
+    enum { BUFFERS = 4 }; // weights, gradients, two moments
+    return BUFFERS * p->params.n_flat * (int64_t)sizeof(real) +
+           (int64_t)(graph_slab_bytes(p->act.graph) + graph_slab_bytes(p->learn.graph)) +
+           p->n_samples * (int64_t)(sizeof *p->advantages + sizeof *p->order);
 }
 
 // ---- acting

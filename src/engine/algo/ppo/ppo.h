@@ -82,8 +82,8 @@ struct ppo_learned {
 // final_values must be there (collect.h). False: loss or gradient is not finite; weights are those
 // before the failing step.
 bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate, struct ppo_learned *out);
-// What an optimiser step is given: ppo_learn fills it, and after a failed update it still is that of
-// the failing step. The agent's own memory.
+// What an optimiser step is given: ppo_learn fills it, and after a failed update it still is that
+// of the failing step. The agent's own memory.
 struct ppo_minibatch {
     int64_t n;
     uint8_t *stacks;  // [n][stack][1440]
@@ -102,7 +102,6 @@ void ppo_normalize(real *x, int64_t n,
 // 0 .. n-1 shuffled: Fisher-Yates with numbers of (seed, RNG_PPO_SHUFFLE, epoch).
 void ppo_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
 
-int64_t
-ppo_bytes(const struct ppo_opts *opts); // weights, graphs and buffers, about; without the rollout
+int64_t ppo_bytes(const struct ppo *p); // that it takes once it has learned; without the rollout
 
 #endif

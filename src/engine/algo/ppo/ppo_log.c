@@ -16,60 +16,87 @@ static const size_t max_json_bytes = 4 << 20, max_lines_bytes = (size_t)1 << 30;
 // ---- one record
 
 enum whole { ANY, WHOLE };
+// When a key must be there: always; where an episode ended; where an evaluation ran, had a success,
+// had a failure.
+enum when { ALWAYS, ENDED, EVALUATED, SUCCEEDED, MISSED };
 static const struct rule {
     const char *key;
     double low, high;
     enum whole whole;
-    bool optional;
+    enum when when;
 } rules[] = {
-    {"opt_steps", 1, 1e15, WHOLE, false},
-    {"env_steps", 1, 1e15, WHOLE, false},
-    {"grad_steps", 1, 1e15, WHOLE, false},
-    {"episodes", 0, 1e15, WHOLE, false},
-    {"wall_time_s", 0, 1e12, ANY, false},
-    {"sps", 0, 1e12, ANY, false},
-    {"updates_per_s", 0, 1e12, ANY, false},
-    {"env_ms", 0, 1e12, ANY, false},
-    {"policy_ms", 0, 1e12, ANY, false},
-    {"update_ms", 0, 1e12, ANY, false},
-    {"reward_mean", -1e9, 1e9, ANY, false},
-    {"done_rate", 0, 1, ANY, false},
-    {"trunc_rate", 0, 1, ANY, false},
-    {"reset_rate", 0, 1, ANY, false},
-    {"dist_p10", 0, 1, ANY, false},
-    {"dist_p50", 0, 1, ANY, false},
-    {"dist_p90", 0, 1, ANY, false},
-    {"entropy_mean", 0, 0, ANY, false}, // up to log(actions)
-    {"entropy", 0, 0, ANY, false},
-    {"value_mean", -1e30, 1e30, ANY, false},
-    {"value_std", 0, 1e30, ANY, false},
-    {"loss_total", -1e30, 1e30, ANY, false},
-    {"loss_policy", -1e30, 1e30, ANY, false},
-    {"loss_value", 0, 1e30, ANY, false},
-    {"loss_entropy", -1e30, 0, ANY, false},
-    {"approx_kl", -1e30, 1e30, ANY, false},
-    {"kl_k3", -1e-6, 1e30, ANY, false},
-    {"clipfrac", 0, 1, ANY, false},
-    {"grad_norm", 0, 1e30, ANY, false},
-    {"explained_variance", -1e30, 1, ANY, false},
-    {"lr", 0, 1, ANY, false},
-    {"return_mean", -1e30, 1e30, ANY, true},
-    {"length_mean", 1, 1e9, ANY, true},
-    {"success_rate", 0, 1, ANY, true},
-    {"eval_success_rate", 0, 1, ANY, true},
-    {"eval_median_steps", 1, 1e9, WHOLE, true},
-    {"eval_mean_return", -1e30, 1e30, ANY, true},
-    {"eval_return_mean_success", -1e30, 1e30, ANY, true},
-    {"eval_return_mean_fail", -1e30, 1e30, ANY, true},
-    {"eval_dist_at_end_p50", 0, 1, ANY, true},
+    {"opt_steps", 1, 1e15, WHOLE, ALWAYS},
+    {"env_steps", 1, 1e15, WHOLE, ALWAYS},
+    {"grad_steps", 1, 1e15, WHOLE, ALWAYS},
+    {"episodes", 0, 1e15, WHOLE, ALWAYS},
+    {"wall_time_s", 0, 1e12, ANY, ALWAYS},
+    {"sps", 0, 1e12, ANY, ALWAYS},
+    {"updates_per_s", 0, 1e12, ANY, ALWAYS},
+    {"env_ms", 0, 1e12, ANY, ALWAYS},
+    {"policy_ms", 0, 1e12, ANY, ALWAYS},
+    {"update_ms", 0, 1e12, ANY, ALWAYS},
+    {"reward_mean", -1e9, 1e9, ANY, ALWAYS},
+    {"done_rate", 0, 1, ANY, ALWAYS},
+    {"trunc_rate", 0, 1, ANY, ALWAYS},
+    {"reset_rate", 0, 1, ANY, ALWAYS},
+    {"dist_p10", 0, 1, ANY, ALWAYS},
+    {"dist_p50", 0, 1, ANY, ALWAYS},
+    {"dist_p90", 0, 1, ANY, ALWAYS},
+    {"entropy_mean", 0, 0, ANY, ALWAYS}, // up to log(actions)
+    {"entropy", 0, 0, ANY, ALWAYS},
+    {"value_mean", -1e30, 1e30, ANY, ALWAYS},
+    {"value_std", 0, 1e30, ANY, ALWAYS},
+    {"loss_total", -1e30, 1e30, ANY, ALWAYS},
+    {"loss_policy", -1e30, 1e30, ANY, ALWAYS},
+    {"loss_value", 0, 1e30, ANY, ALWAYS},
+    {"loss_entropy", -1e30, 0, ANY, ALWAYS},
+    {"approx_kl", -1e30, 1e30, ANY, ALWAYS},
+    {"kl_k3", -1e-6, 1e30, ANY, ALWAYS},
+    {"clipfrac", 0, 1, ANY, ALWAYS},
+    {"grad_norm", 0, 1e30, ANY, ALWAYS},
+    {"explained_variance", -1e30, 1, ANY, ALWAYS},
+    {"lr", 0, 1, ANY, ALWAYS},
+    {"return_mean", -1e30, 1e30, ANY, ENDED},
+    {"length_mean", 1, 1e9, ANY, ENDED},
+    {"success_rate", 0, 1, ANY, ENDED},
+    {"eval_success_rate", 0, 1, ANY, EVALUATED},
+    {"eval_median_steps", 1, 1e9, WHOLE, SUCCEEDED},
+    {"eval_steps_p50", 1, 1e9, WHOLE, SUCCEEDED}, // the same number
+    {"eval_mean_return", -1e30, 1e30, ANY, EVALUATED},
+    {"eval_return_mean_success", -1e30, 1e30, ANY, SUCCEEDED},
+    {"eval_return_mean_fail", -1e30, 1e30, ANY, MISSED},
+    {"eval_dist_at_end_p50", 0, 1, ANY, EVALUATED},
 };
 enum { N_RULES = sizeof rules / sizeof *rules };
+
+static double number_of(const cJSON *record, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : NAN;
+}
+
+static bool is_due(const cJSON *record, enum when when) {
+    const double success = number_of(record, "eval_success_rate");
+    switch (when) {
+    case ALWAYS:
+        return true;
+    case ENDED:
+        return number_of(record, "episodes") > 0;
+    case EVALUATED:
+        return cJSON_GetObjectItemCaseSensitive(record, "eval_mean_return") != NULL ||
+               cJSON_GetObjectItemCaseSensitive(record, "eval_success_rate") != NULL;
+    case SUCCEEDED:
+        return success > 0;
+    case MISSED:
+        return success < 1;
+    }
+    return true;
+}
 
 static bool check_number(const cJSON *record, const struct rule *r, double most, const char *where,
                          struct error *e) {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, r->key);
     const double slack = 1e-5; // float32 sums may end a little above their limit
-    if (!item && r->optional) return true;
+    if (!item && !is_due(record, r->when)) return true;
     if (!item) return error_set(e, STATUS_FAILED, "%s: key \"%s\" is missing", where, r->key);
     if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
         return error_set(e, STATUS_FAILED, "%s: key \"%s\" is no finite number", where, r->key);
@@ -111,8 +138,7 @@ bool ppo_log_check_record(const cJSON *record, const struct ppo_log_shape *s, co
                           where, e))
             return false;
     }
-    const double updates = cJSON_GetObjectItemCaseSensitive(record, "opt_steps")->valuedouble;
-    const double steps = cJSON_GetObjectItemCaseSensitive(record, "env_steps")->valuedouble;
+    const double updates = number_of(record, "opt_steps"), steps = number_of(record, "env_steps");
     if (steps != updates * (double)(s->n_envs * s->n_steps))
         return error_set(e, STATUS_FAILED,
                          "%s: key \"env_steps\" is %g, not %g updates of %" PRId64 " steps", where,
@@ -170,11 +196,6 @@ static cJSON *next_line(struct lines *l, const char *path, struct error *e) {
     return json_parse(line, n, where, e);
 }
 
-static double step_of(const cJSON *line) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(line, "opt_steps");
-    return cJSON_IsNumber(item) ? item->valuedouble : -1;
-}
-
 struct session {
     struct lines metrics, timing;
     char metrics_path[PATH_SIZE], timing_path[PATH_SIZE];
@@ -187,8 +208,8 @@ static cJSON *next_record(struct session *s, struct error *e) {
     do {
         cJSON_Delete(timed);
         timed = next_line(&s->timing, s->timing_path, e);
-    } while (timed && step_of(timed) < step_of(record));
-    if (timed && step_of(timed) == step_of(record))
+    } while (timed && number_of(timed, "opt_steps") < number_of(record, "opt_steps"));
+    if (timed && number_of(timed, "opt_steps") == number_of(record, "opt_steps"))
         while (timed->child) {
             cJSON *item = cJSON_DetachItemViaPointer(timed, timed->child);
             if (strcmp(item->string, "opt_steps") == 0)

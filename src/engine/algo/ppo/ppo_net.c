@@ -143,14 +143,3 @@ struct ppo_net ppo_net_build(struct graph *g, struct params *p, struct tensor *s
     graph_name(g, net.values, "values");
     return net;
 }
-
-int64_t ppo_net_sample_bytes(const struct ppo_dims *dims, bool with_gradients) {
-    int64_t h = PPO_HEIGHT, w = PPO_WIDTH, input = h * w * dims->stack,
-            reals = flat_size() + 2 * PPO_HIDDEN;
-    for (int i = 0; i < PPO_N_CONVS; i++) {
-        h = (h - convs[i].kernel) / convs[i].stride + 1;
-        w = (w - convs[i].kernel) / convs[i].stride + 1;
-        reals += 2 * h * w * convs[i].channels; // before and after the ReLU
-    }
-    return (input + (with_gradients ? 2 : 1) * reals) * (int64_t)sizeof(real);
-}

@@ -42,8 +42,4 @@ struct ppo_net {
 struct ppo_net ppo_net_build(struct graph *g, struct params *p,
                              struct tensor *stacks); // u8 [N, K, 1440]
 
-// Bytes of activations and their gradients that a batch of n samples needs, about (for the estimate
-// at start).
-int64_t ppo_net_sample_bytes(const struct ppo_dims *dims, bool with_gradients);
-
 #endif
