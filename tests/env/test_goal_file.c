@@ -66,6 +66,52 @@ static void what_is_written_loads_back_the_same(void **state) {
     }
 }
 
+// spec/ppo.md 6, template_roundtrip.
+static void what_was_loaded_is_written_again_to_the_byte(void **state) {
+    (void)state;
+    for (int n_frames = 1; n_frames <= GOAL_MAX_STACK; n_frames += 3) {
+        struct goal_template *t = fixture_template(n_frames), *back = calloc(1, sizeof *back);
+        struct error e = {0};
+        size_t n[4];
+        void *file[4];
+        if (!goal_load(written(t), &(struct goal_expect){0}, back, &e)) fail_msg("%s", e.message);
+        file[0] = get_file(npy_path, &n[0]), file[1] = get_file(meta_path, &n[1]);
+        written(back);
+        file[2] = get_file(npy_path, &n[2]), file[3] = get_file(meta_path, &n[3]);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(n[i], n[i + 2]);
+            assert_memory_equal(file[i], file[i + 2], n[i]);
+        }
+        for (int i = 0; i < 4; i++) free(file[i]);
+        free(t);
+        free(back);
+    }
+}
+
+// spec/ppo.md 6, shipped_template: NumPy's header, 5,888 bytes, shape (72, 80).
+static void the_file_of_one_frame_is_made_like_the_public_templates(void **state) {
+    (void)state;
+    static const char dict[] = "{'descr': '|u1', 'fortran_order': False, 'shape': (72, 80), }";
+    struct goal_template *t = fixture_template(1);
+    uint8_t header[128] = "\x93NUMPY\x01\x00\x76\x00";
+    struct npy_u8 a;
+    struct error e = {0};
+    size_t n;
+    memset(header + 10, ' ', 117);
+    memcpy(header + 10, dict, strlen(dict));
+    header[127] = '\n';
+    written(t);
+    uint8_t *file = get_file(npy_path, &n);
+    assert_int_equal(n, 5888);
+    assert_memory_equal(file, header, 128);
+    assert_true(npy_parse(file, n, npy_path, &a, &e));
+    assert_true(a.n_dims == 2 && a.shape[0] == 72 && a.shape[1] == 80);
+    for (size_t i = 0; i < 5760; i++)
+        assert_int_equal(file[128 + i], t->goal.packed[0][i / 4] >> i % 4 * 2 & 3);
+    free(file);
+    free(t);
+}
+
 static void the_meta_file_holds_the_nineteen_fields_in_order(void **state) {
     (void)state;
     static const char *const keys[] = {"action_codec_id",
@@ -319,6 +365,8 @@ static void every_cut_is_refused_and_every_flip_survived(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_loads_back_the_same),
+        cmocka_unit_test(what_was_loaded_is_written_again_to_the_byte),
+        cmocka_unit_test(the_file_of_one_frame_is_made_like_the_public_templates),
         cmocka_unit_test(the_meta_file_holds_the_nineteen_fields_in_order),
         cmocka_unit_test(a_file_of_pixels_says_row_by_row_what_the_screen_shows),
         cmocka_unit_test(a_template_is_not_replaced_unless_forced),
