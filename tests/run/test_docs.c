@@ -85,10 +85,27 @@ static void every_command_is_documented(void **state) {
     free(manual);
 }
 
+// The table of PPO's tests in validation.md: names that no test has are printed.
+static void every_test_that_the_validation_names_is_there(void **state) {
+    (void)state;
+    char *names = output_of("sed -n '/^## PPO/,/^## /p' docs/validation.md | grep '^|' | "
+                            "grep -oE '[a-z0-9]+(_[a-z0-9]+){3,}' | sort -u");
+    char *gone = output_of("sed -n '/^## PPO/,/^## /p' docs/validation.md | grep '^|' | "
+                           "grep -oE '[a-z0-9]+(_[a-z0-9]+){3,}' | sort -u | "
+                           "while read -r n; do grep -rqwF \"$n(void\" tests || echo \"$n\"; done");
+    int n_names = 0;
+    for (const char *c = names; *c; c++) n_names += *c == '\n';
+    assert_in_range(n_names, 50, 200);
+    assert_string_equal(gone, "");
+    free(names);
+    free(gone);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_option_is_documented_and_none_is_stale),
         cmocka_unit_test(every_command_is_documented),
+        cmocka_unit_test(every_test_that_the_validation_names_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
