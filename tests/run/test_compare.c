@@ -134,6 +134,33 @@ static void seeds_of_one_setting_become_a_band(void **state) {
     for (int i = 0; i < 4; i++) compare_close(&runs[i]);
 }
 
+// A kill between the two files leaves metrics.jsonl a record ahead of timing.jsonl.
+static void a_run_without_its_last_time_keeps_the_times_before(void **state) {
+    (void)state;
+    char root[PATH_SIZE], a[PATH_SIZE], path[PATH_SIZE];
+    struct error e = {0};
+    struct compare_run run;
+    snprintf(root, sizeof root, "%s", test_folder());
+    write_session(root, "a", "ppo", "v0", ROWS, 0.1, a);
+    size_t n;
+    uint8_t *timing;
+    assert_true(path_join(path, a, "timing.jsonl", &e));
+    assert_true(file_read(path, 1 << 20, &timing, &n, &e));
+    assert_true(file_write_atomic(path, timing, n - 5, &e)); // the last line is cut
+    free(timing);
+    assert_true(compare_open(&run, a, &e));
+    assert_int_equal(run.env_steps, ROWS * STEPS_A_ROW);
+    assert_float_equal(run.wall_s, (ROWS - 1) * 2, 1e-6);
+    assert_float_equal(run.sps, 512, 1e-3);
+    struct comparison *c = compare_new(&run, 1, &e);
+    assert_non_null(c);
+    const struct compare_curve *v = &c->groups[0].curves[COMPARE_BY_WALL];
+    assert_float_equal(v->x[COMPARE_POINTS - 1], (ROWS - 1) * 2, 1e-6);
+    assert_float_equal(v->mean[COMPARE_POINTS - 1], run.last_success, 1e-6);
+    compare_free(c);
+    compare_close(&run);
+}
+
 static void one_good_episode_at_the_start_is_no_level(void **state) {
     (void)state;
     char root[PATH_SIZE], a[PATH_SIZE];
@@ -168,6 +195,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_are_reached_where_the_window_s_mean_is_as_high),
         cmocka_unit_test(seeds_of_one_setting_become_a_band),
+        cmocka_unit_test(a_run_without_its_last_time_keeps_the_times_before),
         cmocka_unit_test(one_good_episode_at_the_start_is_no_level),
         cmocka_unit_test(what_is_no_session_is_refused),
     };

@@ -42,6 +42,19 @@ static void find_success(struct compare_run *run) {
     }
 }
 
+// Times in order, NaN before the first. timing.jsonl is written after metrics.jsonl, so a kill can
+// leave it behind.
+static void find_times(struct compare_run *run) {
+    const struct record *r = run->data->records;
+    for (int64_t i = 0; i < run->data->n_records; i++) {
+        if (has(&r[i], METRIC_WALL_TIME)) {
+            run->wall_s = (double)r[i].value[METRIC_WALL_TIME];
+            if (run->wall_s > 0) run->sps = (double)r[i].env_steps / run->wall_s;
+        }
+        run->wall[i] = run->wall_s;
+    }
+}
+
 // The first window that is as high; one that is not full yet says too little.
 static void find_levels(struct compare_run *run) {
     for (int64_t i = 0; i < run->data->n_records; i++) {
@@ -67,20 +80,20 @@ bool compare_open(struct compare_run *run, const char *session, struct error *e)
              run->codec, (unsigned long long)run->seed);
     const int64_t n = run->data->n_records;
     run->success = mem_alloc((size_t)(n + 1) * sizeof *run->success);
+    run->wall = mem_alloc((size_t)(n + 1) * sizeof *run->wall);
     find_success(run);
+    find_times(run);
     find_levels(run);
     if (n == 0) return true;
-    const struct record *last = &run->data->records[n - 1];
     run->last_success = run->success[n - 1];
-    run->env_steps = last->env_steps;
-    if (has(last, METRIC_WALL_TIME)) run->wall_s = (double)last->value[METRIC_WALL_TIME];
-    if (run->wall_s > 0) run->sps = (double)run->env_steps / run->wall_s;
+    run->env_steps = run->data->records[n - 1].env_steps;
     return true;
 }
 
 void compare_close(struct compare_run *run) {
     session_data_free(run->data);
     free(run->success);
+    free(run->wall);
     *run = (struct compare_run){0};
 }
 
@@ -140,19 +153,18 @@ static bool assign_groups(struct comparison *c, struct error *e) {
     return true;
 }
 
-static double where_on(enum compare_axis axis, const struct record *r) {
-    if (axis == COMPARE_BY_STEPS) return (double)r->env_steps;
-    return has(r, METRIC_WALL_TIME) ? (double)r->value[METRIC_WALL_TIME] : NAN;
+static double where_on(enum compare_axis axis, const struct compare_run *run, int64_t record) {
+    return axis == COMPARE_BY_STEPS ? (double)run->data->records[record].env_steps
+                                    : run->wall[record];
 }
 
 // Success of the newest record up to x; NaN behind the run's end and before its first episode.
 static double success_at(const struct compare_run *run, enum compare_axis axis, double x) {
-    const struct record *r = run->data->records;
     int64_t low = -1, high = run->data->n_records; // low: at or before x, high: behind it
-    if (high == 0 || !(where_on(axis, &r[high - 1]) >= x)) return NAN;
+    if (high == 0 || !(where_on(axis, run, high - 1) >= x)) return NAN;
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
-        if (where_on(axis, &r[middle]) <= x)
+        if (where_on(axis, run, middle) <= x)
             low = middle;
         else
             high = middle;

@@ -39,11 +39,14 @@ struct compare_reached {
 struct compare_run {
     struct session_data *data;
     double *success;                 // [data->n_records] of the window that ends there; NaN: none
+    double *wall;                    // [data->n_records] seconds; a record without keeps the last
     const char *algo, *task, *codec; // borrowed from data
     char label[96];
     uint64_t seed;
     int64_t env_steps;
-    double wall_s, sps, last_success; // last_success: over the last window
+    // Of the newest record that has a time (a killed run's last one may lack it); over the last
+    // window.
+    double wall_s, sps, last_success;
     struct compare_reached levels[COMPARE_N_LEVELS];
 };
 
