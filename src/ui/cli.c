@@ -39,7 +39,7 @@ static const struct option {
     {"--out", TEXT, AT(out), "FILE", "where to: a summary, state, picture, folder, weights"},
     {"--png", TEXT, AT(png), "FILE", "sessions compare: curves of success, seeds as bands"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3, ppo (dreamer_v3)"},
-    {"--task", TEXT, AT(task), "NAME", "built-in scene or goal, see below (default sprites)"},
+    {"--task", TEXT, AT(task), "NAME", "scene, goal or control task, see below (default sprites)"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},
     {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)"},
     {"--goal-dir", TEXT, AT(goal_dir), "DIR",
@@ -189,7 +189,7 @@ void cli_print_help(void) {
                  options[i].argument ? options[i].argument : "");
         printf("  %-20s %s\n", left, options[i].what);
     }
-    printf("\nbuilt-in scenes and goals\n");
+    printf("\nbuilt-in scenes, goals and control tasks\n");
     for (int i = 0; i < n_builtin_tasks; i++)
         printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
     printf("  %-20s %s\n", TOY_TASK_NAME,
