@@ -20,15 +20,10 @@ static char *text_of(const char *session, const char *name) {
 
 static bool has(const struct record *r, enum metric m) { return r->present >> m & 1; }
 
-// A record per update, so that update_ms is the time of the update that the parts are of.
+enum { UPDATES = 6, LOG_EVERY = 3 };
+
 static struct session_data *run_of(const char *mode, const char *root) {
-    static const char *settings[16];
-    struct run_opts o = small_run(mode, root, 6);
-    int n = 0;
-    for (; n < o.n_settings; n++) settings[n] = o.settings[n];
-    settings[n++] = "metric.log_every=1";
-    o.settings = settings;
-    o.n_settings = n;
+    struct run_opts o = small_run(mode, root, UPDATES); // its metric.log_every is LOG_EVERY
     char session[200];
     run_well(&o, session);
     char *metrics = text_of(session, "metrics.jsonl"), *timing = text_of(session, "timing.jsonl");
@@ -41,7 +36,7 @@ static struct session_data *run_of(const char *mode, const char *root) {
     struct error e = {0};
     struct session_data *d = session_read(session, &e);
     if (!d) fail_msg("%s", e.message);
-    assert_int_equal(d->n_records, 6);
+    assert_int_equal(d->n_records, UPDATES / LOG_EVERY);
     return d;
 }
 

@@ -36,7 +36,7 @@
       "time limits: share of those episodes (PPO: of the rollout's steps)")                        \
     X(SPS, "sps", "Time/sps_env_interaction", 1, "1/s", "policy steps per second")                 \
     X(TRAIN_SPS, "train_sps", "Time/sps_train", 1, "1/s", "gradient steps per second")             \
-    X(UPDATE_MS, "update_ms", NULL, 1, "ms", "one gradient step")                                  \
+    X(UPDATE_MS, "update_ms", NULL, 1, "ms", "one gradient step, mean since the last record")      \
     X(ENV_MS, "env_ms", NULL, 1, "ms", "one step of all environments, their emulators")            \
     X(SAMPLE_MS, "sample_ms", NULL, 1, "ms", "sampling one batch")                                 \
     X(WALL_TIME, "wall_time_s", NULL, 1, "s", "since the run began")                               \

@@ -125,13 +125,14 @@ static void put_shares(struct worker *w, struct record *r) {
     *b = (struct busy){.since_ns = now};
 }
 
-// Means over the gradient steps since the last record. What a step does outside its graphs is what
-// its own time leaves.
-static void put_parts(struct worker *w, struct record *r) {
+// Means over the gradient steps since the last record, so that the parts add up to the whole. What
+// a step does outside its graphs is what its own time leaves.
+static void put_update(struct worker *w, struct record *r) {
     const double n = (double)w->busy.n_updates, all = (double)w->busy.update_ns * 1e-6;
     struct part_time times[N_PARTS];
     double inside = 0, gflop = 0;
     parts_take(w->parts, times);
+    put(r, METRIC_UPDATE_MS, n > 0 ? all / n : (double)w->last_update_ms);
     if (n == 0) return;
     for (int i = 0; i < N_PARTS; i++) {
         inside += times[i].ms;
@@ -153,11 +154,10 @@ static void put_timing(struct worker *w, struct record *r) {
         put(r, METRIC_SPS, (double)w->sps);
         put(r, METRIC_TRAIN_SPS, (double)w->train_sps);
     }
-    put(r, METRIC_UPDATE_MS, (double)w->last_update_ms);
     put(r, METRIC_ENV_MS, (double)w->last_env_ms);
     put(r, METRIC_POLICY_MS, (double)w->last_policy_ms);
     put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
-    put_parts(w, r);
+    put_update(w, r);
     put_shares(w, r);
     put(r, METRIC_WALL_TIME, elapsed_s(w));
 }
