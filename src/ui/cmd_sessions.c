@@ -168,8 +168,22 @@ static void print_group(const struct compare_group *g) {
     putchar('\n');
 }
 
+// Of tasks without a goal.
+static void print_returns(const struct comparison *c) {
+    printf("%-44s %10s %8s %8s %10s\n", "run", "env steps", "wall s", "steps/s", "return");
+    for (int i = 0; i < c->n_runs; i++) {
+        const struct compare_run *r = &c->runs[i];
+        printf("%-44s %10lld %8.0f %8.0f %10.5g\n", r->label, (long long)r->env_steps, r->wall_s,
+               r->sps, r->last_return);
+    }
+}
+
 static void print_comparison(const struct comparison *c) {
     char note[200];
+    if (c->by_return) {
+        print_returns(c);
+        return;
+    }
     printf("%-44s %10s %8s %8s %8s  %22s  %22s\n", "run", "env steps", "wall s", "steps/s",
            "success", "50 %: steps, wall s", "90 %: steps, wall s");
     for (int i = 0; i < c->n_runs; i++) {

@@ -114,12 +114,14 @@ static bool recent_mean(struct feed *feed, enum metric m, double *out) {
 
 // What a policy does, where one learns.
 static void format_policy(struct feed *feed, const struct record *last, char *out, size_t size) {
-    double success;
+    double mean;
     int at = 0;
     out[0] = 0;
     if (!(last->present & METRIC_BIT(METRIC_ACTION_ENTROPY))) return;
-    if (recent_mean(feed, METRIC_SUCCESS_RATE, &success))
-        at = snprintf(out, size, "  success %.2f", success);
+    if (recent_mean(feed, METRIC_SUCCESS_RATE, &mean))
+        at = snprintf(out, size, "  success %.2f", mean);
+    else if (recent_mean(feed, METRIC_RETURN_MEAN, &mean))
+        at = snprintf(out, size, "  return %.4g", mean);
     snprintf(out + at, size - (size_t)at, "  policy entropy %.2f",
              (double)last->value[METRIC_ACTION_ENTROPY]);
 }

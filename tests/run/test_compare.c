@@ -191,6 +191,61 @@ static void what_is_no_session_is_refused(void **state) {
     compare_close(&run);
 }
 
+// Runs of a task without a goal: no success in any record; their returns are compared, and a run
+// that has success beside them makes it success again.
+static void runs_without_a_goal_are_compared_by_their_return(void **state) {
+    (void)state;
+    char root[PATH_SIZE], png[PATH_SIZE], goal[PATH_SIZE];
+    struct error e = {0};
+    struct compare_run runs[3];
+    snprintf(root, sizeof root, "%s", test_folder());
+    for (int k = 0; k < 2; k++) {
+        struct session_opts o = {.root = root,
+                                 .tag = k ? "b" : "a",
+                                 .algo = "dreamer_v3",
+                                 .task = "pendulum",
+                                 .mode = "full",
+                                 .seed = (uint64_t)k,
+                                 .config_json = "{\"env.action_codec\":\"v1\"}"};
+        struct session *s = session_create(&o, &e);
+        if (!s) fail_msg("%s", e.message);
+        for (int i = 0; i < ROWS; i++) {
+            struct record r = {.opt_steps = i + 1, .env_steps = (i + 1) * STEPS_A_ROW};
+            r.value[METRIC_RETURN_MEAN] = (float)(-1000 + 10 * i - 100 * k);
+            r.present = METRIC_BIT(METRIC_RETURN_MEAN);
+            assert_true(session_append(s, &r, &e));
+        }
+        session_finish(s, SESSION_DONE, "");
+        assert_true(compare_open(&runs[k], session_path(s), &e));
+        session_close(s);
+    }
+    assert_true(isnan(runs[0].last_success));
+    // the window's four records: 16 .. 19
+    assert_float_equal(runs[0].last_return, -1000 + 175, 1e-6);
+    assert_string_equal(runs[1].label, "dreamer_v3 pendulum seed 1");
+    struct comparison *c = compare_new(runs, 2, &e);
+    assert_true(c && c->by_return && c->n_groups == 1);
+    assert_string_equal(c->groups[0].label, "dreamer_v3, 2 seeds");
+    const struct compare_curve *curve = &c->groups[0].curves[COMPARE_BY_STEPS];
+    assert_float_equal(curve->mean[COMPARE_POINTS - 1], -1000 + 175 - 50, 1e-6);
+    assert_float_equal(curve->low[COMPARE_POINTS - 1], -1000 + 175 - 100, 1e-6);
+    cJSON *json = compare_json(c);
+    char *text = cJSON_PrintUnformatted(json);
+    assert_non_null(strstr(text, "\"return_by_env_steps\":[["));
+    assert_null(strstr(text, "success"));
+    assert_null(strstr(text, "action_codec"));
+    free(text);
+    cJSON_Delete(json);
+    assert_true(path_join(png, root, "returns.png", &e) && compare_png(c, png, &e));
+    compare_free(c);
+    write_session(root, "c", "dreamer_v3", "v1", ROWS, 0.1, goal);
+    assert_true(compare_open(&runs[2], goal, &e));
+    c = compare_new(runs, 3, &e);
+    assert_true(c && !c->by_return);
+    compare_free(c);
+    for (int k = 0; k < 3; k++) compare_close(&runs[k]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_are_reached_where_the_window_s_mean_is_as_high),
@@ -198,6 +253,7 @@ int main(void) {
         cmocka_unit_test(a_run_without_its_last_time_keeps_the_times_before),
         cmocka_unit_test(one_good_episode_at_the_start_is_no_level),
         cmocka_unit_test(what_is_no_session_is_refused),
+        cmocka_unit_test(runs_without_a_goal_are_compared_by_their_return),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,7 +297,7 @@ static void what_belongs_to_a_game_boy_is_refused_by_one_line(void **state) {
         {{.task = "pendulum", .settings = keys + 2, .n_settings = 1}, "algo.actor.action_clip=2"},
         {{.task = "sprites", .settings = keys + 3, .n_settings = 1}, "env.observation=both"},
         {{.control = &two_heads_task, .settings = keys + 3, .n_settings = 1}, "has no picture"},
-        {{.task = "pendulum", .algo = "ppo"}, "--task pendulum"},
+        {{.task = "pendulum", .algo = "ppo"}, "--algo ppo plays toy and Game Boy tasks"},
         {{.task = "pendulums"}, "known: static, scroll, sprites"},
         {{.task = "pendulums"}, ", pendulum"},
     };

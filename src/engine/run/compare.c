@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "engine/algo/ppo/ppo_stats.h"
+#include "engine/env/control.h"
 
 const double compare_levels[COMPARE_N_LEVELS] = {0.5, 0.9};
 
@@ -20,25 +21,23 @@ static bool has(const struct record *r, enum metric m) { return r->present >> m 
 
 // ---- one run
 
-// Mean success of records (first, last], those without an episode left out; NaN where there is
-// none.
-static double mean_success(const struct record *records, int64_t first, int64_t last) {
+// Mean of m over records (first, last], those without it left out; NaN where there is none.
+static double mean_of(enum metric m, const struct record *records, int64_t first, int64_t last) {
     double sum = 0;
     int64_t n = 0;
     for (int64_t i = first + 1; i <= last; i++)
-        if (has(&records[i], METRIC_SUCCESS_RATE))
-            sum += (double)records[i].value[METRIC_SUCCESS_RATE], n++;
+        if (has(&records[i], m)) sum += (double)records[i].value[m], n++;
     return n ? sum / (double)n : NAN;
 }
 
 // The window's first record moves on with its last.
-static void find_success(struct compare_run *run) {
+static void find_means(const struct compare_run *run, enum metric m, double *out) {
     const struct record *r = run->data->records;
     int64_t first = -1; // the last record before the window
     for (int64_t i = 0; i < run->data->n_records; i++) {
         while (first + 1 < i && r[i].env_steps - r[first + 1].env_steps >= COMPARE_WINDOW_STEPS)
             first++;
-        run->success[i] = mean_success(r, first, i);
+        out[i] = mean_of(m, r, first, i);
     }
 }
 
@@ -69,23 +68,29 @@ static void find_levels(struct compare_run *run) {
 }
 
 bool compare_open(struct compare_run *run, const char *session, struct error *e) {
-    *run = (struct compare_run){.last_success = NAN, .wall_s = NAN, .sps = NAN};
+    *run = (struct compare_run){.last_success = NAN, .last_return = NAN, .wall_s = NAN, .sps = NAN};
     run->data = session_read(session, e);
     if (!run->data) return false;
     run->algo = text_of(run->data->meta, "algo");
     run->task = text_of(run->data->meta, "task");
-    run->codec = text_of(run->data->config, "env.action_codec");
+    // Of a control task there are no buttons, and the key says nothing.
+    run->codec = control_task_find(run->task) ? "" : text_of(run->data->config, "env.action_codec");
     if (!json_get_u64(run->data->meta, "seed", session, &run->seed, e)) return false;
-    snprintf(run->label, sizeof run->label, "%.20s %.30s %.8s seed %llu", run->algo, run->task,
-             run->codec, (unsigned long long)run->seed);
     const int64_t n = run->data->n_records;
+    for (int64_t i = 0; i < n; i++)
+        run->has_success |= has(&run->data->records[i], METRIC_SUCCESS_RATE);
+    snprintf(run->label, sizeof run->label, "%.20s %.30s%s%.8s seed %llu", run->algo, run->task,
+             *run->codec ? " " : "", run->codec, (unsigned long long)run->seed);
     run->success = mem_alloc((size_t)(n + 1) * sizeof *run->success);
     run->wall = mem_alloc((size_t)(n + 1) * sizeof *run->wall);
-    find_success(run);
+    run->returns = mem_alloc((size_t)(n + 1) * sizeof *run->returns);
+    find_means(run, METRIC_SUCCESS_RATE, run->success);
+    find_means(run, METRIC_RETURN_MEAN, run->returns);
     find_times(run);
     find_levels(run);
     if (n == 0) return true;
     run->last_success = run->success[n - 1];
+    run->last_return = run->returns[n - 1];
     run->env_steps = run->data->records[n - 1].env_steps;
     return true;
 }
@@ -93,6 +98,7 @@ bool compare_open(struct compare_run *run, const char *session, struct error *e)
 void compare_close(struct compare_run *run) {
     session_data_free(run->data);
     free(run->success);
+    free(run->returns);
     free(run->wall);
     *run = (struct compare_run){0};
 }
@@ -132,9 +138,10 @@ static void name_group(struct comparison *c, int g) {
                   strcmp(c->groups[i].first->task, run->task) == 0 &&
                   strcmp(c->groups[i].first->codec, run->codec) == 0;
     if (before) snprintf(number, sizeof number, " (%d)", before + 1);
-    snprintf(group->label, sizeof group->label, "%.20s %.30s%s%.8s%s, %d seed%s", run->algo,
-             one_task(c) ? "" : run->task, one_task(c) ? "" : " ", run->codec, number,
-             group->n_runs, group->n_runs == 1 ? "" : "s");
+    const char *task = one_task(c) ? "" : run->task;
+    snprintf(group->label, sizeof group->label, "%.20s%s%.30s%s%.8s%s, %d seed%s", run->algo,
+             *task ? " " : "", task, *run->codec ? " " : "", run->codec, number, group->n_runs,
+             group->n_runs == 1 ? "" : "s");
 }
 
 static bool assign_groups(struct comparison *c, struct error *e) {
@@ -158,8 +165,10 @@ static double where_on(enum compare_axis axis, const struct compare_run *run, in
                                     : run->wall[record];
 }
 
-// Success of the newest record up to x; NaN behind the run's end and before its first episode.
-static double success_at(const struct compare_run *run, enum compare_axis axis, double x) {
+// What is compared, at the newest record up to x; NaN behind the run's end and before its first
+// episode.
+static double value_at(const struct comparison *c, const struct compare_run *run,
+                       enum compare_axis axis, double x) {
     int64_t low = -1, high = run->data->n_records; // low: at or before x, high: behind it
     if (high == 0 || !(where_on(axis, run, high - 1) >= x)) return NAN;
     while (high - low > 1) {
@@ -169,7 +178,7 @@ static double success_at(const struct compare_run *run, enum compare_axis axis, 
         else
             high = middle;
     }
-    return low < 0 ? NAN : run->success[low];
+    return low < 0 ? NAN : c->by_return ? run->returns[low] : run->success[low];
 }
 
 static void draw_point(struct comparison *c, int g, enum compare_axis axis, int point) {
@@ -177,7 +186,7 @@ static void draw_point(struct comparison *c, int g, enum compare_axis axis, int 
     double sum = 0, low = INFINITY, high = -INFINITY;
     for (int i = 0; i < c->n_runs; i++) {
         if (c->group_of[i] != g) continue;
-        const double v = success_at(&c->runs[i], axis, curve->x[point]);
+        const double v = value_at(c, &c->runs[i], axis, curve->x[point]);
         sum += v; // one NaN is enough
         low = fmin(low, v);
         high = fmax(high, v);
@@ -229,6 +238,8 @@ struct comparison *compare_new(const struct compare_run *runs, int n, struct err
     struct comparison *c = mem_alloc(sizeof *c);
     c->runs = runs;
     c->n_runs = n;
+    c->by_return = true;
+    for (int i = 0; i < n; i++) c->by_return &= !runs[i].has_success;
     if (!assign_groups(c, e)) {
         compare_free(c);
         return NULL;
@@ -274,11 +285,15 @@ static cJSON *run_json(const struct comparison *c, int i) {
     json_add_count(o, "group", c->group_of[i]);
     json_add_string(o, "algo", r->algo);
     json_add_string(o, "task", r->task);
-    json_add_string(o, "action_codec", r->codec);
+    if (*r->codec) json_add_string(o, "action_codec", r->codec);
     json_add_u64(o, "seed", r->seed);
     json_add_count(o, "env_steps", r->env_steps);
     add_known(o, "wall_time_s", r->wall_s);
     add_known(o, "env_steps_per_s", r->sps);
+    if (c->by_return) {
+        add_known(o, "last_return", r->last_return);
+        return o;
+    }
     add_known(o, "last_success_rate", r->last_success);
     for (int k = 0; k < COMPARE_N_LEVELS; k++) {
         const struct compare_reached *l = &r->levels[k];
@@ -299,17 +314,21 @@ static cJSON *curve_json(const struct compare_curve *curve) {
     return list;
 }
 
-static cJSON *group_json(const struct compare_group *g) {
+static cJSON *group_json(const struct compare_group *g, bool by_return) {
+    const struct compare_curve *steps = &g->curves[COMPARE_BY_STEPS],
+                               *wall = &g->curves[COMPARE_BY_WALL];
     cJSON *o = cJSON_CreateObject();
     json_add_string(o, "label", g->label);
     json_add_count(o, "runs", g->n_runs);
-    for (int k = 0; k < COMPARE_N_LEVELS; k++) {
+    for (int k = 0; k < COMPARE_N_LEVELS && !by_return; k++) {
         add_level(o, "runs", k, g->n_reached[k]);
         add_level(o, "median_env_steps", k, g->median_steps[k]);
         add_level(o, "median_wall_s", k, g->median_wall_s[k]);
     }
-    cJSON_AddItemToObject(o, "success_by_env_steps", curve_json(&g->curves[COMPARE_BY_STEPS]));
-    cJSON_AddItemToObject(o, "success_by_wall_s", curve_json(&g->curves[COMPARE_BY_WALL]));
+    cJSON_AddItemToObject(o, by_return ? "return_by_env_steps" : "success_by_env_steps",
+                          curve_json(steps));
+    cJSON_AddItemToObject(o, by_return ? "return_by_wall_s" : "success_by_wall_s",
+                          curve_json(wall));
     return o;
 }
 
@@ -318,7 +337,8 @@ cJSON *compare_json(const struct comparison *c) {
           *groups = cJSON_AddArrayToObject(root, "groups");
     char note[200];
     for (int i = 0; i < c->n_runs; i++) cJSON_AddItemToArray(runs, run_json(c, i));
-    for (int g = 0; g < c->n_groups; g++) cJSON_AddItemToArray(groups, group_json(&c->groups[g]));
+    for (int g = 0; g < c->n_groups; g++)
+        cJSON_AddItemToArray(groups, group_json(&c->groups[g], c->by_return));
     compare_differences(c, note, sizeof note);
     json_add_string(root, "note", note);
     return root;
@@ -336,11 +356,13 @@ bool compare_png(const struct comparison *c, const char *path, struct error *e) 
                 (struct plot_band){c->groups[g].label,   COMPARE_POINTS,       v->x, v->mean,
                                    band ? v->low : NULL, band ? v->high : NULL};
         }
-        panels[axis] = (struct plot_bands){"share of the episodes that reached the goal",
-                                           names[axis], bands[axis], c->n_groups};
+        panels[axis] = (struct plot_bands){
+            c->by_return ? "return of an episode" : "share of the episodes that reached the goal",
+            names[axis], bands[axis], c->n_groups};
     }
     char title[120];
-    snprintf(title, sizeof title, "%.40s%ssuccess while playing, mean of the seeds",
-             one_task(c) ? c->runs[0].task : "", one_task(c) ? ": " : "");
+    snprintf(title, sizeof title, "%.40s%s%s while playing, mean of the seeds",
+             one_task(c) ? c->runs[0].task : "", one_task(c) ? ": " : "",
+             c->by_return ? "return" : "success");
     return plot_bands_png(path, title, panels, COMPARE_N_AXES, e);
 }

@@ -10,11 +10,12 @@
 //
 // Success is METRIC_SUCCESS_RATE, the share of the episodes that reached the goal while playing,
 // whatever the algorithm: the mean over the records of the last COMPARE_WINDOW_STEPS environment
-// steps. A level is reached at the first record where it is as high. Runs whose algorithm, task and
-// config keys but the seed are equal are a group; its curve is the mean of its runs, its band what
-// they span. A point of the curve needs all of the group's runs, so it ends with the shortest.
-// Comparisons across tasks, action codecs or algorithms are the caller's to judge:
-// compare_differences names them. Any thread.
+// steps. Where none of the runs has any (control tasks have no goal), the return is compared the
+// same way, without levels. A level is reached at the first record where it is as high. Runs whose
+// algorithm, task and config keys but the seed are equal are a group; its curve is the mean of its
+// runs, its band what they span. A point of the curve needs all of the group's runs, so it ends
+// with the shortest. Comparisons across tasks, action codecs or algorithms are the caller's to
+// judge: compare_differences names them. Any thread.
 #ifndef RUN_COMPARE_H
 #define RUN_COMPARE_H
 
@@ -38,7 +39,9 @@ struct compare_reached {
 
 struct compare_run {
     struct session_data *data;
-    double *success;                 // [data->n_records] of the window that ends there; NaN: none
+    bool has_success; // it has episodes that could reach a goal
+    // [data->n_records] of the window that ends there; NaN: no episode. The last ones: below.
+    double *success, *returns;
     double *wall;                    // [data->n_records] seconds; a record without keeps the last
     const char *algo, *task, *codec; // borrowed from data
     char label[96];
@@ -46,7 +49,7 @@ struct compare_run {
     int64_t env_steps;
     // Of the newest record that has a time (a killed run's last one may lack it); over the last
     // window.
-    double wall_s, sps, last_success;
+    double wall_s, sps, last_success, last_return;
     struct compare_reached levels[COMPARE_N_LEVELS];
 };
 
@@ -71,6 +74,7 @@ struct compare_group {
 
 struct comparison {
     const struct compare_run *runs; // borrowed
+    bool by_return;                 // no run has success
     int n_runs, n_groups;
     int group_of[COMPARE_MAX_RUNS];
     struct compare_group groups[COMPARE_MAX_GROUPS];

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "emu/gb_action.h"
 #include "engine/env/builtin.h"
+#include "engine/env/control.h"
 #include "engine/env/toy.h"
 #include "engine/run/ppo_run_internal.h"
 
@@ -123,6 +124,11 @@ static bool load_game(struct ppo_run *r, struct error *e) {
         toy_goal(&r->goal);
         return true;
     }
+    if (control_task_find(name))
+        return error_set(e, STATUS_USAGE,
+                         "--task %s: --algo ppo plays " TOY_TASK_NAME
+                         " and Game Boy tasks, not control tasks; use --algo dreamer_v3",
+                         name);
     const struct builtin_task *task = builtin_task_find(name);
     char known[200];
     builtin_task_names(known, sizeof known);
