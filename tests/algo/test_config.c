@@ -191,6 +191,23 @@ static void an_unknown_key_gets_the_nearest_one_suggested(void **state) {
     refused(&c, longest, "seed", "must be");
 }
 
+static void a_small_share_of_a_small_batch_is_one_sequence(void **state) {
+    (void)state;
+    static const struct {
+        double fraction;
+        int batch, n;
+    } cases[] = {{0, 8, 0},      {0.25, 8, 2}, {0.25, 2, 1},     {1e-300, 8, 1},
+                 {0.29, 100, 29}, {0.3, 8, 2},  {0.999, 1000, 999}, {1, 4096, 4096}};
+    struct config c;
+    struct error e = {0};
+    assert_true(config_init(&c, "tiny", &e));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        c.terminal_fraction = cases[i].fraction;
+        c.batch_size = cases[i].batch;
+        assert_int_equal(config_terminal_sequences(&c), cases[i].n);
+    }
+}
+
 static void presets_are_those_of_the_table(void **state) {
     (void)state;
     struct error e = {0};
@@ -446,6 +463,7 @@ int main(void) {
         cmocka_unit_test(switches_and_choices_take_their_words_only),
         cmocka_unit_test(an_unknown_key_gets_the_nearest_one_suggested),
         cmocka_unit_test(presets_are_those_of_the_table),
+        cmocka_unit_test(a_small_share_of_a_small_batch_is_one_sequence),
         cmocka_unit_test(the_recurrent_models_width_follows_until_it_is_set),
         cmocka_unit_test(rules_between_keys_name_both),
         cmocka_unit_test(json_is_the_same_bytes_and_reads_back),

@@ -243,6 +243,11 @@ static bool check_profile(const struct config *cfg, struct error *e) {
     return check_rates(cfg, e);
 }
 
+int config_terminal_sequences(const struct config *cfg) {
+    const double n = cfg->terminal_fraction * (double)cfg->batch_size;
+    return n > 0 && n < 1 ? 1 : (int)(n + 1e-9); // 0.29 of 100 is 28.999999999999996
+}
+
 bool config_check(const struct config *cfg, struct error *e) {
     const int64_t rows = cfg->batch_size * cfg->sequence_length,
                   per_env = cfg->buffer_size / cfg->num_envs;

@@ -147,6 +147,9 @@ extern const char *const config_presets[]; // NULL at the end; smallest first; g
 bool config_init(struct config *cfg, const char *preset, struct error *e);
 bool config_set(struct config *cfg, const char *assignment, struct error *e); // "key=value"
 bool config_check(const struct config *cfg, struct error *e);
+// What buffer.terminal_fraction makes of a batch: rounded down, but one at least where it is above
+// 0.
+int config_terminal_sequences(const struct config *cfg);
 // The value, as config_set takes it.
 void config_text(const struct config *cfg, int key, char out[CONFIG_TEXT_SIZE]);
 

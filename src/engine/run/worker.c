@@ -157,7 +157,7 @@ static bool learn(struct worker *w, struct error *e) {
     struct replay_start starts[MAX_BATCH];
     if (!replay_draw(w->replay, w->fence.window, (uint64_t)w->config.seed,
                      (uint64_t)wm_opt_steps(w->wm), b->length, b->batch,
-                     (int)(w->config.terminal_fraction * b->batch), starts, e))
+                     config_terminal_sequences(&w->config), starts, e))
         return false;
     replay_gather(w->replay, starts, b->length, b->batch, &out);
     int64_t t1 = clock_now_ns();
