@@ -99,12 +99,25 @@ void gpu_linear(struct gpu *g, const struct gpu_args *a) {
 
 // ---- gradients
 
-// dx = dy w
+// dx = dy w, of the weights themselves (a matrix) or packed (a list)
 void gpu_linear_dx(struct gpu *g, const struct gpu_args *a) {
+    const struct tensor *w = a->n->src[1];
     const int64_t m = a->n->src[0]->shape[0], k = a->n->src[0]->shape[1],
                   n = a->n->out[0]->shape[1];
-    struct gpu_gemm p = {m, n, k,     src_real(a, 0), src_real(a, 1), k,
-                         n, n, false, false,          out_real(a, 0), a->n->accumulate[0]};
+    const bool is_packed = w->n_dims == 1;
+    const int64_t column = is_packed ? 0 : a->n->at.column;
+    struct gpu_gemm p = {m,
+                         n,
+                         k,
+                         src_real(a, 0),
+                         buf_make((const real *)a->src[1] + column, w->n_elements - column),
+                         k,
+                         is_packed ? n : w->n_elements / w->shape[0],
+                         n,
+                         false,
+                         false,
+                         out_real(a, 0),
+                         a->n->accumulate[0]};
     gpu_product(g, &p);
 }
 

@@ -177,14 +177,14 @@ static void conv_panels(const struct micro_a *a, int64_t m, const elem *b, int64
                         int64_t c_row) {
     int64_t k = a->n_slabs * a->k; // in elems
     if (n <= PANEL_COLUMNS) {      // one panel
-        micro_panel(*a, m, b, kround_up(n, GEMM_UNIT), c, c_row);
+        micro_panel(*a, m, b, kround_up(n, GEMM_UNIT), kround_up(n, GEMM_UNIT), c, c_row);
         return;
     }
     for (int64_t p = 0; p < gemm_panels(n); p++) {
         struct range units = gemm_panel(n, p);
         int64_t column = units.first * GEMM_UNIT;
-        micro_panel(*a, m, b + k * column, (units.end - units.first) * GEMM_UNIT, c + column,
-                    c_row);
+        const int64_t width = (units.end - units.first) * GEMM_UNIT;
+        micro_panel(*a, m, b + k * column, width, width, c + column, c_row);
     }
 }
 

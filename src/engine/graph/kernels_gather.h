@@ -87,7 +87,7 @@ static void gather_tile(const struct gemm_job *job, int64_t row, int64_t m, cons
         if (index[0] > limit) {
             struct micro_a one = a;
             one.a += i * a.row;
-            micro_panel(one, 1, panel, width, c, PANEL_COLUMNS);
+            micro_panel(one, 1, panel, width, width, c, PANEL_COLUMNS);
             continue;
         }
         for (int64_t j = 0; j < width; j += MICRO_VECS * LANES) {

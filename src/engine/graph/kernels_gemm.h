@@ -100,10 +100,10 @@ static const uint32_t micro_rows[] = {6, 6};
 static micro_kernel *const micro_kernels[][MICRO_ROWS] = {{MICRO_NAMES_6(1)}, {MICRO_NAMES_6(2)}};
 #endif
 
-// C[m, columns] = A . panel, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >=
+// C[m, columns] = A . B, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >=
 // columns. Rows are cut into nearly equal tiles.
-static void micro_panel(struct micro_a a, int64_t m, const elem *panel, int64_t columns, real *c,
-                        int64_t c_row) {
+static void micro_panel(struct micro_a a, int64_t m, const elem *b, int64_t b_row, int64_t columns,
+                        real *c, int64_t c_row) {
     const elem *first = a.a;
     for (int64_t j = 0; j < columns; j += MICRO_VECS * LANES) {
         const int vecs = (int)kmin(MICRO_VECS, (columns - j) / LANES);
@@ -114,7 +114,7 @@ static void micro_panel(struct micro_a a, int64_t m, const elem *panel, int64_t 
         a.a = first;
         for (uint32_t t = 0; t < n_tiles; t++) {
             const int64_t tile = height + (t < taller);
-            micro_kernels[vecs - 1][tile - 1](&a, panel + j, columns, out, c_row);
+            micro_kernels[vecs - 1][tile - 1](&a, b + j, b_row, out, c_row);
             a.a += tile * a.row;
             out += tile * c_row;
         }
@@ -181,23 +181,38 @@ static void gemm_pack(const struct gemm_pack_job *job, int share) {
 
 // ---- product
 
+ALWAYS_INLINE void gemm_finish_vec(const real *tile, const real *bias, const real *addend, real *c,
+                                   bool accumulate) {
+    vec sum = vec_load(tile);
+    if (bias) sum += vec_load(bias);
+    if (addend) sum += vec_load(addend);
+    if (accumulate) sum += vec_load(c);
+    vec_store(c, sum);
+}
+
 // c[m, columns] (=|+=) tile + bias + addend, from row `row` and column `column` on
 static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t tile_row, int64_t row,
                         int64_t m, int64_t column, int64_t columns) {
-    for (int64_t i = 0; i < m; i++) {
-        real *c = job->c + (row + i) * job->c_row + column;
-        real sum[PANEL_COLUMNS];
-        memcpy(sum, tile + i * tile_row, sizeof sum);
-        if (job->bias)
-            for (int64_t j = 0; j < columns; j++) sum[j] += job->bias[column + j];
-        if (job->addend) {
-            const real *addend = job->addend + (row + i) * job->addend_row + column;
-            for (int64_t j = 0; j < columns; j++) sum[j] += addend[j];
+    const bool add = job->accumulate;
+    for (int64_t i = row; i < row + m; i++, tile += tile_row) {
+        const real *bias = job->bias ? job->bias + column : NULL;
+        const real *addend = job->addend ? job->addend + i * job->addend_row + column : NULL;
+        real *c = job->c + i * job->c_row + column;
+        int64_t j = 0;
+        for (; j < columns; j += LANES) {
+            if (j + LANES > columns) { // the last vector overlaps the one before
+                if (add || columns < LANES) break;
+                j = columns - LANES;
+            }
+            gemm_finish_vec(tile + j, bias ? bias + j : NULL, addend ? addend + j : NULL, c + j,
+                            add);
         }
-        if (job->accumulate)
-            for (int64_t j = 0; j < columns; j++) c[j] += sum[j];
-        else
-            for (int64_t j = 0; j < columns; j++) c[j] = sum[j];
+        for (; j < columns; j++) {
+            real sum = tile[j];
+            if (bias) sum += bias[j];
+            if (addend) sum += addend[j];
+            c[j] = add ? c[j] + sum : sum;
+        }
     }
 }
 
@@ -251,30 +266,45 @@ static struct micro_a gemm_block_a(const struct gemm_job *job, int64_t row, int6
     return (struct micro_a){copy, 1, 0, GEMM_BLOCK_M, 1, elems(count), resume};
 }
 
-// C's rows [row, row + m), panels [panels.first, panels.end): at most one block of each.
+// B's panel p, rows [k, k + count): packed beforehand, where it lies, or packed into `copy`.
+static const elem *gemm_block_b(const struct gemm_job *job, int64_t panel, int64_t k, int64_t count,
+                                elem *copy, int64_t *b_row) {
+    struct range units = gemm_panel(job->n, panel);
+    const int64_t column = units.first * GEMM_UNIT, width = (units.end - units.first) * GEMM_UNIT;
+    *b_row = width;
+    if (job->b) return (const elem *)job->b + elems(job->k) * column + elems(k) * width;
+#ifndef KERNELS_BF16
+    if (column + width <= job->n && job->b_row < GEMM_FAR) {
+        *b_row = job->b_row;
+        return job->b_rows + k * job->b_row + column;
+    }
+#endif
+    gemm_pack_block(job, panel, k, count, copy);
+    return copy;
+}
+
+// C's rows [row, row + m), panels [panels.first, panels.end): at most one block of each. Sums are
+// kept where C lies when nothing is added to them.
 static void gemm_block(const struct gemm_job *job, int64_t row, int64_t m, struct range panels) {
     enum { C_ROW = GEMM_BLOCK_PANELS * PANEL_COLUMNS };
     struct gemm_blocks blocks;
+    const int64_t first = gemm_panel(job->n, panels.first).first * GEMM_UNIT,
+                  end = gemm_panel(job->n, panels.end - 1).end * GEMM_UNIT;
+    const bool direct = !job->bias && !job->addend && !job->accumulate && end <= job->n;
+    real *c = direct ? job->c + row * job->c_row + first : blocks.c;
+    const int64_t c_row = direct ? job->c_row : C_ROW;
     for (int64_t k = 0; k < job->k; k += BLOCK_K) {
         const int64_t count = kmin(BLOCK_K, job->k - k);
         const struct micro_a a = gemm_block_a(job, row, m, k, count, blocks.a);
         for (int64_t p = panels.first; p < panels.end; p++) {
             struct range units = gemm_panel(job->n, p);
-            const int64_t column = units.first * GEMM_UNIT,
-                          width = (units.end - units.first) * GEMM_UNIT;
-            const elem *b = job->b
-                                ? (const elem *)job->b + elems(job->k) * column + elems(k) * width
-                                : blocks.b;
-            if (!job->b) gemm_pack_block(job, p, k, count, blocks.b);
-            micro_panel(a, m, b, width, blocks.c + (p - panels.first) * PANEL_COLUMNS, C_ROW);
+            int64_t b_row;
+            const elem *b = gemm_block_b(job, p, k, count, blocks.b, &b_row);
+            micro_panel(a, m, b, b_row, (units.end - units.first) * GEMM_UNIT,
+                        c + units.first * GEMM_UNIT - first, c_row);
         }
     }
-    for (int64_t p = panels.first; p < panels.end; p++) {
-        struct range units = gemm_panel(job->n, p);
-        const int64_t column = units.first * GEMM_UNIT;
-        gemm_finish(job, blocks.c + (p - panels.first) * PANEL_COLUMNS, C_ROW, row, m, column,
-                    kmin((units.end - units.first) * GEMM_UNIT, job->n - column));
-    }
+    if (!direct) gemm_finish(job, c, c_row, row, m, first, kmin(end, job->n) - first);
 }
 
 static void gemm_blocked(const struct gemm_job *job, struct range rows, struct range panels) {
@@ -296,7 +326,7 @@ static void gemm_panel_by_panel(const struct gemm_job *job, struct range rows,
         struct micro_a a = {
             job->a + rows.first * job->a_row, job->a_row, 0, job->a_k, 1, job->k, false};
         if (plain && columns == width) {
-            micro_panel(a, rows.end - rows.first, b, width,
+            micro_panel(a, rows.end - rows.first, b, width, width,
                         job->c + rows.first * job->c_row + column, job->c_row);
             continue;
         }
@@ -305,7 +335,7 @@ static void gemm_panel_by_panel(const struct gemm_job *job, struct range rows,
             _Alignas(64) real tile[MICRO_ROWS * PANEL_COLUMNS];
             int64_t m = kmin(height, rows.end - row);
             a.a = job->a + row * job->a_row;
-            micro_panel(a, m, b, width, tile, PANEL_COLUMNS);
+            micro_panel(a, m, b, width, width, tile, PANEL_COLUMNS);
             gemm_finish(job, tile, PANEL_COLUMNS, row, m, column, columns);
         }
     }

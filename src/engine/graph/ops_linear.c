@@ -115,10 +115,23 @@ void linear_run(const struct run *r, const struct node *n) {
 
 // ---- gradients
 
+// Whether no other layer passes a gradient back through the same columns of the weights: packing
+// them for one product would only write and read them once more.
+static bool passes_alone(const struct graph *g, const struct node *n) {
+    int passing = 0;
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct node *m = g->nodes[i];
+        if (m->kind == OP_LINEAR && m->src[W] == n->src[W] && m->at.column == n->at.column)
+            passing += wants_grad(m->src[X]);
+    }
+    return passing == 1;
+}
+
 void linear_grad(struct graph *g, struct node *n) {
     struct tensor *x = n->src[X], *w = n->src[W], *dy = output_grad(g, n->out[0]);
     if (wants_grad(x)) {
-        struct tensor *wt = packed(g, w, n->at.column, x->shape[1], true, n->at.bf16);
+        struct tensor *wt =
+            passes_alone(g, n) ? w : packed(g, w, n->at.column, x->shape[1], true, n->at.bf16);
         struct node *b = backward_new(g, OP_LINEAR_DX, n, "dx");
         node_src(b, dy);
         node_src(b, wt);
@@ -190,16 +203,19 @@ void column_sum_run(const struct run *r, const struct node *n) {
     run_shares(r, n, column_sum_reduce_shares(&job), column_sum_reduce_share);
 }
 
-// dx = dy w
+// dx = dy w, of the weights themselves (a matrix) or packed (a list)
 static struct gemm_job dx_job(const struct node *n) {
-    const struct tensor *dy = n->src[0], *dx = n->out[0];
+    const struct tensor *dy = n->src[0], *w = n->src[1], *dx = n->out[0];
+    const bool is_packed = w->n_dims == 1;
     return (struct gemm_job){.m = dy->shape[0],
                              .k = dy->shape[1],
                              .n = dx->shape[1],
                              .a = reals(dy),
                              .a_row = dy->shape[1],
                              .a_k = 1,
-                             .b = reals(n->src[1]),
+                             .b = is_packed ? reals(w) : NULL,
+                             .b_rows = is_packed ? NULL : reals(w) + n->at.column,
+                             .b_row = w->n_elements / w->shape[0],
                              .c = reals(dx),
                              .c_row = dx->shape[1],
                              .accumulate = n->accumulate[0],
