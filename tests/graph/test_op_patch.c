@@ -1,4 +1,5 @@
 // Convolution without a border, ReLU and stacks of packed2 frames (the PPO network's ops).
+#include "base/philox.h"
 #include "support/grad_check.h"
 
 struct conv_case {
@@ -98,31 +99,36 @@ static void relu_keeps_a_nan_and_stops_the_gradient_at_zero(void **state) {
     assert_true(dx[0] == 0 && dx[1] == 0 && dx[2] == 1);
 }
 
+// Random frames, every depth that a run may have: what the pixels are packed from comes out again.
 static void stacks_become_images_with_one_channel_per_frame(void **state) {
     (void)state;
-    enum { N = 3, K = 2, H = 2, W = 8 };
-    struct graph *g = graph_new();
-    struct tensor *packed = g_input(g, "stacks", DTYPE_U8, 3, (int64_t[]){N, K, H * W / 4});
-    struct tensor *y = g_unpack_stack(g, packed, H, W);
-    graph_keep(g, y);
-    graph_plan(g);
-    struct pool *pool = pool_new(1);
-    struct executor *ex = cpu_executor_new(g, pool);
-    uint8_t shades[N][K][H * W];
-    uint8_t *bytes = packed->data;
-    for (int i = 0; i < N * K * H * W; i++) {
-        shades[i / (K * H * W)][i / (H * W) % K][i % (H * W)] = (uint8_t)(i * i / 3 % 4);
-        if (i % 4 == 0) bytes[i / 4] = 0;
-        bytes[i / 4] |= (uint8_t)(i * i / 3 % 4 << i % 4 * 2);
+    enum { N = 3, MAX_K = 8, H = 6, W = 20, PIXELS = H * W };
+    static uint8_t shades[N][MAX_K][PIXELS];
+    for (int64_t depth = 1; depth <= MAX_K; depth++) {
+        struct graph *g = graph_new();
+        struct tensor *packed =
+            g_input(g, "stacks", DTYPE_U8, 3, (int64_t[]){N, depth, PIXELS / 4});
+        struct tensor *y = g_unpack_stack(g, packed, H, W);
+        graph_keep(g, y);
+        graph_plan(g);
+        struct pool *pool = pool_new(1);
+        struct executor *ex = cpu_executor_new(g, pool);
+        uint8_t *bytes = packed->data;
+        memset(bytes, 0, (size_t)packed->n_elements);
+        for (int64_t i = 0; i < N * depth * PIXELS; i++) {
+            const uint8_t shade = (uint8_t)rng_below(1, RNG_TEST, (uint64_t)i, (uint32_t)depth, 4);
+            shades[i / (depth * PIXELS)][i / PIXELS % depth][i % PIXELS] = shade;
+            bytes[i / 4] |= (uint8_t)(shade << i % 4 * 2);
+        }
+        executor_run(ex);
+        for (int n = 0; n < N; n++)
+            for (int p = 0; p < PIXELS; p++)
+                for (int k = 0; k < depth; k++)
+                    assert_true(reals(y)[(n * PIXELS + p) * depth + k] == (real)shades[n][k][p]);
+        executor_free(ex);
+        pool_free(pool);
+        graph_free(g);
     }
-    executor_run(ex);
-    for (int n = 0; n < N; n++)
-        for (int p = 0; p < H * W; p++)
-            for (int k = 0; k < K; k++)
-                assert_true(reals(y)[(n * H * W + p) * K + k] == (real)shades[n][k][p]);
-    executor_free(ex);
-    pool_free(pool);
-    graph_free(g);
 }
 
 int main(void) {

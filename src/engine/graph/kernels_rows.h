@@ -98,6 +98,28 @@ static void rows_unpack2(int64_t n_bytes, const uint8_t *restrict packed, real *
         memcpy(out + 4 * i, unpack2_table[packed[i]], 4 * sizeof(real));
 }
 
+// Four frames: the four bytes of a place are one word, whose 16 pixels are shifted out at once.
+static void unpack_four(int64_t n_bytes, const uint8_t *restrict packed, real *restrict out) {
+    static const int32_t shift[16] = {0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30};
+    for (int64_t b = 0; b < n_bytes; b++) {
+        const uint32_t word = packed[b] | (uint32_t)packed[n_bytes + b] << 8 |
+                              (uint32_t)packed[2 * n_bytes + b] << 16 |
+                              (uint32_t)packed[3 * n_bytes + b] << 24;
+        for (int i = 0; i < 16; i++) out[16 * b + i] = (real)(int32_t)(word >> shift[i] & 3);
+    }
+}
+
+static void rows_unpack_stack(int64_t depth, int64_t n_bytes, const uint8_t *restrict packed,
+                              real *restrict out) {
+    if (depth == 4) {
+        unpack_four(n_bytes, packed, out);
+        return;
+    }
+    for (int64_t k = 0; k < depth; k++)
+        for (int64_t i = 0; i < 4 * n_bytes; i++)
+            out[i * depth + k] = (real)(packed[k * n_bytes + i / 4] >> i % 4 * 2 & 3);
+}
+
 // ---- recurrent state (spec 3.1, 3.4)
 
 static void rows_gru_gates(int64_t rows, int64_t width, const real *restrict y,
@@ -337,6 +359,7 @@ static const struct kernels_rows kernels_rows_table = {
     .bce = rows_bce,
     .bce_dx = rows_bce_dx,
     .unpack2 = rows_unpack2,
+    .unpack_stack = rows_unpack_stack,
     .gru_gates = rows_gru_gates,
     .gru_gates_dx = rows_gru_gates_dx,
     .blend = rows_blend,

@@ -217,16 +217,10 @@ struct tensor *g_unpack_stack(struct graph *g, struct tensor *stacks, int64_t he
 
 static void unpack_stack_rows(const struct run *r, const struct node *n, int64_t first,
                               int64_t end) {
-    (void)r;
     const int64_t depth = n->src[0]->shape[1], bytes = n->src[0]->shape[2];
     for (int64_t i = first; i < end; i++)
-        for (int64_t k = 0; k < depth; k++) {
-            const uint8_t *packed_frame =
-                (const uint8_t *)n->src[0]->data + (i * depth + k) * bytes;
-            real *out = reals(n->out[0]) + i * bytes * 4 * depth + k;
-            for (int64_t b = 0; b < bytes; b++, out += 4 * depth)
-                for (int p = 0; p < 4; p++) out[p * depth] = (real)(packed_frame[b] >> (2 * p) & 3);
-        }
+        r->rows->unpack_stack(depth, bytes, (const uint8_t *)n->src[0]->data + i * depth * bytes,
+                              reals(n->out[0]) + i * depth * bytes * 4);
 }
 
 void unpack_stack_run(const struct run *r, const struct node *n) {

@@ -41,6 +41,8 @@ struct kernels_rows {
     void (*bce_dx)(int64_t n, const real *logits, const real *target, const real *dy, real *dx,
                    bool add);
     void (*unpack2)(int64_t n_bytes, const uint8_t *packed, real *out);
+    // packed [depth][n_bytes] -> out [4 n_bytes][depth]
+    void (*unpack_stack)(int64_t depth, int64_t n_bytes, const uint8_t *packed, real *out);
     // ---- rows of the recurrent state; y [rows, 3 * width], h and out [rows, width]
     void (*gru_gates)(int64_t rows, int64_t width, const real *y, const real *h, real *out);
     void (*gru_gates_dx)(int64_t rows, int64_t width, const struct gru_dx *d);
