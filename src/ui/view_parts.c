@@ -174,6 +174,16 @@ static void first_row(const struct view *v, struct canvas *c, struct rect r) {
     row_of_chips(c, r, chips, n);
 }
 
+static struct chip chip_ratio(const struct view *v) {
+    const double ratio = newest(v, METRIC_REPLAY_RATIO), target = v->status.replay_ratio_target;
+    struct chip c = chip("ratio", -1);
+    if (isnan(ratio))
+        snprintf(c.value, sizeof c.value, "-/%.3g", target);
+    else
+        snprintf(c.value, sizeof c.value, "%.3f/%.3g", ratio, target);
+    return c;
+}
+
 static void second_row(const struct view *v, struct canvas *c, struct rect r) {
     const struct feed_status *s = &v->status;
     struct chip chips[6];
@@ -182,17 +192,11 @@ static void second_row(const struct view *v, struct canvas *c, struct rect r) {
     view_format_count(s->replay_rows, a);
     view_format_count(s->replay_capacity, b);
     chips[n] =
-        chip("replay",
+        chip(s->no_replay ? "rollout" : "replay",
              s->replay_capacity > 0 ? (double)s->replay_rows / (double)s->replay_capacity : -1);
     snprintf(chips[n].value, sizeof chips[n].value, "%s/%s", a, b);
     n++;
-    double ratio = newest(v, METRIC_REPLAY_RATIO);
-    chips[n] = chip("ratio", -1);
-    if (isnan(ratio))
-        snprintf(chips[n].value, sizeof chips[n].value, "-/%.3g", s->replay_ratio_target);
-    else
-        snprintf(chips[n].value, sizeof chips[n].value, "%.3f/%.3g", ratio, s->replay_ratio_target);
-    n++;
+    if (!s->no_replay) chips[n++] = chip_ratio(v);
     if (v->smoothing) {
         chips[n] = chip("smoothing", -1);
         snprintf(chips[n].value, sizeof chips[n].value, "%g",

@@ -1,6 +1,9 @@
 // PPO runs end to end: determinism, stop and resume, failure folder, refusals.
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -206,6 +209,39 @@ static void a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error(void 
     assert_non_null(strstr(command, "--algo ppo --task toy"));
     assert_non_null(strstr(command, "algo.vf_coef="));
     cJSON_Delete(report);
+}
+
+// A full disk, played by a limit on the size of files.
+static void when_the_disk_is_full_the_old_checkpoints_stay_and_the_run_goes_on(void **state) {
+    (void)state;
+    char path[PATH_SIZE];
+    struct rlimit before, tiny;
+    struct error e = {0};
+    struct worker_summary s;
+    struct log_line line;
+    bool said = false;
+    struct run_opts o = options(test_folder(), 2);
+    must_run(&o, &s);
+    getrlimit(RLIMIT_FSIZE, &before);
+    tiny = before;
+    tiny.rlim_cur = 1 << 20;
+    void (*old)(int) = signal(SIGXFSZ, SIG_IGN);
+    const int64_t from = log_count();
+    struct run_opts again = {.resume = s.session, .updates = 6, .n_threads = 1, .no_media = true};
+    setrlimit(RLIMIT_FSIZE, &tiny);
+    const enum status status = run(&again, &s, &e);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, old);
+    for (int64_t i = from; i < log_count(); i++)
+        said |= log_read(i, &line) && strstr(line.text, "no checkpoint at update 4");
+    assert_true(said);
+    assert_int_equal(s.opt_steps, 6); // it went on
+    assert_int_equal(status, STATUS_FAILED);
+    assert_non_null(strstr(e.message, "step_000000006"));
+    snprintf(path, sizeof path, "%.190s/checkpoints/step_000000002.safetensors", s.session);
+    assert_true(file_exists(path));
+    again.updates = 3;
+    must_run(&again, NULL); // the old one still carries the run on
 }
 
 static void annealing_lowers_the_recorded_learning_rate(void **state) {
@@ -528,6 +564,7 @@ int main(void) {
         cmocka_unit_test(a_resume_with_another_network_or_game_is_refused),
         cmocka_unit_test(options_that_ppo_cannot_honour_are_refused),
         cmocka_unit_test(a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error),
+        cmocka_unit_test(when_the_disk_is_full_the_old_checkpoints_stay_and_the_run_goes_on),
         cmocka_unit_test(annealing_lowers_the_recorded_learning_rate),
         cmocka_unit_test(rates_are_means_over_the_transitions_of_a_rollout),
         cmocka_unit_test(a_saved_policy_plays_as_it_did_in_training),

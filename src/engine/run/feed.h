@@ -40,6 +40,7 @@ struct feed_status {
     enum feed_phase phase;
     int64_t opt_steps, env_steps, target_opt_steps; // target 0: until stopped
     int64_t replay_rows, replay_capacity;
+    bool no_replay; // the rows are those of the rollout in progress; there is no replay ratio
     double replay_ratio_target, elapsed_s;
     float sps, train_sps; // over the last second or so
     int n_threads;

@@ -34,12 +34,11 @@ struct ppo_run *ppo_run_new(const struct run_opts *opts, struct feed *feed, stru
     }
     struct ppo_opts o = *ppo_options(r->agent);
     log_write(LOG_INFO,
-              "%s: PPO, %lld parameters, %lld environments x %lld steps, about %.0f MB; %d "
+              "PPO on %s: about %.0f MB, %lld environments x %lld steps, %lld parameters, %d "
               "threads, kernels %s",
-              r->name, (long long)ppo_params(r->agent)->n_weights, (long long)o.n_envs,
-              (long long)o.n_steps,
-              (double)(ppo_bytes(r->agent) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6, r->n_threads,
-              cpu_kernels_name());
+              r->name, (double)(ppo_bytes(r->agent) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6,
+              (long long)o.n_envs, (long long)o.n_steps, (long long)ppo_params(r->agent)->n_weights,
+              r->n_threads, cpu_kernels_name());
     device_say(&r->device);
     if (r->session) log_write(LOG_INFO, "session %s", session_path(r->session));
     return r;
@@ -69,6 +68,7 @@ static void publish_status(struct ppo_run *r, enum feed_phase phase, const char 
                             .opt_steps = updates_done(r),
                             .env_steps = collect_env_steps(r->collect),
                             .target_opt_steps = r->n_updates,
+                            .no_replay = true,
                             .replay_rows = r->rollout->n_added * size->n_envs,
                             .replay_capacity = size->n_steps * size->n_envs,
                             .elapsed_s = elapsed_s(r),
@@ -111,11 +111,12 @@ static void make_pictures(struct ppo_run *r, struct feed_pictures *p) {
 }
 
 static bool serve_screens(struct ppo_run *r, enum feed_phase phase, struct error *e) {
-    if (control_take_checkpoint(feed_control(r->feed)) && !ppo_run_checkpoint(r, e)) return false;
+    if (control_take_checkpoint(feed_control(r->feed)) && !ppo_run_checkpoint(r, false, e))
+        return false;
     const int64_t now = clock_now_ns();
     if (now - r->status_ns >= status_every_ns || phase != r->phase) {
         r->status_ns = now;
-        publish_status(r, phase, "");
+        publish_status(r, phase, r->warning);
     }
     if (r->opts.live && now - r->pictures_ns >= pictures_every_ns) {
         make_pictures(r, feed_pictures_back(r->feed));
@@ -290,7 +291,7 @@ static bool finish_rollout(struct ppo_run *r, struct error *e) {
     }
     r->single_update = false;
     if (r->config.checkpoint_every > 0 && done % r->config.checkpoint_every == 0)
-        return ppo_run_checkpoint(r, e);
+        return ppo_run_checkpoint(r, false, e);
     return true;
 }
 
@@ -338,7 +339,7 @@ bool ppo_run_main(struct ppo_run *r, struct error *e) {
     if (fine) {
         make_pictures(r, feed_pictures_back(r->feed));
         feed_pictures_publish(r->feed);
-        fine = ppo_run_checkpoint(r, e) && write_plot(r, e);
+        fine = ppo_run_checkpoint(r, true, e) && write_plot(r, e);
     }
     struct error late = {0};
     if (!frames_close(frames, &late) && fine) {

@@ -86,16 +86,30 @@ bool ppo_run_save(struct ppo_run *r, const char *path, struct error *e) {
     return checkpoint_save(path, &c, e);
 }
 
-bool ppo_run_checkpoint(struct ppo_run *r, struct error *e) {
+static bool save_newest(struct ppo_run *r, char path[PATH_SIZE], struct error *e) {
+    return session_checkpoint_path(r->session, ppo_counters(r->agent)->updates, path, e) &&
+           ppo_run_save(r, path, e) &&
+           session_prune_checkpoints(r->session, (int)r->config.checkpoint_keep_last, e);
+}
+
+bool ppo_run_checkpoint(struct ppo_run *r, bool last, struct error *e) {
     char path[PATH_SIZE];
     const int64_t now = ppo_counters(r->agent)->updates;
+    struct error why = {0};
     if (!r->session || r->saved_updates == now) return true;
-    if (!session_checkpoint_path(r->session, now, path, e) || !ppo_run_save(r, path, e))
+    if (save_newest(r, path, &why)) {
+        r->saved_updates = now;
+        r->warning[0] = 0;
+        log_write(LOG_INFO, "checkpoint %s", path_base(path));
+        return true;
+    }
+    if (last) {
+        *e = why;
         return false;
-    r->saved_updates = now;
-    if (!session_prune_checkpoints(r->session, (int)r->config.checkpoint_keep_last, e))
-        return false;
-    log_write(LOG_INFO, "checkpoint %s", path);
+    }
+    log_write(LOG_WARN, "no checkpoint at update %lld, the older ones stay and the run goes on: %s",
+              (long long)now, why.message);
+    snprintf(r->warning, sizeof r->warning, "no checkpoint: %.200s", why.message);
     return true;
 }
 

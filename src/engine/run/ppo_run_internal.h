@@ -53,6 +53,7 @@ struct ppo_run {
     float sps;
     bool single_update; // one was asked for while paused and is not done yet
     enum feed_phase phase;
+    char warning[240]; // what the screens say while it goes on, or ""
     // the summary
     int64_t episodes, successes, updates_here;
     bool all_finite;
@@ -68,7 +69,9 @@ bool ppo_run_open_session(struct ppo_run *r, struct error *e);
 
 // ppo_run_files.c
 void ppo_run_take_boundary(struct ppo_run *r);
-bool ppo_run_checkpoint(struct ppo_run *r, struct error *e); // the boundary; fine without a session
+// The boundary; fine without a session. One that cannot be written is an error only when it is the
+// last, else a warning.
+bool ppo_run_checkpoint(struct ppo_run *r, bool last, struct error *e);
 bool ppo_run_save(struct ppo_run *r, const char *path, struct error *e); // to any file
 bool ppo_run_load_checkpoint(struct ppo_run *r, const char *path, struct error *e);
 void ppo_run_free_boundary(struct ppo_boundary *b);

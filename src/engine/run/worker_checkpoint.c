@@ -70,7 +70,7 @@ bool worker_checkpoint(struct worker *w, bool last, struct error *e) {
     if (!w->session) return true;
     if (!rollout_wait(w, e)) return false; // what it plays is part of the state
     if (save(w, path, &why)) {
-        log_write(LOG_INFO, "checkpoint %s", path);
+        log_write(LOG_INFO, "checkpoint %s", path_base(path));
         return true;
     }
     if (last) {
