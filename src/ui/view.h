@@ -27,7 +27,7 @@ enum view_prompt { PROMPT_NONE, PROMPT_COMMAND, PROMPT_FILTER };
 
 // All plots there are, in the order in which they are shown. A run shows those whose metrics it
 // has; nothing else decides.
-enum { VIEW_PANELS = 22, VIEW_NEEDS = 2 };
+enum { VIEW_PANELS = 24, VIEW_NEEDS = 2 };
 struct view_panel {
     struct plot_panel plot;
     bool early;                 // shown before the run has measured anything

@@ -140,9 +140,13 @@ static void draw_strips(const struct view *v, struct canvas *c, const struct lay
 void view_draw_rollout(const struct view *v, struct canvas *c, const struct layout *l) {
     if (!v->pictures || v->pictures->n_rollout <= 0) {
         struct rect b = l->body;
-        canvas_paragraph(c, (struct rect){b.x + 2, b.y + 1, b.w - 4, b.h - 1}, style(ROLE_DIM),
-                         "no rollout yet: the world model imagines one from five context frames "
-                         "once the training has begun");
+        canvas_paragraph(
+            c, (struct rect){b.x + 2, b.y + 1, b.w - 4, b.h - 1}, style(ROLE_DIM),
+            v->pictures && v->pictures->shows_goal
+                ? "nothing is imagined here: this algorithm has no world model; page 1 "
+                  "has the screen beside the goal"
+                : "no rollout yet: the world model imagines one from five context "
+                  "frames once the training has begun");
         return;
     }
     draw_large(v, c, l);
