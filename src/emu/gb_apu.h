@@ -64,7 +64,7 @@ HD unsigned gb_apu_sweep_next(struct gb_apu *a)
     return f;
 }
 
-HD void gb_apu_clock_sweep(struct gb_apu *a)
+HD_CALL void gb_apu_clock_sweep(struct gb_apu *a)
 {
     unsigned period = a->regs[GB_NR10] >> 4 & 7;
     if (!a->sweep_on || --a->sweep_timer) return;
@@ -102,7 +102,7 @@ HD void gb_apu_sync_wave(struct gb_apu *a, int32_t t)
 }
 
 // Brings the sequencer and the channels to time t.
-HD void gb_apu_sync(struct gb *m, int32_t t)
+HD_CALL void gb_apu_sync(struct gb *m, int32_t t)
 {
     struct gb_apu *a = &m->apu;
     const int32_t step = 1 << GB_APU_STEP_SHIFT;
@@ -133,7 +133,7 @@ HD void gb_apu_write_div(struct gb *m, int32_t t)
 
 // ---- registers
 
-HD void gb_apu_trigger_sweep(struct gb *m, int32_t t)
+HD_CALL void gb_apu_trigger_sweep(struct gb *m, int32_t t)
 {
     struct gb_apu *a = &m->apu;
     unsigned period = a->regs[GB_NR10] >> 4 & 7, shift = a->regs[GB_NR10] & 7;
@@ -163,7 +163,7 @@ HD void gb_apu_trigger_wave(struct gb_apu *a, int32_t t)
 }
 
 // NRx4: length enable, trigger. Enabling the length between two clocks can clock it at once.
-HD void gb_apu_write_control(struct gb *m, int c, uint8_t value, int32_t t)
+HD_CALL void gb_apu_write_control(struct gb *m, int c, uint8_t value, int32_t t)
 {
     struct gb_apu *a = &m->apu;
     uint8_t *control = &a->regs[c * 5 + 4], before = *control;
@@ -178,7 +178,7 @@ HD void gb_apu_write_control(struct gb *m, int c, uint8_t value, int32_t t)
     if (c == 2 && dac) gb_apu_trigger_wave(a, t);
 }
 
-HD void gb_apu_power(struct gb *m, bool on, int32_t t)
+HD_CALL void gb_apu_power(struct gb *m, bool on, int32_t t)
 {
     struct gb_apu *a = &m->apu;
     if (on == ((a->regs[GB_NR52] & 0x80) != 0)) return;
@@ -192,7 +192,7 @@ HD void gb_apu_power(struct gb *m, bool on, int32_t t)
     a->sequencer = high ? 0 : 1;
 }
 
-HD uint8_t gb_apu_read(struct gb *m, uint8_t reg, int32_t t)
+HD_CALL uint8_t gb_apu_read(struct gb *m, uint8_t reg, int32_t t)
 {
     struct gb_apu *a = &m->apu;
     unsigned i = reg - 0x10u;
@@ -210,7 +210,7 @@ HD void gb_apu_write_wave(struct gb_apu *a, unsigned i, uint8_t value, int32_t t
     else if (a->wave_read_t == t) a->regs[GB_WAVE_RAM + (a->wave_pos >> 1)] = value;
 }
 
-HD void gb_apu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
+HD_CALL void gb_apu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
 {
     struct gb_apu *a = &m->apu;
     unsigned i = reg - 0x10u;
@@ -240,7 +240,7 @@ HD void gb_apu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
 }
 
 // As the boot ROM leaves it: channel 0 has played its jingle.
-HD void gb_apu_reset(struct gb *m)
+HD_CALL void gb_apu_reset(struct gb *m)
 {
     struct gb_apu *a = &m->apu;
     a->regs[GB_NR14] &= 0x7f;

@@ -7,7 +7,7 @@
 
 // Takes the most urgent interrupt: five M-cycles. IE and IF are looked at after the first push,
 // which may hit IE itself; if nothing is left then, the CPU goes to 0000 (mooneye ie_push).
-HD void gb_dispatch(struct gb *m)
+HD_CALL void gb_dispatch(struct gb *m)
 {
     struct gb_cpu *cpu = &m->cpu;
     cpu->ime = 0;
@@ -28,7 +28,7 @@ HD void gb_dispatch(struct gb *m)
 
 // Halted without a pending interrupt: on to the next event, or the end of the frame. A transfer to
 // OAM stands still meanwhile.
-HD void gb_sleep(struct gb *m)
+HD_CALL void gb_sleep(struct gb *m)
 {
     int32_t next = m->next_t < GB_FRAME_CYCLES ? m->next_t : GB_FRAME_CYCLES;
     int32_t slept = (next - m->now + 3) & ~3; // the CPU wakes on its own four-cycle grid
@@ -39,7 +39,7 @@ HD void gb_sleep(struct gb *m)
 }
 
 // An interrupt ends HALT; one that came less than two dots ago is noticed an M-cycle later.
-HD void gb_wake(struct gb *m)
+HD_CALL void gb_wake(struct gb *m)
 {
     m->cpu.halt = GB_RUNNING;
     if (m->now - m->irq_t < 2) {
@@ -49,7 +49,7 @@ HD void gb_wake(struct gb *m)
     gb_catch_up(m, m->now);
 }
 
-HD void gb_halt_begins(struct gb *m, bool pending)
+HD_CALL void gb_halt_begins(struct gb *m, bool pending)
 {
     m->cpu.halt = GB_HALTED;
     if (!pending) {
@@ -80,7 +80,7 @@ HD void gb_stop_begins(struct gb *m, bool pending)
     m->cpu.halt = GB_ASLEEP;
 }
 
-HD int gb_boundary(struct gb *m)
+HD_CALL int gb_boundary(struct gb *m)
 {
     struct gb_cpu *cpu = &m->cpu;
     for (;;) {

@@ -9,7 +9,7 @@
 
 #include "gb_io.h"
 
-HD uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
+HD_CALL uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
 {
     gb_catch_up(m, t);
     if (addr < 0xa000) return gb_ppu_locks(m, t, false, false) ? 0xff : *gb_vram(m, addr & 0x1fff);
@@ -17,7 +17,7 @@ HD uint8_t gb_read_video(struct gb *m, uint16_t addr, int32_t t)
     return addr < 0xfea0 ? m->oam[addr - 0xfe00] : 0x00;
 }
 
-HD void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
+HD_CALL void gb_write_video(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
 {
     gb_catch_up(m, t);
     if (addr < 0xa000) {

@@ -17,7 +17,7 @@ HD uint8_t gb_cart_mbc3_bits(const struct gb *m)
 }
 
 // Byte offset into the ROM of the bank seen at 0000 (high = 0) or 4000 (high = 1).
-HD uint32_t gb_cart_rom_offset(const struct gb *m, int high)
+HD_CALL uint32_t gb_cart_rom_offset(const struct gb *m, int high)
 {
     const struct gb_cart *cart = &m->cart;
     uint32_t bank = high;
@@ -63,7 +63,7 @@ HD uint8_t gb_cart_rom_read(const struct gb *m, uint16_t addr)
     return m->rom->bytes[gb_cart_rom_offset(m, addr >> 14) + (addr & 0x3fff)];
 }
 
-HD uint8_t gb_cart_ram_read(const struct gb *m, uint16_t addr)
+HD_CALL uint8_t gb_cart_ram_read(const struct gb *m, uint16_t addr)
 {
     if (!m->cart.ram_on) return 0xff;
     if (m->rom->mapper == GB_MAPPER_MBC2) return *gb_cart_byte(m, addr & 0x1ff) | 0xf0;
@@ -83,7 +83,7 @@ HD void gb_cart_rtc_write(struct gb *m, unsigned reg, uint8_t value)
     if (reg == 0) m->cart.rtc_cycles = -m->now; // writing seconds restarts the second
 }
 
-HD void gb_cart_ram_write(struct gb *m, uint16_t addr, uint8_t value)
+HD_CALL void gb_cart_ram_write(struct gb *m, uint16_t addr, uint8_t value)
 {
     if (!m->cart.ram_on) return;
     if (m->rom->mapper == GB_MAPPER_MBC2) {
@@ -97,7 +97,7 @@ HD void gb_cart_ram_write(struct gb *m, uint16_t addr, uint8_t value)
 
 // One second passes in the clock. Out-of-range values count on to their bit width, as hardware
 // does.
-HD void gb_cart_rtc_tick(uint8_t rtc[5])
+HD_CALL void gb_cart_rtc_tick(uint8_t rtc[5])
 {
     rtc[0] = (rtc[0] + 1) & 0x3f;
     if (rtc[0] != 60) return;
@@ -127,7 +127,7 @@ HD void gb_cart_rtc_sync(struct gb *m, int32_t t)
 }
 
 // A write to 0000-7FFF. The caller maps afterwards.
-HD void gb_cart_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
+HD_CALL void gb_cart_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
 {
     struct gb_cart *cart = &m->cart;
     int region = addr >> 13;
@@ -168,7 +168,7 @@ HD void gb_cart_write(struct gb *m, uint16_t addr, uint8_t value, int32_t t)
 }
 
 // Page pointers of the cartridge from the bank registers.
-HD void gb_cart_map(struct gb *m)
+HD_CALL void gb_cart_map(struct gb *m)
 {
 #ifdef GB_INTERLEAVED
     for (int i = 0; i < 2; i++) m->rom_half[i] = m->rom->bytes + gb_cart_rom_offset(m, i);

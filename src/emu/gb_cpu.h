@@ -138,7 +138,7 @@
     case op + 6: { unsigned v_ = RD(hl); DO(v_); WR(hl, v_); } break; \
     CASE_CB(op + 7, DO, A)
 
-HD void GB_CPU_FN(GB_CPU_MACHINE *m)
+HD_CALL void GB_CPU_FN(GB_CPU_MACHINE *m)
 {
     uint16_t pc = m->cpu.pc, sp = m->cpu.sp, bc = m->cpu.bc, de = m->cpu.de, hl = m->cpu.hl;
     unsigned a = m->cpu.a, fz, fn, fh, fc, op;

@@ -12,7 +12,7 @@
 enum { GB_DMA_BYTES = 160 };
 
 // All page pointers from the state: the one place that knows who is mapped.
-HD void gb_map(struct gb *m)
+HD_CALL void gb_map(struct gb *m)
 {
 #ifdef GB_INTERLEAVED
     m->rom_half[0] = m->rom_half[1] = 0;
@@ -29,7 +29,7 @@ HD void gb_map(struct gb *m)
 }
 
 // A byte as DMA sees it: nothing is blocked, and E000-FFFF is all echo.
-HD uint8_t gb_dma_source_byte(const struct gb *m, uint16_t addr)
+HD_CALL uint8_t gb_dma_source_byte(const struct gb *m, uint16_t addr)
 {
     if (addr < 0x8000) return gb_cart_rom_read(m, addr);
     if (addr < 0xa000) return *gb_vram(m, addr & 0x1fff);
@@ -37,7 +37,7 @@ HD uint8_t gb_dma_source_byte(const struct gb *m, uint16_t addr)
     return *gb_wram(m, addr & 0x1fff);
 }
 
-HD void gb_dma_copy_until(struct gb *m, int32_t t)
+HD_CALL void gb_dma_copy_until(struct gb *m, int32_t t)
 {
     struct gb_dma *dma = &m->dma;
     if (!dma->active || dma->start_t > t) return;
@@ -54,7 +54,7 @@ HD int32_t gb_dma_event(const struct gb *m)
 }
 
 // The scan of OAM for the line being shown sees nothing while a transfer runs: here that changes.
-HD void gb_dma_hides_oam(struct gb *m, int32_t t)
+HD_CALL void gb_dma_hides_oam(struct gb *m, int32_t t)
 {
     gb_draw_shown(m, t);
     gb_draw_pass(m, t);
@@ -71,7 +71,7 @@ HD void gb_dma_delay(struct gb *m, int32_t cycles)
 }
 
 // Handles start and end of transfers up to time t.
-HD void gb_dma_sync(struct gb *m, int32_t t)
+HD_CALL void gb_dma_sync(struct gb *m, int32_t t)
 {
     struct gb_dma *dma = &m->dma;
     for (int32_t next; (next = gb_dma_event(m)) <= t;) {
@@ -92,7 +92,7 @@ HD void gb_dma_sync(struct gb *m, int32_t t)
     gb_dma_copy_until(m, t);
 }
 
-HD void gb_dma_write(struct gb *m, uint8_t value, int32_t t)
+HD_CALL void gb_dma_write(struct gb *m, uint8_t value, int32_t t)
 {
     gb_dma_sync(m, t);
     m->dma.reg = value;

@@ -42,7 +42,7 @@ HD void gb_draw_tiles(const struct gb *m, uint8_t *to, int n, int map, int y, in
 
 // Background and window of a line as colour numbers; line has room for 8 pixels left of the screen
 // and 16 right of it.
-HD void gb_draw_background(const struct gb *m, int ly, uint8_t *line)
+HD_CALL void gb_draw_background(const struct gb *m, int ly, uint8_t *line)
 {
     const struct gb_ppu *ppu = &m->ppu;
     if (!(ppu->lcdc & GB_LCDC_BG)) {
@@ -63,7 +63,7 @@ HD void gb_draw_background(const struct gb *m, int ly, uint8_t *line)
 }
 
 // One sprite's row onto the shades; colours are the background's numbers, 4 = taken by a sprite.
-HD void gb_draw_sprite(const struct gb *m, int ly, const struct gb_sprites *s, int i,
+HD_CALL void gb_draw_sprite(const struct gb *m, int ly, const struct gb_sprites *s, int i,
                        uint8_t *colours, uint8_t *shades)
 {
     const uint8_t *sprite = m->oam + s->index[i] * 4;
@@ -93,7 +93,7 @@ HD uint64_t gb_draw_palette8(uint64_t colours, unsigned palette)
 }
 
 // A whole line in shades, with the registers as they are.
-HD void gb_draw_line(const struct gb *m, int ly, uint8_t shades[GB_LCD_WIDTH])
+HD_CALL void gb_draw_line(const struct gb *m, int ly, uint8_t shades[GB_LCD_WIDTH])
 {
     uint8_t room[8 + GB_LCD_WIDTH + 16], *colours = room + 8;
     gb_draw_background(m, ly, colours);
@@ -117,7 +117,7 @@ HD bool gb_draw_wanted(const struct gb *m)
 }
 
 // Draws pixels [from_x, to_x) of a line, and hands the line out when it is complete.
-HD void gb_draw_piece(struct gb *m, int ly, int from_x, int to_x)
+HD_CALL void gb_draw_piece(struct gb *m, int ly, int from_x, int to_x)
 {
     if (!m->lcd && (ly & 1)) return;
     if (from_x == 0 && to_x == GB_LCD_WIDTH) {
@@ -136,7 +136,7 @@ HD void gb_draw_piece(struct gb *m, int ly, int from_x, int to_x)
 }
 
 // LY = WY is looked at twice on a line, at dots 2 (5 on line 0) and 454.
-HD void gb_draw_check_window(struct gb *m, int dot)
+HD_CALL void gb_draw_check_window(struct gb *m, int dot)
 {
     struct gb_ppu *ppu = &m->ppu;
     bool equal = (ppu->lcdc & GB_LCDC_WINDOW) && ppu->wy == ppu->drawn_line;
@@ -166,7 +166,7 @@ HD void gb_draw_rest_of_line(struct gb *m, bool wanted)
 }
 
 // The line being shown up to and including a dot of it, in pieces if it is in the middle of mode 3.
-HD void gb_draw_within_line(struct gb *m, int dot, bool wanted)
+HD_CALL void gb_draw_within_line(struct gb *m, int dot, bool wanted)
 {
     struct gb_line *l = &m->ppu.line;
     int line = m->ppu.drawn_line;
@@ -184,7 +184,7 @@ HD void gb_draw_within_line(struct gb *m, int dot, bool wanted)
 }
 
 // The lines before `line` are over.
-HD void gb_draw_lines(struct gb *m, int line, bool wanted)
+HD_CALL void gb_draw_lines(struct gb *m, int line, bool wanted)
 {
     struct gb_ppu *ppu = &m->ppu;
     while (ppu->drawn_line < line && ppu->drawn_line < GB_LCD_HEIGHT) {
@@ -198,7 +198,7 @@ HD void gb_draw_lines(struct gb *m, int line, bool wanted)
 }
 
 // Lines that are over by time t, and the looks at LY = WY.
-HD void gb_draw_pass(struct gb *m, int32_t t)
+HD_CALL void gb_draw_pass(struct gb *m, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     if (!(ppu->lcdc & GB_LCDC_ON) || ppu->drawn_line >= GB_LCD_HEIGHT) return;
@@ -209,7 +209,7 @@ HD void gb_draw_pass(struct gb *m, int32_t t)
 
 // Before a change of what decides about the timing: draws everything shown by time t, and follows
 // the line from here on.
-HD void gb_draw_to(struct gb *m, int32_t t)
+HD_CALL void gb_draw_to(struct gb *m, int32_t t)
 {
     gb_draw_pass(m, t);
     if (!(m->ppu.lcdc & GB_LCDC_ON) || m->ppu.drawn_line >= GB_LCD_HEIGHT) return;
@@ -218,7 +218,7 @@ HD void gb_draw_to(struct gb *m, int32_t t)
 
 // Before a change that only the eye can see: draws everything shown by time t, if anybody looks. Of
 // the machine's state nothing changes but how much is drawn, so it does not depend on who looks.
-HD void gb_draw_shown(struct gb *m, int32_t t)
+HD_CALL void gb_draw_shown(struct gb *m, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     if (!(ppu->lcdc & GB_LCDC_ON) || ppu->drawn_line >= GB_LCD_HEIGHT || !gb_draw_wanted(m)) return;

@@ -17,16 +17,20 @@
 // What stands before the memories has the same place in both layouts.
 enum { GB_COMMON_BYTES = offsetof(struct gb, hram) + 128 };
 
-struct gb_image {
-    uint8_t memory[GB_MEMORY_BYTES]; // as gb_memory counts: WRAM, VRAM, cartridge RAM
-    uint8_t obs[2][GB_OBS_BYTES];
-    uint8_t common[(GB_COMMON_BYTES + 15) / 16 * 16]; // the saved state's registers
+// The parts of a machine outside its memories and pictures; a multiple of 16 bytes.
+struct gb_registers {
+    uint8_t common[(GB_COMMON_BYTES + 15) / 16 * 16]; // as they stand in struct gb
     uint8_t line[GB_LCD_WIDTH];
-    uint8_t picture, picture_blank, unused[14]; // the size is a multiple of 16
+    uint8_t picture, picture_blank, unused[14];
 };
 
-// The parts of a machine outside its memories and pictures.
-HD void gb_image_take_registers(struct gb_image *to, const struct gb *m)
+struct gb_image {
+    uint8_t memory[GB_MEMORY_BYTES]; // WRAM, VRAM, cartridge RAM
+    uint8_t obs[2][GB_OBS_BYTES];
+    struct gb_registers registers;
+};
+
+HD void gb_registers_take(struct gb_registers *to, const struct gb *m)
 {
     memset(to->common, 0, sizeof to->common);
     memcpy(to->common, m, GB_COMMON_BYTES);
@@ -36,8 +40,8 @@ HD void gb_image_take_registers(struct gb_image *to, const struct gb *m)
     to->picture_blank = m->picture_blank;
 }
 
-// The memories must be there already: the plan of events looks at none of them, the map does.
-HD void gb_image_give_registers(struct gb *m, const struct gb_image *from, const struct gb_rom *rom)
+// Memories and pictures come on their own: nothing here looks at them.
+HD void gb_registers_give(struct gb *m, const struct gb_registers *from, const struct gb_rom *rom)
 {
     memcpy((void *)m, from->common, GB_COMMON_BYTES);
     memcpy(m->line, from->line, sizeof m->line);
@@ -60,14 +64,14 @@ HD void gb_image_take(struct gb_image *to, const struct gb *m)
 {
     for (unsigned i = 0; i < GB_MEMORY_BYTES; i++) to->memory[i] = *gb_image_byte(m, i);
     for (int k = 0; k < 2; k++) memcpy(to->obs[k], m->obs[k], GB_OBS_BYTES);
-    gb_image_take_registers(to, m);
+    gb_registers_take(&to->registers, m);
 }
 
 HD void gb_image_give(struct gb *m, const struct gb_image *from, const struct gb_rom *rom)
 {
     for (unsigned i = 0; i < GB_MEMORY_BYTES; i++) *gb_image_byte(m, i) = from->memory[i];
     for (int k = 0; k < 2; k++) memcpy(m->obs[k], from->obs[k], GB_OBS_BYTES);
-    gb_image_give_registers(m, from, rom);
+    gb_registers_give(m, &from->registers, rom);
 }
 
 #endif

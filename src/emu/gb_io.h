@@ -9,7 +9,7 @@
 
 // Works out when something happens next: next_t for the devices, event_t for the CPU loop, which
 // must look up at once if an interrupt can be taken or the CPU is between two states.
-HD void gb_plan(struct gb *m)
+HD_CALL void gb_plan(struct gb *m)
 {
     int32_t next = gb_timer_event(m), event;
     if ((event = gb_ppu_event(m)) < next) next = event;
@@ -37,7 +37,7 @@ HD void gb_catch_up(struct gb *m, int32_t t)
     if (GB_UNLIKELY(m->next_t <= t)) gb_handle_events(m, t);
 }
 
-HD uint8_t gb_io_read(struct gb *m, uint8_t reg, int32_t t)
+HD_CALL uint8_t gb_io_read(struct gb *m, uint8_t reg, int32_t t)
 {
     gb_catch_up(m, t);
     if (reg >= 0x40 && reg < 0x4c) return gb_ppu_read(m, reg, t);
@@ -55,7 +55,7 @@ HD uint8_t gb_io_read(struct gb *m, uint8_t reg, int32_t t)
     }
 }
 
-HD void gb_io_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
+HD_CALL void gb_io_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
 {
     gb_catch_up(m, t);
     if (reg == 0x46) gb_dma_write(m, value, t);

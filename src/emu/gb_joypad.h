@@ -19,7 +19,7 @@ HD uint8_t gb_joypad_read(const struct gb *m)
 }
 
 // Sets buttons and select lines at once; any line that falls raises the interrupt.
-HD void gb_joypad_set(struct gb *m, uint8_t buttons, uint8_t select)
+HD_CALL void gb_joypad_set(struct gb *m, uint8_t buttons, uint8_t select)
 {
     uint8_t before = gb_joypad_lines(m);
     m->buttons = buttons;

@@ -46,7 +46,7 @@ HD bool gb_line_covers(const struct gb *m, int line, int y)
 }
 
 // Scans OAM entries up to `end`. While a transfer runs the scan sees nothing.
-HD void gb_line_scan(const struct gb *m, int line, struct gb_line *l, int end)
+HD_CALL void gb_line_scan(const struct gb *m, int line, struct gb_line *l, int end)
 {
     bool hidden = m->dma.active || (m->ppu.first_frame && line == 0);
     if (hidden) {
@@ -76,7 +76,7 @@ HD void gb_sprites_add(struct gb_sprites *s, int index, int y, int x)
 }
 
 // The line's sprites: as scanned if OAM changed since, else as OAM stands.
-HD void gb_line_sprites(const struct gb *m, int line, struct gb_sprites *s)
+HD_CALL void gb_line_sprites(const struct gb *m, int line, struct gb_sprites *s)
 {
     const struct gb_line *l = &m->ppu.line;
     s->n = 0;
@@ -126,7 +126,7 @@ HD int gb_line_sprite_dots(const struct gb_sprites *s, int *i, int max_x, int fi
 
 // Dot at which pixel `target` (166 or 167) goes out on a line nothing happens to, with the
 // registers as they are.
-HD int gb_line_formula(const struct gb *m, int line, int target)
+HD_CALL int gb_line_formula(const struct gb *m, int line, int target)
 {
     const struct gb_ppu *ppu = &m->ppu;
     int fine = ppu->scx & 7, dots = gb_line_start(m, line) + fine + 1 + target;
@@ -173,7 +173,7 @@ HD bool gb_line_window_begins(struct gb *m)
     return begins;
 }
 
-HD void gb_line_pixel(struct gb *m, int line)
+HD_CALL void gb_line_pixel(struct gb *m, int line)
 {
     struct gb_ppu *ppu = &m->ppu;
     struct gb_line *l = &ppu->line;
@@ -203,7 +203,7 @@ HD void gb_line_pixel_or_sprite(struct gb *m, const struct gb_walk *w)
     gb_line_pixel(m, w->line);
 }
 
-HD void gb_line_begin(struct gb *m, const struct gb_walk *w)
+HD_CALL void gb_line_begin(struct gb *m, const struct gb_walk *w)
 {
     struct gb_ppu *ppu = &m->ppu;
     struct gb_line *l = &ppu->line;
@@ -219,7 +219,7 @@ HD void gb_line_begin(struct gb *m, const struct gb_walk *w)
 }
 
 // Throwing away pixels until their number fits SCX.
-HD void gb_line_discard(struct gb *m, const struct gb_walk *w)
+HD_CALL void gb_line_discard(struct gb *m, const struct gb_walk *w)
 {
     struct gb_line *l = &m->ppu.line;
     int fine = m->ppu.scx & 7;
@@ -250,7 +250,7 @@ HD void gb_line_next(struct gb_line *l, int phase, int step, bool at_fetch)
     else gb_line_to(l, phase, step, 1);
 }
 
-HD void gb_line_tile(struct gb *m, const struct gb_walk *w)
+HD_CALL void gb_line_tile(struct gb *m, const struct gb_walk *w)
 {
     struct gb_line *l = &m->ppu.line;
     if (l->step == 0) l->fetch_x = (uint8_t)(l->x + 8 < GB_X_END ? l->x + 8 : GB_X_END);
@@ -283,7 +283,7 @@ HD void gb_line_sprite(struct gb *m, const struct gb_walk *w)
     gb_line_next(l, GB_PHASE_TILE, 5, true);
 }
 
-HD void gb_line_step(struct gb *m, const struct gb_walk *w)
+HD_CALL void gb_line_step(struct gb *m, const struct gb_walk *w)
 {
     struct gb_line *l = &m->ppu.line;
     if (l->phase == GB_PHASE_DISCARD) {
@@ -303,7 +303,7 @@ HD void gb_line_step(struct gb *m, const struct gb_walk *w)
 }
 
 // Follows the line through every step before `dot`.
-HD void gb_line_follow(struct gb *m, int line, int dot)
+HD_CALL void gb_line_follow(struct gb *m, int line, int dot)
 {
     struct gb_line *l = &m->ppu.line;
     if (l->state == GB_LINE_OVER || dot <= GB_LINE_START_DOT) return;
@@ -328,7 +328,7 @@ HD int gb_line_dot_of(struct gb *m, int line, int target)
 }
 
 // A line that nothing happened to is over: what it leaves for the next one.
-HD void gb_line_finish(struct gb *m, int line)
+HD_CALL void gb_line_finish(struct gb *m, int line)
 {
     struct gb_ppu *ppu = &m->ppu;
     if (ppu->line.state == GB_LINE_UNTOUCHED) {

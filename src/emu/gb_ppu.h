@@ -111,7 +111,7 @@ HD uint8_t gb_ppu_read_stat(struct gb *m, int32_t t)
 
 // What the PPU keeps from the CPU at time t: mode 3 for VRAM, modes 2 and 3 for OAM, with the
 // ragged edges of mooneye lcdon_timing and lcdon_write_timing.
-HD bool gb_ppu_locks(struct gb *m, int32_t t, bool oam, bool writing)
+HD_CALL bool gb_ppu_locks(struct gb *m, int32_t t, bool oam, bool writing)
 {
     if (!gb_ppu_on(m)) return false;
     int p = t - m->ppu.frame_t, line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
@@ -130,7 +130,7 @@ HD bool gb_ppu_enabled(const struct gb *m, unsigned sources)
 }
 
 // LY as LYC interrupts compare it, and dots until the next one.
-HD int gb_ppu_irq_line(int p, int *left)
+HD_CALL int gb_ppu_irq_line(int p, int *left)
 {
     int line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
     if (p >= GB_LY0_DOT) {
@@ -204,7 +204,7 @@ HD int gb_ppu_next_mode0(struct gb *m, int p)
 }
 
 // Plans the next STAT interrupt after time t.
-HD void gb_ppu_plan_stat(struct gb *m, int32_t t)
+HD_CALL void gb_ppu_plan_stat(struct gb *m, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     ppu->stat_event = GB_NEVER;
@@ -219,7 +219,7 @@ HD void gb_ppu_plan_stat(struct gb *m, int32_t t)
 }
 
 // The planned position is reached: whatever is due exactly now.
-HD void gb_ppu_stat_due(struct gb *m, int32_t t)
+HD_CALL void gb_ppu_stat_due(struct gb *m, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     int p = t - ppu->frame_t, line = p / GB_LINE_CYCLES, dot = p % GB_LINE_CYCLES;
@@ -272,7 +272,7 @@ HD void gb_ppu_write_stat(struct gb *m, uint8_t value, int32_t t)
 }
 
 // Does the new LYC equal LY, so that the interrupt comes at once?
-HD bool gb_ppu_lyc_hits(struct gb *m, uint8_t value, int32_t t)
+HD_CALL bool gb_ppu_lyc_hits(struct gb *m, uint8_t value, int32_t t)
 {
     int p = t - m->ppu.frame_t, left, ly = gb_ppu_irq_line(p, &left);
     if (!gb_ppu_enabled(m, GB_STAT_LYC) || value >= GB_N_LINES) return false;
@@ -287,7 +287,7 @@ HD bool gb_ppu_lyc_hits(struct gb *m, uint8_t value, int32_t t)
     return value == ly;
 }
 
-HD void gb_ppu_write_lyc(struct gb *m, uint8_t value, int32_t t)
+HD_CALL void gb_ppu_write_lyc(struct gb *m, uint8_t value, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     if (value == ppu->lyc) return;
@@ -336,7 +336,7 @@ HD bool gb_ppu_vram_is_free(const struct gb *m)
     return !gb_ppu_on(m) || m->ppu.vblank_event == GB_NEVER;
 }
 
-HD void gb_ppu_vblank(struct gb *m, int32_t t)
+HD_CALL void gb_ppu_vblank(struct gb *m, int32_t t)
 {
     gb_draw_pass(m, t);
     if (gb_draw_wanted(m)) gb_draw_show(m, m->ppu.first_frame);
@@ -365,7 +365,7 @@ HD void gb_ppu_frame_start(struct gb *m)
 }
 
 // Handles every LCD event up to and including time t, in order.
-HD void gb_ppu_sync(struct gb *m, int32_t t)
+HD_CALL void gb_ppu_sync(struct gb *m, int32_t t)
 {
     for (;;) {
         int32_t next = gb_ppu_event(m);
@@ -376,7 +376,7 @@ HD void gb_ppu_sync(struct gb *m, int32_t t)
     }
 }
 
-HD void gb_ppu_switch_on(struct gb *m, int32_t t)
+HD_CALL void gb_ppu_switch_on(struct gb *m, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     ppu->frame_t = t - 4;
@@ -421,7 +421,7 @@ HD void gb_ppu_sprite_size(struct gb *m, uint8_t value, int32_t t)
     m->ppu.lcdc = value;
 }
 
-HD void gb_ppu_write_lcdc(struct gb *m, uint8_t value, int32_t t)
+HD_CALL void gb_ppu_write_lcdc(struct gb *m, uint8_t value, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     uint8_t before = ppu->lcdc, changed = before ^ value;
@@ -440,7 +440,7 @@ HD void gb_ppu_write_lcdc(struct gb *m, uint8_t value, int32_t t)
 }
 
 // SCX, WX, WY and LCDC decide how long mode 3 takes.
-HD void gb_ppu_write_timing(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
+HD_CALL void gb_ppu_write_timing(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
 {
     struct gb_ppu *ppu = &m->ppu;
     gb_draw_to(m, t + (reg >= 0x4a ? 1 : 0)); // WY and WX take effect a dot later
@@ -458,7 +458,7 @@ HD void gb_ppu_write_timing(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
     else ppu->stat_event = GB_NEVER;
 }
 
-HD uint8_t *gb_ppu_register(struct gb_ppu *ppu, uint8_t reg)
+HD_CALL uint8_t *gb_ppu_register(struct gb_ppu *ppu, uint8_t reg)
 {
     switch (reg) {
     case 0x40: return &ppu->lcdc;
@@ -475,7 +475,7 @@ HD uint8_t *gb_ppu_register(struct gb_ppu *ppu, uint8_t reg)
 }
 
 // Writes FF40-FF4B except DMA. What was due before the write is drawn first.
-HD void gb_ppu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
+HD_CALL void gb_ppu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
 {
     if (reg == 0x41) {
         gb_ppu_write_stat(m, value, t);
@@ -494,7 +494,7 @@ HD void gb_ppu_write(struct gb *m, uint8_t reg, uint8_t value, int32_t t)
     }
 }
 
-HD uint8_t gb_ppu_read(struct gb *m, uint8_t reg, int32_t t)
+HD_CALL uint8_t gb_ppu_read(struct gb *m, uint8_t reg, int32_t t)
 {
     if (reg == 0x41) return gb_ppu_read_stat(m, t);
     if (reg == 0x44) return gb_ppu_ly(m, t);

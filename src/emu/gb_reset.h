@@ -22,7 +22,7 @@ HD uint8_t gb_reset_double(unsigned bits)
 }
 
 // The logo of the header in tiles 1-24, the (R) sign in tile 25, both on the map.
-HD void gb_reset_logo(struct gb *m)
+HD_CALL void gb_reset_logo(struct gb *m)
 {
     const uint8_t registered[8] = {0x3c, 0x42, 0xb9, 0xa5, 0xb9, 0xa5, 0x42, 0x3c};
     unsigned tile = 16;
@@ -40,7 +40,7 @@ HD void gb_reset_logo(struct gb *m)
     *gb_vram(m, 0x1910) = 25;
 }
 
-HD void gb_machine_reset(struct gb *m, const struct gb_rom *rom)
+HD_CALL void gb_machine_reset(struct gb *m, const struct gb_rom *rom)
 {
 #ifdef GB_INTERLEAVED
     uint8_t *memory = m->memory, (*obs)[GB_OBS_BYTES] = m->obs;

@@ -10,7 +10,7 @@ HD void gb_shift_time(int32_t *t)
 }
 
 // Ends a frame: moves the origin of time, so that what is left over counts for the next frame.
-HD void gb_end_frame(struct gb *m)
+HD_CALL void gb_end_frame(struct gb *m)
 {
     gb_timer_sync(m, m->now);
     gb_dma_sync(m, m->now);
@@ -43,7 +43,7 @@ HD void gb_fall_asleep(struct gb *m)
 }
 
 // Runs 70,224 T-cycles. In STOP no time passes.
-HD void gb_machine_run_frame(struct gb *m)
+HD_CALL void gb_machine_run_frame(struct gb *m)
 {
     if (m->cpu.halt == GB_ASLEEP) return;
     gb_plan(m);

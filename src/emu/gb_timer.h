@@ -48,7 +48,7 @@ HD void gb_timer_wrap(struct gb *m, int32_t t)
 }
 
 // Brings TIMA to time t, with every wrap and reload on the way.
-HD void gb_timer_sync(struct gb *m, int32_t t)
+HD_CALL void gb_timer_sync(struct gb *m, int32_t t)
 {
     struct gb_timer *timer = &m->timer;
     for (;;) {

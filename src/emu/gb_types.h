@@ -17,9 +17,16 @@
 #include <string.h>
 
 #ifdef __CUDACC__
-#define HD_COLD static __host__ __device__ __noinline__
+#define HD_COLD static __host__ __device__ __noinline__ __attribute__((unused))
 #else
 #define HD_COLD static __attribute__((noinline, unused))
+#endif
+// Larger functions: the compiler's choice on the CPU, calls on a GPU (all of it inlined would take
+// the CUDA compiler hours).
+#ifdef __CUDACC__
+#define HD_CALL HD_COLD
+#else
+#define HD_CALL HD
 #endif
 #ifndef HD // base/hd.h may have said it already
 #ifdef __CUDACC__

@@ -10,16 +10,6 @@ const struct goal_rules goal_default_rules = {.tau = 0.05f,
                                               .goal_bonus = 10,
                                               .step_cost = -0.01f};
 
-// |a - b| in each of 32 fields of two bits: shades counted in unary (1 or more, 2 or more, 3)
-// differ in as many places as the shades do, and three places fit a field.
-static uint64_t field_differences(uint64_t a, uint64_t b) {
-    const uint64_t low = 0x5555555555555555u;
-    uint64_t a1 = a >> 1, b1 = b >> 1;
-    uint64_t one = ((a | a1) ^ (b | b1)) & low, two = (a1 ^ b1) & low;
-    uint64_t three = ((a & a1) ^ (b & b1)) & low;
-    return one + two + three;
-}
-
 // Words are added up byte by byte (12 a byte and word at most), 20 words before a byte is full.
 int goal_frame_sum(const uint8_t a[ENV_OBS_BYTES], const uint8_t b[ENV_OBS_BYTES]) {
     enum { WORDS = ENV_OBS_BYTES / 8, BLOCK = 20 };
@@ -31,9 +21,7 @@ int goal_frame_sum(const uint8_t a[ENV_OBS_BYTES], const uint8_t b[ENV_OBS_BYTES
             uint64_t x, y;
             memcpy(&x, a + 8 * i, 8);
             memcpy(&y, b + 8 * i, 8);
-            uint64_t d = field_differences(x, y);
-            d = (d & 0x3333333333333333u) + (d >> 2 & 0x3333333333333333u);
-            bytes += (d & 0x0f0f0f0f0f0f0f0fu) + (d >> 4 & 0x0f0f0f0f0f0f0f0fu);
+            bytes += goal_byte_differences(x, y);
         }
         bytes = (bytes & 0x00ff00ff00ff00ffu) + (bytes >> 8 & 0x00ff00ff00ff00ffu);
         sum += (int)((bytes * 0x0001000100010001u) >> 48);
@@ -70,15 +58,11 @@ void goal_step(struct goal_progress *p, const struct goal *goal, const struct go
 
 void goal_judge(struct goal_progress *p, const struct goal_rules *rules, float d,
                 struct env_step_result *result) {
-    p->step++;
-    p->consecutive = d < rules->tau ? p->consecutive + 1 : 0;
-    bool done = p->consecutive >= rules->k_consecutive;
-    float gained = rules->alpha * (p->distance - d);
-    float reward = rules->step_cost + gained;
-    p->distance = d;
-    *result =
-        (struct env_step_result){.reward = done ? reward + rules->goal_bonus : reward,
-                                 .terminated = done,
-                                 .truncated = rules->max_steps > 0 && p->step >= rules->max_steps,
-                                 .distance = d};
+    struct goal_count count = {p->distance, p->consecutive, p->step};
+    struct goal_verdict v = goal_apply(&count, rules, d);
+    p->distance = count.distance;
+    p->consecutive = count.consecutive;
+    p->step = count.step;
+    *result = (struct env_step_result){
+        .reward = v.reward, .terminated = v.done, .truncated = v.truncated, .distance = d};
 }

@@ -19,18 +19,13 @@
 #include <stdint.h>
 
 #include "engine/env/env.h"
+#include "engine/env/goal_rules.h"
 
 enum { GOAL_MAX_STACK = 8, GOAL_FRAME_PIXELS = 72 * 80, GOAL_MAX_FRAME_SUM = 3 * 72 * 80 };
 
 struct goal {
     int n_frames; // 1..GOAL_MAX_STACK
     uint8_t packed[GOAL_MAX_STACK][ENV_OBS_BYTES];
-};
-
-struct goal_rules {
-    float tau;
-    int k_consecutive, max_steps; // max_steps 0: never truncated
-    float alpha, goal_bonus, step_cost;
 };
 
 // tau .05, k 2, alpha 1, bonus 10, cost -.01, max_steps 128 (spec/gameboy.md 8).

@@ -29,8 +29,9 @@ struct node;
 struct tensor;
 struct params;
 struct backend_graph;
+struct device_play;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 1 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 2 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -69,6 +70,7 @@ struct backend {
     const char *(*message)(const struct backend_graph *b); // why the last call failed
     int64_t (*copies)(const struct backend_graph *b);      // transfers so far, both directions
     bool (*adam)(struct backend_adam *a, char *message, size_t size);
+    const struct device_play *play; // machines and replay ring: engine/env/device_play.h
 };
 
 // The library's one symbol.

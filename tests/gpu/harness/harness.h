@@ -111,7 +111,7 @@ template <class T> struct harness_element {
     }
     T operator=(T value) const {
         harness_write(cell, index, shared);
-        if (sizeof(T) == 8 && cell && !shared) cell[1] = *cell;
+        for (size_t k = 1; cell && !shared && k < sizeof(T) / 4; k++) cell[k] = *cell;
         return *at = value;
     }
     T operator=(const harness_element &other) const { return *this = (T)other; }
@@ -169,6 +169,9 @@ template <class T, int64_t N> struct harness_shared {
     }
 };
 
+#define LAUNCH_BOUNDS(threads, blocks)
+#define INSIDE(index, n)                                                                           \
+    ((uint64_t)(index) < (uint64_t)(n) ? (void)0 : harness_out_of_bounds((int64_t)(index), n))
 // Static: a block at a time runs. What an earlier block left there counts as unwritten.
 #define SHARED(type, name, count) static harness_shared<type, count> name
 #define BARRIER() harness_barrier(__LINE__)
