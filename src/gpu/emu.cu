@@ -152,12 +152,12 @@ static void give_start(struct device_machines *m, const struct device_machines_o
 
 static void give_goal(struct device_machines *m, const struct device_machines_opts *o) {
     m->rules = o->rules ? *o->rules : goal_rules{};
-    m->n_goal_frames = o->goal ? o->goal->n_frames : 0;
+    m->n_goal_frames = o->n_goal_frames;
     m->progress_distance = buf_new<float>(m, m->n, 0);
     m->progress_count = buf_new<int32_t>(m, m->n, 0);
     m->progress_step = buf_new<int32_t>(m, m->n, 0);
-    if (!o->goal) return;
-    m->goal = buf_new<const uint32_t>(m, m->n_goal_frames * OBS_WORDS, o->goal->packed);
+    if (!o->n_goal_frames) return;
+    m->goal = buf_new<const uint32_t>(m, m->n_goal_frames * OBS_WORDS, o->goal);
     m->previous = buf_new<uint32_t>(m, (int64_t)m->n * (m->n_goal_frames - 1) * OBS_WORDS, 0);
 }
 
@@ -232,7 +232,7 @@ static bool machines_run(struct device_machines *m, const int32_t *orders) {
 }
 
 static void fill_results(int n, const float *reward, const float *distance, const uint32_t *flags,
-                         struct env_step_result *out) {
+                         struct device_result *out) {
     for (int i = 0; i < n; i++) {
         out[i].reward = reward[i];
         out[i].distance = distance[i];
@@ -242,7 +242,7 @@ static void fill_results(int n, const float *reward, const float *distance, cons
     }
 }
 
-static bool machines_results(struct device_machines *m, struct env_step_result *out, uint8_t *obs) {
+static bool machines_results(struct device_machines *m, struct device_result *out, uint8_t *obs) {
     const size_t n = (size_t)m->n;
     float *reward = (float *)malloc(3 * n * sizeof *reward), *distance = reward + n;
     uint32_t *flags = (uint32_t *)(distance + n);
@@ -252,7 +252,7 @@ static bool machines_results(struct device_machines *m, struct env_step_result *
                 gpu_download(&m->gpu, flags, m->results.flags.at, n * 4);
     if (fine && out) fill_results(m->n, reward, distance, flags, out);
     free(reward);
-    return fine && (!obs || gpu_download(&m->gpu, obs, m->results.frames.at, n * ENV_OBS_BYTES));
+    return fine && (!obs || gpu_download(&m->gpu, obs, m->results.frames.at, n * GB_OBS_BYTES));
 }
 
 static bool machines_take(struct device_machines *m, int i, struct gb_image *out) {
@@ -268,6 +268,6 @@ static bool machines_take(struct device_machines *m, int i, struct gb_image *out
 static const char *machines_message(const struct device_machines *m) { return m->gpu.message; }
 
 const struct device_play device_play_table = {
-    DEVICE_PLAY_VERSION, sizeof(struct gb_image), sizeof(struct gb_rom), sizeof(struct goal),
-    machines_new,        machines_free,           machines_run,          machines_results,
-    machines_take,       machines_message};
+    DEVICE_PLAY_VERSION, sizeof(struct gb_image), sizeof(struct gb_rom),
+    machines_new,        machines_free,           machines_run,
+    machines_results,    machines_take,           machines_message};

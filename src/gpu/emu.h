@@ -11,7 +11,7 @@
 #include "engine/env/device_play.h"
 
 enum {
-    OBS_WORDS = ENV_OBS_BYTES / 4,
+    OBS_WORDS = GB_OBS_BYTES / 4,
     MEMORY_WORDS = GB_MEMORY_BYTES / 4,
     GRANULE_WORDS = GB_GRANULE / 4
 };

@@ -85,7 +85,7 @@ static void run_cpu(struct pair *p, const int32_t *orders, uint8_t (*obs)[ENV_OB
 static void run_both(struct pair *p, const int32_t *orders, uint8_t (*expected)[ENV_OBS_BYTES],
                      const char *what) {
     static uint8_t seen[MAX_LANES][ENV_OBS_BYTES];
-    static struct env_step_result results[MAX_LANES];
+    static struct device_result results[MAX_LANES];
     run_cpu(p, orders, expected);
     if (!the_play()->machines_run(p->device, orders) ||
         !the_play()->machines_results(p->device, results, seen[0]))
@@ -225,7 +225,8 @@ static struct env *env_of(const char *path, const struct goal *goal, const struc
 // The environment of the CPU beside the machines of the device, for 60 steps.
 static void judge_both(int n_goal_frames, bool has_goal) {
     static uint8_t rom[MAX_ROM], obs[MAX_LANES][ENV_OBS_BYTES], seen[MAX_LANES][ENV_OBS_BYTES];
-    struct env_step_result want[MAX_LANES] = {0}, got[MAX_LANES];
+    struct env_step_result want[MAX_LANES] = {0};
+    struct device_result got[MAX_LANES];
     uint8_t *slots[MAX_LANES], mask[MAX_LANES], resets[MAX_LANES];
     const char *path = "assets/roms/lab.gb";
     struct pair *p = pair_new(path, MAX_LANES, GB_FRAMES_PER_STEP, GB_RELEASE_AFTER);
@@ -252,7 +253,8 @@ static void judge_both(int n_goal_frames, bool has_goal) {
                                               .release_after = GB_RELEASE_AFTER,
                                               .n_actions = N_BUTTONS,
                                               .buttons = gb_action_codec(0)->buttons,
-                                              .goal = has_goal ? &goal : NULL,
+                                              .goal = goal.packed[0],
+                                              .n_goal_frames = has_goal ? n_goal_frames : 0,
                                               .rules = has_goal ? &rules : &only_time};
     char why[BACKEND_MESSAGE_SIZE] = "";
     p->device = the_play()->machines_new(&opts, why, sizeof why);

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #include "emu/gb_image.h"
-#include "engine/env/goal.h"
+#include "engine/env/goal_rules.h"
 
 struct backend;
 
@@ -34,26 +34,33 @@ enum { DEVICE_REST = -2, DEVICE_RESET = -1 };
 struct device_machines_opts {
     const struct gb_rom *rom;     // copied, with its bytes
     const struct gb_image *start; // what a reset makes of a machine
-    const uint8_t *start_obs;     // [ENV_OBS_BYTES] the first observation of an episode
+    const uint8_t *start_obs;     // [GB_OBS_BYTES] the first observation of an episode
     int n_machines;               // 1 to 65,536
     int n_frames, release_after;  // of a step (emu/gb_action.h)
     int n_actions;
     const uint8_t *buttons;         // [n_actions]
-    const struct goal *goal;        // copied; NULL: none, reward 0
+    const uint8_t *goal;            // [n_goal_frames][GB_OBS_BYTES], the oldest first
+    int n_goal_frames;              // 0: no goal, reward 0
     const struct goal_rules *rules; // copied; without a goal only max_steps counts
+};
+
+// Of one machine, as env.h has it.
+struct device_result {
+    float reward, distance;
+    bool terminated, truncated, locked;
 };
 
 struct device_machines;
 struct device_play {
-    uint32_t version, image_bytes, rom_bytes, goal_bytes; // as the library was compiled
+    uint32_t version, image_bytes, rom_bytes; // as the library was compiled
     struct device_machines *(*machines_new)(const struct device_machines_opts *opts, char *message,
                                             size_t size); // no machine was reset yet
     void (*machines_free)(struct device_machines *m);     // NULL is fine
     // Orders of the host, [n_machines]; enqueued.
     bool (*machines_run)(struct device_machines *m, const int32_t *orders);
-    // Of the last orders, [n_machines] and [n_machines][ENV_OBS_BYTES] (either may be NULL); waits.
+    // Of the last orders, [n_machines] and [n_machines][GB_OBS_BYTES] (either may be NULL); waits.
     // A machine that rested has what it had before.
-    bool (*machines_results)(struct device_machines *m, struct env_step_result *out, uint8_t *obs);
+    bool (*machines_results)(struct device_machines *m, struct device_result *out, uint8_t *obs);
     // Machine i as it is now; waits.
     bool (*machines_take)(struct device_machines *m, int i, struct gb_image *out);
     const char *(*machines_message)(const struct device_machines *m); // why the last call failed

@@ -21,7 +21,7 @@
 #include "engine/env/env.h"
 #include "engine/env/goal_rules.h"
 
-enum { GOAL_MAX_STACK = 8, GOAL_FRAME_PIXELS = 72 * 80, GOAL_MAX_FRAME_SUM = 3 * 72 * 80 };
+enum { GOAL_MAX_STACK = 8, GOAL_FRAME_PIXELS = 72 * 80 };
 
 struct goal {
     int n_frames; // 1..GOAL_MAX_STACK

@@ -10,6 +10,8 @@
 
 #include "base/hd.h"
 
+enum { GOAL_MAX_FRAME_SUM = 3 * 72 * 80 }; // of the distances of a frame's pixels
+
 struct goal_rules {
     float tau;
     int k_consecutive, max_steps; // max_steps 0: never truncated
