@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void (*check_hook)(void);
 
@@ -21,10 +22,27 @@ bool error_set(struct error *e, enum status status, const char *format, ...) {
 
 void check_set_hook(void (*hook)(void)) { check_hook = hook; }
 
-void check_failed(const char *file, int line, const char *condition, const char *format, ...) {
+static void call_hook(void) {
     void (*hook)(void) = check_hook;
-    check_hook = NULL;  // a failing hook must not recurse
+    check_hook = NULL; // a failing hook must not recurse
     if (hook) hook();
+}
+
+void out_of_memory(size_t bytes) {
+    char line[200];
+    call_hook();
+    const int n =
+        bytes ? snprintf(line, sizeof line,
+                         "workbench: out of memory, %.1f MB more were asked for: close other "
+                         "programs, or take a smaller preset, env.num_envs or buffer.size\n",
+                         (double)bytes / 1e6)
+              : snprintf(line, sizeof line, "workbench: out of memory: close other programs\n");
+    (void)!write(STDERR_FILENO, line, (size_t)n); // whole, and without memory of its own
+    _exit(STATUS_FAILED);
+}
+
+void check_failed(const char *file, int line, const char *condition, const char *format, ...) {
+    call_hook();
     fprintf(stderr, "workbench: internal error at %s:%d: %s: ", file, line, condition);
     va_list ap;
     va_start(ap, format);

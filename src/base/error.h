@@ -10,6 +10,7 @@
 #define BASE_ERROR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum status {
     STATUS_OK = 0,
@@ -38,7 +39,11 @@ bool error_set(struct error *e, enum status status, const char *format, ...)
 _Noreturn void check_failed(const char *file, int line, const char *condition, const char *format,
                             ...) __attribute__((format(printf, 4, 5)));
 
-// Called by check_failed before it prints: the terminal module restores the screen here. NULL:
+// There is no memory: one line on stderr, and the program ends with exit code 1. bytes: what was
+// asked for, 0 unknown.
+_Noreturn void out_of_memory(size_t bytes);
+
+// Called by both before they print: the terminal module restores the screen here. NULL:
 // nothing.
 void check_set_hook(void (*hook)(void));
 

@@ -46,7 +46,7 @@ static const char *twice_in_object(const cJSON *object) {
     int n = cJSON_GetArraySize(object), i = 0;
     if (n < 2) return NULL;
     const char **names = malloc((size_t)n * sizeof *names), *found = NULL;
-    CHECK(names, "out of memory for %d names", n);
+    if (!names) out_of_memory((size_t)n * sizeof *names);
     for (const cJSON *m = object->child; m; m = m->next) names[i++] = m->string;
     qsort(names, (size_t)n, sizeof *names, compare_names);
     for (i = 1; i < n && !found; i++)
@@ -100,7 +100,7 @@ cJSON *json_read_file(const char *path, size_t max_bytes, struct error *e) {
 
 bool json_write_file(const char *path, const cJSON *root, bool sync, struct error *e) {
     char *printed = cJSON_Print(root);
-    CHECK(printed, "out of memory printing %s", path);
+    if (!printed) out_of_memory(0);
     struct text t = {0};
     text_add(&t, "%s\n", printed);
     cJSON_free(printed);

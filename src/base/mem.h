@@ -1,4 +1,5 @@
-// Heap memory: failure aborts, so callers need no checks; slabs are 64-byte aligned and zeroed.
+// Heap memory: failure ends the program with one line (error.h), so callers need no checks; slabs
+// are 64-byte aligned and zeroed.
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 

@@ -6,8 +6,8 @@
 //     ... use t.data, t.n ...
 //     text_deinit(&t);
 //
-// Always NUL-terminated once something was added. Running out of memory aborts. One thread at a
-// time.
+// Always NUL-terminated once something was added. Running out of memory ends the program (error.h).
+// One thread at a time.
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 

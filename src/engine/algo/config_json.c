@@ -10,7 +10,7 @@
 
 char *config_schema_to_json(const struct config_schema *s, const void *fields) {
     cJSON *root = cJSON_CreateObject();
-    CHECK(root, "out of memory");
+    if (!root) out_of_memory(0);
     for (int i = 0; i < s->n; i++) {
         const struct config_key *key = &s->keys[i];
         const void *field = (const char *)fields + key->offset;
@@ -31,7 +31,7 @@ char *config_schema_to_json(const struct config_schema *s, const void *fields) {
         }
     }
     char *text = cJSON_Print(root);
-    CHECK(text, "out of memory");
+    if (!text) out_of_memory(0);
     cJSON_Delete(root);
     return text;
 }

@@ -28,7 +28,7 @@ static ColorMapObject *make_palette(void) {
         colours[i] = (GifColorType){v, v, v};
     }
     ColorMapObject *palette = GifMakeMapObject(N_GREYS, colours);
-    CHECK(palette, "out of memory for a palette");
+    if (!palette) out_of_memory(0);
     return palette;
 }
 
