@@ -98,6 +98,14 @@ cJSON *json_read_file(const char *path, size_t max_bytes, struct error *e) {
     return root;
 }
 
+void json_print_and_free(FILE *out, cJSON *root) {
+    char *text = cJSON_Print(root);
+    if (!text) out_of_memory(0);
+    fprintf(out, "%s\n", text);
+    cJSON_free(text);
+    cJSON_Delete(root);
+}
+
 bool json_write_file(const char *path, const cJSON *root, bool sync, struct error *e) {
     char *printed = cJSON_Print(root);
     if (!printed) out_of_memory(0);

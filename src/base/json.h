@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cjson/cJSON.h>
 
@@ -48,6 +49,9 @@ bool json_is_i64(const cJSON *item,
                  int64_t *out); // integral number within +-2^53, or a decimal string
 bool json_is_double(const cJSON *item,
                     double *out); // number, or one of the three non-finite strings
+
+// The text and a line feed; the root is gone afterwards.
+void json_print_and_free(FILE *out, cJSON *root);
 
 // ---- members for writing; key and text are copied
 void json_add_count(cJSON *object, const char *key, int64_t v); // as a number; |v| <= 2^53

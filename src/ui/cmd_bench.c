@@ -7,13 +7,6 @@
 #include "engine/run/bench.h"
 #include "ui/cli.h"
 
-static void print_json(cJSON *o) {
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
-}
-
 static void print_train(const char *preset, const struct bench_train_result *r) {
     const struct {
         const char *name;
@@ -95,7 +88,7 @@ static int bench_train_command(const struct cli *cli) {
         add_timing(median, min, "behaviour", &r.behaviour);
     }
     add_profile(o, &r);
-    print_json(o);
+    json_print_and_free(stdout, o);
     return 0;
 }
 
@@ -121,7 +114,7 @@ static int bench_emu_command(const struct cli *cli) {
     json_add_count(o, "frames", r.frames);
     json_add_double(o, "seconds", r.seconds);
     json_add_double(o, "frames_per_second", r.frames_per_second);
-    print_json(o);
+    json_print_and_free(stdout, o);
     return 0;
 }
 

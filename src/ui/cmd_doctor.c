@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/pool.h"
 #include "base/version.h"
 #include "engine/env/builtin.h"
@@ -52,7 +53,10 @@ static void probe_kernels(char *out, size_t size) {
     const char *bf16 = cpu_kernels_bf16_name();
     const bool native = bf16 && strcmp(bf16, "avx512bf16") == 0;
     snprintf(out, size, "%s (of generic, avx2, avx512; WORKBENCH_KERNELS chooses); bf16 %s",
-             cpu_kernels_name(), native ? "by the CPU's instruction" : bf16 ? "emulated" : "none");
+             cpu_kernels_name(),
+             native ? "by the CPU's instruction"
+             : bf16 ? "emulated"
+                    : "none");
 }
 
 static void probe_memory(char *out, size_t size) {
@@ -145,11 +149,9 @@ int cmd_doctor(const struct cli *cli) {
         if (!cli->json) printf("%-16s %s\n", probes[i].name, text);
         cJSON_AddStringToObject(json, probes[i].name, text);
     }
-    if (cli->json) {
-        char *text = cJSON_Print(json);
-        puts(text);
-        free(text);
-    }
-    cJSON_Delete(json);
+    if (cli->json)
+        json_print_and_free(stdout, json);
+    else
+        cJSON_Delete(json);
     return 0;
 }

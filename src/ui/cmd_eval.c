@@ -108,13 +108,7 @@ static void print_text(const struct eval *v, const char *folder) {
     if (folder[0]) printf("%s\n", folder);
 }
 
-static void print_json(const struct eval *v) {
-    cJSON *o = eval_json(v);
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
-}
+static void print_json(const struct eval *v) { json_print_and_free(stdout, eval_json(v)); }
 
 int cmd_eval(const struct cli *cli) {
     struct eval_opts opts;

@@ -20,10 +20,7 @@ static void print_json(const struct reproduction *r) {
         json_add_double(o, "grad_norm", r->grad_norm);
     }
     json_add_bool(o, "same_kernel", r->same_kernel);
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
+    json_print_and_free(stdout, o);
 }
 
 static void print_text(const struct reproduction *r) {

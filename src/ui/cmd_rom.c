@@ -17,13 +17,6 @@
 
 enum { DEFAULT_STEPS = 60, MAX_LINES = 100 };
 
-static void print_and_free(cJSON *o) {
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
-}
-
 // ---- info
 
 static const char *colour_text(const struct rom_file *r) {
@@ -38,7 +31,7 @@ static int refuse_as_json(const char *path, const struct error *e) {
     json_add_string(o, "file", path);
     json_add_bool(o, "supported", false);
     json_add_string(o, "why", e->message);
-    print_and_free(o);
+    json_print_and_free(stdout, o);
     return (int)e->status;
 }
 
@@ -61,7 +54,7 @@ static void print_info_json(const char *path, const struct rom_file *r) {
     json_add_string(o, "sha256", r->sha256);
     json_add_u64(o, "hash", r->rom.hash);
     json_add_string(o, "made_for", colour_text(r));
-    print_and_free(o);
+    json_print_and_free(stdout, o);
 }
 
 static void print_info_text(const char *path, const struct rom_file *r) {
@@ -195,7 +188,7 @@ static int run_command(const struct cli *cli, const char *path) {
         run_steps(&r, cli, lines);
         fine = !cli->out || write_picture(&r.machine, cli->out, &e);
         if (fine && cli->json)
-            print_and_free(o);
+            json_print_and_free(stdout, o);
         else
             cJSON_Delete(o);
     }

@@ -53,13 +53,6 @@ static cJSON *session_json(const struct session_data *d) {
     return o;
 }
 
-static void print_and_free(cJSON *o) {
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
-}
-
 static int by_name(const struct dirent **a, const struct dirent **b) {
     return strcmp((*b)->d_name, (*a)->d_name);
 }
@@ -103,7 +96,7 @@ static int list(const struct cli *cli) {
     }
     free(names);
     if (cli->json)
-        print_and_free(all);
+        json_print_and_free(stdout, all);
     else
         cJSON_Delete(all);
     return 0;
@@ -114,7 +107,7 @@ static int show(const struct cli *cli, const char *path) {
     struct session_data *d = session_read(path, &e);
     if (!d) return cli_fail(&e);
     if (cli->json) {
-        print_and_free(session_json(d));
+        json_print_and_free(stdout, session_json(d));
     } else {
         printf("%s: %s\n", d->path, state_of(d));
         for (const cJSON *item = d->meta ? d->meta->child : NULL; item; item = item->next) {
@@ -213,7 +206,7 @@ static int compare(const struct cli *cli, const char *const *paths, int n) {
     struct comparison *c = fine ? compare_new(runs, n, &e) : NULL;
     fine = c && (!cli->png || compare_png(c, cli->png, &e));
     if (fine && cli->json)
-        print_and_free(compare_json(c));
+        json_print_and_free(stdout, compare_json(c));
     else if (fine)
         print_comparison(c);
     compare_free(c);

@@ -37,10 +37,7 @@ static void print_json(const struct state_words *w, const struct gb_import_info 
         json_add_string(rom, "sha256", w->rom.sha256);
         json_add_bool(rom, "fits", true);
     }
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
+    json_print_and_free(stdout, o);
 }
 
 static void print_text(const struct state_words *w, const struct gb_import_info *info, size_t n) {

@@ -180,10 +180,7 @@ static void print_episodes_summary(const struct worker_summary *s, enum status s
     json_add_double(o, "last_entropy", s->last_entropy);
     json_add_bool(o, "all_finite", s->all_finite);
     json_add_string(o, "session", s->session);
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
+    json_print_and_free(stdout, o);
 }
 
 static void print_summary(const struct worker *w, enum status status, const struct error *e,
@@ -219,10 +216,7 @@ static void print_summary(const struct worker *w, enum status status, const stru
     json_add_double(o, "worst_entropy_gap", s.worst_entropy_gap);
     json_add_bool(o, "all_finite", s.all_finite);
     json_add_string(o, "session", s.session);
-    char *text = cJSON_Print(o);
-    puts(text);
-    free(text);
-    cJSON_Delete(o);
+    json_print_and_free(stdout, o);
 }
 
 static bool worker_ended(const struct feed_status *s) {

@@ -181,12 +181,10 @@ static cJSON *summary_json(const struct gate *g, double seconds) {
 static bool write_summary(struct gate *g, double seconds, struct error *e) {
     cJSON *o = summary_json(g, seconds);
     bool fine = !g->opts->out_path || json_write_file(g->opts->out_path, o, true, e);
-    if (g->opts->json) {
-        char *text = cJSON_Print(o);
-        fprintf(g->out, "%s\n", text);
-        free(text);
-    }
-    cJSON_Delete(o);
+    if (g->opts->json)
+        json_print_and_free(g->out, o);
+    else
+        cJSON_Delete(o);
     return fine;
 }
 
@@ -210,13 +208,12 @@ static enum status skip(struct gate *g, const char *why, struct error *e) {
     json_add_string(o, "verdict", "skipped");
     json_add_string(o, "why", why);
     bool fine = !g->opts->out_path || json_write_file(g->opts->out_path, o, true, e);
-    char *text = cJSON_Print(o);
-    if (g->opts->json)
-        fprintf(g->out, "%s\n", text);
-    else
+    if (g->opts->json) {
+        json_print_and_free(g->out, o);
+    } else {
         fprintf(g->out, "gate %s skipped: %s\n", g->opts->kind, why);
-    free(text);
-    cJSON_Delete(o);
+        cJSON_Delete(o);
+    }
     return fine ? STATUS_SKIPPED : e->status;
 }
 
