@@ -286,8 +286,8 @@ static void do_glyphs(struct view *v) {
 
 static void do_picture(struct view *v) { v->picture = (v->picture + 1) % 3; }
 static void do_palette(struct view *v) {
-    v->palette = (enum image_palette)((v->palette + 1) % PALETTE_COUNT);
-    view_notice(v, false, "palette: %s", image_palette_names[v->palette]);
+    v->palette = (enum picture_palette)((v->palette + 1) % PALETTE_COUNT);
+    view_notice(v, false, "palette: %s", picture_palette_names[v->palette]);
 }
 static void do_frame_back(struct view *v) { move_frame(v, -1); }
 static void do_frame_on(struct view *v) { move_frame(v, 1); }

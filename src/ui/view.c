@@ -274,10 +274,10 @@ static void draw_picture(const struct view *v, struct canvas *c, struct rect r, 
         canvas_text(c, rest, style(ROLE_DIM), goal ? "to be reached" : "from the posterior");
     if (which == 2) {
         x += canvas_printf(c, rest, style(ROLE_VALUE), "%.3f shades ", (double)p->error_shades);
-        if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 14, r.y, 14, v->palette);
+        if (r.x + r.w - x >= 15) picture_legend(c, r.x + r.w - 14, r.y, 14, v->palette);
     }
     const uint8_t *pixels[3] = {p->real, p->reconstruction, p->error};
-    image_draw(c, body, pixels[which], which == 2 ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
+    picture_draw(c, body, pixels[which], which == 2 ? PICTURE_ERROR : PICTURE_SHADES, v->palette);
 }
 
 // Only the curves that this run has; all of them while it has none.

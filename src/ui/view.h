@@ -16,7 +16,7 @@
 #include "engine/run/feed.h"
 #include "ui/canvas.h"
 #include "ui/curves.h"
-#include "ui/image.h"
+#include "ui/picture.h"
 #include "ui/keys.h"
 #include "ui/layout.h"
 #include "ui/plot.h"
@@ -30,8 +30,8 @@ enum view_prompt { PROMPT_NONE, PROMPT_COMMAND, PROMPT_FILTER };
 enum { VIEW_PANELS = 24, VIEW_NEEDS = 2 };
 struct view_panel {
     struct plot_panel plot;
-    bool early;                 // shown before the run has measured anything
-    int n_needs;                // shown only where one of these is measured too; 0: always
+    bool early;  // shown before the run has measured anything
+    int n_needs; // shown only where one of these is measured too; 0: always
     enum metric needs[VIEW_NEEDS];
 };
 extern const struct view_panel view_panels[VIEW_PANELS];
@@ -42,38 +42,38 @@ struct view {
     struct curves *curves;
     struct plotter *plotter;
     struct feed_status status;
-    struct feed_pictures *pictures;             // own copy; NULL before the first
-    double pictures_s;                          // when they were taken over
-    int64_t n_records;                          // shown; fewer than there are while frozen
-    int64_t live_steps;                         // gradient steps of the run, also while frozen
-    int64_t n_log;                              // log lines there are
-    double now_s;                               // monotonic
-    double clock_at_0_s;                        // local time of day when the run began
+    struct feed_pictures *pictures; // own copy; NULL before the first
+    double pictures_s;              // when they were taken over
+    int64_t n_records;              // shown; fewer than there are while frozen
+    int64_t live_steps;             // gradient steps of the run, also while frozen
+    int64_t n_log;                  // log lines there are
+    double now_s;                   // monotonic
+    double clock_at_0_s;            // local time of day when the run began
 
     // how it is shown
     enum view_page page;
     enum view_focus focus;
-    int panel;                                  // focused plot, index into view_panels
-    int shown[VIEW_PANELS], n_shown;            // plots of this run, indices into view_panels
+    int panel;                       // focused plot, index into view_panels
+    int shown[VIEW_PANELS], n_shown; // plots of this run, indices into view_panels
     bool maximised;
-    int picture;                                // where one fits: 0 real, 1 reconstruction, 2 error
-    enum image_palette palette;
+    int picture; // where one fits: 0 real, 1 reconstruction, 2 error
+    enum picture_palette palette;
     enum plot_glyphs glyphs;
     enum curves_axis axis;
     int smoothing;
     bool log_y[VIEW_PANELS];
     // x: whole run; else a stretch, glued to the newest step or not
     bool whole, follow;
-    double x_low, x_high;                       // the stretch in use, in units of the axis
-    int64_t crosshair;                          // record, -1: none
+    double x_low, x_high; // the stretch in use, in units of the axis
+    int64_t crosshair;    // record, -1: none
     bool frozen, help;
     int help_scroll;
-    int log_scroll;                             // lines up from the newest
-    enum log_level log_level;                   // show this and worse
+    int log_scroll;           // lines up from the newest
+    enum log_level log_level; // show this and worse
     char log_filter[64];
-    int frame;                                  // of the rollout, 0 .. FEED_ROLLOUT - 1
+    int frame; // of the rollout, 0 .. FEED_ROLLOUT - 1
     bool playing;
-    double played_s;                            // when the frame last moved
+    double played_s; // when the frame last moved
     enum view_prompt prompt;
     char prompt_text[200];
 
@@ -84,7 +84,7 @@ struct view {
 
     // what the loop is asked to do; it clears them
     bool quit_asked, stopping, repaint, toggle_window, bell;
-    char save_path[200];                        // "" none
+    char save_path[200]; // "" none
     // something visible changed since the loop last cleared it
     bool dirty;
 };
@@ -112,6 +112,6 @@ void view_draw_log(const struct view *v, struct canvas *c, struct rect r);
 void view_draw_help(const struct view *v, struct canvas *c);
 void view_draw_rollout(const struct view *v, struct canvas *c, const struct layout *l);
 void view_draw_time(const struct view *v, struct canvas *c, struct rect r);
-void view_format_count(int64_t n, char out[32]);           // 1,234,567
+void view_format_count(int64_t n, char out[32]); // 1,234,567
 
 #endif

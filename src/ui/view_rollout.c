@@ -38,10 +38,10 @@ static void draw_large(const struct view *v, struct canvas *c, const struct layo
         if (which == 2) {
             x += canvas_printf(c, rest, style(ROLE_VALUE), "%.3f shades ",
                                (double)p->dream_error_shades[v->frame]);
-            if (r.x + r.w - x >= 15) image_legend(c, r.x + r.w - 14, r.y, 14, v->palette);
+            if (r.x + r.w - x >= 15) picture_legend(c, r.x + r.w - 14, r.y, 14, v->palette);
         }
-        image_draw(c, (struct rect){r.x, r.y + 1, r.w, r.h - 1}, pixels[which],
-                   which == 2 ? IMAGE_ERROR : IMAGE_SHADES, v->palette);
+        picture_draw(c, (struct rect){r.x, r.y + 1, r.w, r.h - 1}, pixels[which],
+                     which == 2 ? PICTURE_ERROR : PICTURE_SHADES, v->palette);
     }
 }
 
@@ -121,8 +121,8 @@ static void draw_strips(const struct view *v, struct canvas *c, const struct lay
     for (int i = 0; i < n; i++) {
         int frame = n > 1 ? (int)lrint((double)i * (p->n_rollout - 1) / (n - 1)) : v->frame;
         if (i == nearest) frame = v->frame;
-        image_draw(c, l->truth[i], p->truth[frame], IMAGE_SHADES, v->palette);
-        image_draw(c, l->dream[i], p->dream[frame], IMAGE_SHADES, v->palette);
+        picture_draw(c, l->truth[i], p->truth[frame], PICTURE_SHADES, v->palette);
+        picture_draw(c, l->dream[i], p->dream[frame], PICTURE_SHADES, v->palette);
         struct style tag = style_on(ROLE_ON_BADGE,
                                     frame == v->frame      ? ROLE_GAUGE
                                     : frame < FEED_CONTEXT ? ROLE_GOOD_BG

@@ -136,8 +136,8 @@ struct brush {
 static void brush_init(struct brush *b, const struct window_view *v) {
     b->view = v;
     for (int level = 0; level < 256; level++) {
-        image_rgb(IMAGE_SHADES, v->palette, level, b->shades[level]);
-        image_rgb(IMAGE_ERROR, v->palette, level, b->heat[level]);
+        picture_rgb(PICTURE_SHADES, v->palette, level, b->shades[level]);
+        picture_rgb(PICTURE_ERROR, v->palette, level, b->heat[level]);
     }
 }
 
@@ -162,7 +162,7 @@ static void thumbnail(SDL_Surface *s, SDL_Rect r, const uint8_t *levels, const u
         picture(s, r, levels, FEED_WIDTH, FEED_HEIGHT, rgb);
         return;
     }
-    image_scale(levels, r.w, r.h, small);
+    picture_scale(levels, r.w, r.h, small);
     picture(s, r, small, r.w, r.h, rgb);
 }
 

@@ -80,7 +80,7 @@ static bool is_drawing_of(const SDL_Surface *s, struct window_view view,
 }
 
 // One turn with a paused run, after which the window must show just this.
-static void expect_view(struct window *w, int zoom, int frame, enum image_palette palette) {
+static void expect_view(struct window *w, int zoom, int frame, enum picture_palette palette) {
     assert_true(window_turn(w, &pictures, &paused));
     SDL_Surface *s = shown(w);
     struct window_view view = {.zoom = zoom, .frame = frame, .palette = palette};
@@ -170,7 +170,7 @@ static void the_palette_key_goes_round(void **state) {
     (void)state;
     struct window *w = open_window((struct window_opts){.zoom = 1});
     for (int i = 0; i < PALETTE_COUNT; i++) {
-        expect_view(w, 1, 0, (enum image_palette)i);
+        expect_view(w, 1, 0, (enum picture_palette)i);
         type("p");
     }
     expect_view(w, 1, 0, PALETTE_GREY);

@@ -35,13 +35,13 @@ static void assert_colour(const SDL_Surface *s, int x, int y, const uint8_t rgb[
 }
 
 static void assert_shows(const SDL_Surface *s, SDL_Rect r, int zoom, const uint8_t *levels,
-                         enum image_kind kind, enum image_palette palette, const char *what) {
+                         enum picture_kind kind, enum picture_palette palette, const char *what) {
     assert_int_equal(r.w, FEED_WIDTH * zoom);
     assert_int_equal(r.h, FEED_HEIGHT * zoom);
     for (int y = 0; y < r.h; y++)
         for (int x = 0; x < r.w; x++) {
             uint8_t rgb[3];
-            image_rgb(kind, palette, levels[y / zoom * FEED_WIDTH + x / zoom], rgb);
+            picture_rgb(kind, palette, levels[y / zoom * FEED_WIDTH + x / zoom], rgb);
             assert_colour(s, r.x + x, r.y + y, rgb, what);
         }
 }
@@ -133,20 +133,22 @@ static void every_panel_shows_its_picture_at_its_place_at_every_zoom(void **stat
     (void)state;
     for (int zoom = 1; zoom <= WINDOW_MAX_ZOOM; zoom++) {
         struct window_view view = {
-            .zoom = zoom, .frame = 7, .palette = (enum image_palette)(zoom % PALETTE_COUNT)};
+            .zoom = zoom, .frame = 7, .palette = (enum picture_palette)(zoom % PALETTE_COUNT)};
         struct window_layout l;
         uint8_t heat[FEED_PIXELS];
         window_draw_layout(zoom, &l);
         SDL_Surface *s = draw(&view, &pictures);
-        assert_shows(s, l.now[0], zoom, pictures.real, IMAGE_SHADES, view.palette, "real");
-        assert_shows(s, l.now[1], zoom, pictures.reconstruction, IMAGE_SHADES, view.palette,
+        assert_shows(s, l.now[0], zoom, pictures.real, PICTURE_SHADES, view.palette, "real");
+        assert_shows(s, l.now[1], zoom, pictures.reconstruction, PICTURE_SHADES, view.palette,
                      "reconstruction");
-        assert_shows(s, l.now[2], zoom, pictures.error, IMAGE_ERROR, view.palette, "error");
-        assert_shows(s, l.rollout[0], zoom, pictures.truth[7], IMAGE_SHADES, view.palette, "truth");
-        assert_shows(s, l.rollout[1], zoom, pictures.dream[7], IMAGE_SHADES, view.palette, "dream");
+        assert_shows(s, l.now[2], zoom, pictures.error, PICTURE_ERROR, view.palette, "error");
+        assert_shows(s, l.rollout[0], zoom, pictures.truth[7], PICTURE_SHADES, view.palette,
+                     "truth");
+        assert_shows(s, l.rollout[1], zoom, pictures.dream[7], PICTURE_SHADES, view.palette,
+                     "dream");
         for (int i = 0; i < FEED_PIXELS; i++)
             heat[i] = (uint8_t)abs(pictures.truth[7][i] - pictures.dream[7][i]);
-        assert_shows(s, l.rollout[2], zoom, heat, IMAGE_ERROR, view.palette, "rollout error");
+        assert_shows(s, l.rollout[2], zoom, heat, PICTURE_ERROR, view.palette, "rollout error");
         SDL_FreeSurface(s);
     }
 }
@@ -157,9 +159,9 @@ static void every_frame_of_the_rollout_can_be_chosen_and_is_marked(void **state)
     window_draw_layout(1, &l);
     for (int frame = 0; frame < FEED_ROLLOUT; frame++) {
         SDL_Surface *s = draw(&(struct window_view){.zoom = 1, .frame = frame}, &pictures);
-        assert_shows(s, l.rollout[0], 1, pictures.truth[frame], IMAGE_SHADES, PALETTE_GREY,
+        assert_shows(s, l.rollout[0], 1, pictures.truth[frame], PICTURE_SHADES, PALETTE_GREY,
                      "truth");
-        assert_shows(s, l.rollout[1], 1, pictures.dream[frame], IMAGE_SHADES, PALETTE_GREY,
+        assert_shows(s, l.rollout[1], 1, pictures.dream[frame], PICTURE_SHADES, PALETTE_GREY,
                      "dream");
         for (int i = 0; i < FEED_ROLLOUT;
              i++) { // the line above a thumbnail is lit for the chosen one only
@@ -186,11 +188,11 @@ static void thumbnails_show_the_mean_of_what_they_cover(void **state) {
     SDL_Surface *s = draw(&(struct window_view){.zoom = 1}, &p);
     for (int f = 0; f < FEED_ROLLOUT; f++) {
         uint8_t rgb[3], low[3], high[3];
-        image_rgb(IMAGE_SHADES, PALETTE_GREY, f * 10, rgb);
+        picture_rgb(PICTURE_SHADES, PALETTE_GREY, f * 10, rgb);
         assert_memory_equal(assert_plain(s, l.truth[f], "thumbnail"), rgb, 3);
-        image_rgb(IMAGE_SHADES, PALETTE_GREY, 160,
-                  low); // 100 and 200 themselves would be far outside
-        image_rgb(IMAGE_SHADES, PALETTE_GREY, 140, high);
+        picture_rgb(PICTURE_SHADES, PALETTE_GREY, 160,
+                    low); // 100 and 200 themselves would be far outside
+        picture_rgb(PICTURE_SHADES, PALETTE_GREY, 140, high);
         for (int y = 0; y < l.dream[f].h; y++)
             for (int x = 0; x < l.dream[f].w; x++)
                 assert_in_range(pixel(s, l.dream[f].x + x, l.dream[f].y + y)[0], low[0], high[0]);
@@ -208,9 +210,10 @@ static void levels_map_to_the_palettes_colours(void **state) {
     SDL_Surface *grey = NULL;
     for (int palette = 0; palette < PALETTE_COUNT; palette++) {
         SDL_Surface *s =
-            draw(&(struct window_view){.zoom = 2, .palette = (enum image_palette)palette}, &p);
-        assert_shows(s, l.now[0], 2, p.real, IMAGE_SHADES, (enum image_palette)palette, "shades");
-        assert_shows(s, l.now[2], 2, p.error, IMAGE_ERROR, (enum image_palette)palette, "heat");
+            draw(&(struct window_view){.zoom = 2, .palette = (enum picture_palette)palette}, &p);
+        assert_shows(s, l.now[0], 2, p.real, PICTURE_SHADES, (enum picture_palette)palette,
+                     "shades");
+        assert_shows(s, l.now[2], 2, p.error, PICTURE_ERROR, (enum picture_palette)palette, "heat");
         const uint8_t *lightest = pixel(s, l.now[0].x, l.now[0].y),
                       *darkest = pixel(s, l.now[0].x + 2 * (255 % 80), l.now[0].y + 2 * 3);
         assert_true(lightest[1] > darkest[1] + 100);
@@ -300,7 +303,7 @@ static void before_the_first_rollout_the_present_is_shown_alone(void **state) {
     struct window_layout l;
     window_draw_layout(2, &l);
     SDL_Surface *s = draw(&(struct window_view){.zoom = 2}, &p);
-    assert_shows(s, l.now[0], 2, p.real, IMAGE_SHADES, PALETTE_GREY, "real");
+    assert_shows(s, l.now[0], 2, p.real, PICTURE_SHADES, PALETTE_GREY, "real");
     for (int i = 0; i < WINDOW_PANELS; i++) assert_plain(s, l.rollout[i], "empty panel");
     assert_plain(s, l.dream[0], "empty thumbnail");
     SDL_FreeSurface(s);

@@ -1,9 +1,9 @@
-// Image: every pixel shown at full size, averages at smaller ones, one palette for terminal and
+// Picture: every pixel shown at full size, averages at smaller ones, one palette for terminal and
 // window.
 #include "support/test.h"
 
 #include "support/fake_run.h"
-#include "ui/image.h"
+#include "ui/picture.h"
 
 static int c256(enum role role) { return role_colour(role)->c256; }
 
@@ -11,7 +11,8 @@ static void the_four_shades_are_231_248_240_232(void **state) {
     (void)state;
     static const int expected[4] = {231, 248, 240, 232};
     for (int shade = 0; shade < 4; shade++)
-        assert_int_equal(c256(image_role(IMAGE_SHADES, PALETTE_GREY, shade * 85)), expected[shade]);
+        assert_int_equal(c256(picture_role(PICTURE_SHADES, PALETTE_GREY, shade * 85)),
+                         expected[shade]);
 }
 
 static void full_size_shows_every_pixel(void **state) {
@@ -20,11 +21,11 @@ static void full_size_shows_every_pixel(void **state) {
     fake_scene(picture, 7);
     struct canvas c;
     canvas_init(&c, 80, 36);
-    image_draw(&c, (struct rect){0, 0, 80, 36}, picture, IMAGE_SHADES, PALETTE_GREY);
+    picture_draw(&c, (struct rect){0, 0, 80, 36}, picture, PICTURE_SHADES, PALETTE_GREY);
     for (int y = 0; y < FEED_HEIGHT; y++)
         for (int x = 0; x < FEED_WIDTH; x++) {
             const struct cell *cell = canvas_at(&c, x, y / 2);
-            int expected = image_role(IMAGE_SHADES, PALETTE_GREY, picture[y * FEED_WIDTH + x]);
+            int expected = picture_role(PICTURE_SHADES, PALETTE_GREY, picture[y * FEED_WIDTH + x]);
             assert_int_equal(y & 1 ? cell->bg : cell->fg, expected);
             assert_true(cell->glyph == 0x2580 || (cell->glyph == ' ' && cell->fg == cell->bg));
         }
@@ -36,7 +37,7 @@ static void half_size_averages_two_by_two(void **state) {
     uint8_t picture[FEED_PIXELS], half[40 * 36];
     for (int i = 0; i < FEED_PIXELS; i++)
         picture[i] = (uint8_t)rng_u32(5, RNG_TEST, 0, (uint32_t)i);
-    image_scale(picture, 40, 36, half);
+    picture_scale(picture, 40, 36, half);
     for (int y = 0; y < 36; y++)
         for (int x = 0; x < 40; x++) {
             const uint8_t *p = &picture[2 * y * FEED_WIDTH + 2 * x];
@@ -70,11 +71,11 @@ static void a_small_picture_of_two_shades_keeps_every_edge(void **state) {
                 picture[y * FEED_WIDTH + x] = shapes >> ((x & 1) + 2 * (y / 2 & 1)) & 1 ? 255 : 85;
         struct canvas c;
         canvas_init(&c, 40, 18);
-        image_draw(&c, (struct rect){0, 0, 40, 18}, picture, IMAGE_SHADES, PALETTE_GREY);
+        picture_draw(&c, (struct rect){0, 0, 40, 18}, picture, PICTURE_SHADES, PALETTE_GREY);
         for (int quarter = 0; quarter < 4; quarter++)
             assert_int_equal(
                 quarter_role(canvas_at(&c, 17, 9), quarter),
-                image_role(IMAGE_SHADES, PALETTE_GREY, shapes >> quarter & 1 ? 255 : 85));
+                picture_role(PICTURE_SHADES, PALETTE_GREY, shapes >> quarter & 1 ? 255 : 85));
         canvas_deinit(&c);
     }
 }
@@ -83,10 +84,10 @@ static void a_small_picture_is_off_by_less_than_half_a_block_would_be(void **sta
     (void)state;
     uint8_t picture[FEED_PIXELS], quarters[80 * 36];
     fake_scene(picture, 3);
-    image_scale(picture, 80, 36, quarters);
+    picture_scale(picture, 80, 36, quarters);
     struct canvas c;
     canvas_init(&c, 40, 18);
-    image_draw(&c, (struct rect){0, 0, 40, 18}, picture, IMAGE_SHADES, PALETTE_GREY);
+    picture_draw(&c, (struct rect){0, 0, 40, 18}, picture, PICTURE_SHADES, PALETTE_GREY);
     double error = 0, flat = 0;
     for (int y = 0; y < 36; y++)
         for (int x = 0; x < 80; x++) {
@@ -107,7 +108,7 @@ static void scaling_keeps_a_flat_picture_flat_at_any_size(void **state) {
     memset(picture, 170, sizeof picture);
     for (int w = 1; w <= 200; w += 13)
         for (int h = 1; h <= 100; h += 7) {
-            image_scale(picture, w, h, out);
+            picture_scale(picture, w, h, out);
             for (int i = 0; i < w * h; i++) assert_int_equal(out[i], 170);
         }
 }
@@ -118,8 +119,8 @@ static void drawing_stays_inside_its_rectangle(void **state) {
     struct canvas c;
     canvas_init(&c, 50, 20);
     canvas_fill(&c, (struct rect){0, 0, 50, 20}, '@', style(ROLE_TEXT));
-    image_draw(&c, (struct rect){5, 4, 20, 9}, picture, IMAGE_SHADES, PALETTE_GREY);
-    image_draw(&c, (struct rect){-90, -40, 80, 36}, picture, IMAGE_SHADES, PALETTE_GREY);
+    picture_draw(&c, (struct rect){5, 4, 20, 9}, picture, PICTURE_SHADES, PALETTE_GREY);
+    picture_draw(&c, (struct rect){-90, -40, 80, 36}, picture, PICTURE_SHADES, PALETTE_GREY);
     for (int y = 0; y < 20; y++)
         for (int x = 0; x < 50; x++)
             assert_int_equal(canvas_at(&c, x, y)->glyph == '@',
@@ -132,13 +133,13 @@ static void more_error_is_never_a_lower_heat(void **state) {
     for (int palette = 0; palette < PALETTE_COUNT; palette++) {
         int last = 0, distinct = 0;
         for (int level = 0; level < 256; level++) {
-            int role = image_role(IMAGE_ERROR, (enum image_palette)palette, level);
+            int role = picture_role(PICTURE_ERROR, (enum picture_palette)palette, level);
             assert_true(role >= last);
             distinct += role > last;
             last = role;
         }
         assert_int_equal(distinct, ROLE_HEATS);
-        assert_int_equal(image_role(IMAGE_ERROR, (enum image_palette)palette, 0) == ROLE_SAFE,
+        assert_int_equal(picture_role(PICTURE_ERROR, (enum picture_palette)palette, 0) == ROLE_SAFE,
                          palette == PALETTE_SAFE);
     }
 }
@@ -153,7 +154,7 @@ static void the_safe_heat_map_is_read_by_lightness_alone(void **state) {
     double last = -1;
     for (int level = 0; level < 256; level++) {
         uint8_t rgb[3];
-        image_rgb(IMAGE_ERROR, PALETTE_SAFE, level, rgb);
+        picture_rgb(PICTURE_ERROR, PALETTE_SAFE, level, rgb);
         assert_true(lightness(rgb) >= last - 1); // 1: rounding of three channels
         last = lightness(rgb);
     }
@@ -165,7 +166,7 @@ static void darker_levels_are_darker_in_every_palette(void **state) {
         double last = 1000;
         for (int level = 0; level < 256; level++) {
             uint8_t rgb[3];
-            image_rgb(IMAGE_SHADES, (enum image_palette)palette, level, rgb);
+            picture_rgb(PICTURE_SHADES, (enum picture_palette)palette, level, rgb);
             assert_true(lightness(rgb) <= last + 1);
             last = lightness(rgb);
         }
@@ -177,8 +178,8 @@ static void window_and_terminal_agree_on_the_shades(void **state) {
     for (int palette = 0; palette < PALETTE_COUNT; palette++)
         for (int shade = 0; shade < 4; shade++) {
             uint8_t window[3], terminal[3];
-            image_rgb(IMAGE_SHADES, (enum image_palette)palette, shade * 85, window);
-            role_rgb(c256(image_role(IMAGE_SHADES, (enum image_palette)palette, shade * 85)),
+            picture_rgb(PICTURE_SHADES, (enum picture_palette)palette, shade * 85, window);
+            role_rgb(c256(picture_role(PICTURE_SHADES, (enum picture_palette)palette, shade * 85)),
                      terminal);
             // High contrast lies between two of the terminal's greys for the two middle shades.
             int tolerance = palette == PALETTE_CONTRAST ? 12 : 0;
@@ -194,14 +195,14 @@ static void without_colours_density_stands_for_lightness(void **state) {
     c.ascii = true;
     c.colours = 0;
     memset(picture, 0, sizeof picture);
-    image_draw(&c, (struct rect){0, 0, 20, 9}, picture, IMAGE_SHADES, PALETTE_GREY);
+    picture_draw(&c, (struct rect){0, 0, 20, 9}, picture, PICTURE_SHADES, PALETTE_GREY);
     assert_int_equal(canvas_at(&c, 3, 3)->glyph, '@');
     memset(picture, 255, sizeof picture);
-    image_draw(&c, (struct rect){0, 0, 20, 9}, picture, IMAGE_SHADES, PALETTE_GREY);
+    picture_draw(&c, (struct rect){0, 0, 20, 9}, picture, PICTURE_SHADES, PALETTE_GREY);
     assert_int_equal(canvas_at(&c, 3, 3)->glyph, ' ');
     c.ascii = false;
     memset(picture, 0, sizeof picture);
-    image_draw(&c, (struct rect){0, 0, 20, 9}, picture, IMAGE_SHADES, PALETTE_GREY);
+    picture_draw(&c, (struct rect){0, 0, 20, 9}, picture, PICTURE_SHADES, PALETTE_GREY);
     assert_int_equal(canvas_at(&c, 3, 3)->glyph, 0x2588);
     canvas_deinit(&c);
 }

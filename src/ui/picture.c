@@ -1,33 +1,33 @@
-// Image: scaling, half blocks, shared palettes.
-#include "ui/image.h"
+// Picture: scaling, half blocks, shared palettes.
+#include "ui/picture.h"
 
 #include <math.h>
 
-const char *const image_palette_names[PALETTE_COUNT] = {"grey", "green", "high contrast",
-                                                        "colour-blind safe"};
+const char *const picture_palette_names[PALETTE_COUNT] = {"grey", "green", "high contrast",
+                                                          "colour-blind safe"};
 
 // Position of a level on its ramp, 0..1.
-static double ramp_position(enum image_kind kind, enum image_palette palette, int level) {
+static double ramp_position(enum picture_kind kind, enum picture_palette palette, int level) {
     double t = (level < 0 ? 0 : level > 255 ? 255 : level) / 255.0;
-    if (kind == IMAGE_ERROR) return sqrt(t);
+    if (kind == PICTURE_ERROR) return sqrt(t);
     if (palette == PALETTE_CONTRAST)
         return t * t * (3 - 2 * t); // steeper in the middle, ends unchanged
     return t;
 }
 
-static enum role ramp_start(enum image_kind kind, enum image_palette palette, int *n) {
-    *n = kind == IMAGE_ERROR ? ROLE_HEATS : ROLE_GREYS;
-    if (kind == IMAGE_ERROR) return palette == PALETTE_SAFE ? ROLE_SAFE : ROLE_HEAT;
+static enum role ramp_start(enum picture_kind kind, enum picture_palette palette, int *n) {
+    *n = kind == PICTURE_ERROR ? ROLE_HEATS : ROLE_GREYS;
+    if (kind == PICTURE_ERROR) return palette == PALETTE_SAFE ? ROLE_SAFE : ROLE_HEAT;
     return palette == PALETTE_GREEN ? ROLE_GREEN : ROLE_GREY;
 }
 
-enum role image_role(enum image_kind kind, enum image_palette palette, int level) {
+enum role picture_role(enum picture_kind kind, enum picture_palette palette, int level) {
     int n;
     enum role start = ramp_start(kind, palette, &n);
     return (enum role)((int)start + (int)lrint(ramp_position(kind, palette, level) * (n - 1)));
 }
 
-void image_rgb(enum image_kind kind, enum image_palette palette, int level, uint8_t rgb[3]) {
+void picture_rgb(enum picture_kind kind, enum picture_palette palette, int level, uint8_t rgb[3]) {
     int n;
     enum role start = ramp_start(kind, palette, &n);
     double at = ramp_position(kind, palette, level) * (n - 1);
@@ -56,19 +56,19 @@ static uint8_t box(const uint8_t *picture, int w, int h, int x, int y) {
     return (uint8_t)((sum + area / 2) / area);
 }
 
-void image_scale(const uint8_t *picture, int w, int h, uint8_t *out) {
+void picture_scale(const uint8_t *picture, int w, int h, uint8_t *out) {
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++) out[y * w + x] = box(picture, w, h, x, y);
 }
 
 // Without enough colours: the density of a glyph stands for lightness (shades) or size (errors), on
 // a dark screen.
-static uint32_t density_glyph(const struct canvas *c, enum image_kind kind,
-                              enum image_palette palette, int level) {
+static uint32_t density_glyph(const struct canvas *c, enum picture_kind kind,
+                              enum picture_palette palette, int level) {
     static const uint32_t blocks[5] = {' ', 0x2591, 0x2592, 0x2593, 0x2588};
     static const char ascii[] = " .:-=+*#%@";
     double t = ramp_position(kind, palette, level);
-    if (kind == IMAGE_SHADES) t = 1 - t;
+    if (kind == PICTURE_SHADES) t = 1 - t;
     if (c->ascii) return (uint32_t)(unsigned char)ascii[lrint(t * 9)];
     return blocks[lrint(t * 4)];
 }
@@ -134,11 +134,11 @@ static void draw_halves(struct canvas *c, struct rect r, const uint8_t *picture,
                     roles[box(picture, r.w, 2 * r.h, x, 2 * y + 1)]);
 }
 
-void image_draw(struct canvas *c, struct rect r, const uint8_t *picture, enum image_kind kind,
-                enum image_palette palette) {
+void picture_draw(struct canvas *c, struct rect r, const uint8_t *picture, enum picture_kind kind,
+                  enum picture_palette palette) {
     if (c->colours >= 16 && !c->ascii) {
         uint8_t roles[256];
-        for (int i = 0; i < 256; i++) roles[i] = (uint8_t)image_role(kind, palette, i);
+        for (int i = 0; i < 256; i++) roles[i] = (uint8_t)picture_role(kind, palette, i);
         if (r.w < FEED_WIDTH)
             draw_quadrants(c, r, picture, roles);
         else
@@ -152,7 +152,7 @@ void image_draw(struct canvas *c, struct rect r, const uint8_t *picture, enum im
                        style(ROLE_TEXT));
 }
 
-void image_legend(struct canvas *c, int x, int y, int w, enum image_palette palette) {
+void picture_legend(struct canvas *c, int x, int y, int w, enum picture_palette palette) {
     canvas_put(c, x, y, '0', style(ROLE_LABEL));
     canvas_put(c, x + w - 1, y, '3', style(ROLE_LABEL));
     for (int i = 0, n = w - 2; i < n; i++) {
@@ -161,9 +161,9 @@ void image_legend(struct canvas *c, int x, int y, int w, enum image_palette pale
             (int)lrint(t * t * 255); // the inverse of the square root: equal steps of colour
         if (c->colours >= 16 && !c->ascii)
             canvas_put(c, x + 1 + i, y, ' ',
-                       style_on(ROLE_DEFAULT, image_role(IMAGE_ERROR, palette, level), 0));
+                       style_on(ROLE_DEFAULT, picture_role(PICTURE_ERROR, palette, level), 0));
         else
-            canvas_put(c, x + 1 + i, y, density_glyph(c, IMAGE_ERROR, palette, level),
+            canvas_put(c, x + 1 + i, y, density_glyph(c, PICTURE_ERROR, palette, level),
                        style(ROLE_TEXT));
     }
 }
