@@ -2,15 +2,15 @@
 //
 //     golden          every fixture of tests/golden, made with the reference's own functions
 //     smoke           two updates with a checkpoint that loads again
-//     standing_still  `static` and `scroll`, 300 updates: the observation loss must fall by 85 %
-//     and 55 %
+//     standing_still  300 updates of `static` and of `scroll`: the observation loss must fall by
+//                     85 % and by 55 %
 //
 // With algo "ppo" (spec/ppo.md 7):
 //
 //     random          uniform actions reach the goal of `toy` in less than 30 % of 400 episodes
 //     smoke           as above
-//     toy             60 updates of 32 environments x 32 steps: of the episodes of the last rollout
-//     90 % reach the goal, and so does the greedy policy
+//     toy             60 updates of 32 x 32 steps: 90 % of the last rollout's episodes reach the
+//                     goal, and so does the greedy policy
 //
 // The settings reach every training run of the gate, so that a test can break a check on purpose
 // and see it fail.

@@ -1,8 +1,8 @@
 // PPO run: one run of PPO behind worker.h, from options to a finished session.
 //
-//     struct ppo_run *r = ppo_run_new(&opts, feed, &e);       // everything that can be refused is
-//     refused here bool fine = ppo_run_main(r, &e);                        // on the worker's
-//     thread ppo_run_free(r);
+//     struct ppo_run *r = ppo_run_new(&opts, feed, &e);      // refuses all that can be refused
+//     bool fine = ppo_run_main(r, &e);                       // on the worker's thread
+//     ppo_run_free(r);
 //
 // The same feed, commands, session files, checkpoints, failure folders and exit codes as every
 // other run; what differs is the loop: a rollout with frozen weights, then the update on it

@@ -4,9 +4,9 @@
 //     struct collect *c = collect_new(agent, env, rollout);
 //     collect_begin(c);                                  // resets every environment
 //     while (!ppo_rollout_is_full(rollout)) collect_step(c);
-//     collect_finish(c);                                 // the values of truncated episodes' last
-//     pictures
-//     ... ppo_learn(agent, rollout, ...); ppo_rollout_carry(rollout);
+//     collect_finish(c);                           // values of truncated episodes' last pictures
+//     ppo_learn(agent, rollout, ...);
+//     ppo_rollout_carry(rollout);
 //
 // The observation is stored before the step. An environment that ended is reset in the same step:
 // the next slot holds its next episode's first frame, and the last frame of an episode that a time

@@ -2,9 +2,12 @@
 // (spec/ppo.md 3).
 //
 //     struct ppo *p = ppo_new(&opts, pool);
-//     ... for every step: fill ppo_stacks(p), ppo_act(p, step, actions, log_probs, values)
-//     (collect.h does) struct ppo_learned l; if (!ppo_learn(p, rollout, rate, &l))
-//     stop(l.bad_node);          // a number that is not finite
+//     for (...) {                                        // every step (collect.h does all this)
+//         ...                                            // fill ppo_stacks(p)
+//         ppo_act(p, step, &acted);
+//     }
+//     struct ppo_learned l;
+//     if (!ppo_learn(p, rollout, rate, &l)) stop(l.bad_node);      // a number that is not finite
 //
 // Actions are drawn from Philox (seed, RNG_PPO_ACTION, step, environment): the first whose
 // cumulative probability exceeds u. Minibatches are slices of one fresh permutation an epoch, from

@@ -1,8 +1,9 @@
 // Evaluation of a PPO agent: whole episodes in environments of its own (spec/ppo.md 4.4).
 //
 //     struct ppo_eval_episode episodes[20];
-//     ppo_eval_play(&(struct ppo_eval_opts){.agent = p, .env = env, .n_episodes = 20, .greedy =
-//     true}, episodes); struct ppo_eval_report r = ppo_eval_report(episodes, 20);
+//     struct ppo_eval_opts opts = {.agent = p, .env = env, .n_episodes = 20, .greedy = true};
+//     ppo_eval_play(&opts, episodes);
+//     struct ppo_eval_report r = ppo_eval_report(episodes, 20);
 //
 // Each environment plays a fixed quota, so that short episodes don't crowd out long ones: episode i
 // is the (i / n_envs)-th of environment i % n_envs. Greedy takes the largest logit, the lowest

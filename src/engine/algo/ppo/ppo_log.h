@@ -1,9 +1,8 @@
-// PPO log: checks what a PPO session recorded: every key there, of its type, in its range
-// (spec/ppo.md 4.2).
+// PPO log: checks what a PPO session recorded: every key there when it is due, of its type, in its
+// range (spec/ppo.md 4.2).
 //
-//     int64_t n;
-//     if (!ppo_log_check_session("sessions/X", &n, &e)) return fail(&e);      // the first broken
-//     key, by file and line
+//     int64_t n;                                   // the first broken key, by file and line:
+//     if (!ppo_log_check_session("sessions/X", &n, &e)) return fail(&e);
 //
 // A record is one line of metrics.jsonl joined with the line of timing.jsonl of the same opt_steps.
 // Nothing that is read is trusted. Any thread.

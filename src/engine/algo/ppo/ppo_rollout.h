@@ -1,22 +1,24 @@
 // Rollout buffer: T steps of N environments, stored as single packed2 frames
 // (spec/ppo.md 3.1, 3.5).
 //
-//     struct ppo_rollout *r = ppo_rollout_new(&(struct ppo_rollout_opts){.n_steps = 128, .n_envs =
-//     8, .stack = 4}); env_reset(env, all, slots);                        // slots[i] =
-//     ppo_rollout_frame(r, 0, i) for (int e = 0; e < 8; e++) ppo_rollout_restart(r, 0, e); for (int
-//     t = 0; t < 128; t++) {
-//         ppo_rollout_stack(r, t, e, stacks + ...);          // what the network sees
-//         ... choose; step into ppo_rollout_frame(r, t + 1, e); ppo_rollout_continue or
-//         ppo_rollout_restart(r, t + 1, e) ppo_rollout_add(r, &row);
+//     struct ppo_rollout *r = ppo_rollout_new(&opts);       // 128 steps, 8 environments, stack 4
+//     env_reset(env, all, slots);                           // slots[i]: ppo_rollout_frame(r, 0, i)
+//     for (int i = 0; i < 8; i++) ppo_rollout_restart(r, 0, i);
+//     for (int t = 0; t < 128; t++) {
+//         ppo_rollout_stack(r, t, i, stack);                // what the network sees
+//         ...                                 // choose, step into ppo_rollout_frame(r, t + 1, i)
+//         ppo_rollout_continue(r, t + 1, i);                // or _restart, of an episode's first
+//         ppo_rollout_add(r, &row);
 //     }
-//     ... learn; ppo_rollout_carry(r);                       // the next one begins where this one
-//     ended
+//     ppo_rollout_carry(r);                                 // the next begins where this one ended
 //
 //       history (K-1)        t = 0 .. T
-//     +---------------+-----------------------------+      stack_k(t) = frame[t - min(K-1-k,
-//     age_t)] | f f f         | f0 f1 ...              f_T  |      age: steps since the episode's
-//     first frame, at most K-1
 //     +---------------+-----------------------------+
+//     | f  f  f       | f0 f1 ...              f_T  |
+//     +---------------+-----------------------------+
+//
+//     stack_k(t) = frame[t - min(K-1-k, age_t)]
+//     age: steps since the episode's first frame, at most K-1
 //
 // A factor K * 4 less than stacks of bytes, and exact. Thread: one.
 #ifndef PPO_PPO_ROLLOUT_H
