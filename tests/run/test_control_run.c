@@ -325,7 +325,8 @@ static void dreams_of_vectors_are_measured(void **state) {
 static void what_belongs_to_a_game_boy_is_refused_by_one_line(void **state) {
     (void)state;
     static const char *const keys[] = {"env.action_codec=v0", "env.constant_action=A",
-                                       "algo.actor.action_clip=2", "env.observation=both"};
+                                       "algo.actor.action_clip=2", "env.observation=both",
+                                       "algo.profile=official"};
     const struct {
         struct run_opts opts;
         const char *says;
@@ -337,6 +338,7 @@ static void what_belongs_to_a_game_boy_is_refused_by_one_line(void **state) {
         {{.task = "pendulum", .settings = keys, .n_settings = 1}, "env.action_codec"},
         {{.task = "pendulum", .settings = keys + 1, .n_settings = 1}, "env.constant_action"},
         {{.task = "pendulum", .settings = keys + 2, .n_settings = 1}, "algo.actor.action_clip=2"},
+        {{.task = "pendulum", .settings = keys + 4, .n_settings = 1}, "algo.profile=official"},
         {{.task = "sprites", .settings = keys + 3, .n_settings = 1}, "env.observation=both"},
         {{.control = &two_heads_task, .settings = keys + 3, .n_settings = 1}, "has no picture"},
         {{.task = "pendulum", .algo = "ppo"}, "--algo ppo plays toy and Game Boy tasks"},

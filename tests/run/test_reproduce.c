@@ -1,5 +1,6 @@
 // Failure bundles: they hold the weights before the update, and the update fails again from them
 // alone.
+#include <math.h>
 #include <unistd.h>
 
 #include "engine/data/safetensors.h"
@@ -8,7 +9,8 @@
 #include "engine/run/worker_internal.h"
 #include "support/small_run.h"
 
-static char root[PATH_SIZE], session[200]; // a healthy run with checkpoints of updates 7 and 9
+// Healthy runs with checkpoints of updates 7 and 9; the second with the profile official.
+static char root[PATH_SIZE], session[200], official[200];
 
 static int make_session(void **state) {
     (void)state;
@@ -21,22 +23,26 @@ static int make_session(void **state) {
         "env.num_envs=2",
         "checkpoint.every=7",
         "buffer.size=200",
+        "algo.profile=official", // the last one
     };
     snprintf(root, sizeof root, "%s", test_folder());
     struct run_opts o = small_run("full", root, 9);
     o.settings = busy;
-    o.n_settings = sizeof busy / sizeof *busy;
+    o.n_settings = sizeof busy / sizeof *busy - 1;
     run_well(&o, session);
+    o.n_settings++;
+    run_well(&o, official);
     return 0;
 }
 
-// Goes on from the checkpoint of update `from` with one key changed, fails, and leaves a bundle.
-static void fail_after(int from, const char *setting, char bundle[PATH_SIZE]) {
+// `of` goes on from the checkpoint of update `from` with one key changed, fails, and leaves a
+// bundle.
+static void fail_of(const char *of, int from, const char *setting, char bundle[PATH_SIZE]) {
     static int n;
     char copy[200], path[PATH_SIZE], command[PATH_SIZE];
     struct error e = {0};
     snprintf(copy, sizeof copy, "%.150s/copy%d", root, ++n);
-    snprintf(command, sizeof command, "cp -r %.190s %.190s", session, copy);
+    snprintf(command, sizeof command, "cp -r %.190s %.190s", of, copy);
     assert_int_equal(system(command), 0);
     snprintf(path, sizeof path, "%.190s/checkpoints/step_%09d.safetensors", copy, from);
     struct run_opts o = {.resume = path,
@@ -48,6 +54,10 @@ static void fail_after(int from, const char *setting, char bundle[PATH_SIZE]) {
     assert_int_equal(run_worker(&o, NULL, &e), STATUS_FAILED);
     assert_non_null(strstr(e.message, "not finite"));
     snprintf(bundle, PATH_SIZE, "%.190s/failures/step_%09d", copy, from + 1);
+}
+
+static void fail_after(int from, const char *setting, char bundle[PATH_SIZE]) {
+    fail_of(session, from, setting, bundle);
 }
 
 static void assert_same_weights(const char *a, const char *b, const char *prefix) {
@@ -110,6 +120,29 @@ static void a_failure_of_the_world_model_keeps_everything_and_fails_again(void *
     assert_string_equal(r.stage, "world_model");
     assert_true(r.recorded[0] != 0);
     assert_string_equal(r.found, r.recorded);
+}
+
+// Whichever part of it fails: nothing had changed, and all of it runs again.
+static void a_joint_update_that_fails_keeps_everything_and_fails_again(void **state) {
+    (void)state;
+    static const char *const causes[][2] = {{"algo.actor.ent_coef=1e39", "behaviour/"},
+                                            {"algo.world_model.kl_regularizer=1e39", "wm/"}};
+    for (int i = 0; i < 2; i++) {
+        char bundle[PATH_SIZE], before[PATH_SIZE], checkpoint[PATH_SIZE];
+        fail_of(official, 7, causes[i][0], bundle);
+        snprintf(before, sizeof before, "%.300s/before.safetensors", bundle);
+        snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_000000007.safetensors",
+                 official);
+        assert_same_weights(checkpoint, before, "weights/");
+        assert_same_weights(checkpoint, before, "adam_m/");
+        assert_same_weights(checkpoint, before, "adam_v/");
+        struct reproduction r = again(bundle);
+        assert_int_equal(r.update, 8);
+        assert_string_equal(r.stage, "joint");
+        if (!strstr(r.recorded, causes[i][1])) fail_msg("%s", r.recorded);
+        assert_string_equal(r.found, r.recorded);
+        assert_false(isfinite(r.loss) && isfinite(r.grad_norm));
+    }
 }
 
 // The weights are finite, what the actor makes of them is not. Few updates, so that the policy
@@ -193,6 +226,7 @@ int main(void) {
         cmocka_unit_test(
             a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again),
         cmocka_unit_test(a_failure_of_the_world_model_keeps_everything_and_fails_again),
+        cmocka_unit_test(a_joint_update_that_fails_keeps_everything_and_fails_again),
         cmocka_unit_test(a_policy_step_that_is_not_finite_leaves_a_bundle_and_fails_again),
         cmocka_unit_test(what_was_repaired_is_finite_this_time),
         cmocka_unit_test(what_is_no_bundle_or_a_broken_one_is_refused),

@@ -35,6 +35,15 @@ static const char *const ppo[] = {
     "checkpoint.every=7", "checkpoint.keep_last=3", "eval.every=5",       "eval.episodes=2",
 };
 
+// One joint update, whose rate still grows.
+static const char *const official[] = {
+    "algo.profile=official",      "algo.optimizer.warmup=20", "algo.per_rank_sequence_length=16",
+    "algo.per_rank_batch_size=4", "algo.learning_starts=40",  "algo.horizon=4",
+    "algo.replay_ratio=1.55",     "env.num_envs=2",           "env.max_episode_steps=5",
+    "checkpoint.every=7",         "buffer.size=60",           "metric.log_every=5",
+    "checkpoint.keep_last=3",
+};
+
 static struct run_opts ppo_options(const char *root) {
     return (struct run_opts){.algo = "ppo",
                              .task = "exit_lab",
@@ -46,15 +55,21 @@ static struct run_opts ppo_options(const char *root) {
                              .n_settings = sizeof ppo / sizeof *ppo};
 }
 
-// `mode` of DreamerV3, "ppo", or "pendulum": vectors and continuous actions in mode full.
+// `mode` of DreamerV3, "ppo", or, in mode full, "pendulum": vectors and continuous actions, or
+// "official": that profile.
 static struct run_opts options(const char *mode, const char *root) {
     if (strcmp(mode, "ppo") == 0) return ppo_options(root);
     const bool control = strcmp(mode, "pendulum") == 0;
-    struct run_opts o = small_run(control ? "full" : mode, root, UPDATES);
+    const bool is_official = strcmp(mode, "official") == 0;
+    struct run_opts o = small_run(control || is_official ? "full" : mode, root, UPDATES);
     if (strcmp(o.mode, "full") == 0) {
         o.task = control ? "pendulum" : "exit_lab";
         o.settings = busy;
         o.n_settings = sizeof busy / sizeof *busy;
+    }
+    if (is_official) {
+        o.settings = official;
+        o.n_settings = sizeof official / sizeof *official;
     }
     return o;
 }
@@ -171,6 +186,13 @@ a_run_of_vectors_and_torques_killed_at_any_moment_goes_on_to_the_same_bytes(void
     kill_and_compare("pendulum", bytes, wait_us, SANITIZED ? 1 : 2);
 }
 
+static void an_official_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    const int64_t bytes[] = {1, 1500};
+    const int wait_us[] = {2000, 5000};
+    kill_and_compare("official", bytes, wait_us, SANITIZED ? 1 : 2);
+}
+
 static void a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **state) {
     (void)state;
     const int64_t bytes[] = {1500};
@@ -218,6 +240,7 @@ int main(void) {
         cmocka_unit_test(an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes),
         cmocka_unit_test(
             a_run_of_vectors_and_torques_killed_at_any_moment_goes_on_to_the_same_bytes),
+        cmocka_unit_test(an_official_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_world_models_run_killed_at_any_moment_goes_on_to_the_same_bytes),
         cmocka_unit_test(a_ppo_run_killed_at_any_moment_goes_on_to_the_same_bytes),
     };

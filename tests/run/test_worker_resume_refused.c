@@ -59,7 +59,8 @@ static void another_game_or_model_is_refused_with_both_values(void **state) {
     static const char *const units[] = {"algo.dense_units=24"},
                              *const codec[] = {"env.action_codec=v0"},
                              *const envs[] = {"env.num_envs=3"},
-                             *const latent[] = {"algo.world_model.discrete_size=6"};
+                             *const latent[] = {"algo.world_model.discrete_size=6"},
+                             *const profile[] = {"algo.profile=official"};
     char before[PATH_SIZE];
     snprintf(before, sizeof before, "%s/metrics.jsonl", session);
     struct stat was, is;
@@ -74,6 +75,8 @@ static void another_game_or_model_is_refused_with_both_values(void **state) {
     assert_refused(&o, "env.num_envs is 2", "not 3");
     o.settings = latent;
     assert_refused(&o, "discrete_size is ", "not 6");
+    o.settings = profile;
+    assert_refused(&o, "algo.profile is sheeprl", "not official");
     o = resumed(session);
     o.task = "static";
     assert_refused(&o, "sprites", "static");

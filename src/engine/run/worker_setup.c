@@ -259,10 +259,20 @@ static bool make_environments(struct worker *w, struct error *e) {
                      w->config.constant_action, w->config.action_codec);
 }
 
+static bool check_actions(const struct worker *w, struct error *e) {
+    return !w->rollout.env->actions.n_continuous || !profile_of(&w->config)->joint ||
+           error_set(
+               e, STATUS_USAGE,
+               "algo.profile=%s has no continuous actions yet, and %s has nothing else: leave "
+               "it at sheeprl",
+               w->config.profile, w->rom_name);
+}
+
 bool worker_build(struct worker *w, struct error *e) {
     w->pool = pool_new(w->n_threads);
     w->rollout.pool = pool_new(worker_rollout_threads(w));
-    if (!make_environments(w, e) || !worker_build_rollout(w, e)) return false;
+    if (!make_environments(w, e) || !check_actions(w, e) || !worker_build_rollout(w, e))
+        return false;
     w->algo->build(w);
     w->vectors = mem_alloc(2 * WM_ROLLOUT * (size_t)w->rollout.env->obs.n_vector * sizeof(float));
     w->parts = parts_new(wm_executor(w->wm),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
@@ -50,6 +51,8 @@ struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
     struct dreamer *d = mem_alloc(sizeof *d);
     d->opts = opts;
     d->joint = profile_of(opts->config)->joint;
+    CHECK(!d->joint || !opts->actions || !opts->actions->n_continuous,
+          "a joint profile with continuous actions");
     const struct wm_extension extension = {extend, d};
     d->world = wm_new(&(struct wm_opts){.config = opts->config,
                                         .n_actions = opts->n_actions,

@@ -22,10 +22,11 @@
 struct dreamer;
 
 struct dreamer_opts {
-    const struct config *config;        // read by dreamer_new only
-    int n_actions;                      // width A of the one-hot action
-    const struct action_space *actions; // of width A; NULL: one head of all actions
-    const struct obs_space *obs;        // NULL: pictures alone
+    const struct config *config; // read by dreamer_new only
+    int n_actions;               // width A of the one-hot action
+    // Of width A; NULL: one head of all actions. A joint profile has heads only.
+    const struct action_space *actions;
+    const struct obs_space *obs; // NULL: pictures alone
     struct pool *pool;
     bool zero_latent;                 // test: see wm_opts
     const struct noise_source *noise; // NULL: Philox
