@@ -80,13 +80,18 @@ struct joint_case {
     struct executor *executor;
 };
 
-enum loss_of { ALL, MODEL_ALONE };
+// MODEL_EVENLY: both terms of the KL weigh as much and none is clamped.
+enum loss_of { ALL, MODEL_ALONE, MODEL_EVENLY };
 
 // z is always 0 where derivatives are compared: the straight-through gradient of a sample is none.
 static void joint_build(struct joint_case *k, bool zero_latent, double replay_scale,
                         enum loss_of which) {
     *k = (struct joint_case){.config = small_config(NULL), .pool = pool_new(2)};
     k->config.critic_replay_scale = replay_scale;
+    if (which == MODEL_EVENLY) {
+        k->config.kl_dynamic = k->config.kl_representation = 0.5;
+        k->config.kl_free_nats = 0;
+    }
     k->world = wm_dims_from_config(&k->config, ACTIONS);
     k->world.zero_latent = zero_latent;
     k->nets = ac_dims_from_config(&k->config, &k->world, NULL);
@@ -117,7 +122,8 @@ static void joint_build(struct joint_case *k, bool zero_latent, double replay_sc
                              k->b.replay.loss,       k->b.target_values,
                              k->b.replay.target_nll, k->b.replay.returns_nll,
                              k->wm.continue_logits,  k->wm.continue_rows,
-                             k->wm.scan.h,           k->wm.reconstruction};
+                             k->wm.scan.h,           k->wm.reconstruction,
+                             k->wm.scan.z,           k->wm.scan.actions};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) graph_keep(k->graph, kept[i]);
     struct tensor *loss = which == ALL ? g_add(k->graph, k->wm.loss, k->b.loss) : k->wm.loss;
     graph_gradients(k->graph, loss);
@@ -275,11 +281,42 @@ static void dreams_teach_the_world_model_nothing(void **state) {
     joint_free(&alone);
 }
 
+enum { WIDTH = 64 };
+
+static const real *weights_of(const struct params *p, const char *model, int layer,
+                              const char *what) {
+    char name[PARAM_NAME_SIZE];
+    snprintf(name, sizeof name, "%s.%d.%s", model, layer, what);
+    const struct param *q = params_find(p, name);
+    if (!q) fail_msg("no %s", name);
+    return params_weights(p, q);
+}
+
+// y = silu(rms(y) gamma), in place (spec 3.6)
+static void norm_by_hand(double *y, const real *gamma, int n) {
+    double square = 0;
+    for (int j = 0; j < n; j++) square += y[j] * y[j] / n;
+    for (int j = 0; j < n; j++) {
+        double z = y[j] / sqrt(square + 1e-4) * (double)gamma[j];
+        y[j] = z * sigmoid(z);
+    }
+}
+
+// Hidden layer k of a model, x [width] -> y [units]
+static void hidden_by_hand(const struct params *p, const char *model, int k, const double *x,
+                           int width, double *y, int units) {
+    const real *w = weights_of(p, model, 3 * k, "weight"), *b = weights_of(p, model, 3 * k, "bias");
+    for (int j = 0; j < units; j++) {
+        y[j] = (double)b[j];
+        for (int i = 0; i < width; i++) y[j] += (double)w[j * width + i] * x[i];
+    }
+    norm_by_hand(y, weights_of(p, model, 3 * k + 1, "weight"), units);
+}
+
 // The critic's loss on the replayed rows as a function of world model and critic, its targets held:
 // by hand, from the states that a run leaves.
 static double replay_loss(struct joint_case *k, struct tensor *h, const double *returns,
                           const double *targets, const double *weights) {
-    enum { WIDTH = 64 };
     const struct params *c = &k->sets[2];
     const int units = (int)k->nets.dense_units, bins = (int)k->nets.bins, n = (int)k->nets.n_layers,
               latent = (int)(k->nets.state - k->world.recurrent);
@@ -291,30 +328,13 @@ static double replay_loss(struct joint_case *k, struct tensor *h, const double *
         for (int i = 0; i < (int)k->world.recurrent; i++)
             x[latent + i] = at(h, row * k->world.recurrent + i);
         for (int layer = 0; layer < n; layer++) {
-            char name[64];
-            double y[WIDTH], square = 0;
-            snprintf(name, sizeof name, "critic._model.%d.weight", 3 * layer);
-            const real *w = params_weights(c, params_find(c, name));
-            snprintf(name, sizeof name, "critic._model.%d.bias", 3 * layer);
-            const real *bias = params_weights(c, params_find(c, name));
-            snprintf(name, sizeof name, "critic._model.%d.weight", 3 * layer + 1);
-            const real *gamma = params_weights(c, params_find(c, name));
-            for (int j = 0; j < units; j++) {
-                y[j] = (double)bias[j];
-                for (int i = 0; i < width; i++) y[j] += (double)w[j * width + i] * x[i];
-                square += y[j] * y[j] / units;
-            }
-            for (int j = 0; j < units; j++) {
-                double z = y[j] / sqrt(square + 1e-4) * (double)gamma[j];
-                x[j] = z * sigmoid(z);
-            }
+            double y[WIDTH];
+            hidden_by_hand(c, "critic._model", layer, x, width, y, units);
+            memcpy(x, y, sizeof x);
             width = units;
         }
-        char name[64];
-        snprintf(name, sizeof name, "critic._model.%d.weight", 3 * n);
-        const real *w = params_weights(c, params_find(c, name));
-        snprintf(name, sizeof name, "critic._model.%d.bias", 3 * n);
-        const real *bias = params_weights(c, params_find(c, name));
+        const real *w = weights_of(c, "critic._model", 3 * n, "weight"),
+                   *bias = weights_of(c, "critic._model", 3 * n, "bias");
         for (int j = 0; j < bins; j++) {
             double y = (double)bias[j];
             for (int i = 0; i < width; i++) y += (double)w[j * width + i] * x[i];
@@ -379,6 +399,159 @@ static void the_replay_loss_reaches_critic_and_world_model(void **state) {
     }
     joint_free(&with);
     joint_free(&without);
+}
+
+// ---- the recurrent core
+
+#define CORE "rssm.recurrent_model"
+
+// h' of one row from z, a and h by spec 3.6; a new episode's are 0.
+static void core_by_hand(const struct joint_case *k, const double *z, const double *a, double *h) {
+    const struct params *p = &k->sets[0];
+    const int width = (int)k->world.recurrent, units = (int)k->world.recurrent_units,
+              blocks = (int)k->world.blocks, part = width / blocks, in = part + 3 * units,
+              latent = (int)(k->world.stochastic * k->world.discrete);
+    double x[3 * WIDTH], hidden[WIDTH], before[WIDTH];
+    memcpy(before, h, (size_t)width * sizeof *h);
+    hidden_by_hand(p, CORE ".state._model", 0, h, width, x, units);
+    hidden_by_hand(p, CORE ".latent._model", 0, z, latent, x + units, units);
+    hidden_by_hand(p, CORE ".action._model", 0, a, ACTIONS, x + 2 * units, units);
+    const real *w = weights_of(p, CORE ".hidden", 0, "weight"),
+               *b = weights_of(p, CORE ".hidden", 0, "bias"),
+               *gates = params_weights(p, params_find(p, CORE ".gates.weight")),
+               *gate_bias = params_weights(p, params_find(p, CORE ".gates.bias"));
+    for (int j = 0; j < width; j++) { // row j lies in block j / part
+        hidden[j] = (double)b[j];
+        for (int i = 0; i < part; i++)
+            hidden[j] += (double)w[j * in + i] * before[j / part * part + i];
+        for (int i = 0; i < 3 * units; i++) hidden[j] += (double)w[j * in + part + i] * x[i];
+    }
+    norm_by_hand(hidden, weights_of(p, CORE ".hidden", 1, "weight"), width);
+    for (int j = 0; j < width; j++) {
+        double pre[3]; // reset, candidate, update: thirds of the block's rows
+        for (int g = 0; g < 3; g++) {
+            const int row = j / part * 3 * part + g * part + j % part;
+            pre[g] = (double)gate_bias[row];
+            for (int i = 0; i < part; i++)
+                pre[g] += (double)gates[row * part + i] * hidden[j / part * part + i];
+        }
+        const double u = sigmoid(pre[2] - 1);
+        h[j] = u * tanh(sigmoid(pre[0]) * pre[1]) + (1 - u) * before[j];
+    }
+}
+
+static void the_core_takes_state_latent_and_action_block_by_block(void **state) {
+    (void)state;
+    struct joint_case k;
+    joint_build(&k, false, 0.3, ALL);
+    executor_run(k.executor);
+    const int width = (int)k.world.recurrent, latent = (int)(k.world.stochastic * k.world.discrete);
+    assert_true(width <= WIDTH && k.world.recurrent_units <= WIDTH && k.world.blocks == 4);
+    for (int row = 0; row < N; row++) {
+        double h[WIDTH] = {0}, z[WIDTH] = {0}, a[ACTIONS];
+        const bool first = at(k.wm.in.is_first, row) == 1;
+        for (int i = 0; i < width && !first; i++) h[i] = at(k.wm.scan.h, (row - B) * width + i);
+        for (int i = 0; i < latent && !first; i++) z[i] = at(k.wm.scan.z, (row - B) * latent + i);
+        for (int i = 0; i < ACTIONS; i++)
+            a[i] = first ? 0 : at(k.wm.in.prev_actions, row * ACTIONS + i);
+        core_by_hand(&k, z, a, h);
+        for (int i = 0; i < width; i++)
+            assert_near("h", row * width + i, at(k.wm.scan.h, row * width + i), h[i]);
+    }
+    joint_free(&k);
+}
+
+// ---- the world model's gradient
+
+// What the gradient is the derivative of: with even weights the KL's two terms, which hold one side
+// each, are together one KL.
+static double derived_loss(struct joint_case *k) {
+    executor_run(k->executor);
+    return at(k->wm.loss, 0) - 0.5 * at(k->wm.kl_raw, 0);
+}
+
+static void the_world_models_gradient_is_its_losss_derivative(void **state) {
+    (void)state;
+    if (sizeof(real) == 4) skip(); // central differences mean nothing there
+    struct joint_case k;
+    joint_build(&k, true, 0, MODEL_EVENLY);
+    struct params *p = &k.sets[0];
+    executor_run(k.executor);
+    real *grads = calloc((size_t)p->n_flat, sizeof *grads);
+    memcpy(grads, p->grads, (size_t)p->n_flat * sizeof *grads);
+    int n_probes = 0;
+    for (int q = 0; q < p->n; q++) {
+        double error = 0, norm = 0;
+        for (int64_t i = 0; i < p->list[q].n_elements; i += 1 + p->list[q].n_elements / 5) {
+            const int64_t place = p->list[q].offset + i;
+            const real before = p->weights[place], step = (real)1e-5;
+            double side[2];
+            for (int up = 0; up < 2; up++) {
+                p->weights[place] = before + (up ? step : -step);
+                side[up] = derived_loss(&k);
+            }
+            p->weights[place] = before;
+            double want = (side[1] - side[0]) / (2 * (double)step), got = (double)grads[place];
+            error += (got - want) * (got - want);
+            norm += want * want;
+            n_probes++;
+        }
+        // the loss is some thousands: differences of it are good to 1e-6 or so
+        if (!(sqrt(error) < 1e-6 * (1 + sqrt(norm))))
+            fail_msg("%s: off by %.3g of %.3g", p->list[q].name, sqrt(error), sqrt(norm));
+    }
+    assert_true(n_probes > 100);
+    free(grads);
+    joint_free(&k);
+}
+
+// ---- fresh weights
+
+static double deviation(const struct params *p, const char *name) {
+    const struct param *q = params_find(p, name);
+    if (!q) fail_msg("no %s", name);
+    const real *w = params_weights(p, q);
+    double sum = 0;
+    for (int64_t i = 0; i < q->n_elements; i++) sum += (double)w[i] * (double)w[i];
+    return sqrt(sum / (double)q->n_elements);
+}
+
+static void assert_deviation(const struct params *p, const char *name, double want) {
+    const double got = deviation(p, name);
+    if (!(fabs(got - want) <= 0.03 * want)) fail_msg("%s: %g, not %g", name, got, want);
+}
+
+// By the fan-in; of a block's matrices by that of all blocks together.
+static void fresh_weights_follow_the_fan_in(void **state) {
+    (void)state;
+    struct config c;
+    struct error e = {0};
+    if (!config_init(&c, "tiny", &e) || !config_set(&c, "algo.profile=official", &e))
+        fail_msg("%s", e.message);
+    const struct wm_dims world = wm_dims_from_config(&c, ACTIONS);
+    const struct ac_dims nets = ac_dims_from_config(&c, &world, NULL);
+    struct params p[3]; // world, actor, critic
+    for (int i = 0; i < 3; i++) params_init(&p[i]);
+    wm_register(&p[0], &world);
+    ac_register_actor(&p[1], &nets);
+    ac_register_critic(&p[2], &nets, CRITIC_NAME);
+    for (int i = 0; i < 3; i++) params_allocate(&p[i]);
+    wm_init_weights(&p[0], &world, 1, true, NULL);
+    ac_init_actor(&p[1], &nets, 1, true, NULL);
+    ac_init_critic(&p[2], &nets, CRITIC_NAME, 1, true, NULL);
+    const double h = (double)world.recurrent, units = (double)world.recurrent_units,
+                 g = (double)world.blocks;
+    assert_true(g == 8);
+    assert_deviation(&p[0], CORE ".state._model.0.weight", 1 / sqrt(h));
+    assert_deviation(&p[0], CORE ".gates.weight", 1 / sqrt(h));
+    assert_deviation(&p[0], CORE ".hidden.0.weight", 1 / sqrt(g * (h / g + 3 * units)));
+    assert_deviation(&p[1], "actor.model._model.0.weight", 1 / sqrt((double)nets.state));
+    const double head = deviation(&p[1], "actor.mlp_heads.0.weight") * sqrt((double)c.dense_units);
+    assert_true(head > 0.009 && head < 0.011); // a hundredth
+    assert_true(deviation(&p[0], "reward_model._model.3.weight") == 0);
+    assert_true(deviation(&p[0], "continue_model._model.3.weight") > 0);
+    assert_true(deviation(&p[2], "critic._model.9.weight") == 0);
+    for (int i = 0; i < 3; i++) params_deinit(&p[i]);
 }
 
 // ---- whole updates
@@ -500,6 +673,9 @@ int main(void) {
         cmocka_unit_test(replayed_returns_stop_at_the_end_of_an_episode),
         cmocka_unit_test(dreams_teach_the_world_model_nothing),
         cmocka_unit_test(the_replay_loss_reaches_critic_and_world_model),
+        cmocka_unit_test(the_core_takes_state_latent_and_action_block_by_block),
+        cmocka_unit_test(the_world_models_gradient_is_its_losss_derivative),
+        cmocka_unit_test(fresh_weights_follow_the_fan_in),
         cmocka_unit_test(the_rate_grows_from_zero_and_the_target_follows_behind),
         cmocka_unit_test(updates_do_not_depend_on_the_number_of_threads_and_allocate_nothing),
         cmocka_unit_test(what_is_not_finite_changes_nothing_and_is_named),
