@@ -81,7 +81,7 @@
     DECIMAL(actor_clip, "algo.actor.clip_gradients", 100, "(0, inf)", "largest global gradient norm of the actor")     \
     DECIMAL(moments_decay, "algo.actor.moments.decay", 0.99, "[0, 1)",                                                 \
             "share of the old return percentiles kept at each update")                                                 \
-    DECIMAL(moments_max, "algo.actor.moments.max", 1, "(0, inf)", "returns are divided by at least 1 over this")       \
+    DECIMAL(moments_max, "algo.actor.moments.max", 1, "(0, 1e30]", "returns are divided by at least 1 over this")       \
     DECIMAL(percentile_low, "algo.actor.moments.percentile.low", 0.05, "(0, 1)", "lower percentile of the returns")    \
     DECIMAL(percentile_high, "algo.actor.moments.percentile.high", 0.95, "(0, 1)", "upper percentile of the returns")  \
     DECIMAL(actor_lr, "algo.actor.optimizer.lr", 8e-5, "(0, 1]", "Adam's learning rate of the actor")                  \

@@ -2,6 +2,7 @@
 #include "engine/algo/config_keys.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +109,9 @@ static bool set_number(void *fields, const struct config_key *key, const char *v
         interval_text(range, allowed + n, sizeof allowed - (size_t)n);
         return bad_value(key, value, allowed, e);
     }
+    // The networks compute in float: there it would be the 0 that the range may leave out.
+    if (!whole && number != 0 && fabs(number) < (double)FLT_MIN)
+        return bad_value(key, value, "a number no nearer to 0 than 1.2e-38, the smallest float", e);
     if (whole)
         memcpy(field, &(int64_t){integer}, sizeof(int64_t));
     else
