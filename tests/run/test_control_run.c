@@ -86,6 +86,10 @@ static void a_run_of_two_heads_is_the_same_in_threads_and_parts(void **state) {
     (void)state;
     threads_and_a_resume_change_no_byte_of(&two_heads_task, NULL);
 }
+static void an_official_run_of_two_heads_is_the_same_in_threads_and_parts(void **state) {
+    (void)state;
+    threads_and_a_resume_change_no_byte_of(&two_heads_task, "algo.profile=official");
+}
 
 static void a_pendulums_records_have_its_returns_and_neither_success_nor_buttons(void **state) {
     (void)state;
@@ -381,6 +385,7 @@ int main(void) {
         cmocka_unit_test(a_run_of_vectors_and_torques_is_the_same_in_threads_and_parts),
         cmocka_unit_test(a_run_of_vectors_beside_pictures_is_the_same_in_threads_and_parts),
         cmocka_unit_test(a_run_of_two_heads_is_the_same_in_threads_and_parts),
+        cmocka_unit_test(an_official_run_of_two_heads_is_the_same_in_threads_and_parts),
         cmocka_unit_test(a_pendulums_records_have_its_returns_and_neither_success_nor_buttons),
         cmocka_unit_test(both_heads_are_counted),
         cmocka_unit_test(a_policy_of_two_heads_learns_to_go_to_the_corner),

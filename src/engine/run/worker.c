@@ -42,9 +42,9 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
     }
     if (w->resume) say_where(w);
     device_say(&w->device);
-    log_write(LOG_INFO, "%s: %s %s, %lld parameters, %d threads, kernels %s", w->rom_name,
-              w->algo->mode, w->config.preset, (long long)w->algo->n_weights(w), w->n_threads,
-              cpu_kernels_kind(w->config.autocast));
+    log_write(LOG_INFO, "%s: %s %s %s, %lld parameters, %d threads, kernels %s", w->rom_name,
+              w->algo->mode, w->config.preset, w->config.profile, (long long)w->algo->n_weights(w),
+              w->n_threads, cpu_kernels_kind(w->config.autocast));
     if (w->session) log_write(LOG_INFO, "session %s", session_path(w->session));
     return w;
 }
