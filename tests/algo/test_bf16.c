@@ -19,8 +19,11 @@ static void losses_in_bf16_are_near_the_float32_reference(void **state) {
     if (!ok) fail_msg("%s", e.message);
 }
 
-// Products of the training step by precision: [0] those of the recurrent model, [1] all others.
-static void count_products(bool autocast, int in_bf16[2], int in_float32[2]) {
+// Products of the training step by precision: those of the recurrent model, convolutions of one
+// channel, all others.
+enum { RECURRENT, ONE_CHANNEL, OTHER, N_KINDS };
+
+static void count_products(bool autocast, int in_bf16[N_KINDS], int in_float32[N_KINDS]) {
     struct golden_tiny t = golden_tiny();
     struct params p;
     t.config.autocast = autocast;
@@ -36,33 +39,38 @@ static void count_products(bool autocast, int in_bf16[2], int in_float32[2]) {
     for (int i = 0; i < g->n_nodes; i++) {
         const struct node *n = g->nodes[i];
         if (n->kind != OP_LINEAR && n->kind != OP_CONV && n->kind != OP_DECONV) continue;
+        const bool one = n->kind != OP_LINEAR && n->src[1]->shape[1] == 1;
         const bool recurrent = strstr(n->src[1]->name, "rssm.recurrent_model") != NULL;
-        (n->at.bf16 ? in_bf16 : in_float32)[!recurrent]++;
+        (n->at.bf16 ? in_bf16 : in_float32)[recurrent ? RECURRENT : one ? ONE_CHANNEL : OTHER]++;
     }
     graph_free(g);
     params_deinit(&p);
 }
 
 // Spec G57. Whatever is no product has no bf16 kernel at all (kernels_bf16_get).
-static void the_recurrent_model_stays_in_float32(void **state) {
+static void the_recurrent_model_and_the_pixels_stay_in_float32(void **state) {
     (void)state;
     if (!cpu_kernels_bf16_name()) skip();
-    int mixed_bf16[2] = {0}, mixed_float32[2] = {0}, plain_bf16[2] = {0}, plain_float32[2] = {0};
-    count_products(true, mixed_bf16, mixed_float32);
-    count_products(false, plain_bf16, plain_float32);
-    assert_int_equal(mixed_bf16[0], 0);
-    assert_true(mixed_float32[0] >= 3); // one a time step at least
-    assert_int_equal(mixed_float32[1], 0);
-    assert_true(mixed_bf16[1] > 10);
-    assert_int_equal(plain_bf16[0] + plain_bf16[1], 0);
-    assert_int_equal(plain_float32[0], mixed_float32[0]);
-    assert_int_equal(plain_float32[1], mixed_bf16[1]);
+    int mixed16[N_KINDS] = {0}, mixed32[N_KINDS] = {0}, plain16[N_KINDS] = {0},
+        plain32[N_KINDS] = {0};
+    count_products(true, mixed16, mixed32);
+    count_products(false, plain16, plain32);
+    assert_int_equal(mixed16[RECURRENT], 0);
+    assert_true(mixed32[RECURRENT] >= 3); // one a time step at least
+    assert_int_equal(mixed16[ONE_CHANNEL], 0);
+    assert_int_equal(mixed32[ONE_CHANNEL], 2); // what sees and what draws the pixels
+    assert_int_equal(mixed32[OTHER], 0);
+    assert_true(mixed16[OTHER] > 10);
+    for (int i = 0; i < N_KINDS; i++) {
+        assert_int_equal(plain16[i], 0);
+        assert_int_equal(plain32[i], mixed16[i] + mixed32[i]);
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_in_bf16_are_near_the_float32_reference),
-        cmocka_unit_test(the_recurrent_model_stays_in_float32),
+        cmocka_unit_test(the_recurrent_model_and_the_pixels_stay_in_float32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -229,7 +229,7 @@ bool conv_weight_pairs(const struct conv_shape *s) {
 }
 
 bool conv_in_bf16(const struct conv_shape *s) {
-    return s->n_small % 2 == 0 && s->width / 2 % 2 == 0;
+    return s->n_big > 1 && s->n_small % 2 == 0 && s->width / 2 % 2 == 0;
 }
 
 int64_t conv_pack_reals(const struct conv_shape *s) {
@@ -250,7 +250,7 @@ int conv_shares(const struct conv_job *job) {
 struct conv_layout conv_layout(const struct conv_shape *s) {
     int64_t hs = s->height / 2, ws = s->width / 2, width = round_up(s->n_small, GEMM_UNIT);
     int64_t big = (2 * hs + 2) * (2 * ws + 2) * s->n_big, small = (hs + 2) * (ws + 2) * s->n_small;
-    int64_t taps = 2 * (ws + 2) * GEMM_UNIT + (s->bf16 ? ws * s->n_small : 0);
+    int64_t taps = 2 * (ws + 2) * GEMM_UNIT;
     int64_t line =
         (ws + 1) * max64(round_up(s->n_big <= 8 ? 4 * s->n_big : 2 * s->n_big, GEMM_UNIT), width);
     struct conv_layout l;

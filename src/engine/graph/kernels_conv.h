@@ -247,6 +247,8 @@ static void conv_up_line(const struct conv_job *job, const struct conv_dims *d, 
                 job->bias, c, job->accumulate);
 }
 
+#ifndef KERNELS_BF16 // one big channel is never in bf16 (conv_in_bf16)
+
 typedef real vec4 __attribute__((vector_size(4 * sizeof(real))));
 typedef real vec4_unaligned
     __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
@@ -255,23 +257,14 @@ ALWAYS_INLINE vec4 vec4_load(const real *p) { return *(const vec4_unaligned *)p;
 // One small row's products with the 16 taps, [ws + 2][16] with a zero pixel on either side. Taps
 // are ordered (dy, dx, a, b): small pixel (r, c) adds tap (dy, dx, a, b) to big pixel (2 (r + dy) -
 // 1 + a, 2 (c + dx) - 1 + b).
-// `rounded` is room for the row in bf16.
 static void conv_taps(const struct conv_job *job, const struct conv_dims *d, int64_t image,
-                      int64_t r, elem *rounded, real *taps) {
+                      int64_t r, real *taps) {
     if (r < 0 || r >= d->hs) {
         memset(taps + GEMM_UNIT, 0, (size_t)(d->ws * GEMM_UNIT) * sizeof(real));
         return;
     }
     const real *small = job->small + (image * d->hs + r) * d->ws * d->n_small;
-#ifdef KERNELS_BF16
-    const elem *row = rounded;
-    elems_row(rounded, small, d->ws * d->n_small);
-#else
-    (void)rounded;
-    const elem *row = small;
-#endif
-    const int64_t n = elems(d->n_small);
-    struct micro_a a = {row, n, 0, 1, 1, n, false};
+    struct micro_a a = {small, d->n_small, 0, 1, 1, d->n_small, false};
     conv_panels(&a, d->ws, (const elem *)job->packed, GEMM_UNIT, taps + GEMM_UNIT, GEMM_UNIT);
 }
 
@@ -293,16 +286,15 @@ static void conv_up_one(const struct conv_job *job, int share) {
     const struct conv_layout layout = conv_layout(&job->shape);
     struct range images = share_range(job->shape.n, conv_shares(job), share);
     real *above = job->scratch + share * layout.share, *below = above + (d.ws + 2) * GEMM_UNIT;
-    elem *rounded = (elem *)(below + (d.ws + 2) * GEMM_UNIT);
     real *line[2] = {above + layout.line, above + layout.line + 2 * d.ws + 2};
     memset(above, 0, (size_t)(2 * (d.ws + 2) * GEMM_UNIT) * sizeof(real));
     const int64_t size = d.hs * d.ws * d.n_small;
     for (int64_t n = images.first; n < images.end; n++) {
-        conv_taps(job, &d, n, -1, rounded, above);
+        conv_taps(job, &d, n, -1, above);
         for (int64_t i = 0; i <= d.hs; i++) {
             prefetch_part(job->small + (n + 1) * size, job->small + images.end * size, size, i,
                           d.hs + 1);
-            conv_taps(job, &d, n, i, rounded, below);
+            conv_taps(job, &d, n, i, below);
             conv_up_one_rows(&d, above, below, job->bias ? job->bias[0] : 0, line[0], line[1]);
             for (int64_t y = 2 * i - 1; y <= 2 * i; y++)
                 if (y >= 0 && y < d.height)
@@ -315,11 +307,15 @@ static void conv_up_one(const struct conv_job *job, int share) {
     }
 }
 
+#endif
+
 static void conv_up(const struct conv_job *job, int share) {
+#ifndef KERNELS_BF16
     if (job->shape.n_big == 1) {
         conv_up_one(job, share);
         return;
     }
+#endif
     const struct conv_dims d = conv_dims(&job->shape);
     const struct conv_layout layout = conv_layout(&job->shape);
     const bool joined = d.n_big <= 8;
@@ -360,7 +356,9 @@ static void conv_up(const struct conv_job *job, int share) {
 
 // ---- weight gradient
 
-enum { CONV_BAND_REALS = 7000 }; // 28 KB of a first-level cache of 32 or 48
+// What a band of rows may take: 28 KB of a first-level cache of 32 or 48. In bf16, with half the
+// pixels to a sum, 160 KB of the second level, so that a sum is worth its load and store.
+enum { CONV_BAND_ELEMS = PER_ELEM == 1 ? 7000 : 40000 };
 
 struct outer {     // of one image, in elems; in bf16 a pixel is a pair of pixels
     const elem *a; // first patch element; the patch of the next pixel is a_pixel further
@@ -412,10 +410,12 @@ OUTER(1, 8, 2)
 OUTER(1, 4, 3)
 OUTER(1, 6, 3)
 OUTER(1, 8, 3)
+OUTER(1, 12, 2)
 static const struct outer_tile outer_tiles[] = {
     {4, 6, {outer_4x6x1, NULL, NULL}},
     {4, 4, {outer_4x4x1, NULL, NULL}}, // all slabs of one channel
     {1, 16, {outer_1x16x1, NULL, NULL}},
+    {1, 12, {NULL, PER_ELEM == 1 ? NULL : outer_1x12x2, NULL}}, // slower in float32
     {1, 8, {outer_1x8x1, outer_1x8x2, outer_1x8x3}},
     {1, 6, {outer_1x6x1, outer_1x6x2, outer_1x6x3}},
     {1, 4, {outer_1x4x1, outer_1x4x2, outer_1x4x3}}};
@@ -464,7 +464,7 @@ struct conv_next {
 static void conv_weight_image(const struct outer *image, int64_t patch, int64_t width,
                               real *partial, const struct conv_next *next) {
     const int64_t line = image->a_line + image->columns * image->b_pixel;
-    const int64_t band = kmax(1, (CONV_BAND_REALS - image->a_line) / line);
+    const int64_t band = kmax(1, (CONV_BAND_ELEMS - image->a_line) / line);
     for (int64_t y = 0; y < image->rows; y += band) {
         struct outer o = *image;
         o.a += y * o.a_line;
