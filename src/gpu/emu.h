@@ -45,6 +45,8 @@ struct device_machines {
 
 // emu.cu: runs the orders that lie on the device, observations to `frames` [n][OBS_WORDS].
 void machines_enqueue(struct device_machines *m, buf<uint32_t> frames);
+void machines_fill_table(struct device_play *p);
+void ring_fill_table(struct device_play *p); // ring.cu
 // judge.cu: results of the orders from what `frames` show.
 void machines_judge(struct device_machines *m, buf<const uint32_t> frames);
 

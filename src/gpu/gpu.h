@@ -106,7 +106,7 @@ void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line)
 // Whether a launch of this shape may go ahead: no error so far, and what the chip takes.
 bool gpu_may_launch(struct gpu *g, const char *kernel, int64_t grid, int64_t block);
 
-extern const struct device_play device_play_table; // machines and ring: emu.cu
+const struct device_play *gpu_play(void); // machines and ring: play.cu
 
 // ---- messages (backend.cu)
 void gpu_fail(struct gpu *g, const char *format, ...) __attribute__((format(printf, 2, 3)));

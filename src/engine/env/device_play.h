@@ -27,7 +27,7 @@
 
 struct backend;
 
-enum { DEVICE_PLAY_VERSION = 1, DEVICE_MAX_ACTIONS = 16 };
+enum { DEVICE_PLAY_VERSION = 2, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
 // What a machine is to do: an action's number, or one of these.
 enum { DEVICE_REST = -2, DEVICE_RESET = -1 };
 
@@ -50,6 +50,46 @@ struct device_result {
     bool terminated, truncated, locked;
 };
 
+// The replay ring, rows as engine/data/replay.h has them (pictures, one action of n), time-major,
+// in device memory. Two streams: the actor's (the machines') writes, the learner's draws and
+// gathers; the host only counts. The fences between them:
+//
+//   commit     after every `commit_stride` rows an event stands in the actor's stream; the learner
+//              waits for it before it reads, and reads nothing younger
+//   read done  after a gather an event stands in the learner's stream; the actor waits for it
+//              before it overwrites a row that the gather may read
+//   readable:  max(0, total - rows + guard, claimed - rows) <= t < committed - safety_margin
+//
+// `guard` rows at the old end stay out of every window, so that the actor may write as many before
+// it has to wait. A row that is being written counts as claimed: what it overwrites is lost.
+struct device_ring_opts {
+    int64_t rows; // capacity per environment
+    int n_envs, n_actions;
+    int guard, safety_margin;
+    int commit_stride;         // 1 or more
+    int max_length, max_batch; // of a batch: T, B
+};
+struct device_row { // [n_envs] each; of a row, from the host
+    const uint8_t *obs;
+    const float *reward;
+    const uint8_t *is_first, *terminated, *truncated;
+};
+// A batch on the host, as struct replay_batch; any may be NULL.
+struct device_batch {
+    int64_t *starts; // [B][2]: environment, logical row
+    uint8_t *packed;
+    float *actions, *prev_actions, *rewards, *continues, *is_first;
+};
+// The same on the device, at addresses that never change.
+struct device_batch_at {
+    const void *packed, *actions, *prev_actions, *rewards, *continues, *is_first;
+};
+struct device_sample {
+    uint64_t seed, step;
+    int length, batch, n_terminal; // replay_draw's
+};
+
+struct device_ring;
 struct device_machines;
 struct device_play {
     uint32_t version, image_bytes, rom_bytes; // as the library was compiled
@@ -64,6 +104,29 @@ struct device_play {
     // Machine i as it is now; waits.
     bool (*machines_take)(struct device_machines *m, int i, struct gb_image *out);
     const char *(*machines_message)(const struct device_machines *m); // why the last call failed
+
+    // ---- the ring; `m` plays into it and must outlive it, or NULL: only the host writes
+    struct device_ring *(*ring_new)(const struct device_ring_opts *opts, struct device_machines *m,
+                                    char *message, size_t size);
+    void (*ring_free)(struct device_ring *r); // NULL is fine; waits for both streams
+    // A row: first one of these two, then its actions, then ring_commit. All enqueued.
+    bool (*ring_tick)(struct device_ring *r); // the machines: what the last row says, or resets
+    bool (*ring_put)(struct device_ring *r, const struct device_row *row);
+    // Chosen at the row's observations; ignored where the episode ended. From the host, or where
+    // they lie on the device.
+    bool (*ring_act)(struct device_ring *r, const int32_t *actions, bool on_device);
+    bool (*ring_commit)(struct device_ring *r);
+    // Rows so far, and logical rows [first, end) that may be read now.
+    int64_t (*ring_total)(const struct device_ring *r);
+    void (*ring_window)(const struct device_ring *r, int64_t *first, int64_t *end);
+    // Draws as replay_draw with that window and gathers, in the learner's stream. False also where
+    // too few rows are readable: then the message says so and the ring goes on.
+    bool (*ring_sample)(struct device_ring *r, const struct device_sample *s);
+    bool (*ring_fetch)(struct device_ring *r, const struct device_batch *out); // the last; waits
+    struct device_batch_at (*ring_batch_at)(const struct device_ring *r);
+    // [N_RING_ARRAYS]: obs, action, episode, reward, flags on the device.
+    void (*ring_arrays)(const struct device_ring *r, const void **at);
+    const char *(*ring_message)(const struct device_ring *r);
 };
 
 // The library's, NULL where it was built from another version (why says so).

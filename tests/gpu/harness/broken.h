@@ -22,6 +22,18 @@
 #define THREADS 2048
 #elif defined(BREAK_stale_lane) // the first lane leaves before its warp has met
 #define warp_sum(value) (lane_of() ? warp_sum(value) : (value))
+#elif defined(BREAK_no_commit_wait) || defined(BREAK_no_read_wait) // a fence nobody waits at
+#include "gpu/gpu.h"
+#ifdef BREAK_no_commit_wait
+#define BROKEN_FENCE "commit"
+#else
+#define BROKEN_FENCE "read_done"
+#endif
+#define gpu_await(g, event) (strstr(#event, BROKEN_FENCE) ? true : gpu_await(g, event))
+#elif defined(BREAK_early_rows) // rows are read that no event covers
+#define READABLE_END(r) ((r)->total)
+#elif defined(BREAK_late_rows) // also the row that is being overwritten
+#define OLDEST_ROW(r) ((r)->total - (r)->opts.rows)
 #else
 #error "which way?"
 #endif

@@ -358,7 +358,8 @@ void gpu_close(gpu_device *d) { delete d; }
 void *gpu_alloc(gpu *g, size_t bytes) {
     (void)g;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
-    allocation *a = new allocation{(char *)malloc(bytes + 64), bytes, nullptr, allocations};
+    allocation *a = new allocation{(char *)aligned_alloc(256, (bytes + 511) / 256 * 256), bytes,
+                                   nullptr, allocations};
     a->cells = (harness_cell *)calloc(bytes / 4 + 2, sizeof *a->cells);
     memset(a->at, 0xFF, bytes); // NaN
     allocations = a;
