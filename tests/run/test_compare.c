@@ -6,13 +6,16 @@
 
 enum { ROWS = 20, STEPS_A_ROW = 1024 };
 
+static const char *more_keys = ""; // of the next session's config
+
 // Success rises by `rise` a record from 0 on; records of odd number have no episode.
 static void write_session(const char *root, const char *tag, const char *algo, const char *codec,
                           int rows, double rise, char path[PATH_SIZE]) {
     struct error e = {0};
-    char config[80];
+    char config[160];
     static int seed = 3; // another one for every session
-    snprintf(config, sizeof config, "{\"seed\":%d,\"env.action_codec\":\"%s\"}", seed, codec);
+    snprintf(config, sizeof config, "{\"seed\":%d,\"env.action_codec\":\"%s\"%s}", seed, codec,
+             more_keys);
     struct session_opts o = {.root = root,
                              .tag = tag,
                              .algo = algo,
@@ -134,6 +137,40 @@ static void seeds_of_one_setting_become_a_band(void **state) {
     for (int i = 0; i < 4; i++) compare_close(&runs[i]);
 }
 
+// The second is of a program that did not know the keys yet: it had the values that they have where
+// nobody asks for them.
+static void sessions_of_before_a_key_are_of_the_setting_that_they_had(void **state) {
+    (void)state;
+    static const struct {
+        const char *algo, *keys;
+        int group;
+    } cases[] = {{"dreamer_v3", ",\"buffer.terminal_fraction\":0,\"precision.autocast\":false", 0},
+                 {"dreamer_v3", "", 0},
+                 {"dreamer_v3", ",\"buffer.terminal_fraction\":0.25", 1},
+                 {"ppo", ",\"algo.target_kl\":0", 2},
+                 {"ppo", "", 2},
+                 {"ppo", ",\"algo.target_kl\":0.5", 3},
+                 {"ppo", ",\"no.key\":1", 4}};
+    enum { N = sizeof cases / sizeof *cases };
+    char root[PATH_SIZE], path[PATH_SIZE];
+    struct error e = {0};
+    struct compare_run runs[N];
+    snprintf(root, sizeof root, "%s", test_folder());
+    for (int i = 0; i < N; i++) {
+        char tag[8];
+        snprintf(tag, sizeof tag, "k%d", i);
+        more_keys = cases[i].keys;
+        write_session(root, tag, cases[i].algo, "v1", 2, 0.1, path);
+        if (!compare_open(&runs[i], path, &e)) fail_msg("%s", e.message);
+    }
+    more_keys = "";
+    struct comparison *c = compare_new(runs, N, &e);
+    if (!c) fail_msg("%s", e.message);
+    for (int i = 0; i < N; i++) assert_int_equal(c->group_of[i], cases[i].group);
+    compare_free(c);
+    for (int i = 0; i < N; i++) compare_close(&runs[i]);
+}
+
 // A kill between the two files leaves metrics.jsonl a record ahead of timing.jsonl.
 static void a_run_without_its_last_time_keeps_the_times_before(void **state) {
     (void)state;
@@ -250,6 +287,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_are_reached_where_the_window_s_mean_is_as_high),
         cmocka_unit_test(seeds_of_one_setting_become_a_band),
+        cmocka_unit_test(sessions_of_before_a_key_are_of_the_setting_that_they_had),
         cmocka_unit_test(a_run_without_its_last_time_keeps_the_times_before),
         cmocka_unit_test(one_good_episode_at_the_start_is_no_level),
         cmocka_unit_test(what_is_no_session_is_refused),

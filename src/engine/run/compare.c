@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/algo/config.h"
+#include "engine/algo/ppo/ppo_config.h"
 #include "engine/algo/ppo/ppo_stats.h"
 #include "engine/env/control.h"
 
@@ -105,9 +107,34 @@ void compare_close(struct compare_run *run) {
 
 // ---- groups
 
+// All keys as this program writes them: a session that was made before a key existed has the value
+// that --resume gives it. NULL: not a config of this program.
+static char *whole_config(const struct compare_run *run, const char *text) {
+    struct error ignored = {0};
+    if (strcmp(run->algo, "ppo") == 0) {
+        struct ppo_config c;
+        ppo_config_init(&c);
+        return ppo_config_from_json(&c, text, strlen(text), "", &ignored)
+                   ? config_schema_to_json(&ppo_config_schema, &c)
+                   : NULL;
+    }
+    struct config c;
+    return config_init(&c, "tiny", &ignored) &&
+                   config_from_json(&c, text, strlen(text), "", &ignored)
+               ? config_to_json(&c)
+               : NULL;
+}
+
 static cJSON *config_without_seed(const struct compare_run *run) {
     cJSON *config = cJSON_Duplicate(run->data->config, true);
     cJSON_DeleteItemFromObjectCaseSensitive(config, "seed");
+    char *text = cJSON_PrintUnformatted(config), *whole = whole_config(run, text);
+    if (whole) {
+        cJSON_Delete(config);
+        config = cJSON_Parse(whole); // its seed is that of the defaults
+    }
+    free(whole);
+    cJSON_free(text);
     return config;
 }
 

@@ -12,7 +12,8 @@
 // whatever the algorithm: the mean over the records of the last COMPARE_WINDOW_STEPS environment
 // steps. Where none of the runs has any (control tasks have no goal), the return is compared the
 // same way, without levels. A level is reached at the first record where it is as high. Runs whose
-// algorithm, task and config keys but the seed are equal are a group; its curve is the mean of its
+// algorithm, task and config keys but the seed are equal (a key that a session of an older program
+// lacks has its default) are a group; its curve is the mean of its
 // runs, its band what they span. A point of the curve needs all of the group's runs, so it ends
 // with the shortest. Comparisons across tasks, action codecs or algorithms are the caller's to
 // judge: compare_differences names them. Any thread.
