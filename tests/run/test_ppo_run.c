@@ -13,7 +13,7 @@
 #include "engine/data/session.h"
 #include "engine/run/eval.h"
 #include "engine/run/worker.h"
-#include "support/test.h"
+#include "support/small_run.h"
 
 static const char *const small[] = {
     "env.num_envs=6",    "algo.rollout_steps=8", "algo.minibatches=3", "env.max_episode_steps=9",
@@ -53,17 +53,6 @@ static void read_all(const char *folder, const char *name, uint8_t **data, size_
     char path[PATH_SIZE];
     if (!path_join(path, folder, name, &e) || !file_read(path, 1 << 28, data, n, &e))
         fail_msg("%s", e.message);
-}
-
-static void assert_same_file(const char *a, const char *b, const char *name) {
-    uint8_t *da, *db;
-    size_t na, nb;
-    read_all(a, name, &da, &na);
-    read_all(b, name, &db, &nb);
-    assert_true(na > 0);
-    if (na != nb || memcmp(da, db, na) != 0) fail_msg("%s differs", name);
-    free(da);
-    free(db);
 }
 
 static void the_same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {
@@ -211,6 +200,13 @@ static void a_loss_that_is_not_finite_leaves_a_failure_folder_and_an_error(void 
     cJSON_Delete(report);
 }
 
+// Whether a line with these words was written since.
+static bool was_said(int64_t from, const char *words, struct log_line *out) {
+    for (int64_t i = from; i < log_count(); i++)
+        if (log_read(i, out) && strstr(out->text, words)) return true;
+    return false;
+}
+
 // A full disk, played by a limit on the size of files.
 static void when_the_disk_is_full_the_old_checkpoints_stay_and_the_run_goes_on(void **state) {
     (void)state;
@@ -219,7 +215,6 @@ static void when_the_disk_is_full_the_old_checkpoints_stay_and_the_run_goes_on(v
     struct error e = {0};
     struct worker_summary s;
     struct log_line line;
-    bool said = false;
     struct run_opts o = options(test_folder(), 2);
     must_run(&o, &s);
     getrlimit(RLIMIT_FSIZE, &before);
@@ -232,9 +227,7 @@ static void when_the_disk_is_full_the_old_checkpoints_stay_and_the_run_goes_on(v
     const enum status status = run(&again, &s, &e);
     setrlimit(RLIMIT_FSIZE, &before);
     signal(SIGXFSZ, old);
-    for (int64_t i = from; i < log_count(); i++)
-        said |= log_read(i, &line) && strstr(line.text, "no checkpoint at update 4");
-    assert_true(said);
+    assert_true(was_said(from, "no checkpoint at update 4", &line));
     assert_int_equal(s.opt_steps, 6); // it went on
     assert_int_equal(status, STATUS_FAILED);
     assert_non_null(strstr(e.message, "step_000000006"));
@@ -403,7 +396,6 @@ static void a_run_says_first_how_much_memory_it_will_take(void **state) {
     struct run_opts o = options(NULL, 1);
     struct error e = {0};
     struct log_line line;
-    double megabytes = 0;
     o.no_session = true;
     o.settings = big;
     o.n_settings = 2;
@@ -412,13 +404,34 @@ static void a_run_says_first_how_much_memory_it_will_take(void **state) {
     struct feed *feed = feed_new(0);
     struct worker *w = worker_new(&o, feed, &e);
     assert_non_null(w);
-    for (int64_t i = first; i < log_count(); i++)
-        if (log_read(i, &line) && strstr(line.text, "about "))
-            megabytes = atof(strstr(line.text, "about ") + 6);
+    assert_true(was_said(first, "about ", &line));
+    const double megabytes = atof(strstr(line.text, "about ") + 6);
     assert_int_equal(worker_run(w, &e), STATUS_OK);
     const double taken = (resident() - before) / 1e6;
     print_message("memory: %.0f MB said, %.0f MB taken\n", megabytes, taken);
     assert_true(fabs(megabytes - taken) < 0.1 * taken + 5); // the allocator's, thread stacks
+    assert_false(was_said(first, "more than this machine's", &line));
+    worker_free(w);
+    feed_free(feed);
+}
+
+// Full batches of half a million samples; nothing is touched before the first update.
+static void a_run_that_does_not_fit_the_machine_is_warned_of(void **state) {
+    (void)state;
+    if (SANITIZED) skip();
+    static const char *const huge[] = {"env.num_envs=4096", "algo.minibatches=1"};
+    struct run_opts o = options(NULL, 1);
+    struct error e = {0};
+    struct log_line line;
+    o.no_session = true;
+    o.settings = huge;
+    o.n_settings = 2;
+    const int64_t first = log_count();
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(&o, feed, &e);
+    if (!w) fail_msg("%s", e.message);
+    assert_true(was_said(first, "more than this machine's", &line));
+    assert_int_equal(line.level, LOG_WARN);
     worker_free(w);
     feed_free(feed);
 }
@@ -571,6 +584,7 @@ int main(void) {
         cmocka_unit_test(a_greedy_evaluation_is_recorded_every_so_many_updates),
         cmocka_unit_test(evaluations_change_nothing_else_of_a_run),
         cmocka_unit_test(a_run_says_first_how_much_memory_it_will_take),
+        cmocka_unit_test(a_run_that_does_not_fit_the_machine_is_warned_of),
         cmocka_unit_test(the_validator_takes_the_log_and_rejects_each_broken_key),
         cmocka_unit_test(the_validator_rejects_a_meta_file_without_each_of_its_keys),
     };

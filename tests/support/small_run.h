@@ -59,8 +59,8 @@ static inline __attribute__((unused)) void assert_same_file(const char *a, const
                                                             const char *name) {
     struct error e = {0};
     char pa[PATH_SIZE], pb[PATH_SIZE];
-    uint8_t *da, *db;
-    size_t na, nb;
+    uint8_t *da = NULL, *db = NULL;
+    size_t na = 0, nb = 0;
     assert_true(path_join(pa, a, name, &e) && path_join(pb, b, name, &e));
     if (!file_read(pa, 1 << 30, &da, &na, &e) || !file_read(pb, 1 << 30, &db, &nb, &e))
         fail_msg("%s", e.message);

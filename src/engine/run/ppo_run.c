@@ -1,10 +1,12 @@
 // PPO run: the loop of one run: play a rollout, learn from it, report.
+#define _GNU_SOURCE
 #include "engine/run/ppo_run.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -22,6 +24,23 @@ static double elapsed_s(const struct ppo_run *r) {
     return r->elapsed_before_s + (double)(clock_now_ns() - r->start_ns) * 1e-9;
 }
 
+// What the run will take, before it takes it: most of it is touched in the first update only.
+static void say_size(const struct ppo_run *r) {
+    const struct ppo_opts *o = ppo_options(r->agent);
+    const double need = (double)(ppo_bytes(r->agent) + ppo_rollout_bytes(&r->rollout->opts)),
+                 have = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    log_write(LOG_INFO,
+              "PPO on %s: about %.0f MB, %lld environments x %lld steps, %lld parameters, %d "
+              "threads, kernels %s",
+              r->name, need / 1e6, (long long)o->n_envs, (long long)o->n_steps,
+              (long long)ppo_params(r->agent)->n_weights, r->n_threads, cpu_kernels_name());
+    if (need > have)
+        log_write(LOG_WARN,
+                  "that is more than this machine's %.0f MB: take more algo.minibatches, fewer "
+                  "env.num_envs or algo.rollout_steps",
+                  have / 1e6);
+}
+
 struct ppo_run *ppo_run_new(const struct run_opts *opts, struct feed *feed, struct error *e) {
     struct ppo_run *r = mem_alloc(sizeof *r);
     r->opts = *opts;
@@ -32,13 +51,7 @@ struct ppo_run *ppo_run_new(const struct run_opts *opts, struct feed *feed, stru
         ppo_run_free(r);
         return NULL;
     }
-    struct ppo_opts o = *ppo_options(r->agent);
-    log_write(LOG_INFO,
-              "PPO on %s: about %.0f MB, %lld environments x %lld steps, %lld parameters, %d "
-              "threads, kernels %s",
-              r->name, (double)(ppo_bytes(r->agent) + ppo_rollout_bytes(&r->rollout->opts)) / 1e6,
-              (long long)o.n_envs, (long long)o.n_steps, (long long)ppo_params(r->agent)->n_weights,
-              r->n_threads, cpu_kernels_name());
+    say_size(r);
     device_say(&r->device);
     if (r->session) log_write(LOG_INFO, "session %s", session_path(r->session));
     return r;
