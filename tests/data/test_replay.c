@@ -263,6 +263,36 @@ static void sequences_through_terminated_rows_are_drawn_as_asked(void **state) {
     replay_free(endless);
 }
 
+// Row by row, as replay.h says it, on a ring that has wrapped around more than once.
+static void terminated_rows_are_found_across_the_ring_s_end(void **state) {
+    (void)state;
+    enum { ROWS = 26, N = 3, T = 5, B = 64, PERIOD = 4 };
+    struct replay *r = ring(ROWS, N, 2, 0);
+    struct error e = {0};
+    for (int t = 0; t < 3 * ROWS; t++) {
+        push_row(r, N, PERIOD);
+        const struct replay_window w = replay_window(r);
+        struct replay_start x[B], ends[ROWS * N];
+        int64_t n = 0, n_starts = w.end - w.first - T + 1;
+        for (int64_t at = w.first; at < w.end; at++)
+            for (int env = 0; env < N; env++)
+                if (replay_row(r, at, env).terminated)
+                    ends[n++] = (struct replay_start){.env = env, .t = at};
+        if (n_starts < 1 || n == 0) continue;
+        assert_true(replay_draw(r, w, 9, (uint64_t)t, T, B, B, x, &e));
+        for (int b = 0; b < B; b++) {
+            const struct replay_start end =
+                ends[rng_below(9, RNG_REPLAY_ENV, (uint64_t)t, (uint32_t)b, (uint32_t)n)];
+            const int64_t low = end.t - T + 1 > w.first ? end.t - T + 1 : w.first,
+                          top = w.first + n_starts - 1, high = end.t < top ? end.t : top;
+            assert_int_equal(x[b].env, end.env);
+            assert_int_equal(x[b].t, low + rng_below(9, RNG_REPLAY_START, (uint64_t)t, (uint32_t)b,
+                                                     (uint32_t)(high - low + 1)));
+        }
+    }
+    replay_free(r);
+}
+
 static void rows_before_a_row_are_the_newest_of_that_environment(void **state) {
     (void)state;
     struct replay *r = ring(20, 2, 0, 6);
@@ -472,7 +502,8 @@ static void a_batch_is_whole_while_a_writer_fills_the_guarded_rows(void **state)
         assert_int_equal(pthread_create(&thread, NULL, write_rows, r), 0);
         struct replay_start starts[THREAD_B];
         struct error e = {0};
-        assert_true(replay_draw(r, window, 1, (uint64_t)round, THREAD_T, THREAD_B, 0, starts, &e));
+        assert_true(replay_draw(r, window, 1, (uint64_t)round, THREAD_T, THREAD_B, THREAD_B / 2,
+                                starts, &e));
         replay_gather(r, starts, THREAD_T, THREAD_B, &b.batch);
         pthread_join(thread, NULL);
         for (int i = 0; i < THREAD_B; i++)
@@ -544,6 +575,7 @@ int main(void) {
         cmocka_unit_test(samples_depend_on_seed_and_gradient_step_only),
         cmocka_unit_test(environments_and_starts_are_drawn_uniformly),
         cmocka_unit_test(sequences_through_terminated_rows_are_drawn_as_asked),
+        cmocka_unit_test(terminated_rows_are_found_across_the_ring_s_end),
         cmocka_unit_test(rows_before_a_row_are_the_newest_of_that_environment),
         cmocka_unit_test(missing_parts_of_a_batch_are_left_out),
         cmocka_unit_test(a_half_written_row_hides_the_oldest_one),

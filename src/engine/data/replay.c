@@ -266,25 +266,41 @@ bool replay_can_sample(const struct replay *r, int length) {
     return length >= 1 && w.end - w.first >= length;
 }
 
-// Terminated rows of the window.
-static int64_t count_terminal(const struct replay *r, struct replay_window w) {
-    int64_t n = 0;
-    for (int64_t t = w.first; t < w.end; t++) {
-        const uint8_t *flags = r->terminated + slot_index(r, t, 0);
-        for (int env = 0; env < r->opts.n_envs; env++) n += flags[env];
-    }
-    return n;
+// Flags of the window's rows from *t on, as far as they lie side by side; *n: how many.
+static const uint8_t *flags_from(const struct replay *r, int64_t t, int64_t end, int64_t *n) {
+    const int64_t to_wrap = r->opts.rows - t % r->opts.rows;
+    *n = (end - t < to_wrap ? end - t : to_wrap) * r->opts.n_envs;
+    return r->terminated + slot_index(r, t, 0);
 }
 
-// Place of terminated row number k of the window, oldest first.
-static struct replay_start terminal_row(const struct replay *r, struct replay_window w, int64_t k) {
-    for (int64_t t = w.first; t < w.end; t++) {
-        const uint8_t *flags = r->terminated + slot_index(r, t, 0);
-        for (int env = 0; env < r->opts.n_envs; env++)
-            if (flags[env] && k-- == 0) return (struct replay_start){.env = env, .t = t};
+// Terminated rows of the window.
+static int64_t count_terminal(const struct replay *r, struct replay_window w) {
+    int64_t total = 0, n;
+    for (int64_t t = w.first; t < w.end; t += n / r->opts.n_envs) {
+        const uint8_t *flags = flags_from(r, t, w.end, &n);
+        for (int64_t i = 0; i < n; i++) total += flags[i];
     }
-    CHECK(false, "a terminated row less than were counted");
-    return (struct replay_start){0};
+    return total;
+}
+
+enum { NOT_YET = -1 };
+
+// starts[].t are numbers of terminated rows of the window, oldest first, and env NOT_YET; they
+// become the rows' places. One pass, because the window may be a gigabyte of rows.
+static void find_terminal(const struct replay *r, struct replay_window w,
+                          struct replay_start *starts, int n_starts) {
+    int64_t k = 0, n;
+    for (int64_t t = w.first; t < w.end; t += n / r->opts.n_envs) {
+        const uint8_t *flags = flags_from(r, t, w.end, &n), *at = flags;
+        while ((at = memchr(at, 1, (size_t)(flags + n - at))) != NULL) {
+            const int64_t slot = at++ - flags;
+            for (int b = 0; b < n_starts; b++)
+                if (starts[b].env == NOT_YET && starts[b].t == k)
+                    starts[b] = (struct replay_start){.env = slot % r->opts.n_envs,
+                                                      .t = t + slot / r->opts.n_envs};
+            k++;
+        }
+    }
 }
 
 static uint32_t pick(uint64_t seed, enum rng_purpose purpose, uint64_t step, int b, int64_t n) {
@@ -302,12 +318,17 @@ bool replay_draw(const struct replay *r, struct replay_window window, uint64_t s
                          " rows per environment to sample, a sequence needs %d; raise "
                          "algo.learning_starts or buffer.size",
                          window.end - window.first, length);
-    int64_t n_ends = n_terminal > 0 ? count_terminal(r, window) : 0;
+    const int64_t n_ends = n_terminal > 0 ? count_terminal(r, window) : 0;
+    if (!n_ends) n_terminal = 0;
+    if (n_terminal > batch) n_terminal = batch;
+    for (int b = 0; b < n_terminal; b++)
+        starts[b] =
+            (struct replay_start){.env = NOT_YET, .t = pick(seed, RNG_REPLAY_ENV, step, b, n_ends)};
+    if (n_terminal) find_terminal(r, window, starts, n_terminal);
     for (int b = 0; b < batch; b++) {
         int64_t first = window.first, last = first + n_starts - 1;
-        if (n_ends && b < n_terminal) {
-            starts[b] = terminal_row(r, window, pick(seed, RNG_REPLAY_ENV, step, b, n_ends));
-            int64_t t = starts[b].t;
+        if (b < n_terminal) {
+            const int64_t t = starts[b].t;
             first = t - length + 1 > first ? t - length + 1 : first;
             last = t < last ? t : last;
         } else {
