@@ -274,13 +274,13 @@ static void pictures_show_the_emulators_frame_and_a_rollout(void **state) {
 // default keeps the test short.
 static void a_model_without_its_latent_cannot_beat_the_mean_picture(void **state) {
     (void)state;
-    if (SANITIZED) skip(); // 1,200 updates
+    if (SANITIZED) skip(); // 1,000 updates
     const char *const fast[] = {"algo.world_model.optimizer.lr=1e-3", "algo.profile=official",
                                 "algo.optimizer.warmup=0"};
     for (int official = 0; official < 2; official++) {
         struct worker_summary with = {0}, without = {0};
         struct error e = {0};
-        struct run_opts o = options("scroll", 300);
+        struct run_opts o = options("scroll", official ? 200 : 300);
         o.no_session = true;
         o.n_threads = 2;
         o.settings = fast;
