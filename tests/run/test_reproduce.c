@@ -3,6 +3,8 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "base/json.h"
+#include "base/mem.h"
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
 #include "engine/run/reproduce.h"
@@ -86,6 +88,48 @@ static struct reproduction again(const char *bundle) {
     return r;
 }
 
+// The command of a bundle: the keys in it make the run's config out of the preset's, and no others
+// stand there.
+static void assert_command_makes_the_config(const char *bundle, const char *broken) {
+    struct error e = {0};
+    struct config made, kept, plain;
+    char path[PATH_SIZE], before[CONFIG_TEXT_SIZE], after[CONFIG_TEXT_SIZE];
+    const char *text;
+    uint8_t *json;
+    size_t n;
+    assert_true(path_join(path, bundle, "failure.json", &e));
+    cJSON *report = json_read_file(path, 1 << 20, &e);
+    assert_true(report && json_get_string(report, "command", path, &text, &e));
+    assert_non_null(strstr(text, broken));
+    assert_true(config_init(&made, "micro", &e) && config_init(&kept, "tiny", &e));
+    char *words = mem_strdup(text);
+    int n_keys = 0;
+    for (char *word = strtok(words, " "); word; word = strtok(NULL, " ")) {
+        if (!strchr(word, '=')) continue;
+        plain = made;
+        if (!config_set(&made, word, &e)) fail_msg("%s", e.message);
+        int changed = 0;
+        for (int i = 0; i < config_n_keys; i++) {
+            config_text(&plain, i, before);
+            config_text(&made, i, after);
+            changed += strcmp(before, after) != 0;
+        }
+        if (!changed) fail_msg("%s changes nothing", word);
+        n_keys++;
+    }
+    assert_in_range(n_keys, 8, 12);
+    assert_true(path_join(path, bundle, "config.json", &e) &&
+                file_read(path, 1 << 20, &json, &n, &e) &&
+                config_from_json(&kept, (const char *)json, n, path, &e));
+    char a[CONFIG_HASH_SIZE], b[CONFIG_HASH_SIZE];
+    config_hash(&made, a);
+    config_hash(&kept, b);
+    assert_string_equal(a, b);
+    free(words);
+    free(json);
+    cJSON_Delete(report);
+}
+
 // Update 8 is the first of its rollout's batch or not, 10 the other: both ways of keeping the
 // weights.
 static void
@@ -94,6 +138,7 @@ a_failure_of_the_behaviour_keeps_the_weights_before_the_update_and_fails_again(v
     for (int from = 7; from <= 9; from += 2) {
         char bundle[PATH_SIZE], before[PATH_SIZE], checkpoint[PATH_SIZE];
         fail_after(from, "algo.actor.ent_coef=1e39", bundle);
+        assert_command_makes_the_config(bundle, "algo.actor.ent_coef=1e+39");
         snprintf(before, sizeof before, "%.300s/before.safetensors", bundle);
         snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_%09d.safetensors", session,
                  from);
@@ -130,6 +175,7 @@ static void a_joint_update_that_fails_keeps_everything_and_fails_again(void **st
     for (int i = 0; i < 2; i++) {
         char bundle[PATH_SIZE], before[PATH_SIZE], checkpoint[PATH_SIZE];
         fail_of(official, 7, causes[i][0], bundle);
+        assert_command_makes_the_config(bundle, "algo.profile=official");
         snprintf(before, sizeof before, "%.300s/before.safetensors", bundle);
         snprintf(checkpoint, sizeof checkpoint, "%.190s/checkpoints/step_000000007.safetensors",
                  official);

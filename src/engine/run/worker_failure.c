@@ -40,6 +40,23 @@ static void add_word(struct text *t, const char *option, const char *word) {
 }
 
 // A shell command that runs this run up to update `updates` again, with every key that was given.
+// The keys that make the config out of its preset. Not those that were given: to a resumed run all
+// are, also those that its task refuses.
+static void add_keys(const struct config *config, struct text *t) {
+    struct error e = {0};
+    struct config made;
+    CHECK(config_init(&made, config->preset, &e), "the run has a preset");
+    for (int i = 0; i < config_n_keys; i++) { // a key may move those behind it
+        char value[CONFIG_TEXT_SIZE], so_far[CONFIG_TEXT_SIZE], assignment[192];
+        config_text(config, i, value);
+        config_text(&made, i, so_far);
+        if (strcmp(value, so_far) == 0) continue;
+        snprintf(assignment, sizeof assignment, "%s=%s", config_keys[i].name, value);
+        CHECK(config_set(&made, assignment, &e), "the run has %s", assignment);
+        text_add(t, " %s", assignment);
+    }
+}
+
 static void format_command(const struct worker *w, int64_t updates, struct text *t) {
     const struct run_opts *o = &w->opts;
     text_add(t, "workbench train --headless --mode %s --preset %s", w->algo->mode,
@@ -49,12 +66,7 @@ static void format_command(const struct worker *w, int64_t updates, struct text 
     add_word(t, "--goal-dir", o->goal_dir);
     if (o->accept_pipeline) text_add(t, " --accept-pipeline %d", o->accept_pipeline);
     if (o->zero_latent) text_add(t, " --zero-latent");
-    for (int i = 0; i < config_n_keys; i++) {
-        char value[CONFIG_TEXT_SIZE];
-        if (!w->config.given[i]) continue;
-        config_text(&w->config, i, value);
-        text_add(t, " %s=%s", config_keys[i].name, value);
-    }
+    add_keys(&w->config, t);
     text_add(t, " --updates %lld", (long long)updates);
 }
 
