@@ -289,6 +289,37 @@ static void an_evaluation_depends_on_seed_and_number_alone(void **state) {
     assert_true(fabs(random->entropy - log(2)) < 1e-12);
 }
 
+// An untrained policy's torques: normal around a mean near 0, so clipped on both sides.
+static void sampled_torques_are_normal_around_the_policys_mean(void **state) {
+    (void)state;
+    char session[200], folder[PATH_SIZE], path[PATH_SIZE];
+    struct eval_report r;
+    struct error e = {0};
+    struct run_opts o = options(NULL, NULL);
+    uint8_t *text;
+    size_t n;
+    o.updates = 1;
+    run_well(&o, session);
+    struct eval_opts v = {.path = session, .episodes = 10, .seed = 7};
+    evaluate(&v, folder, &r);
+    assert_true(path_join(path, folder, "episodes.jsonl", &e) &&
+                file_read(path, 1 << 20, &text, &n, &e));
+    int n_actions = 0, n_least = 0, n_most = 0;
+    for (char *at = (char *)text; (at = strstr(at, "\"actions\":["));) {
+        at = strchr(at, '[');
+        while (*at != ']') {
+            const double value = strtod(at + 1, &at);
+            assert_true(value >= -1 && value <= 1);
+            n_actions++, n_least += value == -1, n_most += value == 1;
+        }
+    }
+    assert_int_equal(n_actions, 130);
+    print_message("%d and %d of %d clipped\n", n_least, n_most, n_actions);
+    assert_in_range(n_least, 5, 60); // the deviation is about 0.9: an eighth on either side
+    assert_in_range(n_most, 5, 60);
+    free(text);
+}
+
 static void returns_are_summed_up(void **state) {
     (void)state;
     const struct eval_episode list[] = {{.steps = 1, .total_reward = -4},
@@ -393,6 +424,7 @@ int main(void) {
         cmocka_unit_test(a_checkpoint_of_vectors_reads_back),
         cmocka_unit_test(a_failing_update_of_vectors_fails_again_from_its_bundle),
         cmocka_unit_test(an_evaluation_depends_on_seed_and_number_alone),
+        cmocka_unit_test(sampled_torques_are_normal_around_the_policys_mean),
         cmocka_unit_test(returns_are_summed_up),
         cmocka_unit_test(dreams_of_vectors_are_measured),
         cmocka_unit_test(what_belongs_to_a_game_boy_is_refused_by_one_line),
