@@ -4,8 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <atomic>
+
 #include "gpu/launchers.h"
 #include "gpu/optim.h"
+#include "gpu/placed.h"
+#include "gpu/program.h"
 
 // ---- messages
 
@@ -18,29 +22,21 @@ void gpu_fail(struct gpu *g, const char *format, ...) {
     va_end(args);
 }
 
-// ---- memory: one slab, one block per input, weights and gradients per parameter set
+// ---- transfers over the bus
 
-struct mirror { // a range of the host and its place on the device
-    const char *host;
-    size_t bytes;
-    void *device;
-};
+static std::atomic<int64_t> bus_copies, bus_bytes;
 
-struct set { // a parameter set
-    const struct params *params;
-    struct mirror weights, grads; // grads.device NULL: none here
-};
+void gpu_count_transfer(size_t bytes) {
+    bus_copies++;
+    bus_bytes += (int64_t)bytes;
+}
 
-struct backend_graph {
-    struct gpu gpu;
-    const struct graph *g;
-    struct mirror slab;
-    struct mirror *inputs;
-    struct set *sets;
-    int n_inputs, n_sets;
-    struct gpu_args *args; // by node index
-    int64_t copies;
-};
+static struct backend_bus bus(void) {
+    const struct backend_bus now = {bus_copies, bus_bytes};
+    return now;
+}
+
+// ---- memory: one slab, one block per input; parameter sets are shared (sets.h)
 
 static bool is_root(const struct tensor *t, enum storage storage) {
     return t->root && !t->base && t->storage == storage;
@@ -53,22 +49,23 @@ static bool mirror_new(struct gpu *gpu, struct mirror *m, const void *host, size
     return m->device || !bytes;
 }
 
-static struct set *find_set(struct backend_graph *b, const struct params *params) {
+static struct placed_set *find_set(struct backend_graph *b, const struct params *params) {
     for (int i = 0; i < b->n_sets; i++)
-        if (b->sets[i].params == params) return &b->sets[i];
+        if (b->sets[i].on->params == params) return &b->sets[i];
     return 0;
 }
 
 static bool add_set(struct backend_graph *b, const struct params *params, bool gradients) {
-    struct set *s = find_set(b, params);
-    const size_t bytes = (size_t)params->n_flat * sizeof(real);
-    if (!s) {
-        s = &b->sets[b->n_sets++];
-        memset(s, 0, sizeof *s);
-        s->params = params;
-        if (!mirror_new(&b->gpu, &s->weights, params->weights, bytes)) return false;
+    struct placed_set *s = find_set(b, params);
+    if (s && (s->gradients || !gradients)) return true;
+    struct device_set *on = sets_take(&b->gpu, params, gradients, false);
+    if (!on) return false;
+    if (s) {
+        s->gradients = true;
+        sets_give(b->gpu.device, on); // it was taken before
+    } else {
+        b->sets[b->n_sets++] = {on, gradients};
     }
-    if (gradients && !s->grads.device) return mirror_new(&b->gpu, &s->grads, params->grads, bytes);
     return true;
 }
 
@@ -94,13 +91,22 @@ static void *inside(const struct mirror *m, const void *host) {
     return (char *)m->device + (at - m->host);
 }
 
-// Where a tensor lies on the device, NULL where it has no place (nobody uses it).
-static void *device_of(const struct backend_graph *b, const struct tensor *t) {
+// Where a tensor of a set lies, in the buffer that begins at `device`.
+static void *inside_set(const struct device_set *s, const real *host, real *device,
+                        const void *data) {
+    const struct mirror m = {(const char *)host, s->bytes, device};
+    return host ? inside(&m, data) : 0;
+}
+
+void *placed_address(const struct backend_graph *b, const struct tensor *t) {
     if (!t || !t->data) return 0;
     void *at = inside(&b->slab, t->data);
     for (int i = 0; i < b->n_inputs && !at; i++) at = inside(&b->inputs[i], t->data);
-    for (int i = 0; i < b->n_sets && !at; i++) at = inside(&b->sets[i].weights, t->data);
-    for (int i = 0; i < b->n_sets && !at; i++) at = inside(&b->sets[i].grads, t->data);
+    for (int i = 0; i < b->n_sets && !at; i++) {
+        const struct device_set *s = b->sets[i].on;
+        at = inside_set(s, s->params->weights, s->weights, t->data);
+        if (!at && b->sets[i].gradients) at = inside_set(s, s->params->grads, s->grads, t->data);
+    }
     return at;
 }
 
@@ -117,8 +123,8 @@ static bool resolve(struct backend_graph *b, const struct node *n) {
     a->n = n;
     a->src = (void **)calloc((size_t)n->n_src + 1, sizeof *a->src);
     if (!a->src) return false;
-    for (int i = 0; i < n->n_src; i++) a->src[i] = device_of(b, n->src[i]);
-    for (int i = 0; i < n->n_out; i++) a->out[i] = device_of(b, n->out[i]);
+    for (int i = 0; i < n->n_src; i++) a->src[i] = placed_address(b, n->src[i]);
+    for (int i = 0; i < n->n_out; i++) a->out[i] = placed_address(b, n->out[i]);
     const struct gpu_op *op = gpu_op_of(n->kind);
     const size_t bytes = op && op->workspace ? op->workspace(n) : 0;
     if (bytes > b->gpu.workspace_bytes) b->gpu.workspace_bytes = bytes;
@@ -129,10 +135,7 @@ static void graph_free_(struct backend_graph *b) {
     if (!b) return;
     for (int i = 0; b->args && i < b->g->n_nodes; i++) free(b->args[i].src);
     for (int i = 0; i < b->n_inputs; i++) gpu_free(b->gpu.device, b->inputs[i].device);
-    for (int i = 0; i < b->n_sets; i++) {
-        gpu_free(b->gpu.device, b->sets[i].weights.device);
-        gpu_free(b->gpu.device, b->sets[i].grads.device);
-    }
+    for (int i = 0; i < b->n_sets; i++) sets_give(b->gpu.device, b->sets[i].on);
     gpu_free(b->gpu.device, b->slab.device);
     gpu_free(b->gpu.device, b->gpu.workspace);
     gpu_close(b->gpu.device);
@@ -145,7 +148,7 @@ static void graph_free_(struct backend_graph *b) {
 static bool place(struct backend_graph *b) {
     const struct graph *g = b->g;
     b->inputs = (struct mirror *)calloc((size_t)g->n_tensors + 1, sizeof *b->inputs);
-    b->sets = (struct set *)calloc((size_t)g->n_tensors + 1, sizeof *b->sets);
+    b->sets = (struct placed_set *)calloc((size_t)g->n_tensors + 1, sizeof *b->sets);
     b->args = (struct gpu_args *)calloc((size_t)g->n_nodes + 1, sizeof *b->args);
     if (!b->inputs || !b->sets || !b->args) return false;
     if (!place_roots(b)) return false;
@@ -170,34 +173,60 @@ static struct backend_graph *graph_new_(const struct graph *g, char *message, si
 
 // ---- running
 
-static bool upload(struct backend_graph *b, const struct mirror *m) {
+static bool upload(struct backend_graph *b, void *to, const void *from, size_t bytes) {
     b->copies++;
-    return gpu_upload(&b->gpu, m->device, m->host, m->bytes);
+    return gpu_upload(&b->gpu, to, from, bytes);
 }
 
-static bool begin(struct backend_graph *b) {
-    for (int i = 0; i < b->n_inputs; i++)
-        if (!upload(b, &b->inputs[i])) return false;
-    for (int i = 0; i < b->n_sets; i++)
-        if (!upload(b, &b->sets[i].weights)) return false;
+// The host's weights, unless the device has newer ones.
+static bool bring_weights(struct backend_graph *b, struct device_set *s) {
+    if (s->resident) return sets_reads(&b->gpu, s);
+    return sets_writes(&b->gpu, s) && upload(b, s->weights, s->params->weights, s->bytes);
+}
+
+bool placed_clear(struct backend_graph *b, struct gpu *g) {
     for (int i = 0; i < b->g->n_clears; i++) {
         const struct clear *c = &b->g->clears[i];
-        real *grads = (real *)find_set(b, c->set)->grads.device;
-        if (!gpu_zero(&b->gpu, grads + c->first, (size_t)(c->end - c->first) * sizeof(real)))
+        real *grads = find_set(b, c->set)->on->grads;
+        if (!gpu_zero(g, grads + c->first, (size_t)(c->end - c->first) * sizeof(real)))
             return false;
     }
     return true;
 }
 
-static bool run_node(struct backend_graph *b, const struct node *n) {
-    const struct gpu_op *op = gpu_op_of(n->kind);
-    if (op) op->launch(&b->gpu, &b->args[n->index]);
-    return !b->gpu.failed;
+static bool begin(struct backend_graph *b) {
+    for (int i = 0; i < b->n_inputs; i++)
+        if (!upload(b, b->inputs[i].device, b->inputs[i].host, b->inputs[i].bytes)) return false;
+    for (int i = 0; i < b->n_sets; i++)
+        if (!bring_weights(b, b->sets[i].on)) return false;
+    return placed_clear(b, &b->gpu);
 }
 
-static bool wait_all(struct backend_graph *b) { return gpu_finish(&b->gpu) && !b->gpu.failed; }
+static bool enqueue(struct backend_graph *b, struct gpu *g, const struct node *n) {
+    const struct gpu_op *op = gpu_op_of(n->kind);
+    if (op) op->launch(g, &b->args[n->index]);
+    return !g->failed;
+}
 
-static size_t bytes_of(const struct tensor *t) {
+bool placed_run(struct backend_graph *b, struct gpu *g) {
+    for (int i = 0; i < b->g->n_nodes; i++)
+        if (!b->g->nodes[i]->given && !enqueue(b, g, b->g->nodes[i])) return false;
+    return true;
+}
+
+static bool run_node(struct backend_graph *b, const struct node *n) {
+    return enqueue(b, &b->gpu, n);
+}
+
+static bool wait_all(struct backend_graph *b) {
+    for (int i = 0; i < b->n_sets; i++) {
+        struct device_set *s = b->sets[i].on;
+        if (!(s->resident ? sets_has_read(&b->gpu, s) : sets_has_written(&b->gpu, s))) return false;
+    }
+    return gpu_finish(&b->gpu) && !b->gpu.failed;
+}
+
+size_t placed_bytes(const struct tensor *t) {
     const size_t each = t->dtype == DTYPE_REAL  ? sizeof(real)
                         : t->dtype == DTYPE_I32 ? sizeof(int32_t)
                                                 : 1;
@@ -205,17 +234,17 @@ static size_t bytes_of(const struct tensor *t) {
 }
 
 static bool fetch(struct backend_graph *b, const struct tensor *t) {
-    const void *at = device_of(b, t);
+    const void *at = placed_address(b, t);
     if (!at) return true;
     b->copies++;
-    return gpu_download(&b->gpu, t->data, at, bytes_of(t));
+    return gpu_download(&b->gpu, t->data, at, placed_bytes(t));
 }
 
 static bool fetch_grads(struct backend_graph *b, const struct params *params) {
-    const struct set *s = find_set(b, params);
-    if (!s || !s->grads.device) return true;
+    const struct placed_set *s = find_set(b, params);
+    if (!s || !s->gradients) return true;
     b->copies++;
-    return gpu_download(&b->gpu, params->grads, s->grads.device, s->grads.bytes);
+    return gpu_download(&b->gpu, params->grads, s->on->grads, s->on->bytes);
 }
 
 static const char *message_of(const struct backend_graph *b) { return b->gpu.message; }
@@ -240,6 +269,15 @@ extern "C" const struct backend *workbench_backend(void) {
     table.fetch_grads = fetch_grads;
     table.message = message_of;
     table.copies = copies_of;
+    table.program_new = gpu_program_new;
+    table.program_free = gpu_program_free;
+    table.program_store = gpu_program_store;
+    table.program_launch = gpu_program_launch;
+    table.program_read = gpu_program_read;
+    table.program_fetch = gpu_program_fetch;
+    table.program_message = gpu_program_message;
+    table.copy_weights = gpu_program_copy_weights;
+    table.bus = bus;
     table.adam = gpu_adam;
     table.play = gpu_play();
     return &table;

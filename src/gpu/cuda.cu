@@ -13,6 +13,7 @@ struct gpu_device {
     cudaStream_t stream;
     cublasHandle_t cublas;
     void *cublas_workspace;
+    bool capturing;
 };
 
 enum { GRID_MAX = 2147483647, BLOCK_MAX = 1024 };
@@ -33,6 +34,12 @@ static bool check_cublas(struct gpu *g, cublasStatus_t status, const char *what,
     return false;
 }
 
+// What a captured graph cannot hold. CUDA would refuse most of it, in words that help nobody.
+static bool may(struct gpu *g, const char *what) {
+    if (g->device->capturing) gpu_fail(g, "%s while a graph is captured", what);
+    return !g->failed;
+}
+
 // ---- the device
 
 bool gpu_probe(char *text, size_t size) {
@@ -49,7 +56,8 @@ bool gpu_probe(char *text, size_t size) {
     }
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, %.1f GiB; CUDA %d.%d, "
+    snprintf(text, size,
+             "%s, compute capability %d.%d, %d multiprocessors, %.1f GiB; CUDA %d.%d, "
              "driver for %d.%d; device 1 of %d",
              p.name, p.major, p.minor, p.multiProcessorCount,
              (double)p.totalGlobalMem / (1024.0 * 1024 * 1024), runtime / 1000, runtime % 1000 / 10,
@@ -62,11 +70,11 @@ static bool open_cublas(struct gpu *g, struct gpu_device *d) {
            check_cublas(g, cublasSetStream(d->cublas, d->stream), "cublasSetStream", __LINE__) &&
            CHECK_CUDA(g, "workspace of cuBLAS",
                       cudaMalloc(&d->cublas_workspace, cublas_workspace_bytes)) &&
-           check_cublas(g, cublasSetWorkspace(d->cublas, d->cublas_workspace,
-                                              cublas_workspace_bytes),
+           check_cublas(g,
+                        cublasSetWorkspace(d->cublas, d->cublas_workspace, cublas_workspace_bytes),
                         "cublasSetWorkspace", __LINE__) &&
-           check_cublas(g, cublasSetMathMode(d->cublas, CUBLAS_PEDANTIC_MATH),
-                        "cublasSetMathMode", __LINE__) &&
+           check_cublas(g, cublasSetMathMode(d->cublas, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode",
+                        __LINE__) &&
            check_cublas(g, cublasSetAtomicsMode(d->cublas, CUBLAS_ATOMICS_NOT_ALLOWED),
                         "cublasSetAtomicsMode", __LINE__);
 }
@@ -95,6 +103,7 @@ void gpu_close(struct gpu_device *d) {
 
 void *gpu_alloc(struct gpu *g, size_t bytes) {
     void *at = 0;
+    if (!may(g, "device memory is allocated")) return 0;
     if (!CHECK_CUDA(g, "device memory", cudaMalloc(&at, bytes))) return 0;
     if (CHECK_CUDA(g, "device memory", cudaMemsetAsync(at, 0xFF, bytes, g->device->stream)) &&
         CHECK_CUDA(g, "device memory", cudaStreamSynchronize(g->device->stream)))
@@ -109,16 +118,38 @@ void gpu_free(struct gpu_device *d, void *memory) {
 }
 
 bool gpu_upload(struct gpu *g, void *to, const void *from, size_t bytes) {
-    return CHECK_CUDA(
-        g, "copy to the device",
-        cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, g->device->stream));
+    if (!may(g, "a copy from the host")) return false;
+    gpu_count_transfer(bytes);
+    return CHECK_CUDA(g, "copy to the device",
+                      cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, g->device->stream));
+}
+
+bool gpu_download_later(struct gpu *g, void *to, const void *from, size_t bytes) {
+    if (!may(g, "a copy to the host")) return false;
+    gpu_count_transfer(bytes);
+    return CHECK_CUDA(g, "copy from the device",
+                      cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, g->device->stream));
 }
 
 bool gpu_download(struct gpu *g, void *to, const void *from, size_t bytes) {
+    return gpu_download_later(g, to, from, bytes) && gpu_finish(g);
+}
+
+bool gpu_copy(struct gpu *g, void *to, const void *from, size_t bytes) {
     return CHECK_CUDA(
-               g, "copy from the device",
-               cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, g->device->stream)) &&
-           gpu_finish(g);
+        g, "copy on the device",
+        cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, g->device->stream));
+}
+
+void *gpu_pinned_new(struct gpu *g, size_t bytes) {
+    void *at = 0;
+    if (!may(g, "pinned memory is allocated")) return 0;
+    CHECK_CUDA(g, "pinned memory", cudaMallocHost(&at, bytes));
+    return at;
+}
+
+void gpu_pinned_free(void *memory) {
+    if (memory) cudaFreeHost(memory);
 }
 
 bool gpu_zero(struct gpu *g, void *at, size_t bytes) {
@@ -126,6 +157,7 @@ bool gpu_zero(struct gpu *g, void *at, size_t bytes) {
 }
 
 bool gpu_finish(struct gpu *g) {
+    if (g->device->capturing) return may(g, "the host waits");
     return CHECK_CUDA(g, "kernels", cudaStreamSynchronize(g->device->stream)) && !g->failed;
 }
 
@@ -156,6 +188,47 @@ bool gpu_record(struct gpu *g, struct gpu_event *e) {
 
 bool gpu_await(struct gpu *g, const struct gpu_event *e) {
     return CHECK_CUDA(g, "event", cudaStreamWaitEvent(g->device->stream, e->event, 0));
+}
+
+bool gpu_event_finish(struct gpu *g, const struct gpu_event *e) {
+    return may(g, "the host waits") && CHECK_CUDA(g, "event", cudaEventSynchronize(e->event));
+}
+
+// ---- capture: one CUDA graph
+
+struct gpu_capture {
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+};
+
+bool gpu_capture_begin(struct gpu *g) {
+    g->device->capturing = CHECK_CUDA(
+        g, "capture", cudaStreamBeginCapture(g->device->stream, cudaStreamCaptureModeThreadLocal));
+    return g->device->capturing;
+}
+
+struct gpu_capture *gpu_capture_end(struct gpu *g) {
+    struct gpu_capture *c = (struct gpu_capture *)calloc(1, sizeof *c);
+    g->device->capturing = false;
+    const bool ended =
+        c && CHECK_CUDA(g, "capture", cudaStreamEndCapture(g->device->stream, &c->graph));
+    if (ended && !g->failed &&
+        CHECK_CUDA(g, "graph", cudaGraphInstantiate(&c->exec, c->graph, 0)) &&
+        CHECK_CUDA(g, "graph", cudaGraphUpload(c->exec, g->device->stream)))
+        return c;
+    gpu_capture_free(c);
+    return 0;
+}
+
+void gpu_capture_free(struct gpu_capture *c) {
+    if (!c) return;
+    if (c->exec) cudaGraphExecDestroy(c->exec);
+    if (c->graph) cudaGraphDestroy(c->graph);
+    free(c);
+}
+
+bool gpu_replay(struct gpu *g, const struct gpu_capture *c) {
+    return !g->failed && CHECK_CUDA(g, "graph", cudaGraphLaunch(c->exec, g->device->stream));
 }
 
 // ---- launches

@@ -93,6 +93,11 @@ bool gpu_upload(struct gpu *g, void *to, const void *from, size_t bytes);
 bool gpu_download(struct gpu *g, void *to, const void *from, size_t bytes); // waits for it
 bool gpu_zero(struct gpu *g, void *at, size_t bytes);
 bool gpu_finish(struct gpu *g); // waits for everything; false also for what kernels did wrong
+bool gpu_copy(struct gpu *g, void *to, const void *from, size_t bytes); // on the device
+// Memory of the host that transfers need not stage; gpu_download_later does not wait.
+void *gpu_pinned_new(struct gpu *g, size_t bytes); // NULL: g->message says why
+void gpu_pinned_free(void *memory);                // NULL is fine
+bool gpu_download_later(struct gpu *g, void *to, const void *from, size_t bytes);
 void gpu_product(struct gpu *g, const struct gpu_gemm *p);
 // Order between two devices' streams: what g enqueued before gpu_record is over before what another
 // enqueues after gpu_await begins. Awaiting what was never recorded is nothing.
@@ -101,12 +106,23 @@ struct gpu_event *gpu_event_new(struct gpu *g); // NULL: g->message says why
 void gpu_event_free(struct gpu_event *e);       // NULL is fine
 bool gpu_record(struct gpu *g, struct gpu_event *e);
 bool gpu_await(struct gpu *g, const struct gpu_event *e);
+bool gpu_event_finish(struct gpu *g, const struct gpu_event *e); // the host waits
+// What is enqueued between begin and end runs at every replay, and not before. Meanwhile nothing
+// may be allocated, freed, waited for or copied from or to the host: that fails.
+struct gpu_capture;
+bool gpu_capture_begin(struct gpu *g);
+struct gpu_capture *gpu_capture_end(struct gpu *g); // NULL: g->message says why
+void gpu_capture_free(struct gpu_capture *c);       // NULL is fine
+bool gpu_replay(struct gpu *g, const struct gpu_capture *c);
 void *gpu_stream(const struct gpu *g);
 void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line);
 // Whether a launch of this shape may go ahead: no error so far, and what the chip takes.
 bool gpu_may_launch(struct gpu *g, const char *kernel, int64_t grid, int64_t block);
 
 const struct device_play *gpu_play(void); // machines and ring: play.cu
+
+// ---- transfers over the bus, counted by whoever makes one (backend.cu)
+void gpu_count_transfer(size_t bytes);
 
 // ---- messages (backend.cu)
 void gpu_fail(struct gpu *g, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,12 +1,11 @@
-// Kernels: global gradient norm, clipping and Adam (spec/dreamer_v3.md 7.1; the formulas of
-// src/engine/graph/kernels_optim.h). Clip factor and norm stay on the device between the kernels.
+// Kernels: global gradient norm, clipping, Adam (spec/dreamer_v3.md 7.1; the formulas of
+// src/engine/graph/kernels_optim.h), the target's step. All numbers stay on the device.
 #include "gpu/optim.h"
 
 #include <stdio.h>
 
 #include "base/fmath.h"
 
-enum { NORM, CLIP, N_SCALARS };      // doubles in front of the slices
 static const double clip_eps = 1e-6; // of the reference's clip_grad_norm
 
 // In double: a float sum of squares would overflow or lose digits long before the gradients do.
@@ -32,50 +31,104 @@ __global__ void clip_kernel(buf<const double> slices, double max_norm, buf<doubl
     sum = warp_sum(sum);
     if (lane_of() > 0) return;
     const double norm = sqrt(sum), factor = max_norm / (norm + clip_eps);
-    scalars[NORM] = norm;
-    scalars[CLIP] = max_norm > 0 && factor < 1 ? factor : 1;
+    scalars[OPTIM_NORM] = norm;
+    scalars[OPTIM_CLIP] = max_norm > 0 && factor < 1 ? factor : 1;
+}
+
+static buf<const double> slices_of(buf<double> scalars, int64_t n) {
+    return buf_make((const double *)scalars.at + OPTIM_FIRST_SLICE, n);
+}
+
+void optim_norm(struct gpu *g, buf<const real> grads, double max_norm, buf<double> scalars) {
+    const int slices = sum_slices(grads.n);
+    LAUNCH(g, squares_kernel, slices, THREADS, grads,
+           buf_make(scalars.at + OPTIM_FIRST_SLICE, slices));
+    LAUNCH(g, clip_kernel, 1, WARP, slices_of(scalars, slices), max_norm,
+           buf_make(scalars.at, OPTIM_FIRST_SLICE));
+}
+
+// ---- Adam
+
+__global__ void numbers_kernel(struct optim_adam o, buf<const int64_t> state, buf<double> scalars) {
+    if (threadIdx.x > 0) return;
+    double correction1 = o.correction1, correction2 = o.correction2;
+    if (state.n) {
+        const double step = (double)(state[STATE_STEP] + 1);
+        correction1 = 1 - pow(o.beta1, step);
+        correction2 = 1 - pow(o.beta2, step);
+    }
+    scalars[OPTIM_STEP] = o.learning_rate / correction1;
+    scalars[OPTIM_ROOT] = sqrt(correction2);
+}
+
+DEVICE_FUNCTION bool has_failed(buf<const int64_t> state) {
+    return state.n && state[STATE_FAILED] != 0;
 }
 
 struct adam_numbers {
-    real beta1, beta2, one_minus_beta1, one_minus_beta2, step, root, eps;
+    real beta1, beta2, one_minus_beta1, one_minus_beta2, eps;
 };
 
 // Does nothing where the norm is not finite.
-__global__ void adam_kernel(buf<const double> scalars, struct adam_numbers c, buf<const real> g,
-                            buf<real> m, buf<real> v, buf<real> w) {
-    const double norm = scalars[NORM];
-    if (!(norm - norm == 0)) return;
-    const real clip = (real)scalars[CLIP];
+__global__ void adam_kernel(buf<const double> scalars, buf<const int64_t> state,
+                            struct adam_numbers c, buf<const real> g, buf<real> m, buf<real> v,
+                            buf<real> w) {
+    const double norm = scalars[OPTIM_NORM];
+    if (!(norm - norm == 0) || has_failed(state)) return;
+    const real clip = (real)scalars[OPTIM_CLIP], step = (real)scalars[OPTIM_STEP];
+    const real root = (real)scalars[OPTIM_ROOT];
     EACH(i, w.n) {
         const real d = g[i] * clip;
         const real mi = c.beta1 * m[i] + c.one_minus_beta1 * d;
         const real vi = c.beta2 * v[i] + c.one_minus_beta2 * d * d;
         m[i] = mi;
         v[i] = vi;
-        w[i] = w[i] - c.step * mi / (fast_sqrt(vi) / c.root + c.eps);
+        w[i] = w[i] - step * mi / (fast_sqrt(vi) / root + c.eps);
     }
 }
 
-// Device copies of the host's arrays.
+void optim_adam(struct gpu *g, const struct optim_adam *o, buf<const real> grads, buf<real> moment1,
+                buf<real> moment2, buf<real> weights, buf<double> scalars,
+                buf<const int64_t> state) {
+    const struct adam_numbers numbers = {(real)o->beta1, (real)o->beta2, (real)(1 - o->beta1),
+                                         (real)(1 - o->beta2), (real)o->eps};
+    LAUNCH(g, numbers_kernel, 1, WARP, *o, state, buf_make(scalars.at, OPTIM_FIRST_SLICE));
+    LAUNCH(g, adam_kernel, blocks_for(weights.n), THREADS,
+           buf_make((const double *)scalars.at, OPTIM_FIRST_SLICE), state, numbers, grads, moment1,
+           moment2, weights);
+}
+
+// ---- the target critic
+
+__global__ void track_kernel(buf<const real> source, real keep, real take, int64_t every,
+                             buf<real> target, buf<const int64_t> state) {
+    const int64_t step = state[STATE_STEP];
+    if (has_failed(state) || step % every != 0) return;
+    EACH(i, target.n) {
+        const real x = source[i];
+        target[i] = step == 0 ? x : take * x + keep * target[i];
+    }
+}
+
+void optim_track(struct gpu *g, buf<const real> source, double tau, int64_t every, buf<real> target,
+                 buf<const int64_t> state) {
+    LAUNCH(g, track_kernel, blocks_for(target.n), THREADS, source, (real)(1 - tau), (real)tau,
+           every, target, state);
+}
+
+// ---- on arrays of the host
+
 enum { WEIGHTS, MOMENT1, MOMENT2, GRADS, SCALARS, N_ARRAYS };
 
 static bool adam_on(struct gpu *g, struct backend_adam *a, void *const *at) {
-    const int slices = sum_slices(a->n);
     const buf<const real> grads = buf_make((const real *)at[GRADS], a->n);
-    double *scalars = (double *)at[SCALARS];
-    const struct adam_numbers numbers = {(real)a->beta1,
-                                         (real)a->beta2,
-                                         (real)(1 - a->beta1),
-                                         (real)(1 - a->beta2),
-                                         (real)(a->learning_rate / a->correction1),
-                                         (real)sqrt(a->correction2),
-                                         (real)a->eps};
-    LAUNCH(g, squares_kernel, slices, THREADS, grads, buf_make(scalars + N_SCALARS, slices));
-    LAUNCH(g, clip_kernel, 1, WARP, buf_make((const double *)scalars + N_SCALARS, slices),
-           a->max_norm, buf_make(scalars, N_SCALARS));
-    LAUNCH(g, adam_kernel, blocks_for(a->n), THREADS, buf_make((const double *)scalars, N_SCALARS),
-           numbers, grads, buf_make((real *)at[MOMENT1], a->n), buf_make((real *)at[MOMENT2], a->n),
-           buf_make((real *)at[WEIGHTS], a->n));
+    const buf<double> scalars = buf_make((double *)at[SCALARS], optim_scalars);
+    const struct optim_adam o = {a->learning_rate, a->beta1,       a->beta2,
+                                 a->eps,           a->correction1, a->correction2};
+    optim_norm(g, grads, a->max_norm, scalars);
+    optim_adam(g, &o, grads, buf_make((real *)at[MOMENT1], a->n),
+               buf_make((real *)at[MOMENT2], a->n), buf_make((real *)at[WEIGHTS], a->n), scalars,
+               buf_make((const int64_t *)0, 0));
     return gpu_finish(g);
 }
 
@@ -83,8 +136,7 @@ static bool adam_arrays(struct gpu *g, struct backend_adam *a, void **at) {
     const size_t bytes = (size_t)a->n * sizeof(real);
     float *const host[] = {a->weights, a->moment1, a->moment2, (float *)a->grads};
     for (int i = 0; i < N_ARRAYS; i++) {
-        const size_t size =
-            i == SCALARS ? (size_t)(sum_slices_max + N_SCALARS) * sizeof(double) : bytes;
+        const size_t size = i == SCALARS ? (size_t)optim_scalars * sizeof(double) : bytes;
         if (!(at[i] = gpu_alloc(g, size))) return false;
         if (i != SCALARS && !gpu_upload(g, at[i], host[i], bytes)) return false;
     }

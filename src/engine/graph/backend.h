@@ -30,8 +30,9 @@ struct tensor;
 struct params;
 struct backend_graph;
 struct device_play;
+struct backend_program;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 2 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 3 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -48,6 +49,58 @@ struct backend_adam {
     double max_norm; // of the whole gradient; 0: no clipping
     double correction1, correction2;
     double norm; // filled: before clipping. Where it is not finite nothing is changed.
+};
+
+// ---- programs: what repeats without the host, an update above all
+//
+// A program is a list of commands over graphs that were placed on the device. Its first launch
+// enqueues them one by one, its second captures them (one CUDA graph), later ones replay that: one
+// call of the host each. From the first launch on the device's weights and moments are the true
+// ones, until program_fetch brings them back; inputs and results stay on the device.
+//
+// The program counts its launches as steps. A CHECK that finds a number that is not finite stops
+// it: from there on no command changes anything, so inputs, weights and moments stay those of the
+// failing step.
+enum command_kind {
+    COMMAND_FEED,    // to: copied from the host's place for it at every launch
+    COMMAND_FILL,    // elements [first, first + count) of to: value
+    COMMAND_NOISE,   // to: uniforms of (seed, purpose, step, element), base/philox.h
+    COMMAND_NORMAL,  // to: normal numbers of the same
+    COMMAND_RUN,     // all nodes of graph
+    COMMAND_COPY,    // to = from, which lies in from_graph
+    COMMAND_NORM,    // the norm of the set's gradient, before clipping to max_norm
+    COMMAND_CHECK,   // is from, if any, and the set's norm, if any, finite?
+    COMMAND_ADAM,    // one step of the set, with the norm found before
+    COMMAND_TRACK,   // every `every` steps set = tau source + (1 - tau) set; at step 0 a copy
+    COMMAND_ADVANCE, // the step is done
+    COMMAND_REPORT,  // runs nothing: from is what program_read brings to the host's place for it
+    N_COMMANDS
+};
+
+struct backend_command { // each kind uses a few; a tensor lies in the graph before it
+    enum command_kind kind;
+    struct backend_graph *graph;
+    const struct tensor *to;
+    struct backend_graph *from_graph;
+    const struct tensor *from;
+    const struct params *set, *source;
+    double learning_rate, beta1, beta2, eps, max_norm, tau;
+    int64_t first, count, every;
+    uint64_t seed;
+    uint32_t purpose;
+    float value;
+    double *norm; // COMMAND_NORM: filled by program_read
+};
+
+struct backend_progress {
+    int64_t step;  // done so far
+    int failed;    // the CHECK that stopped it, by its place in the list; -1: none
+    double value, norm; // what that CHECK saw
+};
+
+// Transfers between host and device since the library was opened, by any graph or program.
+struct backend_bus {
+    int64_t copies, bytes;
 };
 
 struct backend {
@@ -69,6 +122,22 @@ struct backend {
     bool (*fetch_grads)(struct backend_graph *b, const struct params *set);
     const char *(*message)(const struct backend_graph *b); // why the last call failed
     int64_t (*copies)(const struct backend_graph *b);      // transfers so far, both directions
+    // Copies the list; graphs and sets must outlive the program. The sets' values and all inputs of
+    // the graphs are taken from the host, and the step is counted from `step`.
+    struct backend_program *(*program_new)(const struct backend_command *list, int n, char *message,
+                                           size_t size);
+    void (*program_free)(struct backend_program *p); // NULL is fine
+    bool (*program_store)(struct backend_program *p, int64_t step); // again, when they were changed
+    bool (*program_launch)(struct backend_program *p);              // enqueued
+    // Reports and norms to the host in one transfer; waits.
+    bool (*program_read)(struct backend_program *p, struct backend_progress *out);
+    // Weights, moments and gradients of all sets, inputs of all graphs, to the host; waits.
+    bool (*program_fetch)(struct backend_program *p);
+    const char *(*program_message)(const struct backend_program *p);
+    // Weights of one set become another's, for graphs and programs enqueued from now on. False: not
+    // both are on the device.
+    bool (*copy_weights)(const struct params *to, const struct params *from);
+    struct backend_bus (*bus)(void);
     bool (*adam)(struct backend_adam *a, char *message, size_t size);
     const struct device_play *play; // machines and replay ring: engine/env/device_play.h
 };

@@ -204,6 +204,10 @@ void executor_run(struct executor *ex) {
     finish(ex);
 }
 
+struct backend_graph *executor_device(const struct executor *ex) {
+    return ex->device;
+}
+
 int64_t executor_copies(const struct executor *ex) {
     return ex->backend ? ex->backend->copies(ex->device) : 0;
 }

@@ -257,6 +257,8 @@ struct executor *executor_new(struct graph *g, struct pool *pool);
 struct executor *cpu_executor_new(struct graph *g, struct pool *pool); // on the CPU
 void executor_run(struct executor *ex);
 void executor_free(struct executor *ex); // NULL is fine
+// Where the backend has placed the graph (backend.h), for programs; NULL on the CPU.
+struct backend_graph *executor_device(const struct executor *ex);
 // Copies between host and device so far; 0 on the CPU.
 int64_t executor_copies(const struct executor *ex);
 // Runs again node by node and returns the first node with a non-finite output, NULL if all are

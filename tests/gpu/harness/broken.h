@@ -34,6 +34,18 @@
 #define READABLE_END(r) ((r)->total)
 #elif defined(BREAK_late_rows) // also the row that is being overwritten
 #define OLDEST_ROW(r) ((r)->total - (r)->opts.rows)
+#elif defined(BREAK_captured_copy) // a program's copies go over the host
+#include "gpu/noise.h"
+#define guarded_copy(g, state, from, to, bytes)                                                    \
+    (gpu_download(g, broken_place, from, bytes), gpu_upload(g, to, broken_place, bytes))
+static char broken_place[1 << 20];
+#elif defined(BREAK_captured_alloc) // memory is allocated in every update
+#include "gpu/optim.h"
+#define optim_norm(g, grads, max_norm, scalars)                                                    \
+    (gpu_free((g)->device, gpu_alloc(g, 16)), optim_norm(g, grads, max_norm, scalars))
+#elif defined(BREAK_captured_wait) // the host looks at every update
+#include "gpu/noise.h"
+#define program_advance(g, state) (program_advance(g, state), (void)gpu_finish(g))
 #else
 #error "which way?"
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -36,9 +37,14 @@ struct thread {
 
 // What is known to be over: of each stream, launches up to that number.
 typedef std::map<int, uint32_t> clocks;
+typedef std::vector<std::function<void(gpu *)>> tape;
+struct gpu_capture {
+    tape what;
+};
 struct gpu_device {
     int stream;
-    clocks over; // before whatever is enqueued from now on
+    clocks over;          // before whatever is enqueued from now on
+    gpu_capture *capture; // NULL: nothing is captured
 };
 struct gpu_event {
     clocks over;
@@ -153,6 +159,49 @@ bool gpu_await(gpu *g, const gpu_event *e) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     merge(&g->device->over, e->over);
     return true;
+}
+
+bool gpu_event_finish(gpu *g, const gpu_event *e) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (g->device->capture) gpu_fail(g, "the host waits while a graph is captured");
+    merge(&over_for_host, e->over);
+    return !g->failed;
+}
+
+// ---- capture: what would be enqueued is kept instead
+
+bool gpu_capture_begin(gpu *g) {
+    if (g->device->capture) gpu_fail(g, "two captures at once");
+    if (!g->failed) g->device->capture = new gpu_capture{};
+    return !g->failed;
+}
+
+gpu_capture *gpu_capture_end(gpu *g) {
+    gpu_capture *c = g->device->capture;
+    g->device->capture = nullptr;
+    if (!g->failed) return c;
+    delete c;
+    return nullptr;
+}
+
+void gpu_capture_free(gpu_capture *c) { delete c; }
+
+bool gpu_replay(gpu *g, const gpu_capture *c) {
+    for (const auto &step : c->what)
+        if (!g->failed) step(g);
+    return !g->failed;
+}
+
+bool harness_capture(gpu *g, std::function<void(gpu *)> what) {
+    if (!g->device->capture) return false;
+    g->device->capture->what.push_back(what);
+    return true;
+}
+
+// What a captured graph cannot hold.
+static bool may(gpu *g, const char *what) {
+    if (g->device->capture) gpu_fail(g, "%s while a graph is captured", what);
+    return !g->failed;
 }
 
 // ---- fibres
@@ -351,12 +400,12 @@ gpu_device *gpu_open(char *message, size_t size) {
     (void)message;
     (void)size;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
-    return new gpu_device{n_streams++, {}};
+    return new gpu_device{n_streams++, {}, nullptr};
 }
 void gpu_close(gpu_device *d) { delete d; }
 
 void *gpu_alloc(gpu *g, size_t bytes) {
-    (void)g;
+    if (!may(g, "device memory is allocated")) return nullptr;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     allocation *a = new allocation{(char *)aligned_alloc(256, (bytes + 511) / 256 * 256), bytes,
                                    nullptr, allocations};
@@ -402,22 +451,47 @@ static bool touch(gpu *g, const allocation *a, const void *at, size_t bytes, con
 
 bool gpu_upload(gpu *g, void *to, const void *from, size_t bytes) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (!may(g, "a copy from the host")) return false;
+    gpu_count_transfer(bytes);
     const allocation *a = copied(g, to, bytes, "upload");
     if (!a || !touch(g, a, to, bytes, "upload", true)) return false;
     memcpy(to, from, bytes);
     return true;
 }
 
-bool gpu_download(gpu *g, void *to, const void *from, size_t bytes) {
+bool gpu_download_later(gpu *g, void *to, const void *from, size_t bytes) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (!may(g, "a copy to the host")) return false;
+    gpu_count_transfer(bytes);
     const allocation *a = copied(g, from, bytes, "download");
     if (!a || !touch(g, a, from, bytes, "download", false)) return false;
     memcpy(to, from, bytes);
-    return gpu_finish(g);
+    return true;
 }
+
+bool gpu_download(gpu *g, void *to, const void *from, size_t bytes) {
+    return gpu_download_later(g, to, from, bytes) && gpu_finish(g);
+}
+
+bool gpu_copy(gpu *g, void *to, const void *from, size_t bytes) {
+    std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (harness_capture(g, [=](gpu *later) { gpu_copy(later, to, from, bytes); })) return true;
+    const allocation *a = copied(g, from, bytes, "copy"), *b = copied(g, to, bytes, "copy");
+    if (!a || !b || !touch(g, a, from, bytes, "copy", false) ||
+        !touch(g, b, to, bytes, "copy", true))
+        return false;
+    memmove(to, from, bytes);
+    return true;
+}
+
+void *gpu_pinned_new(gpu *g, size_t bytes) {
+    return may(g, "pinned memory is allocated") ? malloc(bytes) : nullptr;
+}
+void gpu_pinned_free(void *memory) { free(memory); }
 
 bool gpu_zero(gpu *g, void *at, size_t bytes) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (harness_capture(g, [=](gpu *later) { gpu_zero(later, at, bytes); })) return true;
     const allocation *a = copied(g, at, bytes, "clear");
     if (!a || !touch(g, a, at, bytes, "clear", true)) return false;
     memset(at, 0, bytes);
@@ -427,6 +501,7 @@ bool gpu_zero(gpu *g, void *at, size_t bytes) {
 // The host waits: what it enqueues from now on, in any stream, comes after all that is in this one.
 bool gpu_finish(gpu *g) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (g->device->capture) return may(g, "the host waits");
     merge(&over_for_host, g->device->over);
     return !g->failed;
 }
@@ -477,5 +552,7 @@ static void product(void *context) {
 }
 
 void gpu_product(gpu *g, const gpu_gemm *p) {
-    if (!g->failed) harness_launch(g, "product", 1, 1, product, (void *)p);
+    const gpu_gemm kept = *p;
+    if (g->failed || harness_capture(g, [kept](gpu *later) { gpu_product(later, &kept); })) return;
+    harness_launch(g, "product", 1, 1, product, (void *)p);
 }

@@ -17,6 +17,7 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <functional>
 #include <type_traits>
 #include <utility>
 
@@ -98,6 +99,9 @@ uint64_t harness_warp(int kind, uint64_t value, int lanes, int line); // kind 0:
 struct gpu;
 void harness_launch(struct gpu *g, const char *kernel, int64_t grid, int64_t block,
                     void (*body)(void *), void *context);
+
+// While g captures: `what` is kept for later, true.
+bool harness_capture(struct gpu *g, std::function<void(struct gpu *)> what);
 
 // An element that may be written: reads and writes are noted.
 template <class T> struct harness_element {
@@ -181,6 +185,10 @@ template <class T, int64_t N> struct harness_shared {
 template <class K, class... A>
 void harness_call(struct gpu *g, const char *name, int64_t grid, int64_t block, K *kernel,
                   A... arguments) {
+    if (harness_capture(g, [=](struct gpu *later) {
+            harness_call(later, name, grid, block, kernel, arguments...);
+        }))
+        return;
     auto body = [&] { kernel(arguments...); };
     harness_launch(
         g, name, grid, block, [](void *context) { (*(decltype(body) *)context)(); }, &body);

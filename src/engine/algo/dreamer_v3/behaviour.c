@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/noise.h"
+#include "engine/graph/program.h"
 #include "engine/nn/optim.h"
 
 struct behaviour {
@@ -179,6 +180,75 @@ bool behaviour_update(struct behaviour *b, const struct behaviour_start *s, int6
     if (!behaviour_check(b, out)) return false;
     take_steps(b, step);
     return true;
+}
+
+// ---- the same on a device
+
+static void report_all(struct behaviour *b, struct program *p) {
+    const struct behaviour_graph *n = &b->nodes;
+    const struct tensor *const reports[] = {n->actor.loss, n->critic_total, n->action_entropy,
+                                            n->baseline,   n->advantage,    n->moments.range};
+    for (size_t i = 0; i < sizeof reports / sizeof *reports; i++)
+        program_report(p, b->executor, reports[i]);
+}
+
+static void add_noise(struct behaviour *b, struct program *p) {
+    const struct behaviour_in *in = &b->nodes.in;
+    struct executor *ex = b->executor;
+    if (b->noise) {
+        program_feed(p, ex, in->eps);
+        program_feed(p, ex, in->u_action);
+        program_feed(p, ex, in->u_prior);
+        return;
+    }
+    if (in->eps)
+        program_noise(p, ex, in->eps, b->seed, RNG_ACTOR_NORMAL, true);
+    else
+        program_noise(p, ex, in->u_action, b->seed, RNG_ACTOR, false);
+    program_noise(p, ex, in->u_prior, b->seed, RNG_PRIOR, false);
+}
+
+static void add_step(struct program *p, const struct params *set, const struct optim_opts *o) {
+    program_adam(p, set, &(struct program_adam){o->learning_rate, o->beta1, o->beta2, o->eps});
+}
+
+void behaviour_program(struct behaviour *b, const struct behaviour_states *s, struct program *p) {
+    const struct behaviour_in *in = &b->nodes.in;
+    struct executor *ex = b->executor;
+    program_track(p, &b->target, &b->critic, b->target_tau, b->target_update_freq);
+    program_copy(p, ex, in->z, s->world, s->z);
+    program_copy(p, ex, in->h, s->world, s->h);
+    program_copy(p, ex, in->continues, s->world, s->continues);
+    add_noise(b, p);
+    program_run(p, ex);
+    program_norm(p, &b->actor, b->actor_optim.max_norm, &b->norm_actor);
+    program_norm(p, &b->critic, b->critic_optim.max_norm, &b->norm_critic);
+    program_check(p, ex, b->nodes.actor.loss, &b->actor);
+    program_check(p, ex, b->nodes.critic_total, &b->critic);
+    add_step(p, &b->actor, &b->actor_optim);
+    add_step(p, &b->critic, &b->critic_optim);
+    program_copy(p, ex, in->range, ex, b->nodes.moments.range);
+    report_all(b, p);
+}
+
+void behaviour_feed(struct behaviour *b, int64_t step) {
+    if (b->noise) behaviour_begin(b, step);
+}
+
+bool behaviour_take(struct behaviour *b, const struct backend_progress *found,
+                    struct behaviour_result *out) {
+    *out = (struct behaviour_result){
+        .loss_actor = scalar(b->nodes.actor.loss),
+        .loss_critic = scalar(b->nodes.critic_total),
+        .norm_actor = b->norm_actor,
+        .norm_critic = b->norm_critic,
+    };
+    return found->failed < 0 || all_finite(b, out);
+}
+
+void behaviour_sync(struct behaviour *b, bool to_host) {
+    real *in = b->nodes.in.range->data;
+    memcpy(to_host ? b->range : in, to_host ? in : b->range, sizeof b->range);
 }
 
 // ---- metrics

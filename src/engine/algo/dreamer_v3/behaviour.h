@@ -83,6 +83,22 @@ void behaviour_apply(struct behaviour *b, int64_t step);
 // The target critic's step before gradient step `step`: 0 when none is due, 1 (a copy) at step 0.
 double behaviour_target_step(int64_t step, int64_t update_freq, double tau);
 
+// The update as part of a device's program (graph/program.h), after the world model's: start states
+// from `states` (tensors of `world`). Fed: the noise where it has a source. behaviour_feed before
+// each launch; behaviour_take after program_read.
+struct program;
+struct backend_progress;
+struct behaviour_states {
+    struct executor *world;
+    const struct tensor *z, *h, *continues;
+};
+void behaviour_program(struct behaviour *b, const struct behaviour_states *s, struct program *p);
+void behaviour_feed(struct behaviour *b, int64_t step);
+bool behaviour_take(struct behaviour *b, const struct backend_progress *found,
+                    struct behaviour_result *out);
+// The range of the returns between behaviour_range and the graph's input, where the device has it.
+void behaviour_sync(struct behaviour *b, bool to_host);
+
 // Values of the last update (spec 9: behaviour part). Sets out[m] for those it knows; returns their
 // bit mask.
 uint64_t behaviour_metrics(const struct behaviour *b, float out[METRIC_COUNT]);

@@ -9,12 +9,16 @@
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
+#include "engine/graph/program.h"
 
 struct dreamer {
     const struct dreamer_opts *opts; // while it is made
     bool joint;                      // one graph, one loss, one set of weights (profile.h)
     struct world_model *world;
     struct behaviour *behaviour;
+    struct program *program; // NULL: the host waits for each update
+    int n_world_commands;
+    int64_t read_every;
 };
 
 static void make_behaviour(struct dreamer *d, struct world_model *wm, int64_t n_starts,
@@ -47,6 +51,19 @@ static struct tensor *extend(void *ctx, struct world_model *wm, struct graph *g,
     return behaviour_loss(d->behaviour);
 }
 
+static void make_program(struct dreamer *d, int64_t read_every) {
+    if (read_every < 1 || d->joint || !(d->program = program_new())) return;
+    const struct wm_tensors t = wm_tensors(d->world);
+    const struct behaviour_states states = {wm_executor(d->world), t.z, t.h, t.continues};
+    d->read_every = read_every;
+    wm_program(d->world, d->program);
+    d->n_world_commands = program_n_commands(d->program);
+    behaviour_program(d->behaviour, &states, d->program);
+    program_advance(d->program);
+    behaviour_sync(d->behaviour, false);
+    program_seal(d->program, wm_opt_steps(d->world));
+}
+
 struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
     struct dreamer *d = mem_alloc(sizeof *d);
     d->opts = opts;
@@ -65,12 +82,14 @@ struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
         behaviour_attach(d->behaviour, wm_executor(d->world));
     else
         make_behaviour(d, d->world, wm_states(d->world).rows, NULL, NULL);
+    make_program(d, opts->read_every);
     d->opts = NULL;
     return d;
 }
 
 void dreamer_free(struct dreamer *d) {
     if (!d) return;
+    program_free(d->program);
     behaviour_free(d->behaviour);
     wm_free(d->world);
     free(d);
@@ -111,9 +130,50 @@ static bool update_jointly(struct dreamer *d, int64_t step, struct dreamer_resul
     return fine;
 }
 
+// ---- on a device
+
+void dreamer_sync(struct dreamer *d, bool to_host) {
+    if (!d->program) return;
+    if (to_host) {
+        program_fetch(d->program);
+        behaviour_sync(d->behaviour, true);
+    } else {
+        behaviour_sync(d->behaviour, false);
+        program_store(d->program, wm_opt_steps(d->world));
+    }
+}
+
+bool dreamer_on_device(const struct dreamer *d) { return d->program != NULL; }
+
+static bool take_results(struct dreamer *d, struct dreamer_result *out) {
+    struct backend_progress found;
+    program_read(d->program, &found);
+    const bool failed = found.failed >= 0;
+    const struct backend_progress fine = {.step = found.step, .failed = -1};
+    const bool in_world = failed && found.failed < d->n_world_commands;
+    if (failed) dreamer_sync(d, true);
+    wm_take(d->world, in_world ? &found : &fine, &out->model);
+    out->bad_node = out->model.bad_node;
+    if (in_world) return false;
+    behaviour_take(d->behaviour, &found, &out->behaviour);
+    out->bad_node = out->behaviour.bad_node;
+    if (failed) wm_set_opt_steps(d->world, found.step);
+    return !failed;
+}
+
+static bool update_on_device(struct dreamer *d, int64_t step, struct dreamer_result *out) {
+    wm_feed(d->world);
+    behaviour_feed(d->behaviour, step);
+    program_launch(d->program);
+    wm_set_opt_steps(d->world, step + 1);
+    out->bad_node = "";
+    return (step + 1) % d->read_every != 0 || take_results(d, out);
+}
+
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out) {
     int64_t step = wm_opt_steps(d->world);
     *out = (struct dreamer_result){0};
+    if (d->program) return update_on_device(d, step, out);
     if (d->joint) return update_jointly(d, step, out);
     bool fine = wm_update(d->world, &out->model);
     out->bad_node = out->model.bad_node;

@@ -30,6 +30,11 @@ struct dreamer_opts {
     struct pool *pool;
     bool zero_latent;                 // test: see wm_opts
     const struct noise_source *noise; // NULL: Philox
+    // On a device (graph/backend.h): weights and moments stay there, an update is one program and
+    // is not waited for. Results and metrics are those of every read_every-th update, and a number
+    // that is not finite is noticed then. 0, or on the CPU: each update is looked at. For the
+    // sheeprl profile; other profiles are waited for.
+    int64_t read_every;
 };
 
 // Initialises all weights from (config->seed, RNG_INIT).
@@ -53,6 +58,11 @@ struct dreamer_result {
 // were. A joint profile changes nothing then; the model's result holds the bad node, and loss and
 // norm of all.
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
+// Where the device has the weights: brings weights, moments and the range to the host (true), or
+// takes the host's, with opt_steps (false). Else nothing to do.
+void dreamer_sync(struct dreamer *d, bool to_host);
+bool dreamer_on_device(const struct dreamer *d); // read_every is in force
+
 // Values of the last update (spec 9). Sets out[m] for those it knows; returns their bit mask.
 uint64_t dreamer_metrics(const struct dreamer *d, float out[METRIC_COUNT]);
 

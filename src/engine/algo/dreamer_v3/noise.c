@@ -1,9 +1,8 @@
 // Noise: uniforms of a Philox stream, or of a given source, written into a graph's input.
 #include "engine/algo/dreamer_v3/noise.h"
 
-#include <math.h>
-
 #include "base/error.h"
+#include "base/normal.h"
 
 void noise_fill(const struct noise_source *source, struct tensor *t, uint64_t seed,
                 enum rng_purpose purpose, int64_t step) {
@@ -21,13 +20,8 @@ void noise_fill(const struct noise_source *source, struct tensor *t, uint64_t se
     }
 }
 
-// One block gives two pairs, so elements 2i and 2i + 1 share one.
 double noise_normal(uint64_t seed, enum rng_purpose purpose, int64_t step, uint32_t index) {
-    static const double two_pi = 6.283185307179586;
-    struct philox r = rng_block(seed, (uint32_t)purpose, (uint64_t)step, index >> 1);
-    const int pair = 2 * (index & 1);
-    const double u = (r.v[pair] + 0.5) * 0x1p-32, angle = two_pi * (r.v[pair + 1] * 0x1p-32);
-    return sqrt(-2 * log(u)) * cos(angle);
+    return rng_normal(seed, (uint32_t)purpose, (uint64_t)step, index);
 }
 
 void noise_fill_normal(const struct noise_source *source, struct tensor *t, uint64_t seed,

@@ -12,6 +12,7 @@
 #include "engine/algo/dreamer_v3/noise.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
 #include "engine/data/spaces.h"
+#include "engine/graph/program.h"
 #include "engine/nn/optim.h"
 
 struct world_model {
@@ -28,6 +29,8 @@ struct world_model {
     struct wm_view view;
     struct executor *train_executor, *view_executor;
     struct wm_batch train_batch, view_batch;
+    struct program *program; // of wm_stay_on_device, else NULL
+    int64_t read_every;
 };
 
 static struct wm_batch batch_of(const struct wm_inputs *in, int length, int batch, int n_actions) {
@@ -90,6 +93,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
 
 void wm_free(struct world_model *wm) {
     if (!wm) return;
+    program_free(wm->program);
     executor_free(wm->train_executor);
     executor_free(wm->view_executor);
     graph_free(wm->train_graph);
@@ -107,6 +111,9 @@ const struct wm_dims *wm_dims(const struct world_model *wm) { return &wm->dims; 
 struct wm_states wm_states(const struct world_model *wm) {
     const struct wm_scan *scan = &wm->train.scan;
     return (struct wm_states){scan->h->shape[0], scan->z->data, scan->h->data};
+}
+struct wm_tensors wm_tensors(const struct world_model *wm) {
+    return (struct wm_tensors){wm->train.scan.z, wm->train.scan.h, wm->train.in.continues};
 }
 size_t wm_slab_bytes(const struct world_model *wm) {
     return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
@@ -130,12 +137,87 @@ static void run_update(struct world_model *wm) {
     executor_run(wm->train_executor);
 }
 
+// ---- the same on a device
+
+static void report_all(struct world_model *wm, struct program *p) {
+    const struct wm_train *t = &wm->train;
+    const struct tensor *const reports[] = {
+        t->loss,   t->observation, t->reward,        t->continues,         t->kl,
+        t->kl_raw, t->free_bits,   t->prior_entropy, t->posterior_entropy, t->scan.z};
+    for (size_t i = 0; i < sizeof reports / sizeof *reports; i++)
+        program_report(p, wm->train_executor, reports[i]);
+}
+
+void wm_program(struct world_model *wm, struct program *p) {
+    struct executor *ex = wm->train_executor;
+    const struct wm_inputs *in = &wm->train.in;
+    struct tensor *const fed[] = {
+        in->packed,  in->vectors[0], in->prev_actions,        in->is_first,
+        in->rewards, in->continues,  wm->noise ? in->u : NULL};
+    const struct program_adam adam = {wm->optim.learning_rate, wm->optim.beta1, wm->optim.beta2,
+                                      wm->optim.eps};
+    for (size_t i = 0; i < sizeof fed / sizeof *fed; i++) program_feed(p, ex, fed[i]);
+    program_fill(p, ex, in->is_first, 0, wm->train_batch.batch, 1);
+    if (!wm->noise) program_noise(p, ex, in->u, wm->seed, RNG_POSTERIOR, false);
+    program_run(p, ex);
+    program_norm(p, &wm->params, wm->optim.max_norm, &wm->grad_norm);
+    program_check(p, ex, wm->train.loss, &wm->params);
+    program_adam(p, &wm->params, &adam);
+    report_all(wm, p);
+}
+
+void wm_feed(struct world_model *wm) {
+    force_first(&wm->train_batch);
+    if (wm->noise) noise_fill(wm->noise, wm->train.in.u, wm->seed, RNG_POSTERIOR, wm->opt_steps);
+}
+
+static void name_bad_node(struct world_model *wm, struct wm_result *out) {
+    const struct tensor *bad = executor_find_nonfinite(wm->train_executor);
+    snprintf(out->bad_node, sizeof out->bad_node, "%s", bad ? bad->name : "gradient norm");
+}
+
+bool wm_take(struct world_model *wm, const struct backend_progress *found, struct wm_result *out) {
+    *out = (struct wm_result){.loss = scalar(wm->train.loss), .grad_norm = wm->grad_norm};
+    if (found->failed < 0) return true;
+    *out = (struct wm_result){.loss = found->value, .grad_norm = found->norm};
+    wm->opt_steps = found->step;
+    name_bad_node(wm, out);
+    return false;
+}
+
+void wm_stay_on_device(struct world_model *wm, int64_t read_every) {
+    wm->program = program_new();
+    if (!wm->program) return;
+    wm->read_every = read_every;
+    wm_program(wm, wm->program);
+    program_advance(wm->program);
+    program_seal(wm->program, wm->opt_steps);
+}
+
+void wm_sync(struct world_model *wm, bool to_host) {
+    if (wm->program && to_host) program_fetch(wm->program);
+    if (wm->program && !to_host) program_store(wm->program, wm->opt_steps);
+}
+
+static bool update_on_device(struct world_model *wm, struct wm_result *out) {
+    struct backend_progress found;
+    wm_feed(wm);
+    program_launch(wm->program);
+    wm->opt_steps++;
+    *out = (struct wm_result){.loss = scalar(wm->train.loss), .grad_norm = wm->grad_norm};
+    if (wm->opt_steps % wm->read_every != 0) return true;
+    program_read(wm->program, &found);
+    if (found.failed >= 0) program_fetch(wm->program);
+    return wm_take(wm, &found, out);
+}
+
+// ---- results
+
 static bool finish(struct world_model *wm, double norm, struct wm_result *out) {
     *out = (struct wm_result){.loss = scalar(wm->train.loss), .grad_norm = norm};
     wm->grad_norm = norm;
     if (isfinite(out->loss) && isfinite(norm)) return true;
-    const struct tensor *bad = executor_find_nonfinite(wm->train_executor);
-    snprintf(out->bad_node, sizeof out->bad_node, "%s", bad ? bad->name : "gradient norm");
+    name_bad_node(wm, out);
     return false;
 }
 
@@ -145,6 +227,7 @@ bool wm_forward_backward(struct world_model *wm, struct wm_result *out) {
 }
 
 bool wm_update(struct world_model *wm, struct wm_result *out) {
+    if (wm->program) return update_on_device(wm, out);
     run_update(wm);
     if (!isfinite(scalar(wm->train.loss)))
         return finish(wm, optim_norm(wm->params.grads, wm->params.n_flat, wm->pool), out);

@@ -78,6 +78,11 @@ struct wm_states {
     const real *z, *h;
 };
 struct wm_states wm_states(const struct world_model *wm);
+// The same as tensors of wm_executor's graph, for programs.
+struct wm_tensors {
+    const struct tensor *z, *h, *continues;
+};
+struct wm_tensors wm_tensors(const struct world_model *wm);
 // memory of the activations, both graphs
 size_t wm_slab_bytes(const struct world_model *wm);
 struct executor *wm_executor(struct world_model *wm); // of the training graph, for profiles
@@ -111,6 +116,23 @@ bool wm_update(struct world_model *wm, struct wm_result *out);
 bool wm_forward_backward(struct world_model *wm, struct wm_result *out);
 // The step for these gradients, which were finite; counts it.
 void wm_apply(struct world_model *wm);
+
+// Adds the update to a device's program (graph/program.h): the batch and, where the noise has a
+// source, the noise are fed, so wm_feed comes before each launch; reports what wm_metrics needs.
+// Not for a model whose update contains another's (extension).
+struct program;
+void wm_program(struct world_model *wm, struct program *p);
+void wm_feed(struct world_model *wm); // for gradient step opt_steps
+// After program_read: the result of the last update; found: what the program says of it.
+struct backend_progress;
+bool wm_take(struct world_model *wm, const struct backend_progress *found, struct wm_result *out);
+// The model alone as a program of its own, on a device, for wm_update: weights and moments stay
+// there, wm_sync(wm, true) brings them; results and metrics are those of every read_every-th
+// update.
+void wm_stay_on_device(struct world_model *wm, int64_t read_every);
+// to_host: what the device has; else: what the host has changed (weights, moments, opt_steps).
+// Nothing to do on the CPU.
+void wm_sync(struct world_model *wm, bool to_host);
 
 // Values of the last update (spec 9: world-model part). Sets out[m] for those it knows; returns
 // their bit mask.

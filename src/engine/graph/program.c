@@ -1,0 +1,135 @@
+// Program: the list of a device's commands, and calls that must not fail.
+#include "engine/graph/program.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "engine/graph/node.h"
+
+enum { MAX_COMMANDS = 96 };
+
+struct program {
+    const struct backend *backend;
+    struct backend_command list[MAX_COMMANDS];
+    int n;
+    struct backend_program *device; // once it is sealed
+};
+
+#define DEVICE(p, call)                                                                            \
+    CHECK((p)->backend->call, "%s: %s", (p)->backend->name,                                        \
+          (p)->backend->program_message((p)->device))
+
+struct program *program_new(void) {
+    if (!backend_chosen()) return NULL;
+    struct program *p = mem_alloc(sizeof *p);
+    p->backend = backend_chosen();
+    return p;
+}
+
+void program_free(struct program *p) {
+    if (!p) return;
+    p->backend->program_free(p->device);
+    free(p);
+}
+
+static struct backend_command *add(struct program *p, enum command_kind kind, struct executor *ex) {
+    CHECK(p->n < MAX_COMMANDS, "a program of more than %d commands", MAX_COMMANDS);
+    struct backend_command *c = &p->list[p->n++];
+    *c = (struct backend_command){.kind = kind, .graph = ex ? executor_device(ex) : NULL};
+    CHECK(!ex || c->graph, "a program's graph that is not on the device");
+    return c;
+}
+
+void program_feed(struct program *p, struct executor *ex, struct tensor *t) {
+    if (t) add(p, COMMAND_FEED, ex)->to = t;
+}
+
+void program_fill(struct program *p, struct executor *ex, struct tensor *t, int64_t first,
+                  int64_t count, real value) {
+    struct backend_command *c = add(p, COMMAND_FILL, ex);
+    c->to = t;
+    c->first = first;
+    c->count = count;
+    c->value = (float)value;
+}
+
+void program_noise(struct program *p, struct executor *ex, struct tensor *t, uint64_t seed,
+                   uint32_t purpose, bool normal) {
+    struct backend_command *c = add(p, normal ? COMMAND_NORMAL : COMMAND_NOISE, ex);
+    c->to = t;
+    c->seed = seed;
+    c->purpose = purpose;
+}
+
+void program_run(struct program *p, struct executor *ex) { add(p, COMMAND_RUN, ex); }
+
+void program_copy(struct program *p, struct executor *ex, struct tensor *to,
+                  struct executor *from_ex, const struct tensor *from) {
+    struct backend_command *c = add(p, COMMAND_COPY, ex);
+    CHECK(to->n_elements == from->n_elements && to->dtype == from->dtype, "%s = %s", to->name,
+          from->name);
+    c->to = to;
+    c->from_graph = executor_device(from_ex);
+    c->from = from;
+}
+
+void program_norm(struct program *p, const struct params *set, double max_norm, double *norm) {
+    struct backend_command *c = add(p, COMMAND_NORM, NULL);
+    c->set = set;
+    c->max_norm = max_norm;
+    c->norm = norm;
+}
+
+void program_check(struct program *p, struct executor *ex, const struct tensor *t,
+                   const struct params *set) {
+    struct backend_command *c = add(p, COMMAND_CHECK, ex);
+    c->from = t;
+    c->set = set;
+}
+
+void program_adam(struct program *p, const struct params *set, const struct program_adam *numbers) {
+    struct backend_command *c = add(p, COMMAND_ADAM, NULL);
+    c->set = set;
+    c->learning_rate = numbers->learning_rate;
+    c->beta1 = numbers->beta1;
+    c->beta2 = numbers->beta2;
+    c->eps = numbers->eps;
+}
+
+void program_track(struct program *p, const struct params *set, const struct params *source,
+                   double tau, int64_t every) {
+    struct backend_command *c = add(p, COMMAND_TRACK, NULL);
+    c->set = set;
+    c->source = source;
+    c->tau = tau;
+    c->every = every;
+}
+
+void program_advance(struct program *p) { add(p, COMMAND_ADVANCE, NULL); }
+
+void program_report(struct program *p, struct executor *ex, const struct tensor *t) {
+    add(p, COMMAND_REPORT, ex)->from = t;
+}
+
+int program_n_commands(const struct program *p) { return p->n; }
+
+// ---- running
+
+void program_seal(struct program *p, int64_t step) {
+    char why[BACKEND_MESSAGE_SIZE];
+    CHECK(!p->device, "a program is sealed once");
+    p->device = p->backend->program_new(p->list, p->n, why, sizeof why);
+    CHECK(p->device, "%s: %s", p->backend->name, why);
+    program_store(p, step);
+}
+
+void program_store(struct program *p, int64_t step) { DEVICE(p, program_store(p->device, step)); }
+
+void program_launch(struct program *p) { DEVICE(p, program_launch(p->device)); }
+
+void program_read(struct program *p, struct backend_progress *out) {
+    DEVICE(p, program_read(p->device, out));
+}
+
+void program_fetch(struct program *p) { DEVICE(p, program_fetch(p->device)); }

@@ -1,0 +1,60 @@
+// Program: what repeats on a device without the host (backend.h says what the commands do).
+//
+//     struct program *p = program_new();              // NULL where graphs run on the CPU
+//     program_feed(p, ex, x);
+//     program_noise(p, ex, u, seed, RNG_PRIOR, false);
+//     program_run(p, ex);
+//     program_norm(p, &params, 1000, &norm);
+//     program_check(p, ex, loss, &params);
+//     program_adam(p, &params, &numbers);
+//     program_advance(p);
+//     program_report(p, ex, loss);
+//     program_seal(p, 0);                             // the first step's number
+//     for (;;) { fill(x); program_launch(p); }        // enqueued: one CUDA graph
+//     struct backend_progress at;
+//     program_read(p, &at);                           // waits: loss and norm are the host's
+//
+// Executors, graphs and sets are borrowed and outlive the program. While it lives the device holds
+// the true weights and moments; program_fetch brings them, program_store takes the host's. A device
+// that fails cannot be gone on with: CHECK, with its message. Thread: one.
+#ifndef GRAPH_PROGRAM_H
+#define GRAPH_PROGRAM_H
+
+#include "engine/graph/backend.h"
+#include "engine/graph/graph.h"
+
+struct program;
+struct program *program_new(void);
+void program_free(struct program *p); // NULL is fine
+
+// ---- commands, in the order in which they run
+void program_feed(struct program *p, struct executor *ex, struct tensor *t); // NULL t: nothing
+void program_fill(struct program *p, struct executor *ex, struct tensor *t, int64_t first,
+                  int64_t count, real value);
+void program_noise(struct program *p, struct executor *ex, struct tensor *t, uint64_t seed,
+                   uint32_t purpose, bool normal);
+void program_run(struct program *p, struct executor *ex);
+void program_copy(struct program *p, struct executor *ex, struct tensor *to,
+                  struct executor *from_ex, const struct tensor *from);
+void program_norm(struct program *p, const struct params *set, double max_norm, double *norm);
+// The value (t NULL: none) and the set's norm (NULL: none).
+void program_check(struct program *p, struct executor *ex, const struct tensor *t,
+                   const struct params *set);
+struct program_adam {
+    double learning_rate, beta1, beta2, eps;
+};
+void program_adam(struct program *p, const struct params *set, const struct program_adam *numbers);
+void program_track(struct program *p, const struct params *set, const struct params *source,
+                   double tau, int64_t every);
+void program_advance(struct program *p);
+void program_report(struct program *p, struct executor *ex, const struct tensor *t);
+int program_n_commands(const struct program *p); // so far: the next one's place
+
+// ---- running
+void program_seal(struct program *p, int64_t step);
+void program_store(struct program *p, int64_t step);
+void program_launch(struct program *p);
+void program_read(struct program *p, struct backend_progress *out);
+void program_fetch(struct program *p);
+
+#endif

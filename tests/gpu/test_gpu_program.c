@@ -1,0 +1,257 @@
+// Programs: whole updates of DreamerV3 that stay on the device give the CPU's weights, run without
+// the host, stop at the first bad number; what a captured graph cannot hold is refused.
+#include "gpu/parity.h"
+
+#include <math.h>
+
+#include "base/philox.h"
+#include "engine/algo/dreamer_v3/dreamer.h"
+
+enum { ACTIONS = 5, UPDATES = 3 };
+
+static const char *const SIZES[] = {"algo.per_rank_batch_size=2",
+                                    "algo.per_rank_sequence_length=3",
+                                    "algo.horizon=3",
+                                    "algo.dense_units=16",
+                                    "algo.world_model.stochastic_size=4",
+                                    "algo.world_model.discrete_size=5",
+                                    "algo.world_model.recurrent_model.recurrent_state_size=16",
+                                    "algo.world_model.transition_model.hidden_size=16",
+                                    "algo.world_model.representation_model.hidden_size=16",
+                                    "algo.world_model.encoder.cnn_channels_multiplier=2",
+                                    "algo.critic.per_rank_target_network_update_freq=2",
+                                    NULL};
+
+static struct config small_config(void) {
+    struct config c;
+    struct error e = {0};
+    bool ok = config_init(&c, "tiny", &e);
+    for (const char *const *s = SIZES; ok && *s; s++) ok = config_set(&c, *s, &e);
+    if (!ok || !config_check(&c, &e)) fail_msg("%s", e.message);
+    return c;
+}
+
+static void fill(const struct wm_batch *b, uint64_t step) {
+    const int rows = b->length * b->batch;
+    memset(b->prev_actions, 0, (size_t)(rows * b->n_actions) * sizeof(real));
+    for (int row = 0; row < rows; row++) {
+        const uint32_t action = rng_below(5, RNG_TEST, step, (uint32_t)row, ACTIONS);
+        b->prev_actions[row * b->n_actions + (int)action] = row >= b->batch;
+        b->is_first[row] = row < b->batch || row == 3;
+        b->rewards[row] = (real)action;
+        b->continues[row] = row != 4;
+        for (int i = 0; i < WM_PACKED_BYTES; i++)
+            b->packed[row * WM_PACKED_BYTES + i] =
+                (uint8_t)(rng_u32(6, RNG_TEST, step, (uint32_t)(row * 8 + i / 200)) >> 9);
+    }
+}
+
+struct twin {
+    struct pool *pool;
+    struct dreamer *cpu, *device;
+};
+
+static struct twin twin_new(int64_t read_every) {
+    static struct config c;
+    struct twin t = {.pool = pool_new(1)};
+    c = small_config();
+    struct dreamer_opts o = {.config = &c, .n_actions = ACTIONS, .pool = t.pool};
+    backend_choose(NULL);
+    t.cpu = dreamer_new(&o);
+    backend_choose(parity_backend());
+    o.read_every = read_every;
+    t.device = dreamer_new(&o);
+    assert_true(dreamer_on_device(t.device) && !dreamer_on_device(t.cpu));
+    return t;
+}
+
+static void twin_free(struct twin *t) {
+    dreamer_free(t->device);
+    dreamer_free(t->cpu);
+    pool_free(t->pool);
+}
+
+static void update(struct dreamer *d, uint64_t step) {
+    struct dreamer_result r;
+    fill(wm_batch(dreamer_world(d)), step);
+    if (!dreamer_update(d, &r)) fail_msg("%s", r.bad_node);
+}
+
+// Relative to the largest of the set: 1e-4 is the bar (float sums in another order, three steps).
+static void compare(const char *what, const real *a, const real *b, int64_t n) {
+    double largest = 0, worst = 0;
+    for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)b[i]));
+    for (int64_t i = 0; i < n; i++) worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+    if (!(worst <= 1e-4 * largest)) fail_msg("%s: apart by %g of %g", what, worst, largest);
+}
+
+static void compare_sets(const struct twin *t) {
+    static const char *const names[] = {"world model", "actor", "critic", "target critic"};
+    for (int i = 0; i < DREAMER_N_SETS; i++) {
+        const struct params *a = dreamer_params(t->device, (enum dreamer_set)i),
+                            *b = dreamer_params(t->cpu, (enum dreamer_set)i);
+        compare(names[i], a->weights, b->weights, a->n_flat);
+        if (i == DREAMER_TARGET) continue;
+        compare(names[i], a->grads, b->grads, a->n_flat);
+        compare(names[i], a->moment1, b->moment1, a->n_flat);
+    }
+    compare("range", dreamer_range(t->device), dreamer_range(t->cpu), 2);
+}
+
+static void updates_on_the_device_give_the_weights_of_the_cpu(void **state) {
+    (void)state;
+    struct twin t = twin_new(1);
+    for (uint64_t step = 0; step < UPDATES; step++) { // enqueued, captured, replayed
+        update(t.cpu, step);
+        update(t.device, step);
+        float a[METRIC_COUNT], b[METRIC_COUNT];
+        const uint64_t present = dreamer_metrics(t.cpu, a);
+        assert_true(dreamer_metrics(t.device, b) == present);
+        for (int m = 0; m < 64; m++) // of a bit mask: the rest are the run's
+            if (present >> m & 1 &&
+                !(fabs((double)(a[m] - b[m])) <= 1e-4 * fmax(1, fabs((double)a[m]))))
+                fail_msg("%s: %g on the device, %g on the CPU", metric_info[m].name, (double)b[m],
+                         (double)a[m]);
+    }
+    dreamer_sync(t.device, true);
+    compare_sets(&t);
+    twin_free(&t);
+}
+
+static void between_two_readings_only_the_batch_crosses_the_bus(void **state) {
+    (void)state;
+    struct twin t = twin_new(4);
+    const struct backend *b = parity_backend();
+    const struct wm_batch *batch = wm_batch(dreamer_world(t.device));
+    for (uint64_t step = 0; step < 2; step++) update(t.device, step);
+    const struct backend_bus before = b->bus();
+    update(t.device, 2);
+    const struct backend_bus after = b->bus();
+    assert_int_equal(after.copies - before.copies, 1);
+    // Frames and four floats a row and the actions, each rounded up to 256 bytes.
+    const int64_t rows = batch->length * batch->batch;
+    const int64_t bytes = rows * (WM_PACKED_BYTES + 4 * (3 + batch->n_actions));
+    assert_in_range(after.bytes - before.bytes, bytes, bytes + 6 * 256);
+    update(t.device, 3); // read: one transfer more
+    assert_int_equal(b->bus().copies - after.copies, 2);
+    twin_free(&t);
+}
+
+static void a_bad_number_stops_the_program_and_leaves_its_inputs_and_weights(void **state) {
+    (void)state;
+    struct twin t = twin_new(4);
+    const struct wm_batch *b = wm_batch(dreamer_world(t.device));
+    struct params *world = dreamer_params(t.device, DREAMER_WORLD);
+    struct dreamer_result r;
+    update(t.device, 0);
+    dreamer_sync(t.device, true);
+    real *before = malloc((size_t)world->n_flat * sizeof(real));
+    memcpy(before, world->weights, (size_t)world->n_flat * sizeof(real));
+    fill(b, 1);
+    b->rewards[3] = (real)NAN;
+    assert_true(dreamer_update(t.device, &r)); // nobody has looked yet
+    fill(b, 2);
+    assert_true(dreamer_update(t.device, &r));
+    fill(b, 3);
+    assert_false(dreamer_update(t.device, &r));
+    assert_int_equal(wm_opt_steps(dreamer_world(t.device)), 1);
+    assert_non_null(strstr(r.bad_node, "rewards"));
+    assert_true(isnan((double)b->rewards[3]));
+    assert_memory_equal(before, world->weights, (size_t)world->n_flat * sizeof(real));
+    free(before);
+    twin_free(&t);
+}
+
+static void a_player_takes_the_weights_on_the_device(void **state) {
+    (void)state;
+    struct twin t = twin_new(4);
+    struct params copy;
+    const struct params *world = dreamer_params(t.device, DREAMER_WORLD);
+    const struct backend *b = parity_backend();
+    update(t.device, 0);
+    params_copy_init(&copy, world);
+    struct graph *g = graph_new();
+    struct tensor *bias = g_param(g, &copy, copy.list[0].name), *y = g_affine(g, bias, 1, 0);
+    graph_keep(g, y);
+    graph_plan(g);
+    struct executor *ex = executor_new(g, t.pool);
+    const struct backend_bus before = b->bus();
+    assert_true(b->copy_weights(&copy, world));
+    assert_int_equal(b->bus().copies, before.copies);
+    executor_run(ex);
+    dreamer_sync(t.device, true);
+    assert_memory_equal(y->data, params_weights(world, &world->list[0]),
+                        (size_t)y->n_elements * sizeof(real));
+    executor_free(ex);
+    graph_free(g);
+    params_deinit(&copy);
+    twin_free(&t);
+}
+
+// ---- what breaks a captured graph, done on purpose
+
+// A set of one weight and an update of it; what the second launch says, "" where it went well.
+static void second_launch_on(const char *library, char *message, size_t size) {
+    char why[BACKEND_MESSAGE_SIZE] = "";
+    const struct backend *b = backend_open(harness_path(library), why, sizeof why);
+    if (!b) fail_msg("%s", why);
+    backend_choose(b);
+    struct pool *pool = pool_new(1);
+    struct params set;
+    params_init(&set);
+    params_add(&set, "w", 1, (int64_t[]){40});
+    params_allocate(&set);
+    struct graph *g = graph_new();
+    struct tensor *x = g_input(g, "x", DTYPE_REAL, 1, (int64_t[]){40});
+    memset(x->data, 0, 40 * sizeof(real));
+    struct tensor *loss = g_mean(g, g_mul(g, x, g_param(g, &set, "w")));
+    graph_gradients(g, loss);
+    graph_plan(g);
+    struct executor *ex = executor_new(g, pool);
+    struct backend_graph *on = executor_device(ex);
+    const struct backend_command list[] = {
+        {.kind = COMMAND_FEED, .graph = on, .to = x},
+        {.kind = COMMAND_RUN, .graph = on},
+        {.kind = COMMAND_NORM, .set = &set, .max_norm = 1},
+        {.kind = COMMAND_ADAM, .set = &set, .learning_rate = 1, .beta1 = 0.9, .beta2 = 0.9},
+        {.kind = COMMAND_ADVANCE},
+    };
+    struct backend_program *p = b->program_new(list, sizeof list / sizeof *list, why, sizeof why);
+    if (!p) fail_msg("%s", why);
+    assert_true(b->program_store(p, 0) && b->program_launch(p));
+    const bool fine = b->program_launch(p) && b->program_launch(p);
+    snprintf(message, size, "%s", fine ? "" : b->program_message(p));
+    b->program_free(p);
+    executor_free(ex);
+    graph_free(g);
+    params_deinit(&set);
+    pool_free(pool);
+}
+
+static void what_a_captured_graph_cannot_hold_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *library, *message;
+    } cases[] = {
+        {"harness", ""},
+        {"broken_captured_copy", "a copy to the host while a graph is captured"},
+        {"broken_captured_alloc", "device memory is allocated while a graph is captured"},
+        {"broken_captured_wait", "the host waits while a graph is captured"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char message[BACKEND_MESSAGE_SIZE];
+        second_launch_on(cases[i].library, message, sizeof message);
+        assert_string_equal(message, cases[i].message);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(updates_on_the_device_give_the_weights_of_the_cpu),
+        cmocka_unit_test(between_two_readings_only_the_batch_crosses_the_bus),
+        cmocka_unit_test(a_bad_number_stops_the_program_and_leaves_its_inputs_and_weights),
+        cmocka_unit_test(what_a_captured_graph_cannot_hold_is_refused),
+        cmocka_unit_test(a_player_takes_the_weights_on_the_device),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
