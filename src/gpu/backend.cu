@@ -202,8 +202,13 @@ static bool begin(struct backend_graph *b) {
     return placed_clear(b, &b->gpu);
 }
 
+static std::atomic<bool> tf32;
+
+static void allow_tf32(bool on) { tf32 = on; }
+
 static bool enqueue(struct backend_graph *b, struct gpu *g, const struct node *n) {
     const struct gpu_op *op = gpu_op_of(n->kind);
+    g->precision = n->at.bf16 ? IN_BF16 : tf32 ? IN_TF32 : IN_FLOAT32;
     if (op) op->launch(g, &b->args[n->index]);
     return !g->failed;
 }
@@ -278,6 +283,9 @@ extern "C" const struct backend *workbench_backend(void) {
     table.program_message = gpu_program_message;
     table.copy_weights = gpu_program_copy_weights;
     table.bus = bus;
+    table.program_ms = gpu_program_ms;
+    table.address = placed_address;
+    table.allow_tf32 = allow_tf32;
     table.adam = gpu_adam;
     table.play = gpu_play();
     return &table;

@@ -73,7 +73,7 @@ static bool open_cublas(struct gpu *g, struct gpu_device *d) {
            check_cublas(g,
                         cublasSetWorkspace(d->cublas, d->cublas_workspace, cublas_workspace_bytes),
                         "cublasSetWorkspace", __LINE__) &&
-           check_cublas(g, cublasSetMathMode(d->cublas, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode",
+           check_cublas(g, cublasSetMathMode(d->cublas, CUBLAS_DEFAULT_MATH), "cublasSetMathMode",
                         __LINE__) &&
            check_cublas(g, cublasSetAtomicsMode(d->cublas, CUBLAS_ATOMICS_NOT_ALLOWED),
                         "cublasSetAtomicsMode", __LINE__);
@@ -194,6 +194,39 @@ bool gpu_event_finish(struct gpu *g, const struct gpu_event *e) {
     return may(g, "the host waits") && CHECK_CUDA(g, "event", cudaEventSynchronize(e->event));
 }
 
+// ---- timers
+
+struct gpu_timer {
+    cudaEvent_t ends[2];
+};
+
+struct gpu_timer *gpu_timer_new(struct gpu *g) {
+    struct gpu_timer *t = (struct gpu_timer *)calloc(1, sizeof *t);
+    if (t && CHECK_CUDA(g, "timer", cudaEventCreate(&t->ends[0])) &&
+        CHECK_CUDA(g, "timer", cudaEventCreate(&t->ends[1])))
+        return t;
+    gpu_timer_free(t);
+    return 0;
+}
+
+void gpu_timer_free(struct gpu_timer *t) {
+    for (int i = 0; t && i < 2; i++)
+        if (t->ends[i]) cudaEventDestroy(t->ends[i]);
+    free(t);
+}
+
+bool gpu_timer_mark(struct gpu *g, struct gpu_timer *t, int end) {
+    return CHECK_CUDA(g, "timer", cudaEventRecord(t->ends[end], g->device->stream));
+}
+
+double gpu_timer_ms(struct gpu *g, struct gpu_timer *t) {
+    float ms = 0;
+    (void)g;
+    if (cudaEventElapsedTime(&ms, t->ends[0], t->ends[1]) == cudaSuccess) return (double)ms;
+    cudaGetLastError(); // not over yet
+    return 0;
+}
+
 // ---- capture: one CUDA graph
 
 struct gpu_capture {
@@ -247,6 +280,13 @@ void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line)
     check(g, cudaGetLastError(), kernel, file, line);
 }
 
+// Which unit sums the products: CUDA cores, or tensor cores on rounded operands.
+static cublasComputeType_t compute_of(enum gpu_precision p) {
+    static const cublasComputeType_t types[] = {
+        CUBLAS_COMPUTE_32F_PEDANTIC, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_32F_FAST_16BF};
+    return types[p];
+}
+
 // cuBLAS counts by columns: row after row, C = A B is C^T = B^T A^T there.
 void gpu_product(struct gpu *g, const struct gpu_gemm *p) {
     const float one = 1, zero = 0;
@@ -257,9 +297,10 @@ void gpu_product(struct gpu *g, const struct gpu_gemm *p) {
         return;
     }
     check_cublas(g,
-                 cublasSgemm(g->device->cublas, p->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
-                             p->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, (int)p->n, (int)p->m,
-                             (int)p->k, &one, p->b.at, (int)p->b_row, p->a.at, (int)p->a_row,
-                             p->add ? &one : &zero, p->c.at, (int)p->c_row),
-                 "cublasSgemm", __LINE__);
+                 cublasGemmEx(g->device->cublas, p->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
+                              p->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, (int)p->n, (int)p->m,
+                              (int)p->k, &one, p->b.at, CUDA_R_32F, (int)p->b_row, p->a.at,
+                              CUDA_R_32F, (int)p->a_row, p->add ? &one : &zero, p->c.at, CUDA_R_32F,
+                              (int)p->c_row, compute_of(g->precision), CUBLAS_GEMM_DEFAULT),
+                 "cublasGemmEx", __LINE__);
 }

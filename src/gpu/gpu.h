@@ -24,11 +24,15 @@
 
 enum { GPU_MESSAGE_SIZE = 512 };
 
+// What the operands of products are rounded to; sums are float32.
+enum gpu_precision { IN_FLOAT32, IN_TF32, IN_BF16 };
+
 struct gpu_device; // stream, cuBLAS handle: cuda.cu, or the harness
 struct gpu {
     struct gpu_device *device;
     void *workspace; // for one node at a time
     size_t workspace_bytes;
+    enum gpu_precision precision; // of the node that is enqueued
     bool failed;
     char message[GPU_MESSAGE_SIZE];
 };
@@ -114,6 +118,12 @@ bool gpu_capture_begin(struct gpu *g);
 struct gpu_capture *gpu_capture_end(struct gpu *g); // NULL: g->message says why
 void gpu_capture_free(struct gpu_capture *c);       // NULL is fine
 bool gpu_replay(struct gpu *g, const struct gpu_capture *c);
+// Times between two places in the stream; 0 until both are over.
+struct gpu_timer;
+struct gpu_timer *gpu_timer_new(struct gpu *g);                   // NULL: g->message says why
+void gpu_timer_free(struct gpu_timer *t);                         // NULL is fine
+bool gpu_timer_mark(struct gpu *g, struct gpu_timer *t, int end); // 0: begins, 1: ends here
+double gpu_timer_ms(struct gpu *g, struct gpu_timer *t);
 void *gpu_stream(const struct gpu *g);
 void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line);
 // Whether a launch of this shape may go ahead: no error so far, and what the chip takes.

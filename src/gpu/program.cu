@@ -40,6 +40,7 @@ struct backend_program {
     buf<double> seen;
     struct channel feed, report;
     struct gpu_capture *capture;
+    struct gpu_timer *timer;
     int64_t launches;
 };
 
@@ -230,6 +231,7 @@ static bool build(struct backend_program *p, const struct backend_command *list,
             if (!add_set(p, p->graphs[i]->sets[k].on->params, false)) return false;
     if (p->gpu.workspace_bytes && !(p->gpu.workspace = gpu_alloc(&p->gpu, p->gpu.workspace_bytes)))
         return false;
+    if (!(p->timer = gpu_timer_new(&p->gpu))) return false;
     return open_channel(&p->gpu, &p->feed) && open_channel(&p->gpu, &p->report) &&
            gpu_program_store(p, 0);
 }
@@ -258,6 +260,7 @@ void gpu_program_free(struct backend_program *p) {
     if (!p) return;
     if (p->gpu.device) gpu_finish(&p->gpu);
     gpu_capture_free(p->capture);
+    gpu_timer_free(p->timer);
     for (int i = 0; i < p->n; i++)
         if (p->list[i].c.kind == COMMAND_NORM) gpu_free(p->gpu.device, p->list[i].scalars.at);
     for (int i = 0; i < p->n_sets; i++) {
@@ -275,6 +278,8 @@ void gpu_program_free(struct backend_program *p) {
     free(p->sets);
     free(p);
 }
+
+double gpu_program_ms(struct backend_program *p) { return gpu_timer_ms(&p->gpu, p->timer); }
 
 const char *gpu_program_message(const struct backend_program *p) { return p->gpu.message; }
 
@@ -368,7 +373,10 @@ bool gpu_program_launch(struct backend_program *p) {
     for (int i = 0; i < p->n_sets; i++)
         if (!sets_writes(g, p->sets[i])) return false;
     if (p->launches == 1 && !capture(p)) return false;
-    if (!(p->capture ? gpu_replay(g, p->capture) : enqueue_all(p))) return false;
+    if (!gpu_timer_mark(g, p->timer, 0) ||
+        !(p->capture ? gpu_replay(g, p->capture) : enqueue_all(p)) ||
+        !gpu_timer_mark(g, p->timer, 1))
+        return false;
     for (int i = 0; i < p->n_sets; i++)
         if (!sets_has_written(g, p->sets[i])) return false;
     p->launches++;

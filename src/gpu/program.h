@@ -12,6 +12,7 @@ bool gpu_program_store(struct backend_program *p, int64_t step);
 bool gpu_program_launch(struct backend_program *p);
 bool gpu_program_read(struct backend_program *p, struct backend_progress *out);
 bool gpu_program_fetch(struct backend_program *p);
+double gpu_program_ms(struct backend_program *p);
 const char *gpu_program_message(const struct backend_program *p);
 bool gpu_program_copy_weights(const struct params *to, const struct params *from);
 

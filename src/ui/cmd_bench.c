@@ -60,6 +60,7 @@ static void add_profile(cJSON *o, const struct bench_train_result *r) {
 
 static int bench_train_command(const struct cli *cli) {
     struct bench_train_opts opts = {.preset = cli->preset,
+                                    .device = cli->device,
                                     .n_threads = cli->threads,
                                     .profile = cli->profile,
                                     .updates = cli->steps ? cli->steps : cli->updates,

@@ -155,7 +155,7 @@ static void switches_and_choices_take_their_words_only(void **state) {
         {"precision.model_dtype", "float32", "bfloat16", "it must be float32"},
         {"precision.rnn_dtype", "float32", "float16", "it must be float32"},
         {"precision.autocast", "true", "yes", "one of true|false"},
-        {"precision.allow_tf32", "false", "true", "it must be false"},
+        {"precision.allow_tf32", "true", "yes", "one of true|false"},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         struct config c = tiny();
@@ -342,7 +342,7 @@ static void bad_json_is_refused_with_the_file_named(void **state) {
         {"{\"seed\":null}", "JSON type"},
         {"{\"sede\":1}", "did you mean seed"},
         {"{\"algo.unimix\":true}", "JSON type"},
-        {"{\"precision.allow_tf32\":true}", "precision.allow_tf32"},
+        {"{\"precision.allow_tf32\":1}", "precision.allow_tf32"},
         {"{\"env.action_codec\":\"v9\"}", "v0|v1"},
         {"{\"algo.unimix\":1e999}", "algo.unimix"},
         {"{\"seed\":0.5}", "whole"},

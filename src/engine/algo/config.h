@@ -120,7 +120,8 @@
     CHOICE(rnn_dtype, "precision.rnn_dtype", "float32", "float32", "arithmetic of the recurrent model")                \
     SWITCH(autocast, "precision.autocast", false, "true|false",                                                        \
            "products and convolutions in bf16, sums and all else in float32; the recurrent model as rnn_dtype says")   \
-    SWITCH(allow_tf32, "precision.allow_tf32", false, "false", "TF32 matrix products (not implemented)")
+    SWITCH(allow_tf32, "precision.allow_tf32", false, "true|false",                                                    \
+           "products on a GPU round their operands to TF32, but where autocast rounds them to bf16")
 // clang-format on
 
 enum { CONFIG_HASH_SIZE = 65, CONFIG_MAX_KEYS = 128 };

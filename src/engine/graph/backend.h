@@ -138,6 +138,13 @@ struct backend {
     // both are on the device.
     bool (*copy_weights)(const struct params *to, const struct params *from);
     struct backend_bus (*bus)(void);
+    // How long the device worked on the last launch that program_read has waited for.
+    double (*program_ms)(struct backend_program *p);
+    // Where a tensor lies on the device, for as long as the graph lives; NULL: nobody uses it.
+    void *(*address)(const struct backend_graph *b, const struct tensor *t);
+    // float32 products on the tensor cores' TF32 (10 bits of fraction), from now on; off at first.
+    // Nodes that a graph made in bf16 are in bf16 whatever this says.
+    void (*allow_tf32)(bool on);
     bool (*adam)(struct backend_adam *a, char *message, size_t size);
     const struct device_play *play; // machines and replay ring: engine/env/device_play.h
 };

@@ -1,5 +1,6 @@
 // Ops on pixels: packed2 frames, convolution and transposed convolution, and the layouts of the
 // flattened image.
+#include "engine/graph/backend.h"
 #include "engine/graph/ops.h"
 
 // ---- packed2 frames (spec/dreamer_v3.md 1.1)
@@ -47,7 +48,9 @@ static struct tensor *packed(struct graph *g, struct tensor *w, const struct con
     struct node *n = node_new(g, kind);
     set_shape(n, shape);
     node_src(n, w);
-    t = node_out(n, 1, (int64_t[]){conv_pack_reals(shape)});
+    struct conv_shape stored = *shape; // a device packs floats: its tensor cores round them
+    stored.bf16 = shape->bf16 && !backend_chosen();
+    t = node_out(n, 1, (int64_t[]){conv_pack_reals(&stored)});
     node_append(n);
     pack.packed = t;
     graph_add_pack(g, &pack);

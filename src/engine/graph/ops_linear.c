@@ -1,4 +1,5 @@
 // Ops: linear layers (packed weights, product, gradients) and LayerNorm.
+#include "engine/graph/backend.h"
 #include "engine/graph/node.h"
 #include "engine/graph/ops.h"
 
@@ -38,7 +39,9 @@ static struct tensor *packed(struct graph *g, struct tensor *w, int64_t column, 
     n->at.bf16 = bf16;
     node_src(n, w);
     const int64_t n_rows = transposed ? w->shape[0] : k, n_columns = transposed ? k : w->shape[0];
-    t = node_out(n, 1, (int64_t[]){gemm_pack_reals(bf16 ? (n_rows + 1) / 2 : n_rows, n_columns)});
+    // A device packs floats: its tensor cores round them.
+    const bool halves = bf16 && !backend_chosen();
+    t = node_out(n, 1, (int64_t[]){gemm_pack_reals(halves ? (n_rows + 1) / 2 : n_rows, n_columns)});
     node_append(n);
     pack.packed = t;
     graph_add_pack(g, &pack);

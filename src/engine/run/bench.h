@@ -12,6 +12,7 @@ bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct 
 
 struct bench_train_opts {
     const char *preset; // NULL: tiny
+    const char *device; // NULL: cpu
     int64_t n_threads;  // 0: all
     int64_t updates;    // 0: 40
     bool profile;       // also where the time goes; costs a clock read per node

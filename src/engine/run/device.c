@@ -46,3 +46,11 @@ void device_say(const struct device *d) {
     else
         log_write(LOG_INFO, "device %s", d->name);
 }
+
+bool device_precision(const struct device *d, bool tf32, struct error *e) {
+    if (backend_chosen()) backend_chosen()->allow_tf32(tf32);
+    if (!tf32 || backend_chosen()) return true;
+    return error_set(e, STATUS_USAGE,
+                     "precision.allow_tf32=true: the %s has no TF32; it goes with --device cuda",
+                     d->name);
+}

@@ -22,6 +22,8 @@ struct device {
 
 // Unknown names are usage errors; "cuda" without a GPU is STATUS_FAILED, in one line.
 bool device_choose(const char *wanted, struct device *out, struct error *e);
+// TF32 products on or off, for the graphs of the chosen device; a usage error on the CPU.
+bool device_precision(const struct device *d, bool tf32, struct error *e);
 void device_say(const struct device *d); // a line for the log: which one, and why not the GPU
 // What is known of the GPU, or "no CUDA device" and why; true: there is one. Chooses nothing.
 bool device_describe(char *text, size_t size);

@@ -84,6 +84,7 @@ static void check_golden(struct gate *g, const char *folder) {
 struct run_opts gate_run_options(const struct gate *g, const char *task) {
     return (struct run_opts){.algo = g->opts->algo,
                              .task = task,
+                             .device = strcmp(g->opts->kind, "gpu") == 0 ? "cuda" : "cpu",
                              .n_threads = g->opts->n_threads,
                              .no_session = true,
                              .no_media = true,
@@ -225,6 +226,11 @@ static void check_dreamer(struct gate *g) {
     gate_check_smoke(g, gate_run_options(g, "static"));
     check_standing_still(g, "static", 0.85);
     check_standing_still(g, "scroll", 0.55);
+    if (strcmp(g->opts->kind, "gpu") == 0) {
+        gate_check_update_on_gpu(g);
+        gate_check_bus(g);
+        gate_check_exit_lab(g);
+    }
 }
 
 typedef void checks(struct gate *g);
@@ -257,6 +263,10 @@ enum status gate_run(const struct gate_opts *opts, FILE *out, struct error *e) {
         char why[BACKEND_MESSAGE_SIZE];
         if (!device_describe(why, sizeof why)) return skip(g, why, e);
     }
+    // For what is checked outside of runs: the fixtures, the update.
+    struct device device;
+    if (!device_choose(strcmp(opts->kind, "gpu") == 0 ? "cuda" : "cpu", &device, e))
+        return e->status;
     int64_t t0 = clock_now_ns();
     check(g);
     double seconds = (double)(clock_now_ns() - t0) * 1e-9;

@@ -12,6 +12,9 @@
 //     toy             60 updates of 32 x 32 steps: 90 % of the last rollout's episodes reach the
 //                     goal, and so does the greedy policy
 //
+// The gpu gate does the same on the GPU, and: the update there against the CPU's, transfers and
+// addresses while it runs alone, exit_lab played until an episode succeeds (gate_gpu.c).
+//
 // The settings reach every training run of the gate, so that a test can break a check on purpose
 // and see it fail.
 #ifndef RUN_GATE_H

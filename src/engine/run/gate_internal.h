@@ -29,6 +29,9 @@ bool gate_run_once(const struct run_opts *opts, bool verify, struct feed *feed,
                    struct worker_summary *s, struct error *e);
 
 void gate_check_smoke(struct gate *g, struct run_opts opts);
+void gate_check_update_on_gpu(struct gate *g); // gate_gpu.c
+void gate_check_bus(struct gate *g);
+void gate_check_exit_lab(struct gate *g);
 void gate_check_ppo(struct gate *g); // gate_ppo.c: all of PPO's
 
 #endif

@@ -235,6 +235,9 @@ bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c,
 bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
                              struct error *e);
 
+// Weights and moments stay on the device between updates, which are looked at when a record is due.
+bool worker_stays_on_device(const struct worker *w);
+
 // worker_state.c
 enum { WORKER_STATE_TENSORS = 24 };
 struct worker_state_scratch { // what is not stored in this form

@@ -17,6 +17,7 @@ static void world_build(struct worker *w) {
                                      .obs = &w->rollout.env->obs,
                                      .pool = w->pool,
                                      .zero_latent = w->opts.zero_latent});
+    wm_stay_on_device(w->wm, w->config.log_every);
     worker_signs_init(w);
 }
 
@@ -57,7 +58,8 @@ static void dreamer_build(struct worker *w) {
                                                     .actions = &r->env->actions,
                                                     .obs = &r->env->obs,
                                                     .pool = w->pool,
-                                                    .zero_latent = w->opts.zero_latent});
+                                                    .zero_latent = w->opts.zero_latent,
+                                                    .read_every = w->config.log_every});
     w->wm = dreamer_world(w->dreamer);
     params_copy_init(&r->world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
     params_copy_init(&r->actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
@@ -87,12 +89,20 @@ static void dreamer_end(struct worker *w) {
 
 static int64_t dreamer_count(const struct worker *w) { return dreamer_n_weights(w->dreamer); }
 
+static void publish_set(struct worker *w, struct params *copy, enum dreamer_set set) {
+    const struct params *from = dreamer_params(w->dreamer, set);
+    if (!dreamer_on_device(w->dreamer))
+        params_copy_weights(copy, from);
+    else
+        CHECK(backend_chosen()->copy_weights(copy, from), "weights for the player");
+}
+
 static void dreamer_publish(struct worker *w) {
     struct rollout *r = &w->rollout;
     if (r->weights_step == wm_opt_steps(w->wm)) return;
     r->weights_step = wm_opt_steps(w->wm);
-    params_copy_weights(&r->world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
-    params_copy_weights(&r->actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
+    publish_set(w, &r->world_weights, DREAMER_WORLD);
+    publish_set(w, &r->actor_weights, DREAMER_ACTOR);
 }
 
 // Whole ticks of all environments, as sheeprl counts them (spec/dreamer_v3.md 8.2).
@@ -136,6 +146,7 @@ static bool dreamer_choose(struct worker *w, struct error *e) {
 // fence.
 static void keep_before(struct worker *w) {
     struct kept *k = &w->kept;
+    if (dreamer_on_device(w->dreamer)) return; // keep_present
     const struct params *world = dreamer_params(w->dreamer, DREAMER_WORLD);
     bool copied = w->rollout.weights_step == wm_opt_steps(w->wm);
     if (!copied) params_copy_weights(&k->own, world);
@@ -143,11 +154,21 @@ static void keep_before(struct worker *w) {
     params_copy_weights(&k->target, dreamer_params(w->dreamer, DREAMER_TARGET));
 }
 
+// On a device nobody keeps copies: a bundle of the behaviour holds the world model after its step,
+// twice.
+static void keep_present(struct worker *w) {
+    struct kept *k = &w->kept;
+    params_copy_weights(&k->own, dreamer_params(w->dreamer, DREAMER_WORLD));
+    params_copy_weights(&k->target, dreamer_params(w->dreamer, DREAMER_TARGET));
+    k->world = &k->own;
+}
+
 static bool dreamer_learn(struct worker *w, struct wm_result *out) {
     struct dreamer_result r;
     worker_signs_before(w);
     keep_before(w);
     bool fine = dreamer_update(w->dreamer, &r);
+    if (!fine && dreamer_on_device(w->dreamer)) keep_present(w);
     *out = r.model;
     w->kept.stage = dreamer_is_joint(w->dreamer) ? STAGE_JOINT
                     : r.model.bad_node[0]        ? STAGE_WORLD
@@ -194,6 +215,14 @@ const struct worker_algo *worker_algo_find(const char *mode) {
 
 // ---- checkpoints
 
+bool worker_stays_on_device(const struct worker *w) {
+    return w->dreamer ? dreamer_on_device(w->dreamer) : wm_on_device(w->wm);
+}
+
+static bool sync(struct worker *w, bool to_host) {
+    return w->dreamer ? dreamer_sync(w->dreamer, to_host) : wm_sync(w->wm, to_host);
+}
+
 static void fill(struct checkpoint *c, const struct model_parts *parts) {
     c->params = parts->sets[0];
     c->more_params = parts->sets + 1;
@@ -205,6 +234,9 @@ bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
     struct model_parts parts = {0};
     struct st_source extra[MODEL_MAX_EXTRA + WORKER_STATE_TENSORS];
     CHECK(n_more <= WORKER_STATE_TENSORS, "%d more tensors", n_more);
+    if (!sync(w, true))
+        return error_set(e, STATUS_FAILED, "update %lld: a number is not finite; no checkpoint",
+                         (long long)wm_opt_steps(w->wm) + 1);
     w->algo->describe(w, &parts);
     fill(c, &parts);
     memcpy(extra, parts.extra, (size_t)parts.n_extra * sizeof *extra);
@@ -228,6 +260,7 @@ bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c,
         memcpy((void *)(uintptr_t)to->data, t->data,
                t->n_bytes); // the model's own: not const in truth
     }
+    sync(w, false);
     return true;
 }
 

@@ -133,7 +133,7 @@ static void put_update(struct worker *w, struct record *r) {
     double inside = 0, gflop = 0;
     parts_take(w->parts, times);
     put(r, METRIC_UPDATE_MS, n > 0 ? all / n : (double)w->last_update_ms);
-    if (n == 0) return;
+    if (n == 0 || worker_stays_on_device(w)) return; // one graph: its nodes are not timed
     for (int i = 0; i < N_PARTS; i++) {
         inside += times[i].ms;
         gflop += times[i].gflop;
@@ -177,8 +177,8 @@ static void add_statistics(struct worker *w, const struct record *r) {
             s->all_finite = false;
 }
 
-bool worker_record(struct worker *w, struct error *e) {
-    int64_t updates = wm_opt_steps(w->wm);
+// A record of what was just computed, where it is due.
+static bool make_record(struct worker *w, int64_t updates, struct error *e) {
     struct record r = {.opt_steps = updates, .env_steps = w->fence.policy_steps};
     r.present = w->algo->metrics(w, r.value);
     put(&r, METRIC_REPLAY_SIZE, (double)rows_in_ring(w));
@@ -192,6 +192,13 @@ bool worker_record(struct worker *w, struct error *e) {
         feed_push_record(w->feed, &r, elapsed_s(w));
         if (w->session && !session_append(w->session, &r, e)) return false;
     }
+    return true;
+}
+
+bool worker_record(struct worker *w, struct error *e) {
+    const int64_t updates = wm_opt_steps(w->wm);
+    const bool known = !worker_stays_on_device(w) || updates % w->config.log_every == 0;
+    if (known && !make_record(w, updates, e)) return false;
     if (!worker_take_snapshot(w, e)) return false;
     if (w->config.checkpoint_every > 0 && updates % w->config.checkpoint_every == 0)
         return worker_checkpoint(w, false, e);

@@ -200,6 +200,7 @@ bool worker_configure(struct worker *w, struct error *e) {
         !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e))
         return false;
     if (w->resume && !worker_resume_same_game(w, e)) return false;
+    if (!device_precision(&w->device, w->config.allow_tf32, e)) return false;
     w->algo = worker_algo_find(w->opts.mode                 ? w->opts.mode
                                : w->goal_task || w->control ? "full"
                                                             : "standing_still");

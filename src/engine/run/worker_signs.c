@@ -28,6 +28,7 @@ void worker_signs_free(struct worker *w) {
 }
 
 void worker_signs_before(struct worker *w) {
+    if (worker_stays_on_device(w)) return; // both need the weights here
     for (int i = 0; i < w->signs.n; i++) update_probe_before(&w->signs.probes[i]);
 }
 
@@ -41,7 +42,7 @@ uint64_t worker_signs_metrics(const struct worker *w, float out[METRIC_COUNT]) {
                                                                   << METRIC_LATENT_PERPLEXITY;
     out[METRIC_LATENT_CLASSES] = (float)usage.classes;
     out[METRIC_LATENT_PERPLEXITY] = (float)usage.perplexity;
-    for (int i = 0; i < s->n; i++) {
+    for (int i = 0; i < s->n && !worker_stays_on_device(w); i++) {
         out[ratios[i]] = (float)update_probe_ratio(&s->probes[i]);
         present |= (uint64_t)1 << ratios[i];
     }

@@ -168,6 +168,23 @@ bool gpu_event_finish(gpu *g, const gpu_event *e) {
     return !g->failed;
 }
 
+struct gpu_timer {
+    int unused;
+};
+gpu_timer *gpu_timer_new(gpu *g) {
+    (void)g;
+    return new gpu_timer{0};
+}
+void gpu_timer_free(gpu_timer *t) { delete t; }
+bool gpu_timer_mark(gpu *g, gpu_timer *t, int end) {
+    (void)t, (void)end;
+    return !g->failed;
+}
+double gpu_timer_ms(gpu *g, gpu_timer *t) {
+    (void)g, (void)t;
+    return 0;
+}
+
 // ---- capture: what would be enqueued is kept instead
 
 bool gpu_capture_begin(gpu *g) {
@@ -525,18 +542,37 @@ bool gpu_may_launch(gpu *g, const char *kernel, int64_t grid, int64_t block) {
     return !g->failed;
 }
 
+// Operands as the tensor cores take them: to the nearest with so many bits of fraction, even at
+// ties.
+static double rounded(float x, gpu_precision p) {
+    const int dropped = p == IN_FLOAT32 ? 0 : p == IN_TF32 ? 13 : 16;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (!dropped || (bits >> 23 & 255) == 255) return (double)x;
+    bits += (1u << (dropped - 1)) - 1 + (bits >> dropped & 1);
+    bits &= ~((1u << dropped) - 1);
+    memcpy(&x, &bits, sizeof x);
+    return (double)x;
+}
+
 // The product as one thread's loop. Every element is read once, watched, then used often.
+struct product_job {
+    const gpu_gemm *p;
+    gpu_precision precision;
+};
 static void product(void *context) {
-    const gpu_gemm *p = (const gpu_gemm *)context;
+    const product_job *job = (const product_job *)context;
+    const gpu_gemm *p = job->p;
     double *a = (double *)malloc((size_t)(p->m * p->k) * sizeof *a);
     double *b = (double *)malloc((size_t)(p->k * p->n) * sizeof *b);
     for (int64_t i = 0; i < p->m * p->k; i++) {
         const int64_t row = i / p->k, k = i % p->k;
-        a[i] = (double)p->a[p->a_transposed ? k * p->a_row + row : row * p->a_row + k];
+        a[i] = rounded(p->a[p->a_transposed ? k * p->a_row + row : row * p->a_row + k],
+                       job->precision);
     }
     for (int64_t i = 0; i < p->k * p->n; i++) {
         const int64_t k = i / p->n, j = i % p->n;
-        b[i] = (double)p->b[p->b_transposed ? j * p->b_row + k : k * p->b_row + j];
+        b[i] = rounded(p->b[p->b_transposed ? j * p->b_row + k : k * p->b_row + j], job->precision);
     }
     double *row = (double *)malloc((size_t)p->n * sizeof *row);
     for (int64_t i = 0; i < p->m; i++) {
@@ -553,6 +589,12 @@ static void product(void *context) {
 
 void gpu_product(gpu *g, const gpu_gemm *p) {
     const gpu_gemm kept = *p;
-    if (g->failed || harness_capture(g, [kept](gpu *later) { gpu_product(later, &kept); })) return;
-    harness_launch(g, "product", 1, 1, product, (void *)p);
+    const gpu_precision precision = g->precision;
+    if (g->failed || harness_capture(g, [=](gpu *later) {
+            later->precision = precision;
+            gpu_product(later, &kept);
+        }))
+        return;
+    product_job job = {p, precision};
+    harness_launch(g, "product", 1, 1, product, &job);
 }

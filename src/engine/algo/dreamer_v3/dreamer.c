@@ -51,12 +51,12 @@ static struct tensor *extend(void *ctx, struct world_model *wm, struct graph *g,
     return behaviour_loss(d->behaviour);
 }
 
-static void make_program(struct dreamer *d, int64_t read_every) {
-    if (read_every < 1 || d->joint || !(d->program = program_new())) return;
+static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
+    if (opts->read_every < 1 || d->joint || !(d->program = program_new())) return;
     const struct wm_tensors t = wm_tensors(d->world);
     const struct behaviour_states states = {wm_executor(d->world), t.z, t.h, t.continues};
-    d->read_every = read_every;
-    wm_program(d->world, d->program);
+    d->read_every = opts->read_every;
+    wm_program(d->world, d->program, !opts->batch_on_device);
     d->n_world_commands = program_n_commands(d->program);
     behaviour_program(d->behaviour, &states, d->program);
     program_advance(d->program);
@@ -82,7 +82,7 @@ struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
         behaviour_attach(d->behaviour, wm_executor(d->world));
     else
         make_behaviour(d, d->world, wm_states(d->world).rows, NULL, NULL);
-    make_program(d, opts->read_every);
+    make_program(d, opts);
     d->opts = NULL;
     return d;
 }
@@ -132,15 +132,19 @@ static bool update_jointly(struct dreamer *d, int64_t step, struct dreamer_resul
 
 // ---- on a device
 
-void dreamer_sync(struct dreamer *d, bool to_host) {
-    if (!d->program) return;
-    if (to_host) {
-        program_fetch(d->program);
-        behaviour_sync(d->behaviour, true);
-    } else {
+bool dreamer_sync(struct dreamer *d, bool to_host) {
+    struct backend_progress found;
+    if (!d->program) return true;
+    if (!to_host) {
         behaviour_sync(d->behaviour, false);
         program_store(d->program, wm_opt_steps(d->world));
+        return true;
     }
+    program_read(d->program, &found);
+    program_fetch(d->program);
+    behaviour_sync(d->behaviour, true);
+    wm_set_opt_steps(d->world, found.step);
+    return found.failed < 0;
 }
 
 bool dreamer_on_device(const struct dreamer *d) { return d->program != NULL; }

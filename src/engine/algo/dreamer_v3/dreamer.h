@@ -35,6 +35,10 @@ struct dreamer_opts {
     // that is not finite is noticed then. 0, or on the CPU: each update is looked at. For the
     // sheeprl profile; other profiles are waited for.
     int64_t read_every;
+    // With it: the batch is not copied from wm_batch at each update but written on the device, at
+    // the addresses that the backend gives for the model's inputs; at first it is what the host
+    // has.
+    bool batch_on_device;
 };
 
 // Initialises all weights from (config->seed, RNG_INIT).
@@ -59,8 +63,9 @@ struct dreamer_result {
 // norm of all.
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
 // Where the device has the weights: brings weights, moments and the range to the host (true), or
-// takes the host's, with opt_steps (false). Else nothing to do.
-void dreamer_sync(struct dreamer *d, bool to_host);
+// takes the host's, with opt_steps (false). Else nothing to do. False: an update was not finite
+// since anybody looked; opt_steps are those before it.
+bool dreamer_sync(struct dreamer *d, bool to_host);
 bool dreamer_on_device(const struct dreamer *d); // read_every is in force
 
 // Values of the last update (spec 9). Sets out[m] for those it knows; returns their bit mask.

@@ -148,15 +148,16 @@ static void report_all(struct world_model *wm, struct program *p) {
         program_report(p, wm->train_executor, reports[i]);
 }
 
-void wm_program(struct world_model *wm, struct program *p) {
+void wm_program(struct world_model *wm, struct program *p, bool feed_batch) {
     struct executor *ex = wm->train_executor;
     const struct wm_inputs *in = &wm->train.in;
-    struct tensor *const fed[] = {
-        in->packed,  in->vectors[0], in->prev_actions,        in->is_first,
-        in->rewards, in->continues,  wm->noise ? in->u : NULL};
+    struct tensor *const batch[] = {in->packed,   in->vectors[0], in->prev_actions,
+                                    in->is_first, in->rewards,    in->continues};
     const struct program_adam adam = {wm->optim.learning_rate, wm->optim.beta1, wm->optim.beta2,
                                       wm->optim.eps};
-    for (size_t i = 0; i < sizeof fed / sizeof *fed; i++) program_feed(p, ex, fed[i]);
+    for (size_t i = 0; i < sizeof batch / sizeof *batch && feed_batch; i++)
+        program_feed(p, ex, batch[i]);
+    if (wm->noise) program_feed(p, ex, in->u);
     program_fill(p, ex, in->is_first, 0, wm->train_batch.batch, 1);
     if (!wm->noise) program_noise(p, ex, in->u, wm->seed, RNG_POSTERIOR, false);
     program_run(p, ex);
@@ -189,15 +190,25 @@ void wm_stay_on_device(struct world_model *wm, int64_t read_every) {
     wm->program = program_new();
     if (!wm->program) return;
     wm->read_every = read_every;
-    wm_program(wm, wm->program);
+    wm_program(wm, wm->program, true);
     program_advance(wm->program);
     program_seal(wm->program, wm->opt_steps);
 }
 
-void wm_sync(struct world_model *wm, bool to_host) {
-    if (wm->program && to_host) program_fetch(wm->program);
-    if (wm->program && !to_host) program_store(wm->program, wm->opt_steps);
+bool wm_sync(struct world_model *wm, bool to_host) {
+    struct backend_progress found;
+    if (!wm->program) return true;
+    if (!to_host) {
+        program_store(wm->program, wm->opt_steps);
+        return true;
+    }
+    program_read(wm->program, &found);
+    program_fetch(wm->program);
+    wm->opt_steps = found.step;
+    return found.failed < 0;
 }
+
+bool wm_on_device(const struct world_model *wm) { return wm->program != NULL; }
 
 static bool update_on_device(struct world_model *wm, struct wm_result *out) {
     struct backend_progress found;

@@ -117,11 +117,12 @@ bool wm_forward_backward(struct world_model *wm, struct wm_result *out);
 // The step for these gradients, which were finite; counts it.
 void wm_apply(struct world_model *wm);
 
-// Adds the update to a device's program (graph/program.h): the batch and, where the noise has a
-// source, the noise are fed, so wm_feed comes before each launch; reports what wm_metrics needs.
-// Not for a model whose update contains another's (extension).
+// Adds the update to a device's program (graph/program.h): the batch (unless something on the
+// device writes it) and, where the noise has a source, the noise are fed, so wm_feed comes before
+// each launch; reports what wm_metrics needs. Not for a model whose update contains another's
+// (extension).
 struct program;
-void wm_program(struct world_model *wm, struct program *p);
+void wm_program(struct world_model *wm, struct program *p, bool feed_batch);
 void wm_feed(struct world_model *wm); // for gradient step opt_steps
 // After program_read: the result of the last update; found: what the program says of it.
 struct backend_progress;
@@ -131,8 +132,9 @@ bool wm_take(struct world_model *wm, const struct backend_progress *found, struc
 // update.
 void wm_stay_on_device(struct world_model *wm, int64_t read_every);
 // to_host: what the device has; else: what the host has changed (weights, moments, opt_steps).
-// Nothing to do on the CPU.
-void wm_sync(struct world_model *wm, bool to_host);
+// Nothing to do on the CPU. False: an update was not finite since anybody looked.
+bool wm_sync(struct world_model *wm, bool to_host);
+bool wm_on_device(const struct world_model *wm); // wm_stay_on_device is in force
 
 // Values of the last update (spec 9: world-model part). Sets out[m] for those it knows; returns
 // their bit mask.
