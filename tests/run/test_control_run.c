@@ -368,7 +368,7 @@ static void what_belongs_to_a_game_boy_is_refused_by_one_line(void **state) {
     } table[] = {
         {{.task = "pendulum", .rom_path = "x.gb"}, "--task and --rom exclude each other"},
         {{.task = "pendulum", .state_path = "x.state"}, "--state x.state"},
-        {{.task = "pendulum", .goal_dir = "x"}, "--goal-dir x"},
+        {{.task = "pendulum", .goal_dir = "x"}, "--goal-dir x: --task pendulum is no Game Boy"},
         {{.task = "pendulum", .mode = "standing_still"}, "--mode standing_still"},
         {{.task = "pendulum", .settings = keys, .n_settings = 1}, "env.action_codec"},
         {{.task = "pendulum", .settings = keys + 1, .n_settings = 1}, "env.constant_action"},

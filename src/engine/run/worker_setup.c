@@ -29,6 +29,9 @@ static bool check_options(const struct run_opts *o, struct error *e) {
                          o->mode);
     if (o->task && o->rom_path)
         return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
+    if (o->goal_dir && o->task && control_task_find(o->task))
+        return error_set(e, STATUS_USAGE, "--goal-dir %s: --task %s is no Game Boy; leave it out",
+                         o->goal_dir, o->task);
     if (o->goal_dir && !(o->rom_path && o->state_path))
         return error_set(e, STATUS_USAGE,
                          "--goal-dir %s: a goal needs its game too: --rom FILE --state FILE",
