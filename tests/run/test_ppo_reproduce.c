@@ -85,6 +85,41 @@ static void a_nan_in_a_weight_leaves_a_bundle_that_names_it(void **state) {
     assert_string_equal(again(bundle, 1).found, "conv2.weight");
 }
 
+// A run that goes on has its keys from the session, and its bundle's command names them all the
+// same.
+static void the_command_of_a_resumed_run_names_the_sessions_keys(void **state) {
+    (void)state;
+    static const char *const breaks[] = {"algo.vf_coef=1e300"};
+    static const char *const keys[] = {" env.num_envs=6",          " algo.rollout_steps=8",
+                                       " env.max_episode_steps=9", " checkpoint.every=2",
+                                       " algo.vf_coef=1e+300",     " seed=7"};
+    struct run_opts o = options();
+    struct error e = {0};
+    struct worker_summary s = {0};
+    char session[PATH_SIZE], path[PATH_SIZE];
+    const char *command;
+    const char *healthy[] = {overflows[0], overflows[1], overflows[2], overflows[5], "seed=7"};
+    o.settings = healthy;
+    o.n_settings = 5;
+    if (run_worker(&o, &s, &e) != STATUS_OK) fail_msg("%s", e.message);
+    snprintf(session, sizeof session, "%.190s", s.session);
+    const struct run_opts on = {.resume = session,
+                                .updates = 4,
+                                .n_threads = 1,
+                                .no_media = true,
+                                .settings = breaks,
+                                .n_settings = 1};
+    assert_int_equal(run_worker(&on, NULL, &e), STATUS_FAILED);
+    snprintf(path, sizeof path, "%.190s/failures/step_000000003/failure.json", session);
+    cJSON *report = json_read_file(path, 1 << 20, &e);
+    if (!report || !json_get_string(report, "command", path, &command, &e))
+        fail_msg("%s", e.message);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strstr(command, keys[i])) fail_msg("no%s in %s", keys[i], command);
+    assert_null(strstr(command, "algo.gamma"));
+    cJSON_Delete(report);
+}
+
 static void what_was_repaired_is_finite_this_time(void **state) {
     (void)state;
     char bundle[PATH_SIZE], command[2 * PATH_SIZE];
@@ -139,6 +174,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_that_failed_fails_again_at_the_same_node),
         cmocka_unit_test(a_nan_in_a_weight_leaves_a_bundle_that_names_it),
+        cmocka_unit_test(the_command_of_a_resumed_run_names_the_sessions_keys),
         cmocka_unit_test(what_was_repaired_is_finite_this_time),
         cmocka_unit_test(a_cut_or_altered_bundle_is_refused_with_the_files_name),
     };

@@ -62,6 +62,21 @@ static bool load_minibatch(struct ppo *p, const char *folder, struct error *e) {
 
 // ---- writing the folder
 
+// The keys that are not their defaults, given now or in the session that a run goes on with. The
+// length of an episode always: tasks have one of their own where it is not given.
+static void add_keys(const struct ppo_config *config, struct text *t) {
+    struct ppo_config plain;
+    ppo_config_init(&plain);
+    for (int i = 0; i < ppo_config_schema.n; i++) {
+        const struct config_key *key = &ppo_config_schema.keys[i];
+        char value[CONFIG_TEXT_SIZE], by_default[CONFIG_TEXT_SIZE];
+        config_key_text(key, config, value);
+        config_key_text(key, &plain, by_default);
+        if (strcmp(value, by_default) != 0 || strcmp(key->name, "env.max_episode_steps") == 0)
+            text_add(t, " %s=%s", key->name, value);
+    }
+}
+
 static void format_command(const struct ppo_run *r, struct text *t) {
     const struct run_opts *o = &r->opts;
     text_add(t, "workbench train --headless --algo ppo");
@@ -70,12 +85,7 @@ static void format_command(const struct ppo_run *r, struct text *t) {
                  o->goal_dir);
     else
         text_add(t, " --task %s", r->name);
-    for (int i = 0; i < ppo_config_schema.n; i++) {
-        char value[CONFIG_TEXT_SIZE];
-        if (!(r->config.given >> i & 1)) continue;
-        config_key_text(&ppo_config_schema.keys[i], &r->config, value);
-        text_add(t, " %s=%s", ppo_config_schema.keys[i].name, value);
-    }
+    add_keys(&r->config, t);
     text_add(t, " --updates %lld", (long long)ppo_counters(r->agent)->updates + 1);
 }
 

@@ -41,7 +41,8 @@ static void add_word(struct text *t, const char *option, const char *word) {
 
 // A shell command that runs this run up to update `updates` again, with every key that was given.
 // The keys that make the config out of its preset. Not those that were given: to a resumed run all
-// are, also those that its task refuses.
+// are, also those that its task refuses. The length of an episode always: tasks have one of their
+// own where it is not given.
 static void add_keys(const struct config *config, struct text *t) {
     struct error e = {0};
     struct config made;
@@ -50,7 +51,8 @@ static void add_keys(const struct config *config, struct text *t) {
         char value[CONFIG_TEXT_SIZE], so_far[CONFIG_TEXT_SIZE], assignment[192];
         config_text(config, i, value);
         config_text(&made, i, so_far);
-        if (strcmp(value, so_far) == 0) continue;
+        if (strcmp(value, so_far) == 0 && strcmp(config_keys[i].name, "env.max_episode_steps") != 0)
+            continue;
         snprintf(assignment, sizeof assignment, "%s=%s", config_keys[i].name, value);
         CHECK(config_set(&made, assignment, &e), "the run has %s", assignment);
         text_add(t, " %s", assignment);
