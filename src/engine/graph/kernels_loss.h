@@ -59,109 +59,195 @@ static struct twohot twohot_of(real y, int64_t n, const real *bins) {
     return t;
 }
 
+// Up to LANES rows: their largest elements, and the sums of e = exp(x - max): the lanes of whole
+// vectors, the rest added to the first, then lane after lane, for all rows at once. e:
+// [rows][e_row] with whole vectors to a row, or NULL.
+static void exps_of_rows(int64_t rows, int64_t n, const real *logits, real *e, int64_t e_row,
+                         real *max, real *sum) {
+    const int64_t whole = n / LANES * LANES;
+    vec lanes[LANES], rest[LANES], total;
+    real one[LANES];
+    VEC_EACH(i, LANES) lanes[i] = rest[i] = (vec){0};
+    for (int64_t i = 0; i < LANES; i++) max[i] = 0;
+    for (int64_t row = 0; row < rows; row++, logits += n) {
+        real *to = e ? e + row * e_row : one;
+        const int64_t step = e ? LANES : 0;
+        max[row] = row_max(n, logits);
+        for (int64_t i = 0; i < whole; i += LANES, to += step) {
+            exp_vector(logits + i, max[row], to);
+            lanes[row] += vec_load(to);
+        }
+        if (whole == n) continue;
+        exp_rest(n - whole, logits + whole, max[row], to);
+        rest[row] = vec_load(to);
+    }
+    vec_transpose(lanes);
+    vec_transpose(rest);
+    for (int64_t j = 0; j < n - whole; j++) lanes[0] += rest[j];
+    total = lanes[0];
+    VEC_EACH(j, LANES - 1) total += lanes[j + 1];
+    vec_store(sum, total);
+}
+
 static void rows_twohot_nll(int64_t rows, int64_t n, const real *logits, const real *target,
                             const real *bins, bool real_space, real *y) {
-    for (int64_t row = 0; row < rows; row++, logits += n) {
-        const real max = row_max(n, logits), log_sum = max + fast_log(row_exp_sum(n, logits, max));
-        const struct twohot t =
-            twohot_of(real_space ? target[row] : fast_symlog(target[row]), n, bins);
-        y[row] = t.q_low * (log_sum - logits[t.low]) + t.q_high * (log_sum - logits[t.high]);
+    for (int64_t row = 0; row < rows; row += LANES, logits += LANES * n) {
+        const int64_t m = kmin(LANES, rows - row);
+        real max[LANES], sum[LANES], at[LANES] = {0};
+        exps_of_rows(m, n, logits, NULL, 0, max, sum);
+        memcpy(at, target + row, (size_t)m * sizeof *at);
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) sum[i] = max[i] + fast_log(sum[i]);
+        if (!real_space)
+#pragma omp simd
+            for (int i = 0; i < LANES; i++) at[i] = fast_symlog(at[i]);
+        for (int64_t i = 0; i < m; i++) {
+            const struct twohot t = twohot_of(at[i], n, bins);
+            const real *x = logits + i * n;
+            y[row + i] = t.q_low * (sum[i] - x[t.low]) + t.q_high * (sum[i] - x[t.high]);
+        }
     }
 }
 
 enum { EXP_ROW = 512 }; // longer rows are taken twice
 
+// dx[n] (=|+=) scale exp(x - max); e: the exponentials, where they have been kept
+static void exp_row_dx(int64_t n, const real *restrict x, const real *restrict e, real max,
+                       real scale, real *restrict dx, bool add) {
+    if (e)
+        PUT(n, dx, add, scale * e[i]);
+    else
+        PUT(n, dx, add, scale * fast_exp(x[i] - max));
+}
+
 // (softmax - q) dy
 static void rows_twohot_nll_dx(int64_t rows, int64_t n, const real *logits, const real *target,
                                const real *bins, bool real_space, const real *dy, real *dx,
                                bool add) {
-    for (int64_t row = 0; row < rows; row++, logits += n, dx += n) {
-        const real max = row_max(n, logits);
-        real e[EXP_ROW + LANES];
-        const bool kept = n <= EXP_ROW;
-        const real scale = dy[row] / row_exps(n, logits, max, e, kept ? LANES : 0);
-        const struct twohot t =
-            twohot_of(real_space ? target[row] : fast_symlog(target[row]), n, bins);
-        if (kept)
-            PUT(n, dx, add, scale * e[i]);
-        else
-            PUT(n, dx, add, scale * fast_exp(logits[i] - max));
-        dx[t.low] -= t.q_low * dy[row];
-        dx[t.high] -= t.q_high * dy[row];
+    real e[LANES * (EXP_ROW + LANES)];
+    const bool kept = n <= EXP_ROW;
+    const int64_t e_row = kround_up(n, LANES);
+    for (int64_t row = 0; row < rows; row += LANES) {
+        const int64_t m = kmin(LANES, rows - row);
+        real max[LANES], sum[LANES], at[LANES] = {0};
+        exps_of_rows(m, n, logits, kept ? e : NULL, e_row, max, sum);
+        memcpy(at, target + row, (size_t)m * sizeof *at);
+        if (!real_space)
+#pragma omp simd
+            for (int i = 0; i < LANES; i++) at[i] = fast_symlog(at[i]);
+        for (int64_t i = 0; i < m; i++, logits += n, dx += n) {
+            const real d = dy[row + i];
+            const struct twohot t = twohot_of(at[i], n, bins);
+            exp_row_dx(n, logits, kept ? e + i * e_row : NULL, max[i], d / sum[i], dx, add);
+            dx[t.low] -= t.q_low * d;
+            dx[t.high] -= t.q_high * d;
+        }
     }
 }
 
-// sum_i softmax_i bins_i; *max and *scale give softmax_i = scale exp(logit_i - max). In double:
-// terms of up to 20 cancel where the mean is near 0, and a float sum would depend on its order in
-// the sixth digit.
-static real twohot_expectation(int64_t n, const real *restrict logits, const real *restrict bins,
-                               real *max, real *scale) {
-    *max = row_max(n, logits);
-    const real top = *max;
-    double sums[LANES] = {0}, weights[LANES] = {0}, sum = 0, weighted = 0;
-    real e[LANES];
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        exp_vector(logits + i, top, e);
+struct expectation {
+    double sum, weighted; // of e_i and of e_i bins_i, e_i = exp(logit_i - max)
+};
+
+// Up to LANES rows. In double: terms of up to 20 cancel where the mean is near 0, and a float sum
+// would depend on its order in the sixth digit. A row's lanes are added one after the other; the
+// rows take turns, so that none waits for its own last sum.
+static void twohot_expectations(int64_t rows, int64_t n, const real *restrict logits,
+                                const real *restrict bins, real *restrict max,
+                                struct expectation *restrict out) {
+    double sums[LANES][LANES] = {{0}}, weights[LANES][LANES] = {{0}};
+    real e[LANES], rest[LANES][LANES] = {{0}};
+    const int64_t whole = n / LANES * LANES;
+    for (int64_t row = 0; row < rows; row++, logits += n) {
+        max[row] = row_max(n, logits);
+        for (int64_t i = 0; i < whole; i += LANES) {
+            exp_vector(logits + i, max[row], e);
 #pragma omp simd
-        for (int j = 0; j < LANES; j++) {
-            sums[j] += (double)e[j];
-            weights[j] += (double)e[j] * (double)bins[i + j];
+            for (int j = 0; j < LANES; j++) {
+                sums[row][j] += (double)e[j];
+                weights[row][j] += (double)e[j] * (double)bins[i + j];
+            }
         }
+        if (whole < n) exp_rest(n - whole, logits + whole, max[row], rest[row]);
     }
-    if (i < n) exp_rest(n - i, logits + i, top, e);
-    for (int64_t j = 0; i + j < n; j++) {
-        sums[0] += (double)e[j];
-        weights[0] += (double)e[j] * (double)bins[i + j];
-    }
-    for (int j = 0; j < LANES; j++) {
-        sum += sums[j];
-        weighted += weights[j];
-    }
-    *scale = (real)(1 / sum);
-    return (real)(weighted / sum);
+    for (int64_t j = whole; j < n; j++)
+        for (int64_t row = 0; row < rows; row++) {
+            sums[row][0] += (double)rest[row][j - whole];
+            weights[row][0] += (double)rest[row][j - whole] * (double)bins[j];
+        }
+    for (int64_t row = 0; row < rows; row++) out[row] = (struct expectation){0, 0};
+    for (int j = 0; j < LANES; j++)
+        for (int64_t row = 0; row < rows; row++) {
+            out[row].sum += sums[row][j];
+            out[row].weighted += weights[row][j];
+        }
 }
 
 // The same over bins from both ends inwards, whose terms cancel exactly where bins and logits are
 // antisymmetric: real-space bins reach 5e8, and a fresh head is to say 0.
-static real twohot_paired_expectation(int64_t n, const real *restrict logits,
-                                      const real *restrict bins, real *max, real *scale) {
-    *max = row_max(n, logits);
-    double sum = 0, weighted = 0;
+static struct expectation twohot_paired_expectation(int64_t n, const real *restrict logits,
+                                                    const real *restrict bins, real max) {
+    struct expectation t = {0, 0};
     for (int64_t i = 0; i < n / 2; i++) {
         const int64_t j = n - 1 - i;
-        const double low = (double)fast_exp(logits[i] - *max),
-                     high = (double)fast_exp(logits[j] - *max);
-        sum += low + high;
-        weighted += low * (double)bins[i] + high * (double)bins[j];
+        const double low = (double)fast_exp(logits[i] - max),
+                     high = (double)fast_exp(logits[j] - max);
+        t.sum += low + high;
+        t.weighted += low * (double)bins[i] + high * (double)bins[j];
     }
     if (n % 2) {
-        const double middle = (double)fast_exp(logits[n / 2] - *max);
-        sum += middle;
-        weighted += middle * (double)bins[n / 2];
+        const double middle = (double)fast_exp(logits[n / 2] - max);
+        t.sum += middle;
+        t.weighted += middle * (double)bins[n / 2];
     }
-    *scale = (real)(1 / sum);
-    return (real)(weighted / sum);
+    return t;
+}
+
+struct means { // of up to LANES rows; softmax_i = scale exp(logit_i - max)
+    real max[LANES], scale[LANES], mean[LANES];
+};
+
+static void twohot_means(int64_t rows, int64_t n, const real *logits, const real *bins,
+                         bool real_space, struct means *out) {
+    struct expectation t[LANES];
+    if (!real_space) twohot_expectations(rows, n, logits, bins, out->max, t);
+    for (int64_t i = 0; i < rows; i++) {
+        if (real_space) {
+            out->max[i] = row_max(n, logits + i * n);
+            t[i] = twohot_paired_expectation(n, logits + i * n, bins, out->max[i]);
+        }
+        out->scale[i] = (real)(1 / t[i].sum);
+        out->mean[i] = (real)(t[i].weighted / t[i].sum);
+    }
 }
 
 static void rows_twohot_mean(int64_t rows, int64_t n, const real *logits, const real *bins,
                              bool real_space, real *y) {
-    for (int64_t row = 0; row < rows; row++, logits += n) {
-        real max, scale;
-        y[row] = real_space ? twohot_paired_expectation(n, logits, bins, &max, &scale)
-                            : fast_symexp(twohot_expectation(n, logits, bins, &max, &scale));
+    for (int64_t row = 0; row < rows; row += LANES) {
+        const int64_t m = kmin(LANES, rows - row);
+        struct means t;
+        twohot_means(m, n, logits + row * n, bins, real_space, &t);
+        for (int64_t i = 0; i < m; i++)
+            y[row + i] = real_space ? t.mean[i] : fast_symexp(t.mean[i]);
     }
+}
+
+static void twohot_row_dx(int64_t n, const real *restrict x, const real *restrict bins, real d,
+                          real max, real mean, real *restrict dx, bool add) {
+    PUT(n, dx, add, d * fast_exp(x[i] - max) * (bins[i] - mean));
 }
 
 static void rows_twohot_mean_dx(int64_t rows, int64_t n, const real *logits, const real *bins,
                                 bool real_space, const real *dy, real *dx, bool add) {
-    for (int64_t row = 0; row < rows; row++, logits += n, dx += n) {
-        real max, scale;
-        const real mean = (real_space ? twohot_paired_expectation
-                                      : twohot_expectation)(n, logits, bins, &max, &scale);
-        const real slope = real_space ? 1 : fast_exp(fast_abs(mean));
-        const real d = dy[row] * slope * scale;
-        PUT(n, dx, add, d * fast_exp(logits[i] - max) * (bins[i] - mean));
+    for (int64_t row = 0; row < rows; row += LANES) {
+        const int64_t m = kmin(LANES, rows - row);
+        struct means t;
+        twohot_means(m, n, logits, bins, real_space, &t);
+        for (int64_t i = 0; i < m; i++, logits += n, dx += n) {
+            const real slope = real_space ? 1 : fast_exp(fast_abs(t.mean[i]));
+            const real d = dy[row + i] * slope * t.scale[i], max = t.max[i], mean = t.mean[i];
+            twohot_row_dx(n, logits, bins, d, max, mean, dx, add);
+        }
     }
 }
 
@@ -204,8 +290,22 @@ static void rows_kl_balanced_dx(int64_t rows, int64_t n, const struct kl_dx *d) 
     }
 }
 
+// y = scale times the sum of x log m along each of two rows that fill a vector.
+ALWAYS_INLINE void log_sum_halves(const real *m, const real *x, real scale, real *y) {
+    enum { N = LANES / 2 };
+    real logs[LANES], sum[2] = {0};
+#pragma omp simd
+    for (int i = 0; i < LANES; i++) logs[i] = fast_log(at_least_eps(m[i]));
+    for (int i = 0; i < N; i++)
+        for (int p = 0; p < 2; p++) sum[p] += x[p * N + i] * logs[p * N + i];
+    for (int p = 0; p < 2; p++) y[p] = scale * sum[p];
+}
+
 static void rows_entropy(int64_t rows, int64_t n, const real *restrict m, real *restrict y) {
-    for (int64_t row = 0; row < rows; row++, m += n) {
+    int64_t row = 0;
+    for (; 2 * n == LANES && row + 2 <= rows; row += 2, m += 2 * n)
+        log_sum_halves(m, m, -1, y + row);
+    for (; row < rows; row++, m += n) {
         real sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < n; i++) sum += m[i] * fast_log(at_least_eps(m[i]));
@@ -225,7 +325,10 @@ static void rows_entropy_dx(int64_t rows, int64_t n, const real *restrict m,
 
 static void rows_log_prob(int64_t rows, int64_t n, const real *restrict m, const real *restrict z,
                           real *restrict y) {
-    for (int64_t row = 0; row < rows; row++, m += n, z += n) {
+    int64_t row = 0;
+    for (; 2 * n == LANES && row + 2 <= rows; row += 2, m += 2 * n, z += 2 * n)
+        log_sum_halves(m, z, 1, y + row);
+    for (; row < rows; row++, m += n, z += n) {
         real sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t i = 0; i < n; i++) sum += z[i] * fast_log(at_least_eps(m[i]));

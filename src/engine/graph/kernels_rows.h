@@ -232,32 +232,60 @@ ALWAYS_INLINE void exp_rest(int64_t n, const real *x, real max, real *e) {
     exp_vector(rest, max, e);
 }
 
-// The sum of e = exp(x - max): the lanes of whole vectors, the rest added to the first, then lane
-// after lane. `step` LANES: e holds n rounded up to whole vectors; 0: e is one vector of scratch.
-static real row_exps(int64_t n, const real *restrict x, real max, real *restrict e, int64_t step) {
-    vec lanes = {0};
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES, e += step) {
-        exp_vector(x + i, max, e);
-        lanes += vec_load(e);
-    }
-    real lane[LANES], sum = 0;
-    vec_store(lane, lanes);
-    if (i < n) exp_rest(n - i, x + i, max, e);
-    for (int64_t j = 0; i + j < n; j++) lane[0] += e[j];
-    for (int j = 0; j < LANES; j++) sum += lane[j];
-    return sum;
+// Each row's largest element in all of the row's lanes: rows of `width` lanes, a power of two.
+ALWAYS_INLINE vec vec_group_max(vec v, int width) {
+#if LANES >= 16
+    if (width >= 16) v = vec_max(v, VEC_XOR(v, 8));
+#endif
+#if LANES >= 8
+    if (width >= 8) v = vec_max(v, VEC_XOR(v, 4));
+#endif
+#if LANES >= 4
+    if (width >= 4) v = vec_max(v, VEC_XOR(v, 2));
+#endif
+    return width >= 2 ? vec_max(v, VEC_XOR(v, 1)) : v;
 }
 
-static real row_exp_sum(int64_t n, const real *x, real max) {
-    real e[LANES];
-    return row_exps(n, x, max, e, 0);
+// Rows of one vector, LANES of them: each sum runs along its row.
+static void unimix_square(const real *logits, real mix, real *m) {
+    const real floor = mix / (real)LANES;
+    vec e[LANES], sum = {0};
+    real part[LANES];
+    for (int i = 0; i < LANES; i++) {
+        const vec v = vec_load(logits + i * LANES);
+        exp_vector(logits + i * LANES, vec_group_max(v, LANES)[0], m + i * LANES);
+    }
+    VEC_EACH(i, LANES) e[i] = vec_load(m + i * LANES);
+    vec_transpose(e);
+    VEC_EACH(k, LANES) sum += e[k];
+    vec_store(part, (1 - mix) / sum);
+    for (int i = 0; i < LANES; i++)
+        vec_store(m + i * LANES, vec_load(m + i * LANES) * part[i] + floor);
+}
+
+// The same of two rows of half a vector.
+static void unimix_halves(const real *logits, real mix, real *m) {
+    enum { N = LANES / 2 };
+    const real floor = mix / (real)N;
+    const vec v = vec_load(logits);
+    real x[LANES], e[LANES], part[LANES], sum[2] = {0};
+    vec_store(x, v - vec_group_max(v, N));
+    exp_vector(x, 0, e);
+    for (int i = 0; i < N; i++)
+        for (int p = 0; p < 2; p++) sum[p] += e[p * N + i];
+    for (int i = 0; i < LANES; i++) part[i] = sum[i / N];
+    vec_store(m, vec_load(e) * ((1 - mix) / vec_load(part)) + floor);
 }
 
 static void rows_unimix(int64_t rows, int64_t n, const real *restrict logits, real mix,
                         real *restrict m) {
     const real floor = mix / (real)n;
-    for (int64_t row = 0; row < rows; row++, logits += n, m += n) {
+    int64_t row = 0;
+    for (; n == LANES && row + LANES <= rows; row += LANES)
+        unimix_square(logits + row * n, mix, m + row * n);
+    for (; 2 * n == LANES && row + 2 <= rows; row += 2)
+        unimix_halves(logits + row * n, mix, m + row * n);
+    for (logits += row * n, m += row * n; row < rows; row++, logits += n, m += n) {
         const real max = row_max(n, logits);
         real sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -284,9 +312,29 @@ static void rows_unimix_dx(int64_t rows, int64_t n, const real *restrict m, real
 }
 
 // Inverse of the cumulative sum in order: the index is the number of k with cdf_k <= u, at most n
-// - 1.
+// - 1. A row to a lane, because where a row's sum stops cannot be foretold.
+static void sample_square(const real *m, const real *u, real *z) {
+    vec column[LANES], cdf = {0};
+    const vec limit = vec_load(u);
+    vec_int index = {0}, on = index - 1;
+    int32_t at[LANES];
+    VEC_EACH(i, LANES) column[i] = vec_load(m + i * LANES);
+    vec_transpose(column);
+    VEC_EACH(k, LANES - 1) {
+        cdf += column[k];
+        on &= cdf <= limit;
+        index -= on;
+    }
+    for (int i = 0; i < LANES; i++) at[i] = (int32_t)index[i];
+    memset(z, 0, LANES * LANES * sizeof *z);
+    for (int i = 0; i < LANES; i++) z[i * LANES + at[i]] = 1;
+}
+
 static void rows_sample(int64_t rows, int64_t n, const real *m, const real *u, real *z) {
-    for (int64_t row = 0; row < rows; row++, m += n, z += n) {
+    int64_t row = 0;
+    for (; n == LANES && row + LANES <= rows; row += LANES)
+        sample_square(m + row * n, u + row, z + row * n);
+    for (m += row * n, z += row * n; row < rows; row++, m += n, z += n) {
         real cdf = 0;
         int64_t index = 0;
         for (; index < n - 1; index++) {
