@@ -21,7 +21,7 @@ extern const struct kernels KERNELS_TABLE;
 #if REAL_BYTES == 4
 
 #include "engine/graph/kernels_gemm.h"
-#include "engine/graph/kernels_conv.h"
+#include "engine/graph/kernels_conv_weight.h"
 
 const struct kernels KERNELS_TABLE = {
     .name = TEXT(KERNELS_ISA),

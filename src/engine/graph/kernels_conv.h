@@ -1,4 +1,4 @@
-// Convolutions with kernel 4, stride 2, padding 1 on NHWC images: down, its adjoint up, and dw.
+// Convolutions with kernel 4, stride 2, padding 1 on NHWC images: down and its adjoint up.
 //
 // No im2col: with a zero border around an image, what one output needs lies in a few contiguous
 // runs.
@@ -17,24 +17,16 @@
 //          i    o----o            from i-1:                            ky = 2     ky = 3
 //            :: four big pixels   from i:                              ky = 0     ky = 1
 //
-//   weight the outer product of a patch run and a small pixel, summed over the pixels of an image
-//          in registers.
-//
 // In bf16 (kernels_elem.h) the bordered image is made of rounded numbers and all strides are
-// counted in pairs; n_small and the small image's width are even. The weight gradient's pairs are
-// two pixels beside each other:
-//
-//     image  pair(x) = (column x, column x + 2), so that a patch of pairs is contiguous as well
-//     small  pair(p) = (pixel 2p, pixel 2p + 1)
+// counted in pairs; n_small and the small image's width are even.
 //
 // Few channels would leave most of a vector empty, so there
 //
 //   down   with n_small <= 8 makes two neighbouring pixels one row: 4 slabs of k = 6 n_big; a third
 //          of B is zero;
-//   up     with n_big <= 8 makes both big rows one product of 4 n_big columns; with n_big = 1 each
-//          small pixel gives its 16 products, and those of four neighbours are then added;
-//   weight with n_small = 8, n_big = 1 takes two pixels as one vector, 6 patch columns: the lower
-//          half of the vector gets its taps from columns 0..3, the upper from columns 2..5.
+//   up     with n_big <= 8 makes both big rows one product of 4 n_big columns, written in place
+//          where a row takes a vector (the pairs of the edges go through a line); with n_big = 1
+//          each small pixel gives its 16 products, and those of four neighbours are then added.
 #ifndef GRAPH_KERNELS_CONV_H
 #define GRAPH_KERNELS_CONV_H
 
@@ -264,7 +256,7 @@ static void conv_taps(const struct conv_job *job, const struct conv_dims *d, int
         return;
     }
     const real *small = job->small + (image * d->hs + r) * d->ws * d->n_small;
-    struct micro_a a = {small, d->n_small, 0, 1, 1, d->n_small, false};
+    struct micro_a a = {small, d->n_small, 0, 1, 1, d->n_small, false, 0};
     conv_panels(&a, d->ws, (const elem *)job->packed, GEMM_UNIT, taps + GEMM_UNIT, GEMM_UNIT);
 }
 
@@ -309,6 +301,67 @@ static void conv_up_one(const struct conv_job *job, int share) {
 
 #endif
 
+struct up { // of one share
+    const struct conv_job *job;
+    struct conv_dims d;
+    const elem *image; // with its border
+    real *line;
+    int64_t stride, half, n_columns, width, next_b; // next_b: from B of odd rows to that of even
+    bool joined, in_place;
+};
+
+// The product of `m` pairs of pixels from `pair` of row i on; a pair lies `row` elems after
+// another.
+static void conv_up_pairs(const struct up *u, int64_t i, int64_t pair, int64_t row, int64_t m,
+                          int even, real *c, int64_t c_row, int64_t c_vec) {
+    const int64_t pixel = elems(u->d.n_small);
+    const struct micro_a a = {.a = u->image + i * u->stride + pair * pixel,
+                              .row = row,
+                              .slab = u->stride,
+                              .step = 1,
+                              .n_slabs = 2,
+                              .k = elems(2 * u->d.n_small),
+                              .c_vec = c_vec};
+    conv_panels(&a, m, (const elem *)u->job->packed + even * u->next_b, u->n_columns, c, c_row);
+}
+
+// Big rows 2i-1 and 2i through a line.
+static void conv_up_rows(const struct up *u, int64_t i, int64_t n) {
+    const struct conv_dims *d = &u->d;
+    const int64_t pixel = elems(d->n_small);
+    if (u->joined) conv_up_pairs(u, i, 0, pixel, d->ws + 1, 0, u->line, u->width, 0);
+    for (int even = 0; even < 2; even++) {
+        const int64_t y = 2 * i - 1 + even;
+        if (y < 0 || y >= d->height) continue;
+        if (!u->joined) conv_up_pairs(u, i, 0, pixel, d->ws + 1, even, u->line, u->width, 0);
+        conv_up_line(u->job, d, u->line + (u->joined ? even * u->half : 0), u->width,
+                     u->job->out + (n * d->height + y) * d->width * d->n_big);
+    }
+}
+
+// Joined B, a vector to each big row: rows 2i-1 and 2i of image n in place, but for the pairs at
+// both edges.
+static void conv_up_inside(const struct up *u, int64_t i, int64_t n) {
+    const struct conv_dims *d = &u->d;
+    const int64_t row = d->width * d->n_big;
+    real *out = u->job->out + (n * d->height + 2 * i - 1) * row + d->n_big;
+    conv_up_pairs(u, i, 1, elems(d->n_small), d->ws - 1, 0, out, u->half, row);
+}
+
+// The pairs of one edge in the rows of conv_up_inside, i = 1 .. hs - 1.
+static void conv_up_edge(const struct up *u, int64_t pair, int64_t n) {
+    const struct conv_dims *d = &u->d;
+    const int64_t c = d->n_big, row = d->width * c;
+    const int64_t count = pair ? (d->width + 1 - 2 * d->ws) * c : c;
+    const real *from = u->line + (pair ? 0 : c);
+    real *out = u->job->out + (n * d->height + 1) * row + (pair ? row - count : 0);
+    conv_up_pairs(u, 1, pair, u->stride, d->hs - 1, 0, u->line, u->width, 0);
+    for (int64_t i = 1; i < d->hs; i++, from += u->width, out += 2 * row) {
+        memcpy(out, from, (size_t)count * sizeof(real));
+        memcpy(out + row, from + u->half, (size_t)count * sizeof(real));
+    }
+}
+
 static void conv_up(const struct conv_job *job, int share) {
 #ifndef KERNELS_BF16
     if (job->shape.n_big == 1) {
@@ -318,269 +371,35 @@ static void conv_up(const struct conv_job *job, int share) {
 #endif
     const struct conv_dims d = conv_dims(&job->shape);
     const struct conv_layout layout = conv_layout(&job->shape);
-    const bool joined = d.n_big <= 8;
     struct range images = share_range(job->shape.n, conv_shares(job), share);
     elem *image = (elem *)(job->scratch + share * layout.share);
-    real *line = job->scratch + share * layout.share + layout.line;
-    const elem *packed = (const elem *)job->packed;
-    int64_t columns = d.ws + 2, stride = elems(columns * d.n_small), half = 2 * d.n_big,
-            n_columns = joined ? 2 * half : half;
-    int64_t width = kround_up(n_columns, GEMM_UNIT),
-            next_b = joined ? 0 : elems(4 * d.n_small) * width;
+    struct up u = {.job = job, .d = d, .image = image, .half = 2 * d.n_big};
+    u.joined = d.n_big <= 8;
+    u.line = job->scratch + share * layout.share + layout.line;
+    u.stride = elems((d.ws + 2) * d.n_small);
+    u.n_columns = u.joined ? 2 * u.half : u.half;
+    u.width = kround_up(u.n_columns, GEMM_UNIT);
+    u.next_b = u.joined ? 0 : elems(4 * d.n_small) * u.width;
+    u.in_place = u.joined && u.half == LANES && u.width == u.n_columns && d.hs > 1 && d.ws > 1 &&
+                 !job->bias && !job->accumulate;
     const int64_t size = d.hs * d.ws * d.n_small;
     const real *end = job->small + images.end * size;
-    border_clear(image, (d.hs + 2) * stride);
+    border_clear(image, (d.hs + 2) * u.stride);
     for (int64_t n = images.first; n < images.end; n++) {
         const real *small = job->small + n * size;
-        border_copy(image, small, d.hs, d.ws, columns, d.n_small);
+        border_copy(image, small, d.hs, d.ws, d.ws + 2, d.n_small);
         for (int64_t i = 0; i <= d.hs; i++) {
-            struct micro_a a = {.a = image + i * stride,
-                                .row = elems(d.n_small),
-                                .slab = stride,
-                                .step = 1,
-                                .n_slabs = 2,
-                                .k = elems(2 * d.n_small)};
             prefetch_part(small + size, end, size, i, d.hs + 1);
-            if (joined) conv_panels(&a, d.ws + 1, packed, n_columns, line, width);
-            for (int even = 0; even < 2; even++) {
-                int64_t y = 2 * i - 1 + even;
-                if (y < 0 || y >= d.height) continue;
-                if (!joined)
-                    conv_panels(&a, d.ws + 1, packed + even * next_b, n_columns, line, width);
-                conv_up_line(job, &d, line + (joined ? even * half : 0), width,
-                             job->out + (n * d.height + y) * d.width * d.n_big);
-            }
+            if (u.in_place && i > 0 && i < d.hs)
+                conv_up_inside(&u, i, n);
+            else
+                conv_up_rows(&u, i, n);
+        }
+        if (u.in_place) {
+            conv_up_edge(&u, 0, n);
+            conv_up_edge(&u, d.ws, n);
         }
     }
-}
-
-// ---- weight gradient
-
-// What a band of rows may take: 28 KB of a first-level cache of 32 or 48. In bf16, with half the
-// pixels to a sum, 160 KB of the second level, so that a sum is worth its load and store.
-enum { CONV_BAND_ELEMS = PER_ELEM == 1 ? 7000 : 40000 };
-
-struct outer {     // of one image, in elems; in bf16 a pixel is a pair of pixels
-    const elem *a; // first patch element; the patch of the next pixel is a_pixel further
-    int64_t a_pixel, a_line, a_slab;
-    const elem *b; // small pixels, b_pixel elems each
-    int64_t b_pixel, rows, columns;
-};
-
-typedef void outer_kernel(const struct outer *o, real *out, int64_t out_row, int64_t out_slab);
-
-// out(s, i, v) += sum over pixels of a(pixel, s, i) * b(pixel, v)
-#define OUTER(SLABS, ROWS, VECS)                                                                   \
-    static void outer_##SLABS##x##ROWS##x##VECS(const struct outer *o, real *out, int64_t out_row, \
-                                                int64_t out_slab) {                                \
-        const int64_t a_pixel = o->a_pixel, b_pixel = o->b_pixel, a_slab = o->a_slab;              \
-        const elem *b = o->b;                                                                      \
-        vec sum[SLABS][ROWS][VECS];                                                                \
-        VEC_EACH(s, SLABS) VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[s][i][v] = (vec){0};            \
-        for (int64_t y = 0; y < o->rows; y++) {                                                    \
-            const elem *a = o->a + y * o->a_line, *end = b + o->columns * b_pixel;                 \
-            for (; b != end; a += a_pixel, b += b_pixel) {                                         \
-                evec bv[VECS];                                                                     \
-                VEC_EACH(v, VECS) bv[v] = evec_load(b + v * LANES);                                \
-                VEC_EACH(s, SLABS)                                                                 \
-                VEC_EACH(i, ROWS) VEC_EACH(v, VECS) MAC(sum[s][i][v], a[s * a_slab + i], bv[v]);   \
-            }                                                                                      \
-        }                                                                                          \
-        VEC_EACH(s, SLABS) VEC_EACH(i, ROWS) VEC_EACH(v, VECS) {                                   \
-            real *p = out + s * out_slab + i * out_row + v * LANES;                                \
-            vec_store(p, vec_load(p) + sum[s][i][v]);                                              \
-        }                                                                                          \
-    }
-
-// Tiles of patch elements, widest first: rows of 16 (one vector of columns), 8, 6 and 4.
-struct outer_tile {
-    int slabs, rows;
-    outer_kernel *kernel[3];
-}; // by vectors - 1
-OUTER(1, 4, 1)
-OUTER(1, 4, 2)
-OUTER(1, 6, 1)
-OUTER(1, 6, 2)
-#if VEC_BYTES == 64
-OUTER(4, 4, 1)
-OUTER(4, 6, 1)
-OUTER(1, 16, 1)
-OUTER(1, 8, 1)
-OUTER(1, 8, 2)
-OUTER(1, 4, 3)
-OUTER(1, 6, 3)
-OUTER(1, 8, 3)
-OUTER(1, 12, 2)
-static const struct outer_tile outer_tiles[] = {
-    {4, 6, {outer_4x6x1, NULL, NULL}},
-    {4, 4, {outer_4x4x1, NULL, NULL}}, // all slabs of one channel
-    {1, 16, {outer_1x16x1, NULL, NULL}},
-    {1, 12, {NULL, PER_ELEM == 1 ? NULL : outer_1x12x2, NULL}}, // slower in float32
-    {1, 8, {outer_1x8x1, outer_1x8x2, outer_1x8x3}},
-    {1, 6, {outer_1x6x1, outer_1x6x2, outer_1x6x3}},
-    {1, 4, {outer_1x4x1, outer_1x4x2, outer_1x4x3}}};
-#else
-static const struct outer_tile outer_tiles[] = {{1, 6, {outer_1x6x1, outer_1x6x2, NULL}},
-                                                {1, 4, {outer_1x4x1, outer_1x4x2, NULL}}};
-#endif
-
-// The first tile that fits. A patch is 6 or a multiple of 4, and a tile must leave such a number.
-static const struct outer_tile *outer_tile(int64_t patch, int64_t left, int64_t vecs) {
-    const struct outer_tile *t = outer_tiles;
-    while (!t->kernel[vecs - 1] || t->rows > left || (t->slabs == 4 && t->rows != patch) ||
-           (t->rows == 6 && patch != 6))
-        t++;
-    return t;
-}
-
-// One band of an image: partial [ky][patch][width] += patches (x) small.
-static void conv_weight_band(const struct outer *band, int64_t patch, int64_t width,
-                             real *partial) {
-    const int64_t slab = patch * width;
-    for (int64_t column = 0, vecs; column < width; column += vecs * LANES) {
-        const int64_t left = (width - column) / LANES;
-        vecs = left == 4 ? 2 : kmin(MICRO_VECS, left);
-        struct outer o = *band;
-        o.b += column;
-        for (int64_t ky = 0, slabs; ky < 4; ky += slabs) {
-            slabs = 1;
-            for (int64_t q = 0; q < patch;) {
-                const struct outer_tile *tile = outer_tile(patch, patch - q, vecs);
-                o.a = band->a + ky * band->a_slab + q;
-                tile->kernel[vecs - 1](&o, partial + ky * slab + q * width + column, width, slab);
-                q += tile->rows;
-                slabs = tile->slabs;
-            }
-        }
-    }
-}
-
-struct conv_next {
-    const real *big, *big_end, *small, *small_end;
-    int64_t big_size, small_size;
-};
-
-// Bands of rows that stay in the first-level cache while all tiles pass over them.
-static void conv_weight_image(const struct outer *image, int64_t patch, int64_t width,
-                              real *partial, const struct conv_next *next) {
-    const int64_t line = image->a_line + image->columns * image->b_pixel;
-    const int64_t band = kmax(1, (CONV_BAND_ELEMS - image->a_line) / line);
-    for (int64_t y = 0; y < image->rows; y += band) {
-        struct outer o = *image;
-        o.a += y * o.a_line;
-        o.b += y * o.columns * o.b_pixel;
-        o.rows = kmin(band, image->rows - y);
-        prefetch_part(next->big, next->big_end, next->big_size, y / band,
-                      (image->rows + band - 1) / band);
-        prefetch_part(next->small, next->small_end, next->small_size, y / band,
-                      (image->rows + band - 1) / band);
-        conv_weight_band(&o, patch, width, partial);
-    }
-}
-
-#ifdef KERNELS_BF16
-// Pairs (column x, column x + 2) of the bordered image for x = 0 .. 2 ws - 1; the border's rows
-// stay as border_clear left them.
-static void conv_weight_big(elem *out, const real *big, const struct conv_dims *d, int64_t stride) {
-    const int64_t c = d->n_big, inside = 2 * d->ws - 2;
-    for (int64_t y = 0; y < d->height; y++, big += d->width * c) {
-        elem *line = out + (y + 1) * stride;
-        for (int64_t i = 0; i < c; i++) line[i] = elem_make(0, big[c + i]);
-        elems_zip(line + c, big, big + 2 * c, inside * c);
-        const bool border = d->width == 2 * d->ws;
-        elems_zip(line + (inside + 1) * c, big + inside * c, border ? NULL : big + (inside + 2) * c,
-                  c);
-    }
-}
-
-// Pairs of pixels, each `width` wide.
-static void conv_weight_small(elem *out, const real *small, const struct conv_dims *d,
-                              int64_t width) {
-    const int64_t c = d->n_small;
-    for (int64_t p = 0; p < d->hs * d->ws / 2; p++, small += 2 * c, out += width)
-        elems_zip(out, small, small + c, c);
-}
-#else
-static void conv_weight_big(elem *out, const real *big, const struct conv_dims *d, int64_t stride) {
-    border_copy(out, big, d->height, d->width, stride / d->n_big, d->n_big);
-}
-
-static void conv_weight_small(elem *out, const real *small, const struct conv_dims *d,
-                              int64_t width) {
-    for (int64_t p = 0; p < d->hs * d->ws; p++)
-        memcpy(out + p * width, small + p * d->n_small, (size_t)d->n_small * sizeof(real));
-}
-#endif
-
-static void conv_weight(const struct conv_job *job, int share) {
-    const struct conv_dims d = conv_dims(&job->shape);
-    const struct conv_layout layout = conv_layout(&job->shape);
-    const bool pairs = conv_weight_pairs(&job->shape), two = pairs || PER_ELEM == 2;
-    struct range images = share_range(job->shape.n, conv_shares(job), share);
-    real *scratch = job->scratch + share * layout.weight_share, *partial = scratch + layout.partial;
-    elem *image = (elem *)scratch, *small = (elem *)(scratch + layout.small);
-    int64_t stride = (2 * d.ws + 2) * d.n_big, width = kround_up(d.n_small, GEMM_UNIT);
-    int64_t pixels = d.hs * d.ws, patch = pairs ? 6 : 4 * d.n_big;
-    bool direct = PER_ELEM == 1 && (pairs || width == d.n_small);
-    border_clear(image, (2 * d.hs + 2) * stride);
-    if (!direct) memset(small, 0, (size_t)(elems(pixels) * width) * sizeof(elem));
-    memset(partial, 0, (size_t)(4 * patch * width) * sizeof(real));
-    struct conv_next next = {.big_size = d.height * d.width * d.n_big,
-                             .small_size = pixels * d.n_small};
-    next.big_end = job->big + images.end * next.big_size;
-    next.small_end = job->small + images.end * next.small_size;
-    for (int64_t n = images.first; n < images.end; n++) {
-        const real *b = job->small + n * next.small_size, *big = job->big + n * next.big_size;
-        next.big = big + next.big_size;
-        next.small = b + next.small_size;
-        conv_weight_big(image, big, &d, stride);
-        if (!direct) conv_weight_small(small, b, &d, width);
-        struct outer o = {.a = image,
-                          .a_pixel = (two ? 4 : 2) * d.n_big,
-                          .a_line = 2 * stride,
-                          .a_slab = stride,
-                          .b = direct ? (const elem *)b : small,
-                          .b_pixel = width,
-                          .rows = d.hs,
-                          .columns = two ? d.ws / 2 : d.ws};
-        conv_weight_image(&o, patch, width, partial, &next);
-    }
-}
-
-// sum[tap][l] = sum of the shares' partials, in their order, for (tap, big channel c, small o + l)
-static void conv_weight_sum(const struct conv_job *job, int64_t c, int64_t o, int64_t width,
-                            real sum[24][GEMM_UNIT]) {
-    const struct conv_layout layout = conv_layout(&job->shape);
-    const bool pairs = conv_weight_pairs(&job->shape);
-    const int n_partials = conv_shares(job);
-    for (int tap = 0; tap < (pairs ? 24 : 16); tap++) {
-        const real *p = job->scratch + layout.partial + (tap * job->shape.n_big + c) * width + o;
-        memcpy(sum[tap], p, sizeof sum[tap]);
-        for (int i = 1; i < n_partials; i++)
-            for (int l = 0; l < GEMM_UNIT; l++) sum[tap][l] += p[i * layout.weight_share + l];
-    }
-    for (int tap = 0; pairs && tap < 16; tap++) { // 6 columns and two pixels to 4 columns
-        const int at = tap / 4 * 6 + tap % 4;
-        for (int l = 0; l < GEMM_UNIT / 2; l++)
-            sum[tap][l] = sum[at][l] + sum[at + 2][l + GEMM_UNIT / 2];
-    }
-}
-
-// A share takes some big channels.
-static void conv_weight_reduce(const struct conv_job *job, int share) {
-    const struct conv_dims d = conv_dims(&job->shape);
-    struct range channels = share_range(d.n_big, conv_weight_reduce_shares(job), share);
-    int64_t width = kround_up(d.n_small, GEMM_UNIT);
-    for (int64_t c = channels.first; c < channels.end; c++)
-        for (int64_t o = 0; o < width; o += GEMM_UNIT) {
-            real sum[24][GEMM_UNIT];
-            conv_weight_sum(job, c, o, width, sum);
-            for (int64_t l = 0; l < kmin(GEMM_UNIT, d.n_small - o); l++) {
-                real *out = job->out + ((o + l) * d.n_big + c) * 16;
-                for (int tap = 0; tap < 16; tap++)
-                    out[tap] = (job->accumulate ? out[tap] : 0) + sum[tap][l];
-            }
-        }
 }
 
 #endif

@@ -80,7 +80,8 @@ static void gather_tile(const struct gemm_job *job, int64_t row, int64_t m, cons
                         int64_t width, real *tile) {
     const int64_t limit = job->limit, index_row = limit + 1;
     const int32_t *index = job->index + row * index_row;
-    const struct micro_a a = {job->a + row * job->a_row, job->a_row, 0, job->a_k, 1, job->k, false};
+    const struct micro_a a = {
+        job->a + row * job->a_row, job->a_row, 0, job->a_k, 1, job->k, false, 0};
     const bool four = m == GATHER_ROWS && gather_alike(index, index_row, limit);
     for (int64_t i = 0; i < m; i += four ? GATHER_ROWS : 1, index += index_row) {
         real *c = tile + i * PANEL_COLUMNS;

@@ -33,6 +33,7 @@ struct micro_a {   // in elems
     int64_t row, slab, step;
     int64_t n_slabs, k; // k: length of a slab
     bool resume;        // go on with the sums that lie in c
+    int64_t c_vec;      // reals from one vector of a row of C to the next; 0: LANES
 };
 
 typedef void micro_kernel(const struct micro_a *a, const elem *b, int64_t b_row, real *c,
@@ -49,11 +50,12 @@ typedef void micro_kernel(const struct micro_a *a, const elem *b, int64_t b_row,
                                       real *c, int64_t c_row) {                                    \
         enum { POINTERS = (ROWS + 2) / 3 };                                                        \
         const int64_t row = a->row, step = a->step, n_k = a->k, next_slab = a->slab - n_k * step;  \
+        const int64_t c_vec = a->c_vec ? a->c_vec : LANES;                                         \
         const elem *p[POINTERS];                                                                   \
         vec sum[ROWS][VECS];                                                                       \
         VEC_EACH(i, ROWS) VEC_EACH(v, VECS) sum[i][v] = (vec){0};                                  \
         if (a->resume) VEC_EACH(i, ROWS)                                                           \
-        VEC_EACH(v, VECS) sum[i][v] = vec_load(c + i * c_row + v * LANES);                         \
+        VEC_EACH(v, VECS) sum[i][v] = vec_load(c + i * c_row + v * c_vec);                         \
         VEC_EACH(i, POINTERS) {                                                                    \
             p[i] = a->a + 3 * i * row;                                                             \
             MICRO_HIDE(p[i]);                                                                      \
@@ -68,7 +70,7 @@ typedef void micro_kernel(const struct micro_a *a, const elem *b, int64_t b_row,
             }                                                                                      \
             VEC_EACH(i, POINTERS) p[i] += next_slab;                                               \
         }                                                                                          \
-        VEC_EACH(i, ROWS) VEC_EACH(v, VECS) vec_store(c + i * c_row + v * LANES, sum[i][v]);       \
+        VEC_EACH(i, ROWS) VEC_EACH(v, VECS) vec_store(c + i * c_row + v * c_vec, sum[i][v]);       \
     }
 
 #define MICRO_6(VECS)                                                                              \
@@ -102,8 +104,8 @@ static micro_kernel *const micro_kernels[][MICRO_ROWS] = {{MICRO_NAMES_6(1)}, {M
 
 // C[m, columns] = A . B, written in full vectors: columns is a multiple of GEMM_UNIT, c_row >=
 // columns. Rows are cut into nearly equal tiles.
-static void micro_panel(struct micro_a a, int64_t m, const elem *b, int64_t b_row, int64_t columns,
-                        real *c, int64_t c_row) {
+ALWAYS_INLINE void micro_panel(struct micro_a a, int64_t m, const elem *b, int64_t b_row,
+                               int64_t columns, real *c, int64_t c_row) {
     const elem *first = a.a;
     for (int64_t j = 0; j < columns; j += MICRO_VECS * LANES) {
         const int vecs = (int)kmin(MICRO_VECS, (columns - j) / LANES);
@@ -256,14 +258,15 @@ static struct micro_a gemm_block_a(const struct gemm_job *job, int64_t row, int6
     if (job->a_k == 1) {
         for (int64_t i = 0; i < m; i++)
             elems_row(copy + i * BLOCK_A_ROW, a + i * job->a_row, count);
-        return (struct micro_a){copy, BLOCK_A_ROW, 0, 1, 1, elems(count), resume};
+        return (struct micro_a){copy, BLOCK_A_ROW, 0, 1, 1, elems(count), resume, 0};
     }
 #else
-    if (job->a_k < GEMM_FAR) return (struct micro_a){a, job->a_row, 0, job->a_k, 1, count, resume};
+    if (job->a_k < GEMM_FAR)
+        return (struct micro_a){a, job->a_row, 0, job->a_k, 1, count, resume, 0};
 #endif
     for (int64_t i = 0; i < count; i += PER_ELEM, a += PER_ELEM * job->a_k)
         elems_zip(copy + i / PER_ELEM * GEMM_BLOCK_M, a, i + 1 < count ? a + job->a_k : NULL, m);
-    return (struct micro_a){copy, 1, 0, GEMM_BLOCK_M, 1, elems(count), resume};
+    return (struct micro_a){copy, 1, 0, GEMM_BLOCK_M, 1, elems(count), resume, 0};
 }
 
 // B's panel p, rows [k, k + count): packed beforehand, where it lies, or packed into `copy`.
@@ -324,7 +327,7 @@ static void gemm_panel_by_panel(const struct gemm_job *job, struct range rows,
         int64_t columns = kmin(width, job->n - column);
         const real *b = job->b + job->k * column;
         struct micro_a a = {
-            job->a + rows.first * job->a_row, job->a_row, 0, job->a_k, 1, job->k, false};
+            job->a + rows.first * job->a_row, job->a_row, 0, job->a_k, 1, job->k, false, 0};
         if (plain && columns == width) {
             micro_panel(a, rows.end - rows.first, b, width, width,
                         job->c + rows.first * job->c_row + column, job->c_row);

@@ -16,7 +16,7 @@
 #include "engine/graph/kernels_vec.h"
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_gather.h"
-#include "engine/graph/kernels_conv.h"
+#include "engine/graph/kernels_conv_weight.h"
 #include "engine/graph/kernels_norm.h"
 #include "engine/graph/kernels_patch.h"
 #include "engine/graph/kernels_optim.h"

@@ -52,9 +52,14 @@ static void patch_forward(const struct patch_job *job, int share) {
     for (int64_t n = images.first; n < images.end; n++)
         for (int64_t y = 0; y < rows; y++) {
             const real *line = job->big + (n * s->height + y * s->stride) * s->width * s->c_in;
-            struct micro_a a = {line, s->stride * s->c_in, s->width * s->c_in,
-                                1,    s->kernel,           s->kernel * s->c_in,
-                                false};
+            struct micro_a a = {line,
+                                s->stride * s->c_in,
+                                s->width * s->c_in,
+                                1,
+                                s->kernel,
+                                s->kernel * s->c_in,
+                                false,
+                                0};
             real *out = job->out + (n * rows + y) * columns * width;
             conv_panels(&a, columns, job->packed, width, out, width);
             for (int64_t x = 0; x < columns; x++)
@@ -73,7 +78,7 @@ static void patch_dx(const struct patch_job *job, int share) {
     for (int64_t n = images.first; n < images.end; n++) {
         real *image = job->out + n * s->height * line;
         struct micro_a a = {
-            job->small + n * rows * columns * s->c_out, s->c_out, 0, 1, 1, s->c_out, false};
+            job->small + n * rows * columns * s->c_out, s->c_out, 0, 1, 1, s->c_out, false, 0};
         conv_panels(&a, rows * columns, job->packed, s->kernel * run, patches, n_taps);
         if (!job->accumulate) memset(image, 0, (size_t)(s->height * line) * sizeof(real));
         for (int64_t p = 0; p < rows * columns; p++) {
