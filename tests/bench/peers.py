@@ -5,7 +5,8 @@
 
 The peer (lean_dreamer_torch.py, its --help) runs in a tuned environment: OpenBLAS told the core type, glibc told to keep its
 memory. Both report the median and the best of their updates; milliseconds wander with the clock, so judge the ratios. On a busy
-machine the medians measure the load, and the peer's barriers suffer most: there the best updates are the fairer pair.
+machine the medians measure the load, and the peer's barriers suffer most: there the best updates are the fairer pair. Beside them
+the most memory that each has had resident, from the kernel's count of its process.
 """
 import argparse
 import json
@@ -19,8 +20,13 @@ TUNABLES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=17179869184:glibc
 
 
 def run(command, env=None):
-    out = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-    return json.loads(out[out.index("{"):])
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as child:
+        out = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return {**json.loads(out[out.index("{"):]), "resident_mb": usage.ru_maxrss / 1024}
 
 
 def peer_environment():
@@ -55,6 +61,8 @@ def main():
                 ratios[part, kind].append(peer[kind][part] / ours[kind][part])
                 line += f" {kind[:-3]:6} ours {ours[kind][part]:8.2f} ms  peer {peer[kind][part]:8.2f} ms  ratio {ratios[part, kind][-1]:.2f} "
             print(line, flush=True)
+        print(f"pair {i + 1}: resident     ours {ours['resident_mb']:.0f} MB  peer {peer['resident_mb']:.0f} MB  "
+              f"ours / peer {ours['resident_mb'] / peer['resident_mb']:.2f}", flush=True)
     print(f"{peer['peer']}, preset {a.preset}, {a.threads} threads, {a.pairs} pairs; median ratio over the pairs:")
     for part in parts:
         print(f"{part:12} of medians {statistics.median(ratios[part, 'median_ms']):.2f}, of bests {statistics.median(ratios[part, 'min_ms']):.2f}")
