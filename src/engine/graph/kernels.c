@@ -251,8 +251,8 @@ struct conv_layout conv_layout(const struct conv_shape *s) {
     int64_t hs = s->height / 2, ws = s->width / 2, width = round_up(s->n_small, GEMM_UNIT);
     int64_t big = (2 * hs + 2) * (2 * ws + 2) * s->n_big, small = (hs + 2) * (ws + 2) * s->n_small;
     int64_t taps = 2 * (ws + 2) * GEMM_UNIT;
-    int64_t line =
-        (max64(hs, ws) + 1) * max64(round_up(s->n_big <= 8 ? 4 * s->n_big : 2 * s->n_big, GEMM_UNIT), width);
+    int64_t line = (max64(hs, ws) + 1) *
+                   max64(round_up(s->n_big <= 8 ? 4 * s->n_big : 2 * s->n_big, GEMM_UNIT), width);
     struct conv_layout l;
     l.line = round_up(max64(big, max64(small, taps)), GEMM_UNIT);
     l.share = l.line + round_up(max64(line, 4 * (ws + 1)), GEMM_UNIT);
