@@ -237,25 +237,29 @@ static void when_the_disk_is_full_the_old_checkpoints_stay_and_the_run_goes_on(v
     must_run(&again, NULL); // the old one still carries the run on
 }
 
-static void annealing_lowers_the_recorded_learning_rate(void **state) {
-    (void)state;
+// The records of a run without files; `setting` comes last and holds.
+static struct feed *feed_of_run(const char *setting, int64_t updates) {
     const char *settings[MORE];
     memcpy(settings, small, sizeof small);
-    settings[N_SMALL] = "algo.anneal_lr=true";
-    struct run_opts o = options(NULL, 4);
+    settings[N_SMALL] = setting;
+    struct run_opts o = options(NULL, updates);
     o.no_session = true;
     o.settings = settings;
-    o.n_settings = N_SMALL + 1;
+    o.n_settings = N_SMALL + (setting != NULL);
     struct feed *feed = feed_new(0);
     struct error e = {0};
     struct worker *w = worker_new(&o, feed, &e);
-    assert_int_equal(worker_run(w, &e), STATUS_OK);
-    assert_int_equal(feed_n_records(feed), 4);
-    for (int i = 0; i < 4; i++) {
-        assert_float_equal(feed_record(feed, i)->value[METRIC_LR], 2.5e-4 * (4 - i) / 4, 1e-9);
-        assert_int_equal(feed_record(feed, i)->present >> METRIC_EVAL_SUCCESS_RATE & 1, i % 2);
-    }
+    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
     worker_free(w);
+    assert_int_equal(feed_n_records(feed), updates);
+    return feed;
+}
+
+static void annealing_lowers_the_recorded_learning_rate(void **state) {
+    (void)state;
+    struct feed *feed = feed_of_run("algo.anneal_lr=true", 4);
+    for (int i = 0; i < 4; i++)
+        assert_float_equal(feed_record(feed, i)->value[METRIC_LR], 2.5e-4 * (4 - i) / 4, 1e-9);
     feed_free(feed);
 }
 
@@ -264,12 +268,7 @@ static void annealing_lowers_the_recorded_learning_rate(void **state) {
 // steps away. Metrics that only an ended episode has are then missing from the first record.
 static void rates_are_means_over_the_transitions_of_a_rollout(void **state) {
     (void)state;
-    struct run_opts o = options(NULL, 3);
-    o.no_session = true;
-    struct feed *feed = feed_new(0);
-    struct error e = {0};
-    struct worker *w = worker_new(&o, feed, &e);
-    assert_int_equal(worker_run(w, &e), STATUS_OK);
+    struct feed *feed = feed_of_run(NULL, 3);
     for (int i = 0; i < 3; i++) {
         const struct record *r = feed_record(feed, i);
         const float want = i ? 6.0f / 48 : 0;
@@ -279,7 +278,6 @@ static void rates_are_means_over_the_transitions_of_a_rollout(void **state) {
         assert_true(r->present >> METRIC_TRUNC_RATE & r->present >> METRIC_DONE_RATE & 1);
         assert_int_equal(r->present >> METRIC_LENGTH_MEAN & 1, i > 0);
     }
-    worker_free(w);
     feed_free(feed);
 }
 
@@ -315,28 +313,11 @@ static void a_saved_policy_plays_as_it_did_in_training(void **state) {
 
 // ---- evaluations between updates
 
-static struct feed *feed_of_run(const char *setting) {
-    const char *settings[MORE];
-    memcpy(settings, small, sizeof small);
-    settings[N_SMALL] = setting; // the later one holds
-    struct run_opts o = options(NULL, 6);
-    o.no_session = true;
-    o.settings = settings;
-    o.n_settings = N_SMALL + 1;
-    struct feed *feed = feed_new(0);
-    struct error e = {0};
-    struct worker *w = worker_new(&o, feed, &e);
-    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
-    worker_free(w);
-    return feed;
-}
-
 // Episodes of nine steps never reach the goal, which is fifteen steps away: what only successes
 // have is absent. A greedy policy plays all of them alike.
 static void a_greedy_evaluation_is_recorded_every_so_many_updates(void **state) {
     (void)state;
-    struct feed *feed = feed_of_run("eval.every=3");
-    assert_int_equal(feed_n_records(feed), 6);
+    struct feed *feed = feed_of_run("eval.every=3", 6);
     for (int i = 0; i < 6; i++) {
         const struct record *r = feed_record(feed, i);
         const metric_set all =
@@ -362,7 +343,7 @@ static void evaluations_change_nothing_else_of_a_run(void **state) {
     (void)state;
     static const enum metric checked[] = {METRIC_LOSS_TOTAL, METRIC_GRAD_NORM, METRIC_RETURN_MEAN,
                                           METRIC_VALUE_MEAN, METRIC_DIST_P50,  METRIC_ENTROPY_MEAN};
-    struct feed *with = feed_of_run("eval.every=1"), *without = feed_of_run("eval.every=0");
+    struct feed *with = feed_of_run("eval.every=1", 6), *without = feed_of_run("eval.every=0", 6);
     for (int i = 0; i < 6; i++) {
         const struct record *a = feed_record(with, i), *b = feed_record(without, i);
         for (size_t k = 0; k < sizeof checked / sizeof *checked; k++) {
