@@ -68,7 +68,7 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     CHECK(g->planned, "graph_plan comes before cpu_executor_new");
     struct executor *ex = mem_alloc(sizeof *ex);
     const struct kernels *k = kernels_get();
-    *ex = (struct executor){.g = g, .run = {k, kernels_bf16_get(), k->rows, pool}};
+    *ex = (struct executor){.g = g, .run = {k, kernels_bf16_get(), k->rows, pool, NULL}};
     ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
     for (int i = 0; i < g->n_nodes; i++)
         if (op_table[g->nodes[i]->kind].run && !g->nodes[i]->given)
@@ -208,6 +208,11 @@ struct backend_graph *executor_device(const struct executor *ex) {
     return ex->device;
 }
 
+void executor_set_ranks(struct executor *ex, struct ranks *ranks) {
+    CHECK(!ranks || !ex->backend, "several ranks on a device");
+    ex->run.ranks = ranks;
+}
+
 int64_t executor_copies(const struct executor *ex) {
     return ex->backend ? ex->backend->copies(ex->device) : 0;
 }
@@ -258,13 +263,7 @@ static bool is_pack(const struct node *n) {
            n->kind == OP_PATCH_PACK || n->kind == OP_PATCH_PACK_DX;
 }
 
-const struct tensor *executor_find_nonfinite(struct executor *ex) {
-    struct graph *g = ex->g;
-    for (int i = 0; i < g->n_tensors; i++) {
-        const struct tensor *t = g->tensors[i];
-        bool leaf = !t->base && (t->storage == STORE_INPUT || t->storage == STORE_PARAM);
-        if (leaf && !all_finite(t)) return t;
-    }
+static const struct tensor *first_nonfinite(struct executor *ex) {
     begin(ex);
     for (int i = 0; i < ex->n_steps; i++) {
         const struct node *n = ex->steps[i];
@@ -276,4 +275,18 @@ const struct tensor *executor_find_nonfinite(struct executor *ex) {
         }
     }
     return NULL;
+}
+
+const struct tensor *executor_find_nonfinite(struct executor *ex) {
+    struct graph *g = ex->g;
+    for (int i = 0; i < g->n_tensors; i++) {
+        const struct tensor *t = g->tensors[i];
+        bool leaf = !t->base && (t->storage == STORE_INPUT || t->storage == STORE_PARAM);
+        if (leaf && !all_finite(t)) return t;
+    }
+    struct ranks *ranks = ex->run.ranks;
+    ex->run.ranks = NULL; // each looks for itself, and none waits for another
+    const struct tensor *bad = first_nonfinite(ex);
+    ex->run.ranks = ranks;
+    return bad;
 }

@@ -255,6 +255,9 @@ struct executor;
 // the graph, and later that it runs it.
 struct executor *executor_new(struct graph *g, struct pool *pool);
 struct executor *cpu_executor_new(struct graph *g, struct pool *pool); // on the CPU
+// Quantiles are those of all ranks' numbers from now on (ranks.h); borrowed. On the CPU only.
+struct ranks;
+void executor_set_ranks(struct executor *ex, struct ranks *ranks);
 void executor_run(struct executor *ex);
 void executor_free(struct executor *ex); // NULL is fine
 // Where the backend has placed the graph (backend.h), for programs; NULL on the CPU.

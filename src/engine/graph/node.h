@@ -301,6 +301,7 @@ struct run {
     const struct kernels *k, *bf16;
     const struct kernels_rows *rows;
     struct pool *pool;
+    struct ranks *ranks; // NULL: one alone
 };
 // The table of a node's products and convolutions.
 static inline const struct kernels *run_products(const struct run *r, const struct node *n) {

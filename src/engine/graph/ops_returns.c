@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/graph/ops.h"
+#include "engine/graph/ranks.h"
 
 enum { SMALL = 16, COST_DIVIDE = 16 };
 
@@ -81,16 +82,19 @@ struct tensor *g_quantiles(struct graph *g, struct tensor *x, real q_low, real q
 }
 
 void quantiles_run(const struct run *r, const struct node *n) {
-    (void)r;
-    const int64_t count = n->src[0]->n_elements;
+    int64_t count = n->src[0]->n_elements;
     const real *x = reals(n->src[0]);
     real *sorted = reals(n->scratch), *out = reals(n->out[0]);
+    if (r->ranks) {
+        x = sorted = ranks_gathered(r->ranks, x, count);
+        count *= r->ranks->n;
+    }
     for (int64_t i = 0; i < count; i++)
         if (isnan(x[i])) {
             out[0] = out[1] = x[i];
             return;
         }
-    memcpy(sorted, x, (size_t)count * sizeof *x);
+    if (x != sorted) memcpy(sorted, x, (size_t)count * sizeof *x);
     out[0] = quantile(sorted, count, n->at.scale);
     out[1] = quantile(sorted, count, n->at.shift);
 }

@@ -11,6 +11,7 @@
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/noise.h"
 #include "engine/graph/program.h"
+#include "engine/graph/ranks.h"
 #include "engine/nn/optim.h"
 
 struct behaviour {
@@ -22,6 +23,7 @@ struct behaviour {
     int64_t target_update_freq;
     uint64_t seed;
     const struct noise_source *noise;
+    struct ranks *ranks;
     struct pool *pool;
     bool own; // graph and executor are its own
     struct graph *graph;
@@ -53,6 +55,7 @@ struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
     b->opts = behaviour_opts_from_config(cfg, opts->world, &nets, opts->n_starts);
     b->seed = (uint64_t)cfg->seed;
     b->noise = opts->noise;
+    b->ranks = opts->ranks;
     b->pool = opts->pool;
     b->target_tau = cfg->critic_tau;
     b->target_update_freq = cfg->target_update_freq;
@@ -72,6 +75,7 @@ struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
     graph_gradients(b->graph, b->nodes.loss);
     graph_plan(b->graph);
     b->executor = executor_new(b->graph, b->pool);
+    executor_set_ranks(b->executor, b->ranks);
     return b;
 }
 
@@ -141,7 +145,16 @@ double behaviour_target_step(int64_t step, int64_t update_freq, double tau) {
     return step == 0 ? 1 : step % update_freq == 0 ? tau : 0;
 }
 
+// What all ranks look at is the same.
+static void meet(struct behaviour *b) {
+    ranks_mean(b->ranks, b->actor.grads, b->actor.n_flat);
+    ranks_mean(b->ranks, b->critic.grads, b->critic.n_flat);
+    ranks_mean(b->ranks, b->nodes.actor.loss->data, 1);
+    ranks_mean(b->ranks, b->nodes.critic_total->data, 1);
+}
+
 bool behaviour_check(struct behaviour *b, struct behaviour_result *out) {
+    meet(b);
     *out = (struct behaviour_result){
         .loss_actor = scalar(b->nodes.actor.loss),
         .loss_critic = scalar(b->nodes.critic_total),

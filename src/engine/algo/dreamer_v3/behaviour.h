@@ -30,6 +30,7 @@ struct behaviour_opts {
     int64_t n_starts;                   // N: T*B
     struct pool *pool;
     const struct noise_source *noise; // NULL: Philox
+    struct ranks *ranks;              // graph/ranks.h; NULL: one alone
     // A joint profile: the world model's graph, to which the nodes are added, and its rows. NULL: a
     // graph of its own.
     struct graph *graph;

@@ -10,9 +10,11 @@
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
 #include "engine/graph/program.h"
+#include "engine/graph/ranks.h"
 
 struct dreamer {
     const struct dreamer_opts *opts; // while it is made
+    struct noise_share share;        // several ranks: their parts of the noise
     bool joint;                      // one graph, one loss, one set of weights (profile.h)
     struct world_model *world;
     struct behaviour *behaviour;
@@ -20,6 +22,19 @@ struct dreamer {
     int n_world_commands;
     int64_t read_every;
 };
+
+static const struct noise_source *noise_of(const struct dreamer *d) {
+    return d->opts->ranks && !d->opts->noise ? &d->share.source : d->opts->noise;
+}
+
+// The config's batch is a rank's.
+static void share_noise(struct dreamer *d) {
+    const struct config *cfg = d->opts->config;
+    const struct ranks *ranks = d->opts->ranks;
+    if (!ranks) return;
+    const int64_t n = cfg->batch_size;
+    noise_share_init(&d->share, (uint64_t)cfg->seed, ranks->rank * n, n, ranks->n * n);
+}
 
 static void make_behaviour(struct dreamer *d, struct world_model *wm, int64_t n_starts,
                            struct graph *g, const struct replayed *replayed) {
@@ -30,7 +45,8 @@ static void make_behaviour(struct dreamer *d, struct world_model *wm, int64_t n_
         .actions = d->opts->actions,
         .n_starts = n_starts,
         .pool = d->opts->pool,
-        .noise = d->opts->noise,
+        .noise = noise_of(d),
+        .ranks = d->opts->ranks,
         .graph = g,
         .replayed = replayed,
     });
@@ -67,6 +83,7 @@ static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
 struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
     struct dreamer *d = mem_alloc(sizeof *d);
     d->opts = opts;
+    share_noise(d);
     d->joint = profile_of(opts->config)->joint;
     CHECK(!d->joint || !opts->actions || !opts->actions->n_continuous,
           "a joint profile with continuous actions");
@@ -76,7 +93,8 @@ struct dreamer *dreamer_new(const struct dreamer_opts *opts) {
                                         .obs = opts->obs,
                                         .pool = opts->pool,
                                         .zero_latent = opts->zero_latent,
-                                        .noise = opts->noise,
+                                        .noise = noise_of(d),
+                                        .ranks = opts->ranks,
                                         .extension = d->joint ? &extension : NULL});
     if (d->joint)
         behaviour_attach(d->behaviour, wm_executor(d->world));

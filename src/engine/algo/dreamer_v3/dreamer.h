@@ -39,6 +39,11 @@ struct dreamer_opts {
     // the addresses that the backend gives for the model's inputs; at first it is what the host
     // has.
     bool batch_on_device;
+    // Several processes train together (graph/ranks.h): the config's batch is a rank's share, the
+    // whole batch's sequences [rank * share, (rank + 1) * share) are given to it, and all ranks
+    // make the same updates, those of one rank with the whole batch up to rounding. NULL: one
+    // alone. CPU.
+    struct ranks *ranks;
 };
 
 // Initialises all weights from (config->seed, RNG_INIT).

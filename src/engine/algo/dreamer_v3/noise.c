@@ -35,3 +35,34 @@ void noise_fill_normal(const struct noise_source *source, struct tensor *t, uint
     for (int64_t i = 0; i < t->n_elements; i++)
         x[i] = (real)noise_normal(seed, purpose, step, (uint32_t)i);
 }
+
+// ---- a share of a batch
+
+static bool is_of_the_batch(enum rng_purpose purpose) {
+    return purpose == RNG_POSTERIOR || purpose == RNG_PRIOR || purpose == RNG_ACTOR ||
+           purpose == RNG_ACTOR_NORMAL;
+}
+
+static void fill_share(void *ctx, struct tensor *t, enum rng_purpose purpose, int64_t step) {
+    const struct noise_share *s = ctx;
+    const int64_t width = t->n_elements / t->shape[0];
+    const bool whole = !is_of_the_batch(purpose); // the same on all ranks
+    const bool normal = purpose == RNG_ACTOR_NORMAL || purpose == RNG_PLAYER_NORMAL;
+    CHECK(whole || t->shape[0] % s->n == 0, "%s: no rows of %lld sequences", t->name,
+          (long long)s->n);
+    real *u = t->data;
+    for (int64_t row = 0; row < t->shape[0]; row++) {
+        const int64_t there = whole ? row : row / s->n * s->all + s->first + row % s->n;
+        CHECK((there + 1) * width <= UINT32_MAX, "%s: too many numbers for one step", t->name);
+        for (int64_t k = 0; k < width; k++) {
+            const uint32_t index = (uint32_t)(there * width + k);
+            u[row * width + k] =
+                normal ? (real)noise_normal(s->seed, purpose, step, index)
+                       : (real)rng_uniform(s->seed, (uint32_t)purpose, (uint64_t)step, index);
+        }
+    }
+}
+
+void noise_share_init(struct noise_share *s, uint64_t seed, int64_t first, int64_t n, int64_t all) {
+    *s = (struct noise_share){{fill_share, s}, seed, first, n, all};
+}

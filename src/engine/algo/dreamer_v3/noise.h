@@ -16,6 +16,16 @@ struct noise_source {
     void *ctx;
 };
 
+// A share of a batch whose rows [.., all] are spread over ranks: training's numbers are those that
+// the whole batch's rows have. Sequences [first, first + n) of `all`; the rows of a tensor count
+// them fastest.
+struct noise_share {
+    struct noise_source source; // for the above
+    uint64_t seed;
+    int64_t first, n, all;
+};
+void noise_share_init(struct noise_share *s, uint64_t seed, int64_t first, int64_t n, int64_t all);
+
 // Writes all of t, uniforms in [0, 1).
 void noise_fill(const struct noise_source *source, struct tensor *t, uint64_t seed,
                 enum rng_purpose purpose, int64_t step);

@@ -10,6 +10,7 @@
 #include "base/fmath.h"
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/noise.h"
+#include "engine/graph/ranks.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
 #include "engine/data/spaces.h"
 #include "engine/graph/program.h"
@@ -22,6 +23,7 @@ struct world_model {
     struct pool *pool;
     uint64_t seed;
     const struct noise_source *noise;
+    struct ranks *ranks;
     int64_t opt_steps;
     double grad_norm; // of the last update
     struct graph *train_graph, *view_graph;
@@ -64,6 +66,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     wm->pool = opts->pool;
     wm->seed = (uint64_t)cfg->seed;
     wm->noise = opts->noise;
+    wm->ranks = opts->ranks;
     wm->dims = wm_dims_from_config(cfg, opts->n_actions);
     if (opts->obs) wm_dims_observe(&wm->dims, opts->obs->pixels, opts->obs->n_vector);
     wm->dims.zero_latent = opts->zero_latent;
@@ -84,6 +87,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
     graph_gradients(wm->train_graph, loss);
     graph_plan(wm->train_graph);
     wm->train_executor = executor_new(wm->train_graph, wm->pool);
+    executor_set_ranks(wm->train_executor, wm->ranks);
     wm->train_batch = batch_of(&wm->train.in, length, batch, opts->n_actions);
     wm_twohot_bins(&wm->dims, wm->train.in.bins);
 
@@ -135,6 +139,8 @@ static void run_update(struct world_model *wm) {
     force_first(&wm->train_batch);
     noise_fill(wm->noise, wm->train.in.u, wm->seed, RNG_POSTERIOR, wm->opt_steps);
     executor_run(wm->train_executor);
+    ranks_mean(wm->ranks, wm->params.grads, wm->params.n_flat);
+    ranks_mean(wm->ranks, wm->train.loss->data, 1);
 }
 
 // ---- the same on a device

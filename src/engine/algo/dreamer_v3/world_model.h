@@ -39,6 +39,7 @@ struct obs_space; // engine/data/spaces.h
 struct wm_dims;   // wm_net.h
 struct wm_train;  // wm_graph.h
 struct noise_source;
+struct ranks;
 
 // Adds nodes to the training graph and gives a loss [1] that its own is added to; called once, from
 // wm_new, when parameters and dimensions are known. The executor runs both (wm_executor).
@@ -57,6 +58,7 @@ struct wm_opts {
     bool zero_latent;
     const struct noise_source *noise;     // NULL: Philox (noise.h)
     const struct wm_extension *extension; // NULL: none
+    struct ranks *ranks;                  // graph/ranks.h; NULL: one alone
 };
 
 // Initialises the weights from (config->seed, RNG_INIT) and sets the gradient step to 0.

@@ -1,0 +1,36 @@
+// Ranks: shares of a batch, means and gathered numbers over any transport.
+#include "engine/graph/ranks.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+
+struct rank_share ranks_share(const struct ranks *r, int batch) {
+    if (!r) return (struct rank_share){0, batch};
+    CHECK(batch % r->n == 0, "a batch of %d sequences for %d ranks", batch, r->n);
+    return (struct rank_share){batch / r->n * r->rank, batch / r->n};
+}
+
+void ranks_mean(struct ranks *r, real *x, int64_t n) {
+    if (!r || r->n == 1) return;
+    r->sum(r, x, n);
+    const real share = (real)1 / (real)r->n;
+    for (int64_t i = 0; i < n; i++) x[i] *= share;
+}
+
+real *ranks_gathered(struct ranks *r, const real *mine, int64_t n) {
+    if (r->room_size < n * r->n) {
+        free(r->room);
+        r->room_size = n * r->n;
+        r->room = mem_alloc((size_t)r->room_size * sizeof *r->room);
+    }
+    r->gather(r, mine, r->room, n);
+    return r->room;
+}
+
+void ranks_close(struct ranks *r) {
+    if (!r) return;
+    free(r->room);
+    r->close(r);
+}
