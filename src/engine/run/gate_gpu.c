@@ -24,12 +24,14 @@ struct twins {
     struct dreamer *cpu, *device;
 };
 
-static bool twins_new(struct twins *t, bool alone, struct error *e) {
+static bool twins_new(const struct gate *g, struct twins *t, bool alone, struct error *e) {
     const struct backend *gpu = backend_chosen();
     *t = (struct twins){0};
     if (!config_init(&t->config, "tiny", e)) return false;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (!config_set(&t->config, sizes[i], e)) return false;
+    for (int i = 0; i < g->opts->n_settings; i++)
+        if (!config_set(&t->config, g->opts->settings[i], e)) return false;
     t->pool = pool_new(1);
     struct dreamer_opts o = {.config = &t->config, .n_actions = ACTIONS, .pool = t->pool};
     backend_choose(NULL);
@@ -79,7 +81,7 @@ void gate_check_update_on_gpu(struct gate *g) {
     char detail[400];
     double worst = 0;
     const int64_t t0 = clock_now_ns();
-    bool fine = twins_new(&t, false, &e);
+    bool fine = twins_new(g, &t, false, &e);
     for (uint64_t step = 0; fine && step < STEPS; step++) {
         struct dreamer *const both[] = {t.cpu, t.device};
         for (int i = 0; i < 2 && fine; i++) {
@@ -110,7 +112,7 @@ void gate_check_bus(struct gate *g) {
     char detail[400];
     const struct backend *gpu = backend_chosen();
     const int64_t t0 = clock_now_ns();
-    bool fine = twins_new(&t, true, &e);
+    bool fine = twins_new(g, &t, true, &e);
     if (fine) fill(wm_batch(dreamer_world(t.device)), 0);
     if (fine) dreamer_sync(t.device, false);
     for (int i = 0; i < 2 && fine; i++) fine = dreamer_update(t.device, &r); // set up, capture

@@ -46,6 +46,17 @@ static char broken_place[1 << 20];
 #elif defined(BREAK_captured_wait) // the host looks at every update
 #include "gpu/noise.h"
 #define program_advance(g, state) (program_advance(g, state), (void)gpu_finish(g))
+#elif defined(BREAK_wrong_step) // Adam's steps are too long
+#include "gpu/optim.h"
+#define optim_adam(g, o, ...)                                                                      \
+    do {                                                                                           \
+        struct optim_adam longer = *(o);                                                           \
+        longer.learning_rate *= 1.5;                                                               \
+        optim_adam(g, &longer, __VA_ARGS__);                                                       \
+    } while (0)
+#elif defined(BREAK_chatty) // every update tells the host something
+#include "gpu/gpu.h"
+#define gpu_replay(g, c) (gpu_count_transfer(4), gpu_replay(g, c))
 #else
 #error "which way?"
 #endif
