@@ -183,6 +183,12 @@ bool gemm_in_blocks(const struct gemm_job *job) {
     return !job->index && (!job->b || (job->m > GEMM_FEW_ROWS && job->k > 2 * GEMM_BLOCK_K));
 }
 
+struct gemm_block_size gemm_block_size(const struct gemm_job *job) {
+    if (job->bf16 && job->b && job->k <= GEMM_WIDE_K)
+        return (struct gemm_block_size){GEMM_WIDE_M, GEMM_WIDE_PANELS};
+    return (struct gemm_block_size){GEMM_BLOCK_M, GEMM_BLOCK_PANELS};
+}
+
 // In blocks: blocks as big as they may be that still give every core some. Else columns are cut
 // first, so that a panel of B is read by one core only; rows if that is too coarse.
 static void gemm_cut(const struct gemm_job *job, int *column_shares, int *row_shares) {
@@ -190,8 +196,8 @@ static void gemm_cut(const struct gemm_job *job, int *column_shares, int *row_sh
     int64_t flop = 2 * job->m * k * job->n, panels = gemm_panels(job->n);
     int64_t wanted = max64(1, min64(GEMM_SHARES_MAX, flop / GEMM_SHARE_FLOP));
     if (gemm_in_blocks(job)) {
-        int64_t columns = ceil_div(panels, GEMM_BLOCK_PANELS),
-                rows = ceil_div(job->m, GEMM_BLOCK_M);
+        const struct gemm_block_size size = gemm_block_size(job);
+        int64_t columns = ceil_div(panels, size.panels), rows = ceil_div(job->m, size.rows);
         columns = max64(columns, min64(panels, GEMM_BLOCK_SHARES / rows));
         rows =
             max64(rows, min64(ceil_div(job->m, GEMM_BLOCK_ROWS_MIN), GEMM_BLOCK_SHARES / columns));

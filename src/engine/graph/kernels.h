@@ -246,6 +246,7 @@ bool kernels_bf16_choose(const char *name);
 // ---- for the kernels themselves: how work is cut. Pure functions of the shape.
 enum { GEMM_UNIT = 16, GEMM_PANEL_UNITS = 3 }; // panels of 1..3 units of 16 columns
 enum { GEMM_BLOCK_M = 192, GEMM_BLOCK_K = 128, GEMM_BLOCK_PANELS = 4 }; // kernels_gemm.h
+enum { GEMM_WIDE_M = 96, GEMM_WIDE_PANELS = 12, GEMM_WIDE_K = 1024 };
 struct range {
     int64_t first, end;
 };
@@ -253,6 +254,12 @@ struct range share_range(int64_t n, int n_shares, int share); // balanced, in or
 int64_t gemm_panels(int64_t n);
 struct range gemm_panel(int64_t n, int64_t panel); // its units
 bool gemm_in_blocks(const struct gemm_job *job);
+// A block of C: 192 rows x 4 panels; of a short sum in bf16 with B packed 96 x 12, so that a row of
+// A is rounded once for 12 panels.
+struct gemm_block_size {
+    int64_t rows, panels;
+};
+struct gemm_block_size gemm_block_size(const struct gemm_job *job);
 // Rows and panels of a share of a product.
 void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels);
 // Reals from one slice's sums to the next: dgamma [n], dbeta [n], scratch [n].

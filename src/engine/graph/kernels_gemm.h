@@ -238,12 +238,13 @@ static void gemm_pack_block(const struct gemm_job *job, int64_t panel, int64_t k
 
 enum {
     BLOCK_K = GEMM_BLOCK_K * PER_ELEM,
+    BLOCK_C = PER_ELEM == 1 ? GEMM_BLOCK_M * GEMM_BLOCK_PANELS : GEMM_WIDE_M * GEMM_WIDE_PANELS,
     BLOCK_A_ROW = GEMM_BLOCK_K + 16, // rows of a copy of A: not all in the same sets of a cache
     GEMM_FAR = 512 // reals from one k to the next that make a column of A fall into few sets
 };
 
 struct gemm_blocks {
-    _Alignas(64) real c[GEMM_BLOCK_M * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
+    _Alignas(64) real c[BLOCK_C * PANEL_COLUMNS];
     _Alignas(64) elem a[GEMM_BLOCK_M * BLOCK_A_ROW]; // [k][row] or [row][k]
     _Alignas(64) elem b[GEMM_BLOCK_K * GEMM_BLOCK_PANELS * PANEL_COLUMNS];
 };
@@ -289,13 +290,12 @@ static const elem *gemm_block_b(const struct gemm_job *job, int64_t panel, int64
 // C's rows [row, row + m), panels [panels.first, panels.end): at most one block of each. Sums are
 // kept where C lies when nothing is added to them.
 static void gemm_block(const struct gemm_job *job, int64_t row, int64_t m, struct range panels) {
-    enum { C_ROW = GEMM_BLOCK_PANELS * PANEL_COLUMNS };
     struct gemm_blocks blocks;
     const int64_t first = gemm_panel(job->n, panels.first).first * GEMM_UNIT,
                   end = gemm_panel(job->n, panels.end - 1).end * GEMM_UNIT;
     const bool direct = !job->bias && !job->addend && !job->accumulate && end <= job->n;
     real *c = direct ? job->c + row * job->c_row + first : blocks.c;
-    const int64_t c_row = direct ? job->c_row : C_ROW;
+    const int64_t c_row = direct ? job->c_row : (panels.end - panels.first) * PANEL_COLUMNS;
     for (int64_t k = 0; k < job->k; k += BLOCK_K) {
         const int64_t count = kmin(BLOCK_K, job->k - k);
         const struct micro_a a = gemm_block_a(job, row, m, k, count, blocks.a);
@@ -311,10 +311,11 @@ static void gemm_block(const struct gemm_job *job, int64_t row, int64_t m, struc
 }
 
 static void gemm_blocked(const struct gemm_job *job, struct range rows, struct range panels) {
-    for (int64_t row = rows.first; row < rows.end; row += GEMM_BLOCK_M)
-        for (int64_t p = panels.first; p < panels.end; p += GEMM_BLOCK_PANELS)
-            gemm_block(job, row, kmin(GEMM_BLOCK_M, rows.end - row),
-                       (struct range){p, kmin(p + GEMM_BLOCK_PANELS, panels.end)});
+    const struct gemm_block_size size = gemm_block_size(job);
+    for (int64_t row = rows.first; row < rows.end; row += size.rows)
+        for (int64_t p = panels.first; p < panels.end; p += size.panels)
+            gemm_block(job, row, kmin(size.rows, rows.end - row),
+                       (struct range){p, kmin(p + size.panels, panels.end)});
 }
 
 #ifndef KERNELS_BF16
