@@ -209,12 +209,15 @@ static void gemm_finish(const struct gemm_job *job, const real *tile, int64_t ti
             gemm_finish_vec(tile + j, bias ? bias + j : NULL, addend ? addend + j : NULL, c + j,
                             add);
         }
-        for (; j < columns; j++) {
-            real sum = tile[j];
-            if (bias) sum += bias[j];
-            if (addend) sum += addend[j];
-            c[j] = add ? c[j] + sum : sum;
-        }
+        if (j >= columns) continue;
+        // One loop each, so that each is made of vectors.
+        real sum[LANES];
+        const int64_t rest = columns - j;
+        memcpy(sum, tile + j, sizeof sum);
+        for (int64_t l = 0; bias && l < rest; l++) sum[l] += bias[j + l];
+        for (int64_t l = 0; addend && l < rest; l++) sum[l] += addend[j + l];
+        for (int64_t l = 0; add && l < rest; l++) sum[l] += c[j + l];
+        for (int64_t l = 0; l < rest; l++) c[j + l] = sum[l];
     }
 }
 
