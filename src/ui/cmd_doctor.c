@@ -13,6 +13,8 @@
 #include "base/pool.h"
 #include "base/version.h"
 #include "engine/env/builtin.h"
+#include "engine/env/control.h"
+#include "engine/env/toy.h"
 #include "engine/graph/graph.h"
 #include "engine/run/device.h"
 #include "engine/run/files.h"
@@ -127,7 +129,13 @@ static void probe_golden(char *out, size_t size) {
                  : "not found: --gate needs them (run from the source tree, or make install)");
 }
 
-static void probe_scenes(char *out, size_t size) { builtin_task_names(out, size); }
+static void probe_tasks(char *out, size_t size) {
+    builtin_task_names(out, size);
+    size_t n = strlen(out);
+    n += (size_t)snprintf(out + n, size - n, ", %s", TOY_TASK_NAME);
+    for (int i = 0; i < n_control_tasks && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, ", %s", control_tasks[i].name);
+}
 
 static const struct {
     const char *name;
@@ -138,7 +146,7 @@ static const struct {
     {"memory", probe_memory},     {"gpu", probe_gpu},
     {"terminal", probe_terminal}, {"display", probe_display},
     {"ffmpeg", probe_ffmpeg},     {"golden fixtures", probe_golden},
-    {"scenes", probe_scenes},
+    {"tasks", probe_tasks},
 };
 
 int cmd_doctor(const struct cli *cli) {
