@@ -115,7 +115,7 @@ void view_draw_time(const struct view *v, struct canvas *c, struct rect r) {
     static const struct {
         const char *name;
         enum metric ms;
-    } beside[] = {{"emulators, a step", METRIC_ENV_MS},
+    } beside[] = {{"environments, a step", METRIC_ENV_MS},
                   {"policy, a step", METRIC_POLICY_MS},
                   {"replay, a batch", METRIC_SAMPLE_MS}};
     if (roomy) row.y++;

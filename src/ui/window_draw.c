@@ -216,7 +216,7 @@ static void now_row(SDL_Surface *s, const struct window_layout *l, const struct 
     const uint8_t *levels[WINDOW_PANELS] = {p ? p->real : NULL, p ? p->reconstruction : NULL,
                                             p ? p->error : NULL};
     const char *const variants[WINDOW_PANELS][MAX_VARIANTS] = {
-        {"now: emulator", "emulator"},
+        {"real, now", "real"},
         {goal ? "goal" : "reconstruction (posterior)", goal ? "goal" : "reconstruction",
          goal ? "goal" : "model"},
         {error, number, "error"}};
@@ -227,7 +227,7 @@ static void rollout_row(SDL_Surface *s, const struct window_layout *l, const str
                         const struct feed_pictures *p) {
     const struct window_view *v = b->view;
     uint8_t heat[FEED_PIXELS];
-    char truth[80] = "open loop: emulator", frame[40] = "open loop", dream[80] = "model",
+    char truth[80] = "open loop: real", frame[40] = "open loop", dream[80] = "model",
          step[40] = "model";
     char error[64] = "error", number[32] = "error";
     const uint8_t *levels[WINDOW_PANELS] = {NULL, NULL, NULL};
@@ -282,19 +282,18 @@ static void strip(SDL_Surface *s, const struct window_layout *l, const struct br
     int n = p ? p->n_rollout : 0;
     n = n < 0 ? 0 : n > FEED_ROLLOUT ? FEED_ROLLOUT : n;
     float scale = p ? window_draw_bar_scale(p->dream_error_shades, n) : 1;
-    char line[160] = "rollout: emulator above, model below",
-         middle[96] = "emulator above, model below";
+    char line[160] = "rollout: real above, model below", middle[96] = "real above, model below";
     if (n > 0) {
         const char *unit = scale == 1 ? "shade" : "shades";
         snprintf(line, sizeof line,
-                 "rollout: emulator above, model below, error at the bottom (full bar: %g %s)",
+                 "rollout: real above, model below, error at the bottom (full bar: %g %s)",
                  (double)scale, unit);
-        snprintf(middle, sizeof middle, "emulator, model, error (full bar: %g %s)", (double)scale,
+        snprintf(middle, sizeof middle, "real, model, error (full bar: %g %s)", (double)scale,
                  unit);
     }
     text(s, v->font, l->strip_label, LEFT, ink,
          fitting(v->font, l->strip_label.w,
-                 (const char *const[]){line, middle, "emulator, model, error", NULL}));
+                 (const char *const[]){line, middle, "real, model, error", NULL}));
     for (int i = 0; i < FEED_ROLLOUT; i++) {
         if (i >= n) {
             fill(s, l->truth[i], well);

@@ -346,7 +346,7 @@ static void the_time_page_shows_the_parts_that_a_run_has(void **state) {
     assert_true(shows("encoder"));
     assert_true(shows("44 %")); // the encoder: 240 of 541 GFLOP/s
     assert_false(shows("imagination"));
-    assert_true(shows("emulators, a step"));
+    assert_true(shows("environments, a step"));
     run.full = true;
     train(20);
     assert_true(shows("imagination"));
