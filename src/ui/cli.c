@@ -82,7 +82,7 @@ static const struct option {
     {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
     {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
     {"--zero-latent", FLAG, AT(zero_latent), NULL,
-     "ablation: zero the latent z (must fail its bars)"},
+     "ablation: zero the latent z"},
     {"--help", FLAG, AT(help), NULL, "this text"},
     {"--version", FLAG, AT(version), NULL, "version and revision"},
 #undef AT
