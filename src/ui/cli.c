@@ -81,8 +81,7 @@ static const struct option {
     {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part"},
     {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
     {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
-    {"--zero-latent", FLAG, AT(zero_latent), NULL,
-     "ablation: zero the latent z"},
+    {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z"},
     {"--help", FLAG, AT(help), NULL, "this text"},
     {"--version", FLAG, AT(version), NULL, "version and revision"},
 #undef AT
