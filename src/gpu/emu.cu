@@ -69,6 +69,10 @@ DEVICE_FUNCTION void claim(struct rooms r, int64_t i) {
     exclusive(r.pictures, i * 2 * OBS_WORDS, 2 * OBS_WORDS);
 }
 
+#ifndef STEP_FRAMES // the tests break it
+#define STEP_FRAMES(r) ((r).n_frames)
+#endif
+
 // 128 registers are enough for the machine; more would keep half of 65,536 machines waiting.
 __global__ void LAUNCH_BOUNDS(STEP_BLOCK, 16)
     step_kernel(buf<const int32_t> orders, struct rooms r, buf<uint32_t> flags) {
@@ -78,7 +82,7 @@ __global__ void LAUNCH_BOUNDS(STEP_BLOCK, 16)
     if (order < 0) return;
     claim(r, i);
     struct gb m = r.machines[i];
-    gb_machine_frames(&m, r.buttons[order], r.n_frames, r.release_after);
+    gb_machine_frames(&m, r.buttons[order], STEP_FRAMES(r), r.release_after);
     r.machines[i] = m;
     r.shown[i] = m.picture_blank ? (uint32_t)SHOWN_BLANK : (uint32_t)SHOWN_FIRST + m.picture;
     flags[i] = m.cpu.halt == GB_LOCKED ? (uint32_t)FLAG_LOCKED : 0u;

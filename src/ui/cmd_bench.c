@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "engine/run/bench.h"
+#include "engine/run/device.h"
 #include "ui/cli.h"
 
 static void print_train(const char *preset, const struct bench_train_result *r) {
@@ -93,6 +94,46 @@ static int bench_train_command(const struct cli *cli) {
     return 0;
 }
 
+static void print_emu_device(const char *device, const struct bench_emu_device_result *r) {
+    printf("emulator on %s, a picture at every step\n", device);
+    printf("%10s %14s %12s %8s %10s  %s\n", "machines", "frames/s", "steps/s", "steps", "checked",
+           "SHA-256, as on the CPU");
+    for (int i = 0; i < r->n_sizes; i++) {
+        const struct bench_emu_size *s = &r->size[i];
+        printf("%10d %14.0f %12.0f %8lld %10d  %.16s\n", s->n_envs, s->frames_per_second,
+               s->steps_per_second, (long long)s->steps, s->n_checked, s->hash);
+    }
+}
+
+static void print_emu_device_json(const char *device, const struct bench_emu_device_result *r) {
+    cJSON *o = cJSON_CreateObject();
+    json_add_string(o, "bench", "emu");
+    json_add_string(o, "device", device);
+    cJSON *list = cJSON_AddArrayToObject(o, "sizes");
+    for (int i = 0; i < r->n_sizes; i++) {
+        const struct bench_emu_size *s = &r->size[i];
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, one);
+        json_add_count(one, "envs", s->n_envs);
+        json_add_count(one, "steps", s->steps);
+        json_add_double(one, "seconds", s->seconds);
+        json_add_double(one, "frames_per_second", s->frames_per_second);
+        json_add_double(one, "steps_per_second", s->steps_per_second);
+        json_add_count(one, "checked", s->n_checked);
+        json_add_string(one, "sha256", s->hash);
+    }
+    json_print_and_free(stdout, o);
+}
+
+static int bench_emu_on_device(const struct cli *cli, const struct bench_emu_opts *opts,
+                               const char *device) {
+    struct bench_emu_device_result r;
+    struct error e = {0};
+    if (!bench_emu_device(opts, &r, &e)) return cli_fail(&e);
+    (cli->json ? print_emu_device_json : print_emu_device)(device, &r);
+    return 0;
+}
+
 static int bench_emu_command(const struct cli *cli) {
     struct bench_emu_opts opts = {.rom_path = cli->rom,
                                   .task = cli->task,
@@ -102,6 +143,9 @@ static int bench_emu_command(const struct cli *cli) {
                                   .draw = cli->draw};
     struct bench_emu_result r;
     struct error e = {0};
+    struct device device;
+    if (!device_choose(cli->device ? cli->device : "cpu", &device, &e)) return cli_fail(&e);
+    if (backend_chosen()) return bench_emu_on_device(cli, &opts, device.why);
     if (!bench_emu(&opts, &r, &e)) return cli_fail(&e);
     if (!cli->json) {
         printf("emulator, %d machines, %d threads: %.0f frames/s (%lld frames in %.3f s)\n",

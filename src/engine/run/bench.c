@@ -8,13 +8,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/philox.h"
 #include "base/pool.h"
 #include "emu/gb.h"
-#include "emu/gb_action.h"
 #include "engine/env/builtin.h"
+#include "engine/run/bench_emu.h"
 
-enum { EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20, MAX_ENVS = 65536 };
+enum { EMU_REPETITIONS = 5, EMU_WARM_STEPS = 20, MAX_ROM_BYTES = 8 << 20 };
 
 bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct error *e) {
     if (given <= limit) return true;
@@ -36,8 +35,7 @@ static void run_machine(void *ctx, int n) {
     struct emu_batch *b = ctx;
     struct gb *m = &b->machines[n];
     for (int64_t s = 0; s < b->steps; s++) {
-        uint32_t a = rng_below(1, RNG_TEST, (uint64_t)(b->step + s), (uint32_t)n,
-                               (uint32_t)b->codec->n_actions);
+        const int a = bench_action(b->codec, b->step + s, n);
         if (b->draw == 1) {
             gb_step(m, b->codec->buttons[a], GB_FRAMES_PER_STEP, GB_RELEASE_AFTER, b->obs[n]);
             continue;
@@ -49,8 +47,8 @@ static void run_machine(void *ctx, int n) {
     }
 }
 
-static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t **owned,
-                     struct error *e) {
+bool bench_open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t **owned,
+                    struct error *e) {
     const uint8_t *data;
     size_t n;
     const char *name = o->rom_path;
@@ -71,9 +69,9 @@ static bool open_rom(const struct bench_emu_opts *o, struct gb_rom *rom, uint8_t
 bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struct error *e) {
     static const char *const draws[] = {"none", "last", "all"};
     if (!bench_check_limit("--threads", o->n_threads, BENCH_MAX_THREADS, e) ||
-        !bench_check_limit("--envs", o->n_envs, MAX_ENVS, e))
+        !bench_check_limit("--envs", o->n_envs, BENCH_MAX_ENVS, e))
         return false;
-    struct emu_batch b = {.draw = 1, .codec = gb_action_codec_find("pokemonred_puffer_v0")};
+    struct emu_batch b = {.draw = 1, .codec = gb_action_codec_find(BENCH_CODEC)};
     if (o->draw) {
         b.draw = -1;
         for (int i = 0; i < 3; i++)
@@ -83,7 +81,7 @@ bool bench_emu(const struct bench_emu_opts *o, struct bench_emu_result *r, struc
     }
     struct gb_rom rom;
     uint8_t *owned = NULL;
-    if (!open_rom(o, &rom, &owned, e)) {
+    if (!bench_open_rom(o, &rom, &owned, e)) {
         free(owned);
         return false;
     }

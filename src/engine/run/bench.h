@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 
-enum { BENCH_MAX_THREADS = 64 };
+enum { BENCH_MAX_THREADS = 64, BENCH_MAX_ENVS = 65536 };
 bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct error *e);
 
 struct bench_train_opts {
@@ -53,7 +54,7 @@ bool bench_train(const struct bench_train_opts *opts, struct bench_train_result 
 struct bench_emu_opts {
     const char *rom_path, *task; // both NULL: task sprites
     int64_t n_envs, n_threads;   // 0: 1
-    int64_t steps;               // per machine; 0: 250
+    int64_t steps;               // per machine; 0: 250, on a device as many as take 2 seconds
     const char *draw;            // "all", "last", "none"; NULL: last
 };
 struct bench_emu_result {
@@ -63,5 +64,24 @@ struct bench_emu_result {
 };
 // Protocol of spec/gameboy.md 1: 24 frames a step, a random button for frames 0-7.
 bool bench_emu(const struct bench_emu_opts *opts, struct bench_emu_result *out, struct error *e);
+
+// The same machines on a device (env/device_play.h): a random button per machine and step, the
+// observation of every step written on the device. A sample of the machines is played again on
+// the CPU: their states and last pictures must be the same bytes.
+enum { BENCH_MAX_SIZES = 4 };
+struct bench_emu_size {
+    int n_envs, n_checked;
+    int64_t steps;                                       // of each machine that were timed
+    double seconds, frames_per_second, steps_per_second; // median of 5 repetitions
+    char hash[SHA256_HEX_SIZE]; // of the sample: states and pictures, on device and CPU
+};
+struct bench_emu_device_result {
+    int n_sizes;
+    struct bench_emu_size size[BENCH_MAX_SIZES]; // n_envs, or 1,024, 4,096, 16,384 and 65,536
+};
+// The chosen backend's (run/device.h). STATUS_FAILED also where a machine differs from the CPU's:
+// the message names it. n_threads: of the CPU's part; `draw` is not looked at.
+bool bench_emu_device(const struct bench_emu_opts *opts, struct bench_emu_device_result *out,
+                      struct error *e);
 
 #endif

@@ -30,6 +30,8 @@
 #define BROKEN_FENCE "read_done"
 #endif
 #define gpu_await(g, event) (strstr(#event, BROKEN_FENCE) ? true : gpu_await(g, event))
+#elif defined(BREAK_short_step) // a frame is missing
+#define STEP_FRAMES(r) ((r).n_frames - 1)
 #elif defined(BREAK_early_rows) // rows are read that no event covers
 #define READABLE_END(r) ((r)->total)
 #elif defined(BREAK_late_rows) // also the row that is being overwritten
