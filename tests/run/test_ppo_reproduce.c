@@ -120,6 +120,31 @@ static void the_command_of_a_resumed_run_names_the_sessions_keys(void **state) {
     cJSON_Delete(report);
 }
 
+// Third of four updates of a run whose rate falls to zero: half of it is left.
+static void a_step_is_repeated_with_the_rate_of_its_own_update(void **state) {
+    (void)state;
+    static const char *const breaks[] = {"algo.vf_coef=1e300"};
+    const char *falling[] = {overflows[0], overflows[1], overflows[2], overflows[5],
+                             "algo.anneal_lr=true", "algo.optimizer.lr=0.001"};
+    struct run_opts o = options();
+    struct error e = {0};
+    struct worker_summary s = {0};
+    char session[PATH_SIZE], bundle[PATH_SIZE];
+    o.settings = falling;
+    o.n_settings = sizeof falling / sizeof *falling;
+    if (run_worker(&o, &s, &e) != STATUS_OK) fail_msg("%s", e.message);
+    snprintf(session, sizeof session, "%.190s", s.session);
+    const struct run_opts on = {.resume = session,
+                                .updates = 4,
+                                .n_threads = 1,
+                                .no_media = true,
+                                .settings = breaks,
+                                .n_settings = 1};
+    assert_int_equal(run_worker(&on, NULL, &e), STATUS_FAILED);
+    snprintf(bundle, sizeof bundle, "%.190s/failures/step_000000003", session);
+    assert_true(again(bundle, 1).learning_rate == 0.0005);
+}
+
 static void what_was_repaired_is_finite_this_time(void **state) {
     (void)state;
     char bundle[PATH_SIZE], command[2 * PATH_SIZE];
@@ -151,9 +176,10 @@ static void a_cut_or_altered_bundle_is_refused_with_the_files_name(void **state)
     static const char *const altered[][3] = {
         {"failure.json", "\"n_actions\":.*", "\"n_actions\": 4000,"},
         {"failure.json", "\"bad_node\"", "\"node\""},
+        {"failure.json", "\"learning_rate\":.*", "\"learning_rate\": \"NaN\","},
         {"config.json", "\"env.frame_stack\":\\s*4", "\"env.frame_stack\":3"},
         {"config.json", "\"algo.minibatches\":\\s*4", "\"algo.minibatches\":2"}};
-    static const char *const says[] = {"4000", "bad_node", "before.safetensors",
+    static const char *const says[] = {"4000", "bad_node", "learning_rate", "before.safetensors",
                                        "minibatch.safetensors"};
     char bundle[PATH_SIZE], copy[PATH_SIZE], command[3 * PATH_SIZE], path[PATH_SIZE];
     fail_a_step(bundle);
@@ -164,6 +190,8 @@ static void a_cut_or_altered_bundle_is_refused_with_the_files_name(void **state)
         snprintf(path, sizeof path, "%.300s/%s", copy, files[i]);
         assert_int_equal(truncate(path, 100), 0);
         refused(copy, files[i]);
+    }
+    for (size_t i = 0; i < sizeof altered / sizeof *altered; i++) {
         assert_int_equal(system(command), 0);
         replace_in(copy, altered[i][0], altered[i][1], altered[i][2]);
         refused(copy, says[i]);
@@ -175,6 +203,7 @@ int main(void) {
         cmocka_unit_test(a_step_that_failed_fails_again_at_the_same_node),
         cmocka_unit_test(a_nan_in_a_weight_leaves_a_bundle_that_names_it),
         cmocka_unit_test(the_command_of_a_resumed_run_names_the_sessions_keys),
+        cmocka_unit_test(a_step_is_repeated_with_the_rate_of_its_own_update),
         cmocka_unit_test(what_was_repaired_is_finite_this_time),
         cmocka_unit_test(a_cut_or_altered_bundle_is_refused_with_the_files_name),
     };

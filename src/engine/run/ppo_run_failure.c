@@ -105,6 +105,8 @@ static bool save_report(struct ppo_run *r, const char *folder, const struct ppo_
     json_add_double(o, "grad_norm", l->bad_norm);
     json_add_count(o, "epoch", l->bad_epoch);
     json_add_count(o, "minibatch", l->bad_minibatch);
+    json_add_double(o, "learning_rate",
+                    ppo_config_rate(&r->config, ppo_counters(r->agent)->updates, r->n_updates));
     json_add_count(o, "opt_steps", ppo_counters(r->agent)->updates);
     json_add_count(o, "grad_steps", ppo_counters(r->agent)->grad_steps);
     json_add_count(o, "env_steps", collect_env_steps(r->collect));
@@ -157,6 +159,7 @@ void ppo_run_write_failure(struct ppo_run *r, const struct ppo_learned *l) {
 
 struct bundle {
     int64_t n_actions, update, epoch, minibatch;
+    double learning_rate; // of that update: it may fall over the run
     const char *node, *kernel;
     struct ppo_config config;
 };
@@ -172,8 +175,12 @@ static bool read_bundle(struct bundle *b, const char *folder, const cJSON *repor
         !json_get_i64(report, "n_actions", path, &b->n_actions, e) ||
         !json_get_i64(report, "opt_steps", path, &b->update, e) ||
         !json_get_i64(report, "epoch", path, &b->epoch, e) ||
-        !json_get_i64(report, "minibatch", path, &b->minibatch, e))
+        !json_get_i64(report, "minibatch", path, &b->minibatch, e) ||
+        !json_get_double(report, "learning_rate", path, &b->learning_rate, e))
         return false;
+    if (!(b->learning_rate >= 0 && b->learning_rate <= 1)) // NaN fails too
+        return error_set(e, STATUS_FAILED, "%s: learning_rate is %g, no run has this", path,
+                         b->learning_rate);
     if (b->n_actions < 1 || b->n_actions > PPO_MAX_ACTIONS)
         return error_set(e, STATUS_FAILED, "%s: n_actions is %lld, no run has these", path,
                          (long long)b->n_actions);
@@ -204,6 +211,7 @@ bool ppo_run_reproduce(const char *folder, const cJSON *report, int n_threads,
     struct ppo_learned l = {0};
     if (!read_bundle(&b, folder, report, e)) return false;
     *out = (struct reproduction){.update = b.update + 1,
+                                 .learning_rate = b.learning_rate,
                                  .same_kernel = strcmp(b.kernel, cpu_kernels_name()) == 0};
     snprintf(out->stage, sizeof out->stage, "pass %d, minibatch %d", (int)b.epoch,
              (int)b.minibatch);
@@ -213,7 +221,7 @@ bool ppo_run_reproduce(const char *folder, const cJSON *report, int n_threads,
     struct ppo *p = ppo_new(&opts, pool);
     const bool fine = load_weights(p, folder, e) && load_minibatch(p, folder, e);
     if (fine) {
-        const bool finite = ppo_step(p, b.config.learning_rate, &l);
+        const bool finite = ppo_step(p, b.learning_rate, &l);
         out->loss = finite ? l.terms[PPO_TOTAL] : l.bad_loss;
         out->grad_norm = finite ? l.grad_norm : l.bad_norm;
         snprintf(out->found, sizeof out->found, "%.127s", l.bad_node);

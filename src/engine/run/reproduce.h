@@ -23,6 +23,7 @@ struct reproduction {
     char stage[24];                 // where it failed: world_model, behaviour, joint, policy; PPO's
     char recorded[128], found[128]; // first bad node then and now; found "": none
     double loss, grad_norm;         // now
+    double learning_rate;           // PPO: of that update; else 0
     bool same_kernel;
 };
 // False and one line: no bundle, cut or altered. n_threads 0: one.
