@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/json.h"
@@ -126,14 +127,25 @@ static int show(const struct cli *cli, const char *path) {
     return 0;
 }
 
-// Every record of the session: each key there, of its type, in its range. Sessions of DreamerV3:
-// that they can be read.
+// Until which step records must be there: that of the newest checkpoint, which is written after
+// them, and the last one's own.
+static bool check_whole(const struct session_data *d, int64_t checkpoint, struct error *e) {
+    const int64_t last = d->n_records ? d->records[d->n_records - 1].opt_steps : 0;
+    return session_lines_whole(d->path, last > checkpoint ? last : checkpoint, e);
+}
+
+// Every record that is due is there; of PPO's each key, of its type, in its range.
 static int check(const struct cli *cli, const char *path) {
     struct error e = {0};
+    char newest[PATH_SIZE];
+    int64_t checkpoint = 0; // looked for first: a run may be writing
+    if (!session_newest_checkpoint(path, newest, &checkpoint, NULL)) checkpoint = 0;
     struct session_data *d = session_read(path, &e);
     if (!d) return cli_fail(&e);
     int64_t n = d->n_records;
-    bool fine = strcmp(text_of(d->meta, "algo"), "ppo") != 0 || ppo_log_check_session(path, &n, &e);
+    const bool ppo = strcmp(text_of(d->meta, "algo"), "ppo") == 0;
+    const bool fine =
+        check_whole(d, checkpoint, &e) && (!ppo || ppo_log_check_session(path, &n, &e));
     session_data_free(d);
     if (!fine) return cli_fail(&e);
     if (cli->json)
@@ -194,10 +206,32 @@ static void print_comparison(const struct comparison *c) {
     if (note[0]) printf("%s\n", note);
 }
 
-static int compare(const struct cli *cli, const char *const *paths, int n) {
+static bool same_folder(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+// Each session once: given twice it would be two seeds. Returns how many there are.
+static int leave_out_repeats(const char *const *paths, int n, const char **out) {
+    int n_out = 0;
+    for (int i = 0; i < n; i++) {
+        int k = 0;
+        while (k < n_out && !same_folder(paths[i], out[k])) k++;
+        if (k == n_out)
+            out[n_out++] = paths[i];
+        else
+            fprintf(stderr, "workbench: sessions compare: %s is given twice; it counts once\n",
+                    paths[i]);
+    }
+    return n_out;
+}
+
+static int compare(const struct cli *cli, const char *const *given, int n_given) {
+    const char *paths[CLI_MAX_WORDS];
     struct compare_run *runs = mem_alloc(COMPARE_MAX_RUNS * sizeof *runs);
     struct error e = {0};
     bool fine = true;
+    const int n = leave_out_repeats(given, n_given, paths);
     if (cli->out)
         fine = error_set(&e, STATUS_USAGE, "sessions compare: --out %s: say --png FILE", cli->out);
     else if (n > COMPARE_MAX_RUNS)

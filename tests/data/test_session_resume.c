@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
 #include "support/files.h"
@@ -81,6 +82,87 @@ static void going_on_cuts_records_and_checkpoints_after_the_step(void **state) {
                         session_config_sha256(s));
     session_data_free(d);
     session_close(s);
+}
+
+static void assert_hole(const char *path, int64_t until, const char *line, const char *due) {
+    struct error e = {0};
+    assert_false(session_lines_whole(path, until, &e));
+    if (!strstr(e.message, line) || !strstr(e.message, due))
+        fail_msg("expected \"%s\" and \"%s\": %s", line, due, e.message);
+}
+
+static void a_record_that_was_due_and_is_not_there_is_named(void **state) {
+    (void)state;
+    static const int64_t all[] = {3, 6, 9, 12, 15};
+    static const struct {
+        int64_t without, until;
+        const char *line, *due;
+    } cases[] = {{3, 15, "metrics.jsonl:1:", "step 3 is due"},
+                 {9, 15, "metrics.jsonl:3:", "step 9 is due"},
+                 {9, 12, "metrics.jsonl:3:", "step 9 is due"},
+                 {15, 15, "after line 4", "step 15"},
+                 {15, 17, "after line 4", "step 15"}};
+    struct error e = {0};
+    struct session_opts o = opts(test_folder(), "{\"metric.log_every\":3}\n");
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct session *s = session_create(&o, &e);
+        if (!s) fail_msg("%s", e.message);
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            if (all[i] != cases[c].without) append(s, all[i]);
+        assert_hole(session_path(s), cases[c].until, cases[c].line, cases[c].due);
+        // What lies before the hole, or was never due, is whole.
+        if (!session_lines_whole(session_path(s), cases[c].without - 1, &e))
+            fail_msg("%s", e.message);
+        if (cases[c].without == 3) append(s, 16);
+        session_close(s);
+    }
+}
+
+// Another distance of records counts from the step where the run went on with it.
+static void another_distance_of_records_is_no_hole(void **state) {
+    (void)state;
+    struct error e = {0};
+    char path[PATH_SIZE];
+    struct session_opts o = opts(test_folder(), "{\"metric.log_every\":1}\n");
+    struct session *s = session_create(&o, &e);
+    if (!s) fail_msg("%s", e.message);
+    snprintf(path, sizeof path, "%s", session_path(s));
+    for (int64_t step = 1; step <= 7; step++) append(s, step);
+    session_close(s);
+    o.config_json = "{\"metric.log_every\":4}\n";
+    s = session_resume(path, &o, 6, &e);
+    if (!s) fail_msg("%s", e.message);
+    append(s, 8);
+    append(s, 12);
+    session_close(s);
+    if (!session_lines_whole(path, 14, &e)) fail_msg("%s", e.message);
+    assert_hole(path, 16, "after line 8", "step 16");
+    // From an older step on it counts from there.
+    s = session_resume(path, &o, 3, &e);
+    if (!s) fail_msg("%s", e.message);
+    append(s, 8);
+    session_close(s);
+    assert_hole(path, 8, "metrics.jsonl:4:", "step 4 is due");
+}
+
+static void going_on_after_lost_lines_says_which(void **state) {
+    (void)state;
+    struct error e = {0};
+    char path[PATH_SIZE];
+    struct session_opts o = opts(test_folder(), "{\"metric.log_every\":2}\n");
+    struct session *s = session_create(&o, &e);
+    if (!s) fail_msg("%s", e.message);
+    snprintf(path, sizeof path, "%s", session_path(s));
+    append(s, 2);
+    append(s, 6);
+    session_close(s);
+    struct log_line line;
+    s = session_resume(path, &o, 7, &e);
+    if (!s) fail_msg("%s", e.message);
+    session_close(s);
+    assert_true(log_read(log_count() - 1, &line) && line.level == LOG_WARN);
+    if (!strstr(line.text, "metrics.jsonl:2: step 6 where step 4 is due"))
+        fail_msg("%s", line.text);
 }
 
 static void rings_of_the_newest_two_checkpoints_stay(void **state) {
@@ -165,6 +247,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_kept_up_to_a_step_and_a_cut_one_goes),
         cmocka_unit_test(going_on_cuts_records_and_checkpoints_after_the_step),
+        cmocka_unit_test(a_record_that_was_due_and_is_not_there_is_named),
+        cmocka_unit_test(another_distance_of_records_is_no_hole),
+        cmocka_unit_test(going_on_after_lost_lines_says_which),
         cmocka_unit_test(rings_of_the_newest_two_checkpoints_stay),
         cmocka_unit_test(a_session_is_found_by_its_folder_or_a_checkpoint_in_it),
         cmocka_unit_test(a_checksum_finds_every_altered_byte_of_the_data),

@@ -85,32 +85,41 @@ static void a_nan_in_a_weight_leaves_a_bundle_that_names_it(void **state) {
     assert_string_equal(again(bundle, 1).found, "conv2.weight");
 }
 
-// A run that goes on has its keys from the session, and its bundle's command names them all the
-// same.
-static void the_command_of_a_resumed_run_names_the_sessions_keys(void **state) {
-    (void)state;
+// A run with `keys` of two updates goes on and fails in the third; the bundle's folder.
+static void go_on_and_fail(const char *const *keys, int n_keys, int64_t updates,
+                           char bundle[PATH_SIZE]) {
     static const char *const breaks[] = {"algo.vf_coef=1e300"};
-    static const char *const keys[] = {" env.num_envs=6",          " algo.rollout_steps=8",
-                                       " env.max_episode_steps=9", " checkpoint.every=2",
-                                       " algo.vf_coef=1e+300",     " seed=7"};
     struct run_opts o = options();
     struct error e = {0};
     struct worker_summary s = {0};
-    char session[PATH_SIZE], path[PATH_SIZE];
-    const char *command;
-    const char *healthy[] = {overflows[0], overflows[1], overflows[2], overflows[5], "seed=7"};
-    o.settings = healthy;
-    o.n_settings = 5;
+    char session[PATH_SIZE];
+    o.settings = keys;
+    o.n_settings = n_keys;
     if (run_worker(&o, &s, &e) != STATUS_OK) fail_msg("%s", e.message);
     snprintf(session, sizeof session, "%.190s", s.session);
     const struct run_opts on = {.resume = session,
-                                .updates = 4,
+                                .updates = updates,
                                 .n_threads = 1,
                                 .no_media = true,
                                 .settings = breaks,
                                 .n_settings = 1};
     assert_int_equal(run_worker(&on, NULL, &e), STATUS_FAILED);
-    snprintf(path, sizeof path, "%.190s/failures/step_000000003/failure.json", session);
+    snprintf(bundle, PATH_SIZE, "%.190s/failures/step_000000003", session);
+}
+
+// A run that goes on has its keys from the session, and its bundle's command names them all the
+// same.
+static void the_command_of_a_resumed_run_names_the_sessions_keys(void **state) {
+    (void)state;
+    static const char *const keys[] = {" env.num_envs=6",          " algo.rollout_steps=8",
+                                       " env.max_episode_steps=9", " checkpoint.every=2",
+                                       " algo.vf_coef=1e+300",     " seed=7"};
+    const char *healthy[] = {overflows[0], overflows[1], overflows[2], overflows[5], "seed=7"};
+    struct error e = {0};
+    char bundle[PATH_SIZE], path[PATH_SIZE];
+    const char *command;
+    go_on_and_fail(healthy, 5, 4, bundle);
+    snprintf(path, sizeof path, "%.300s/failure.json", bundle);
     cJSON *report = json_read_file(path, 1 << 20, &e);
     if (!report || !json_get_string(report, "command", path, &command, &e))
         fail_msg("%s", e.message);
@@ -123,25 +132,10 @@ static void the_command_of_a_resumed_run_names_the_sessions_keys(void **state) {
 // Third of four updates of a run whose rate falls to zero: half of it is left.
 static void a_step_is_repeated_with_the_rate_of_its_own_update(void **state) {
     (void)state;
-    static const char *const breaks[] = {"algo.vf_coef=1e300"};
-    const char *falling[] = {overflows[0], overflows[1], overflows[2], overflows[5],
-                             "algo.anneal_lr=true", "algo.optimizer.lr=0.001"};
-    struct run_opts o = options();
-    struct error e = {0};
-    struct worker_summary s = {0};
-    char session[PATH_SIZE], bundle[PATH_SIZE];
-    o.settings = falling;
-    o.n_settings = sizeof falling / sizeof *falling;
-    if (run_worker(&o, &s, &e) != STATUS_OK) fail_msg("%s", e.message);
-    snprintf(session, sizeof session, "%.190s", s.session);
-    const struct run_opts on = {.resume = session,
-                                .updates = 4,
-                                .n_threads = 1,
-                                .no_media = true,
-                                .settings = breaks,
-                                .n_settings = 1};
-    assert_int_equal(run_worker(&on, NULL, &e), STATUS_FAILED);
-    snprintf(bundle, sizeof bundle, "%.190s/failures/step_000000003", session);
+    const char *falling[] = {overflows[0], overflows[1],          overflows[2],
+                             overflows[5], "algo.anneal_lr=true", "algo.optimizer.lr=0.001"};
+    char bundle[PATH_SIZE];
+    go_on_and_fail(falling, 6, 4, bundle);
     assert_true(again(bundle, 1).learning_rate == 0.0005);
 }
 

@@ -1,60 +1,10 @@
 // Tests of `workbench state` and `workbench rom info|run`: the program itself, on files it is
 // given.
 #define _GNU_SOURCE
-#include <cjson/cJSON.h>
-#include <sys/wait.h>
-
 #include "emu/gb.h"
 #include "emu/gb_bess.h"
 #include "base/hash.h"
-#include "support/files.h"
-
-enum { OUTPUT_SIZE = 1 << 16 };
-
-static char folder[4096], out[OUTPUT_SIZE];
-
-// Runs the program in a shell ($T: the folder of this test); output of both streams in `out`.
-static int workbench(const char *arguments) {
-    char command[8192];
-    const char *build = getenv("WORKBENCH_BUILD");
-    snprintf(command, sizeof command, "{ \"%s/workbench\" %s; } 2>&1 </dev/null",
-             build ? build : "build", arguments);
-    FILE *p = popen(command, "r");
-    assert_non_null(p);
-    size_t n = fread(out, 1, OUTPUT_SIZE - 1, p);
-    out[n] = 0;
-    int status = pclose(p);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void fine(const char *arguments) {
-    if (workbench(arguments) != 0) fail_msg("workbench %s: %s", arguments, out);
-}
-
-static void says(const char *part) {
-    if (!strstr(out, part)) fail_msg("\"%s\" is missing in: %s", part, out);
-}
-
-static void refused(int exit_code, const char *arguments, const char *part) {
-    int code = workbench(arguments);
-    size_t lines = 0;
-    for (const char *c = out; *c; c++) lines += *c == '\n';
-    if (code != exit_code || lines != 1 || !strstr(out, part))
-        fail_msg("workbench %s: exit %d (%d), %zu lines (1), \"%s\" in: %s", arguments, code,
-                 exit_code, lines, part, out);
-}
-
-static cJSON *json(const char *arguments) {
-    fine(arguments);
-    cJSON *o = cJSON_Parse(out);
-    if (!o) fail_msg("no JSON: %s", out);
-    return o;
-}
-
-static const char *text_of(const cJSON *o, const char *key) {
-    const cJSON *item = cJSON_GetObjectItem(o, key);
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
+#include "support/program.h"
 
 static void a_state_goes_to_bess_and_back_and_runs_the_same(void **state) {
     (void)state;
@@ -229,9 +179,7 @@ static int setup(void **state) {
     size_t n;
     char text[1000], rom_hash[65], state_hash[65], path[5000];
     struct error e;
-    snprintf(folder, sizeof folder, "%s", test_folder());
-    setenv("T", folder, 1);
-    unsetenv("DISPLAY");
+    program_setup();
     uint8_t *rom = get_file("assets/roms/static.gb", &n);
     put("static.gb", rom, n);
     free(rom);

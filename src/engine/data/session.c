@@ -198,26 +198,49 @@ static bool cut_lines(struct file_append *f, int64_t opt_steps, struct error *e)
     return (size_t)keep == n || file_append_cut(f, keep, e);
 }
 
-// What meta.json says of the config must be true of the new one.
+// The distance of records that a config asks for; -1: not said.
+static int64_t log_every_of(const char *config) {
+    cJSON *root = cJSON_Parse(config);
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(root, "metric.log_every");
+    int64_t v = -1;
+    if (item && !json_is_i64(item, &v)) v = -1;
+    cJSON_Delete(root);
+    return v;
+}
+
+// What meta.json says of the config must be true of the new one; from which step on its distance of
+// records holds, too.
+static bool replace_meta(struct session *s, bool same, bool other_distance, struct error *e) {
+    char path[PATH_SIZE];
+    if (!path_join(path, s->path, "meta.json", e)) return false;
+    cJSON *meta = json_read_file(path, 4 << 20, e);
+    if (!meta) return false;
+    int64_t from = 0;
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(meta, "log_every_from");
+    if (item && !json_is_i64(item, &from)) from = 0;
+    if (other_distance || from > s->opt_steps) {
+        cJSON_DeleteItemFromObjectCaseSensitive(meta, "log_every_from");
+        json_add_count(meta, "log_every_from", s->opt_steps);
+        same = false;
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(meta, "config_sha256");
+    json_add_string(meta, "config_sha256", s->config_sha256);
+    bool ok = same || json_write_file(path, meta, true, e);
+    cJSON_Delete(meta);
+    return ok;
+}
+
 static bool replace_config(struct session *s, const char *config, struct error *e) {
     char path[PATH_SIZE];
     uint8_t *old;
     size_t n;
     if (!path_join(path, s->path, "config.json", e) || !file_read(path, 4 << 20, &old, &n, e))
         return false;
-    bool same = n == strlen(config) && memcmp(old, config, n) == 0;
+    const bool same = n == strlen(config) && memcmp(old, config, n) == 0,
+               other_distance = log_every_of((char *)old) != log_every_of(config);
     free(old);
-    if (same) return true;
-    if (!file_write_atomic(path, config, strlen(config), e) ||
-        !path_join(path, s->path, "meta.json", e))
-        return false;
-    cJSON *meta = json_read_file(path, 4 << 20, e);
-    if (!meta) return false;
-    cJSON_DeleteItemFromObjectCaseSensitive(meta, "config_sha256");
-    json_add_string(meta, "config_sha256", s->config_sha256);
-    bool ok = json_write_file(path, meta, true, e);
-    cJSON_Delete(meta);
-    return ok;
+    return (same || file_write_atomic(path, config, strlen(config), e)) &&
+           replace_meta(s, same, other_distance, e);
 }
 
 static bool remove_checkpoints_after(const struct session *s, int64_t opt_steps, struct error *e);
@@ -225,6 +248,7 @@ static bool remove_checkpoints_after(const struct session *s, int64_t opt_steps,
 struct session *session_resume(const char *path, const struct session_opts *o, int64_t opt_steps,
                                struct error *e) {
     struct session *s = mem_alloc(sizeof *s);
+    struct error hole = {0};
     s->metrics.fd = s->timing.fd = -1;
     s->start_ns = s->last_heartbeat_ns = clock_now_ns();
     s->opt_steps = opt_steps;
@@ -232,6 +256,8 @@ struct session *session_resume(const char *path, const struct session_opts *o, i
     if (path_join(s->path, path, "", e)) {
         size_t n = strlen(s->path);
         if (n > 1 && s->path[n - 1] == '/') s->path[n - 1] = 0;
+        if (!session_lines_whole(s->path, opt_steps, &hole))
+            log_write(LOG_WARN, "%s; going on without them", hole.message);
         if (open_lines(s, e) && cut_lines(&s->metrics, opt_steps, e) &&
             cut_lines(&s->timing, opt_steps, e) && remove_checkpoints_after(s, opt_steps, e) &&
             replace_config(s, o->config_json, e) && write_heartbeat(s, e))

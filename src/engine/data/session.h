@@ -59,8 +59,9 @@ struct session;
 struct session *session_create(const struct session_opts *opts,
                                struct error *e); // NULL: nothing is left behind
 // Goes on with the session in folder `path`: records after `opt_steps` are cut off, checkpoints
-// after it removed, and config.json is replaced where it differs from opts->config_json. Refused
-// while another process writes it.
+// after it removed, and config.json is replaced where it differs from opts->config_json. Records
+// that are missing before are a warning: the weights do not need them. Refused while another
+// process writes it.
 struct session *session_resume(const char *path, const struct session_opts *opts, int64_t opt_steps,
                                struct error *e);
 void session_close(struct session *s);             // NULL is fine; state "running" becomes "failed"
@@ -107,6 +108,9 @@ struct session_data {
 // NULL and one line: no session, another schema, or FILE:LINE of the first broken line.
 struct session_data *session_read(const char *path, struct error *e);
 void session_data_free(struct session_data *d); // NULL is fine
+// Records are due at every multiple of metric.log_every, from meta's log_every_from on (a resume that
+// changed the key). False and FILE:LINE of the first one up to step `until` that is not there.
+bool session_lines_whole(const char *path, int64_t until, struct error *e);
 // The session's folder that `path` names: itself, or a checkpoint in it; `checkpoint` "" in the
 // first case.
 bool session_locate(const char *path, char folder[PATH_SIZE], char checkpoint[PATH_SIZE],

@@ -170,6 +170,60 @@ struct session_data *session_read(const char *path, struct error *e) {
     return NULL;
 }
 
+// ---- records that are not there
+
+// A whole number of a JSON object, `absent` where there is none.
+static int64_t count_of(const cJSON *object, const char *key, int64_t absent) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    int64_t v;
+    return item && json_is_i64(item, &v) && v >= 0 ? v : absent;
+}
+
+// Lines whose steps follow `from` in steps of `every`, at least up to `until`.
+static bool check_lines(const char *path, int64_t from, int64_t every, int64_t until,
+                        struct error *e) {
+    uint8_t *text;
+    size_t n;
+    if (!file_read(path, max_lines_bytes, &text, &n, e)) return false;
+    int64_t due = (from / every + 1) * every, number = 1;
+    long long step = 0;
+    bool fine = true;
+    const char *at = (const char *)text, *end;
+    for (; fine && (end = memchr(at, '\n', n - (size_t)(at - (char *)text))); at = end + 1) {
+        if (sscanf(at, "{\"opt_steps\":%lld", &step) != 1) break; // session_read says what it is
+        if (step > until) break;
+        if (step > from) {
+            fine = step == due;
+            due += every;
+        }
+        number += fine;
+    }
+    free(text);
+    if (!fine)
+        return error_set(e, STATUS_FAILED,
+                         "%s:%" PRId64 ": step %lld where step %" PRId64
+                         " is due (metric.log_every %" PRId64 "): lines were lost",
+                         path, number, step, due - every, every);
+    return due > until || error_set(e, STATUS_FAILED,
+                                    "%s: ends after line %" PRId64 ", step %" PRId64
+                                    " is not there: lines were lost",
+                                    path, number - 1, due);
+}
+
+bool session_lines_whole(const char *path, int64_t until, struct error *e) {
+    char metrics[PATH_SIZE];
+    cJSON *meta = NULL, *config = NULL;
+    bool fine = path_join(metrics, path, "metrics.jsonl", e) &&
+                read_json(path, "meta.json", &meta, e) &&
+                read_json(path, "config.json", &config, e);
+    const int64_t every = fine ? count_of(config, "metric.log_every", 0) : 0;
+    if (every > 0)
+        fine = check_lines(metrics, count_of(meta, "log_every_from", 0), every, until, e);
+    cJSON_Delete(meta);
+    cJSON_Delete(config);
+    return fine;
+}
+
 void session_data_free(struct session_data *d) {
     if (!d) return;
     cJSON_Delete(d->meta);

@@ -1,0 +1,95 @@
+// Tests of `workbench sessions` and `train --resume` on lines that are not there: the program
+// itself, on a short run's folder.
+#define _GNU_SOURCE
+#include "support/program.h"
+
+// A run of eight updates of PPO's toy, a record and a checkpoint each second one.
+#define TOY                                                                                        \
+    "train --headless --algo ppo --task toy env.num_envs=4 algo.rollout_steps=8 "                  \
+    "env.max_episode_steps=6 "                                                                     \
+    "metric.log_every=2 checkpoint.every=2 --sessions $T/s --threads 1 "
+
+static void shell(const char *command) {
+    if (system(command) != 0) fail_msg("%s", command);
+}
+
+// $T/a is whole; each test breaks its own copy $T/b.
+static int setup(void **state) {
+    (void)state;
+    program_setup();
+    fine(TOY "--updates 8 --output-tag x");
+    shell("mv $T/s/*__x $T/a");
+    return 0;
+}
+
+static int copy(void **state) {
+    (void)state;
+    shell("rm -rf $T/b && cp -r $T/a $T/b");
+    return 0;
+}
+
+static void a_whole_session_is_fine(void **state) {
+    (void)state;
+    fine("sessions check $T/a");
+    says("4 records, nothing wrong");
+    fine("sessions check $T/a --json");
+    says("{\"records\":4,\"fine\":true}");
+}
+
+static void a_line_that_is_not_there_fails_the_check(void **state) {
+    (void)state;
+    shell("sed -i 2d $T/b/metrics.jsonl");
+    refused(1, "sessions check $T/b", "metrics.jsonl:2: step 6 where step 4 is due");
+    copy(NULL);
+    shell("sed -i 1d $T/b/metrics.jsonl");
+    refused(1, "sessions check $T/b", "metrics.jsonl:1: step 4 where step 2 is due");
+    copy(NULL); // the checkpoint of update 8 shows that its line was there
+    shell("sed -i 4d $T/b/metrics.jsonl");
+    refused(1, "sessions check $T/b --json", "step 8 is not there");
+}
+
+static void a_run_goes_on_after_lost_lines_and_says_which(void **state) {
+    (void)state;
+    fine("train --headless --threads 1 --resume $T/b --updates 10");
+    if (strstr(out, "is due")) fail_msg("%s", out);
+    fine("sessions check $T/b");
+    copy(NULL);
+    shell("sed -i 2d $T/b/metrics.jsonl");
+    fine("train --headless --threads 1 --resume $T/b --updates 10");
+    says("metrics.jsonl:2: step 6 where step 4 is due");
+    refused(1, "sessions check $T/b", "step 4 is due");
+}
+
+static void another_distance_of_records_from_a_resume_on_is_fine(void **state) {
+    (void)state;
+    fine("train --headless --threads 1 --resume $T/b --updates 12 metric.log_every=3");
+    fine("sessions check $T/b");
+    says("6 records");
+    shell("sed -i 5d $T/b/metrics.jsonl");
+    refused(1, "sessions check $T/b", "step 12 where step 9 is due");
+}
+
+static void a_session_given_twice_counts_once(void **state) {
+    (void)state;
+    shell("ln -sfn a $T/link");
+    fine("sessions compare $T/a $T/a/ $T/b $T/link");
+    says("/a/ is given twice; it counts once");
+    says("/link is given twice; it counts once");
+    says("2 seeds");
+    if (strstr(out, "3 seeds") || strstr(out, "4 seeds")) fail_msg("%s", out);
+    cJSON *o = json("sessions compare $T/a $T/a --json 2>$T/said");
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(o, "runs")), 1);
+    cJSON_Delete(o);
+    shell("grep -q 'given twice' $T/said");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_session_is_fine),
+        cmocka_unit_test_setup(a_line_that_is_not_there_fails_the_check, copy),
+        cmocka_unit_test_setup(a_run_goes_on_after_lost_lines_and_says_which, copy),
+        cmocka_unit_test_setup(another_distance_of_records_from_a_resume_on_is_fine, copy),
+        cmocka_unit_test_setup(a_session_given_twice_counts_once, copy),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
