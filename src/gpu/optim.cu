@@ -5,24 +5,18 @@
 #include <stdio.h>
 
 #include "base/fmath.h"
+#include "gpu/block_sum.h"
 
 static const double clip_eps = 1e-6; // of the reference's clip_grad_norm
 
 // In double: a float sum of squares would overflow or lose digits long before the gradients do.
 __global__ void squares_kernel(buf<const real> x, buf<double> slices) {
-    SHARED(double, part, THREADS);
     double sum = 0;
     EACH(i, x.n) {
         const double v = (double)x[i];
         sum += v * v;
     }
-    part[threadIdx.x] = sum;
-    for (int half = THREADS / 2; half >= 1; half /= 2) {
-        BARRIER();
-        if ((int)threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
-    }
-    BARRIER();
-    if (threadIdx.x == 0) slices[blockIdx.x] = part[0];
+    block_sum_to(sum, slices);
 }
 
 __global__ void clip_kernel(buf<const double> slices, double max_norm, buf<double> scalars) {

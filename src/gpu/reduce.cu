@@ -1,21 +1,15 @@
 // Kernels: sums over a whole tensor, sums of columns, quantiles. Each sum has one fixed tree.
 #include <string.h>
 
+#include "gpu/block_sum.h"
 #include "gpu/launchers.h"
 
 // ---- sums in double: a block per slice, then one block over the slices
 
 __global__ void sum_slices_kernel(buf<const real> x, buf<double> slices) {
-    SHARED(double, part, THREADS);
     double sum = 0;
     EACH(i, x.n) sum += (double)x[i];
-    part[threadIdx.x] = sum;
-    for (int half = THREADS / 2; half >= 1; half /= 2) {
-        BARRIER();
-        if ((int)threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
-    }
-    BARRIER();
-    if (threadIdx.x == 0) slices[blockIdx.x] = part[0];
+    block_sum_to(sum, slices);
 }
 
 __global__ void sum_finish_kernel(buf<const double> slices, real scale, buf<real> out) {
