@@ -245,6 +245,10 @@ void graph_freeze(
     const struct params *set); // its parameters get no gradient here; before graph_gradients
 void graph_keep(struct graph *g,
                 struct tensor *t); // t (and its grad, if any) stays readable after a run
+// Outputs of at least this many bytes are computed a second time where they are needed again, if
+// that is cheap (LayerNorm, unpacking) and lowers the most memory that is needed at any time; 0, as
+// at first: none is. The same numbers: same kernel, same sources. Before graph_plan.
+void graph_recompute(struct graph *g, size_t least_bytes);
 void graph_plan(struct graph *g);
 size_t graph_slab_bytes(const struct graph *g); // memory of the activations
 int graph_n_nodes(const struct graph *g);

@@ -134,6 +134,11 @@ struct op {
                  struct node *n); // appends backward nodes; NULL: no gradient flows
     void (*run)(const struct run *r, const struct node *n); // CPU; NULL: nothing to do (views)
     unsigned no_grad;                                       // bit i: no gradient to source i
+    // Source i has as many elements as out[0], and each of them is read for the last time before
+    // the one in the same place of out[0] is written, by the thread that writes it: out[0] may take
+    // the source's memory (plan.c). 0: none, else i + 1.
+    int in_place;
+    bool cheap; // its memory may be worth more than its time: may be run twice (recompute.c)
 };
 extern const struct op op_table[N_OPS];
 
@@ -183,6 +188,8 @@ struct root { // one per root tensor
     struct spans overwritten; // of a parameter's gradient: need not be zeroed before a run
     int first_use, last_use;  // node indices
     bool by_column;           // a matrix whose gradient is written in blocks of whole columns
+    struct root *host;        // begins where this one has ended, in its memory; NULL: none
+    int host_end;             // of a host: the last use of the last root in its memory
     size_t bytes, slab_offset;
 };
 
@@ -208,6 +215,7 @@ struct graph {
     char scope[TENSOR_NAME_SIZE];
     int scope_length, scope_marks[SCOPE_MAX_DEPTH], scope_depth;
     bool has_gradients, planned, bf16;
+    size_t recompute_bytes;       // graph_recompute's; 0: nothing is computed twice
     struct linear_groups *groups; // during graph_gradients
     char *slab;
     size_t slab_bytes, guard_bytes;
@@ -293,8 +301,14 @@ void append_scatter(struct graph *g, const struct node *n, struct tensor *x, str
 void reuse_steps(struct graph *g); // after `reached` is known, before any gradient buffer
 
 // ---- planning (plan.c)
+void plan_lifetimes(struct graph *g);  // first_use and last_use of all roots
+void plan_in_place(struct graph *g);   // host and host_end of all roots, from their lifetimes
+bool plan_has(const struct tensor *t); // a root in the slab that some node uses
 // For tests: guard_bytes unused bytes behind every root, and no memory is used twice.
 void graph_plan_guarded(struct graph *g, size_t guard_bytes);
+
+// ---- memory for time (recompute.c)
+void recompute(struct graph *g); // what graph_recompute asks for; before memory is planned
 
 // ---- running (executor.c)
 struct run {

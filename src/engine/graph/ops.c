@@ -2,22 +2,23 @@
 #include "engine/graph/ops.h"
 
 #define FORWARD(name, min, max)                                                                    \
-    { #name, min, max, name##_shape, NULL, name##_run, 0 }
+    { #name, min, max, name##_shape, NULL, name##_run, 0, 0, false }
 #define DIFFERENTIABLE(name, min, max, no_grad)                                                    \
-    { #name, min, max, name##_shape, name##_grad, name##_run, no_grad }
+    { #name, min, max, name##_shape, name##_grad, name##_run, no_grad, 0, false }
 #define BACKWARD(name, run)                                                                        \
-    { name, 0, -1, NULL, NULL, run, 0 }
+    { name, 0, -1, NULL, NULL, run, 0, 0, false }
 #define SOURCE(i) (1u << (i))
+#define IN_PLACE_OF(i) ((i) + 1)
 
 const struct op op_table[N_OPS] = {
-    [OP_RESHAPE] = {"reshape", 1, 1, reshape_shape, view_grad, NULL, 0},
-    [OP_SLICE] = {"slice", 1, 1, slice_shape, view_grad, NULL, 0},
-    [OP_STACK] = {"stack", 1, -1, stack_shape, view_grad, NULL, 0},
-    [OP_STOP_GRADIENT] = {"stop_gradient", 1, 1, reshape_shape, NULL, NULL, 0},
+    [OP_RESHAPE] = {"reshape", 1, 1, reshape_shape, view_grad, NULL, 0, 0, false},
+    [OP_SLICE] = {"slice", 1, 1, slice_shape, view_grad, NULL, 0, 0, false},
+    [OP_STACK] = {"stack", 1, -1, stack_shape, view_grad, NULL, 0, 0, false},
+    [OP_STOP_GRADIENT] = {"stop_gradient", 1, 1, reshape_shape, NULL, NULL, 0, 0, false},
     [OP_COPY] = BACKWARD("copy", copy_run),
     [OP_FILL] = BACKWARD("fill", fill_run),
 
-    [OP_UNPACK2] = FORWARD(unpack2, 1, 1),
+    [OP_UNPACK2] = {"unpack2", 1, 1, unpack2_shape, NULL, unpack2_run, 0, 0, true},
     [OP_CONV] = DIFFERENTIABLE(conv, 3, 3, SOURCE(2)),
     [OP_CONV_DX] = BACKWARD("conv_dx", conv_up_run),
     [OP_DECONV] = DIFFERENTIABLE(deconv, 2, 4, SOURCE(3)),
@@ -37,8 +38,10 @@ const struct op op_table[N_OPS] = {
     [OP_LINEAR_DX] = BACKWARD("linear_dx", linear_dx_run),
     [OP_LINEAR_DW] = BACKWARD("linear_dw", linear_dw_run),
     [OP_COLUMN_SUM] = BACKWARD("column_sum", column_sum_run),
-    [OP_LAYER_NORM] = DIFFERENTIABLE(layer_norm, 2, 3, 0),
-    [OP_LAYER_NORM_DX] = BACKWARD("layer_norm_dx", layer_norm_dx_run),
+    [OP_LAYER_NORM] = {"layer_norm", 2, 3, layer_norm_shape, layer_norm_grad, layer_norm_run, 0,
+                       IN_PLACE_OF(0), true},
+    [OP_LAYER_NORM_DX] = {"layer_norm_dx", 0, -1, NULL, NULL, layer_norm_dx_run, 0, IN_PLACE_OF(3),
+                          false},
 
     [OP_BLOCK_PACK] = BACKWARD("block_pack", block_pack_run),
     [OP_BLOCK_LINEAR] = DIFFERENTIABLE(block_linear, 2, 5, SOURCE(4)),

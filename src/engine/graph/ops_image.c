@@ -209,17 +209,18 @@ static void append_image_grad(struct graph *g, struct node *n, struct tensor *dy
     node_append(b);
 }
 
+// The weights' gradient comes first: it is the last to read x, whose memory dx may take.
 void conv_grad(struct graph *g, struct node *n) {
     struct tensor *dy = output_grad(g, n->out[0]);
-    append_image_grad(g, n, dy, OP_CONV_DX, OP_CONV_PACK_UP);
     append_weight_grad(g, n, n->src[0], dy);
+    append_image_grad(g, n, dy, OP_CONV_DX, OP_CONV_PACK_UP);
 }
 
 void deconv_grad(struct graph *g, struct node *n) {
     struct tensor *dy = output_grad(g, n->out[0]);
-    append_image_grad(g, n, dy, OP_DECONV_DX, OP_CONV_PACK_DOWN);
     append_weight_grad(g, n, dy, n->src[0]);
     append_column_sum(g, n, n->src[2], dy);
+    append_image_grad(g, n, dy, OP_DECONV_DX, OP_CONV_PACK_DOWN);
 }
 
 static struct conv_job weight_job(const struct node *n) {

@@ -6,7 +6,8 @@
 //     behind conv linear                  |====|          offset 0 again
 //
 // A root lives from the first node that touches it to the last one; kept roots live from the first
-// to the end.
+// to the end. Where a node may write its result over a source that nobody reads afterwards
+// (op.in_place), both are one range.
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,10 @@ static void touch(const struct tensor *t, int node) {
     r->last_use = node;
 }
 
-static void find_lifetimes(struct graph *g) {
+void plan_lifetimes(struct graph *g) {
+    for (int i = 0; i < g->n_tensors; i++)
+        if (g->tensors[i]->root)
+            g->tensors[i]->root->first_use = g->tensors[i]->root->last_use = -1;
     for (int i = 0; i < g->n_nodes; i++) {
         const struct node *n = g->nodes[i];
         bool runs = op_table[n->kind].run != NULL && !n->given;
@@ -41,11 +45,35 @@ static void find_lifetimes(struct graph *g) {
     }
 }
 
-// ---- offsets
-
-static bool is_planned(const struct tensor *t) {
+bool plan_has(const struct tensor *t) {
     return t->root && !t->base && t->storage == STORE_SLAB && t->root->first_use >= 0;
 }
+
+// ---- one range for two
+
+static bool is_whole(const struct tensor *t) {
+    const struct tensor *root = t ? tensor_root(t, NULL) : NULL;
+    return root && plan_has(root) && root->n_elements == t->n_elements;
+}
+
+void plan_in_place(struct graph *g) {
+    for (int i = 0; i < g->n_tensors; i++) {
+        struct root *r = g->tensors[i]->root;
+        if (r) r->host = NULL, r->host_end = r->last_use;
+    }
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct node *n = g->nodes[i];
+        const int source = op_table[n->kind].in_place - 1;
+        if (source < 0 || n->given || !is_whole(n->src[source]) || !is_whole(n->out[0])) continue;
+        struct root *from = tensor_root(n->src[source], NULL)->root,
+                    *to = tensor_root(n->out[0], NULL)->root;
+        if (from->last_use != i || to->first_use != i || from->bytes != to->bytes) continue;
+        to->host = from->host ? from->host : from;
+        to->host->host_end = to->last_use;
+    }
+}
+
+// ---- offsets
 
 static int larger_first(const void *a, const void *b) {
     const struct root *x = *(struct root *const *)a, *y = *(struct root *const *)b;
@@ -56,7 +84,7 @@ static int larger_first(const void *a, const void *b) {
 static size_t aligned(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 
 static bool overlap_in_time(const struct root *a, const struct root *b) {
-    return a->first_use <= b->last_use && b->first_use <= a->last_use;
+    return a->first_use <= b->host_end && b->first_use <= a->host_end;
 }
 
 // The smallest gap that fits between the placed roots (ascending by offset) that live at the same
@@ -81,7 +109,7 @@ static void place_roots(struct graph *g) {
     struct root **placed = mem_alloc((size_t)g->n_tensors * sizeof *placed);
     int n = 0;
     for (int i = 0; i < g->n_tensors; i++)
-        if (is_planned(g->tensors[i])) todo[n++] = g->tensors[i]->root;
+        if (plan_has(g->tensors[i]) && !g->tensors[i]->root->host) todo[n++] = g->tensors[i]->root;
     qsort(todo, (size_t)n, sizeof *todo, larger_first);
     for (int i = 0; i < n; i++) {
         struct root *r = todo[i];
@@ -93,6 +121,10 @@ static void place_roots(struct graph *g) {
         memmove(&placed[at + 1], &placed[at], (size_t)(i - at) * sizeof *placed);
         placed[at] = r;
     }
+    for (int i = 0; i < g->n_tensors; i++) {
+        struct root *r = g->tensors[i]->root;
+        if (r && r->host) r->slab_offset = r->host->slab_offset;
+    }
     free(todo);
     free(placed);
 }
@@ -100,7 +132,7 @@ static void place_roots(struct graph *g) {
 // Every root by itself, guard bytes behind each.
 static void place_apart(struct graph *g) {
     for (int i = 0; i < g->n_tensors; i++) {
-        if (!is_planned(g->tensors[i])) continue;
+        if (!plan_has(g->tensors[i])) continue;
         struct root *r = g->tensors[i]->root;
         r->slab_offset = g->slab_bytes;
         g->slab_bytes += aligned(r->bytes + g->guard_bytes);
@@ -112,7 +144,7 @@ static void place_apart(struct graph *g) {
 static char *root_data(const struct graph *g, const struct tensor *t) {
     switch (t->storage) {
     case STORE_SLAB:
-        return is_planned(t) ? g->slab + t->root->slab_offset : NULL;
+        return plan_has(t) ? g->slab + t->root->slab_offset : NULL;
     case STORE_INPUT:
         return t->data;
     case STORE_PARAM:
@@ -189,12 +221,15 @@ static void plan(struct graph *g, bool apart) {
     for (int i = 0, n = g->n_tensors; i < n && g->has_gradients; i++)
         if (g->tensors[i]->keep && g->tensors[i]->grad)
             output_grad(g, g->tensors[i]); // no part without a value
+    recompute(g);
     g->planned = true;
-    find_lifetimes(g);
-    if (apart)
+    plan_lifetimes(g);
+    if (apart) {
         place_apart(g);
-    else
+    } else {
+        plan_in_place(g);
         place_roots(g);
+    }
     g->slab = mem_slab_alloc(g->slab_bytes);
     set_addresses(g);
     find_clears(g);

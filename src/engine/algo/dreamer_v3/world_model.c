@@ -16,6 +16,9 @@
 #include "engine/graph/program.h"
 #include "engine/nn/optim.h"
 
+// Activations of presets from S on: 16 x 64 pictures of them take more memory than all weights.
+enum { RECOMPUTE_BYTES = 16 << 20 };
+
 struct world_model {
     struct wm_dims dims;
     struct params params;
@@ -85,6 +88,7 @@ struct world_model *wm_new(const struct wm_opts *opts) {
         loss = g_add(wm->train_graph, loss,
                      opts->extension->build(opts->extension->ctx, wm, wm->train_graph, &wm->train));
     graph_gradients(wm->train_graph, loss);
+    graph_recompute(wm->train_graph, RECOMPUTE_BYTES);
     graph_plan(wm->train_graph);
     wm->train_executor = executor_new(wm->train_graph, wm->pool);
     executor_set_ranks(wm->train_executor, wm->ranks);
