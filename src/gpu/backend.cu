@@ -278,6 +278,7 @@ extern "C" const struct backend *workbench_backend(void) {
     table.program_free = gpu_program_free;
     table.program_store = gpu_program_store;
     table.program_launch = gpu_program_launch;
+    table.program_seek = gpu_program_seek;
     table.program_read = gpu_program_read;
     table.program_fetch = gpu_program_fetch;
     table.program_message = gpu_program_message;

@@ -80,6 +80,52 @@ void program_check(struct gpu *g, int place, buf<const real> value, buf<const do
     LAUNCH(g, check_kernel, 1, WARP, place, value, norm, state, seen);
 }
 
+// A block's first number that is not finite by its thread, 0 without one.
+__global__ void finite_kernel(buf<const real> x, buf<double> slices) {
+    SHARED(double, bad, THREADS);
+    double mine = 0;
+    EACH(i, x.n) {
+        const double v = (double)x[i];
+        if (v - v != 0) mine = v;
+    }
+    bad[threadIdx.x] = mine;
+    for (int half = THREADS / 2; half >= 1; half /= 2) {
+        BARRIER();
+        if ((int)threadIdx.x < half && (double)bad[threadIdx.x] == 0)
+            bad[threadIdx.x] = (double)bad[threadIdx.x + half];
+    }
+    BARRIER();
+    if (threadIdx.x == 0) slices[blockIdx.x] = (double)bad[0];
+}
+
+__global__ void check_slices_kernel(int place, buf<const double> slices, buf<int64_t> state,
+                                    buf<double> seen) {
+    if (threadIdx.x > 0 || state[STATE_FAILED] != 0) return;
+    for (int64_t i = 0; i < slices.n; i++) {
+        const double v = slices[i];
+        if (v == 0) continue;
+        state[STATE_FAILED] = 1 + place;
+        seen[0] = v;
+        seen[1] = 0;
+        return;
+    }
+}
+
+void program_finite(struct gpu *g, int place, buf<const real> x, buf<double> slices,
+                    buf<int64_t> state, buf<double> seen) {
+    LAUNCH(g, finite_kernel, (int)finite_slices, THREADS, x, slices);
+    LAUNCH(g, check_slices_kernel, 1, WARP, place, buf_make((const double *)slices.at, slices.n),
+           state, seen);
+}
+
+__global__ void seek_kernel(buf<int64_t> state, int64_t step) {
+    if (threadIdx.x == 0) state[STATE_STEP] = step;
+}
+
+void program_seek(struct gpu *g, buf<int64_t> state, int64_t step) {
+    LAUNCH(g, seek_kernel, 1, WARP, state, step);
+}
+
 __global__ void advance_kernel(buf<int64_t> state) {
     if (threadIdx.x > 0 || state[STATE_FAILED] != 0) return;
     state[STATE_STEP] += 1;

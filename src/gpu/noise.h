@@ -16,6 +16,11 @@ void guarded_copy(struct gpu *g, buf<const int64_t> state, const void *from, voi
 // Fails the program where value[0] or norm[0] (n 0: none) is not finite; seen [2] keeps them.
 void program_check(struct gpu *g, int place, buf<const real> value, buf<const double> norm,
                    buf<int64_t> state, buf<double> seen);
+// The same for all numbers of x; slices [finite_slices].
+static const int64_t finite_slices = 64;
+void program_finite(struct gpu *g, int place, buf<const real> x, buf<double> slices,
+                    buf<int64_t> state, buf<double> seen);
+void program_seek(struct gpu *g, buf<int64_t> state, int64_t step);
 void program_advance(struct gpu *g, buf<int64_t> state);
 
 #endif

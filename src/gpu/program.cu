@@ -9,13 +9,14 @@
 #include "gpu/noise.h"
 #include "gpu/optim.h"
 #include "gpu/placed.h"
+#include "gpu/ring.h"
 
 enum { N_SLOTS = 2, SEEN = 2, ALIGNMENT = 256 };
 
 struct placed_command {
     struct backend_command c;
     struct device_set *set, *source;
-    buf<double> scalars; // of the set's norm
+    buf<double> scalars; // of the set's norm; FINITE: slices
     void *to, *from;
     size_t bytes, offset; // offset: in the staging memory, in the report
 };
@@ -42,6 +43,7 @@ struct backend_program {
     struct gpu_capture *capture;
     struct gpu_timer *timer;
     int64_t launches;
+    bool anew; // the next launch begins everything (program_seek)
 };
 
 static buf<const int64_t> state_of(const struct backend_program *p) {
@@ -116,16 +118,73 @@ static void run_advance(struct backend_program *p, struct placed_command *c, int
     program_advance(&p->gpu, p->state);
 }
 
-static void run_nothing(struct backend_program *p, struct placed_command *c, int place) {
-    (void)p, (void)c, (void)place;
+static void run_finite(struct backend_program *p, struct placed_command *c, int place) {
+    program_finite(&p->gpu, place, buf_make((const real *)c->from, c->c.from->n_elements),
+                   c->scalars, p->state, p->seen);
 }
 
-static command_run *run_of(enum command_kind kind) {
-    static command_run *const table[] = {run_copy_from_feed, run_fill,  run_noise,   run_normal,
-                                         run_graph,          run_copy,  run_norm,    run_check,
-                                         run_adam,           run_track, run_advance, run_nothing};
+static void run_sample(struct backend_program *p, struct placed_command *c, int place) {
+    const struct ring_draw d = {c->c.seed, c->c.length, c->c.batch, c->c.n_terminal};
+    (void)place;
+    ring_enqueue_batch(c->c.ring, &p->gpu, &d, state_of(p));
+}
+
+// What depends on the ring's row or window stands before and after what is captured.
+
+static void before_pictures(struct backend_program *p, struct placed_command *c, int place) {
+    (void)place;
+    ring_give_pictures(c->c.ring, &p->gpu, state_of(p),
+                       buf_make((uint32_t *)c->to, (int64_t)(c->bytes / sizeof(uint32_t))));
+}
+
+static void before_begins(struct backend_program *p, struct placed_command *c, int place) {
+    (void)place;
+    ring_give_begins(c->c.ring, &p->gpu, state_of(p), p->anew,
+                     buf_make((real *)c->to, c->c.to->n_elements));
+}
+
+static void before_sample(struct backend_program *p, struct placed_command *c, int place) {
+    const struct ring_draw d = {c->c.seed, c->c.length, c->c.batch, c->c.n_terminal};
+    (void)place;
+    ring_begin_batch(c->c.ring, &p->gpu, &d);
+}
+
+static void after_sample(struct backend_program *p, struct placed_command *c, int place) {
+    (void)place;
+    ring_end_batch(c->c.ring, &p->gpu);
+}
+
+static void after_act(struct backend_program *p, struct placed_command *c, int place) {
+    (void)place;
+    ring_take_actions(c->c.ring, &p->gpu, buf_make((const real *)c->from, c->c.from->n_elements));
+}
+
+struct command_runs {
+    command_run *run, *before, *after; // NULL: nothing
+};
+
+static const struct command_runs *runs_of(enum command_kind kind) {
+    static const struct command_runs table[] = {
+        {run_copy_from_feed, 0, 0},
+        {run_fill, 0, 0},
+        {run_noise, 0, 0},
+        {run_normal, 0, 0},
+        {run_graph, 0, 0},
+        {run_copy, 0, 0},
+        {run_norm, 0, 0},
+        {run_check, 0, 0},
+        {run_adam, 0, 0},
+        {run_track, 0, 0},
+        {run_advance, 0, 0},
+        {0, 0, 0}, // REPORT
+        {run_finite, 0, 0},
+        {0, before_pictures, 0},
+        {0, before_begins, 0},
+        {0, 0, after_act},
+        {run_sample, before_sample, after_sample},
+    };
     static_assert(sizeof table / sizeof *table == N_COMMANDS, "one per kind, in its order");
-    return table[kind];
+    return &table[kind];
 }
 
 // ---- making one
@@ -152,16 +211,18 @@ static struct device_set *add_set(struct backend_program *p, const struct params
     return s;
 }
 
+static bool give_scalars(struct backend_program *p, struct placed_command *c, int64_t n) {
+    double *at = (double *)gpu_alloc(&p->gpu, (size_t)n * sizeof(double));
+    c->scalars = buf_make(at, at ? n : 0);
+    return at != 0;
+}
+
 static bool resolve_sets(struct backend_program *p, struct placed_command *c) {
     const bool optimised = c->c.kind == COMMAND_NORM || c->c.kind == COMMAND_ADAM;
     if (c->c.set && !(c->set = add_set(p, c->c.set, optimised))) return false;
     if (c->c.source && !(c->source = add_set(p, c->c.source, false))) return false;
     if (!c->c.set || c->c.kind == COMMAND_TRACK) return true;
-    if (c->c.kind == COMMAND_NORM) {
-        double *at = (double *)gpu_alloc(&p->gpu, (size_t)optim_scalars * sizeof(double));
-        c->scalars = buf_make(at, at ? optim_scalars : 0);
-        return at != 0;
-    }
+    if (c->c.kind == COMMAND_NORM) return give_scalars(p, c, optim_scalars);
     for (struct placed_command *norm = p->list; norm < c; norm++)
         if (norm->c.kind == COMMAND_NORM && norm->set == c->set) c->scalars = norm->scalars;
     if (!c->scalars.n) gpu_fail(&p->gpu, "a program uses a gradient norm before it is known");
@@ -189,6 +250,7 @@ static bool resolve(struct backend_program *p, struct placed_command *c) {
     if (c->c.kind == COMMAND_FEED) c->offset = reserve(&p->feed.bytes, c->bytes);
     if (reports) c->offset = reserve(&p->report.bytes, c->bytes);
     if (c->c.kind == COMMAND_NORM) c->offset = reserve(&p->report.bytes, sizeof(double));
+    if (c->c.kind == COMMAND_FINITE && !give_scalars(p, c, finite_slices)) return false;
     return resolve_sets(p, c);
 }
 
@@ -241,6 +303,7 @@ struct backend_program *gpu_program_new(const struct backend_command *list, int 
     struct backend_program *p = (struct backend_program *)calloc(1, sizeof *p);
     snprintf(message, size, "out of memory");
     if (!p) return 0;
+    p->anew = true;
     p->gpu.device = gpu_open(message, size);
     if (p->gpu.device && build(p, list, n)) return p;
     if (p->gpu.failed) snprintf(message, size, "%s", p->gpu.message);
@@ -262,7 +325,8 @@ void gpu_program_free(struct backend_program *p) {
     gpu_capture_free(p->capture);
     gpu_timer_free(p->timer);
     for (int i = 0; i < p->n; i++)
-        if (p->list[i].c.kind == COMMAND_NORM) gpu_free(p->gpu.device, p->list[i].scalars.at);
+        if (p->list[i].c.kind == COMMAND_NORM || p->list[i].c.kind == COMMAND_FINITE)
+            gpu_free(p->gpu.device, p->list[i].scalars.at);
     for (int i = 0; i < p->n_sets; i++) {
         p->sets[i]->resident = false;
         sets_give(p->gpu.device, p->sets[i]);
@@ -355,7 +419,19 @@ static bool send_feed(struct backend_program *p) {
 }
 
 static bool enqueue_all(struct backend_program *p) {
-    for (int i = 0; i < p->n && !p->gpu.failed; i++) run_of(p->list[i].c.kind)(p, &p->list[i], i);
+    for (int i = 0; i < p->n && !p->gpu.failed; i++) {
+        command_run *run = runs_of(p->list[i].c.kind)->run;
+        if (run) run(p, &p->list[i], i);
+    }
+    return !p->gpu.failed;
+}
+
+static bool enqueue_around(struct backend_program *p, bool after) {
+    for (int i = 0; i < p->n && !p->gpu.failed; i++) {
+        const struct command_runs *runs = runs_of(p->list[i].c.kind);
+        command_run *run = after ? runs->after : runs->before;
+        if (run) run(p, &p->list[i], i);
+    }
     return !p->gpu.failed;
 }
 
@@ -372,15 +448,22 @@ bool gpu_program_launch(struct backend_program *p) {
     if (g->failed || !send_feed(p)) return false;
     for (int i = 0; i < p->n_sets; i++)
         if (!sets_writes(g, p->sets[i])) return false;
-    if (p->launches == 1 && !capture(p)) return false;
+    if (!enqueue_around(p, false) || (p->launches == 1 && !capture(p))) return false;
     if (!gpu_timer_mark(g, p->timer, 0) ||
         !(p->capture ? gpu_replay(g, p->capture) : enqueue_all(p)) ||
-        !gpu_timer_mark(g, p->timer, 1))
+        !gpu_timer_mark(g, p->timer, 1) || !enqueue_around(p, true))
         return false;
+    p->anew = false;
     for (int i = 0; i < p->n_sets; i++)
         if (!sets_has_written(g, p->sets[i])) return false;
     p->launches++;
     return true;
+}
+
+bool gpu_program_seek(struct backend_program *p, int64_t step, bool anew) {
+    p->anew = anew;
+    program_seek(&p->gpu, p->state, step);
+    return !p->gpu.failed;
 }
 
 static bool gather_report(struct backend_program *p) {

@@ -10,6 +10,7 @@ struct backend_program *gpu_program_new(const struct backend_command *list, int 
 void gpu_program_free(struct backend_program *p);
 bool gpu_program_store(struct backend_program *p, int64_t step);
 bool gpu_program_launch(struct backend_program *p);
+bool gpu_program_seek(struct backend_program *p, int64_t step, bool anew);
 bool gpu_program_read(struct backend_program *p, struct backend_progress *out);
 bool gpu_program_fetch(struct backend_program *p);
 double gpu_program_ms(struct backend_program *p);

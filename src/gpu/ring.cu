@@ -4,8 +4,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { MAX_ARRAYS = 24, ARRIVED = 1, ACTED = 2 };
+enum { MAX_ARRAYS = 40, ARRIVED = 1, ACTED = 2 };
+
+// The rows before `total` are whole where the actor's stream passes it.
+struct commit {
+    struct gpu_event *event;
+    int64_t total;
+};
 
 struct device_ring {
     struct device_ring_opts opts;
@@ -14,14 +21,22 @@ struct device_ring {
     struct gpu *actor;
     struct gpu learner;
     struct ring_arrays a;
-    struct ring_batch batch;
-    buf<int32_t> chosen; // [n_envs] actions from the host
+    struct ring_batch batch, into; // the host's, the programs'
+    buf<int64_t> step;             // [STATE_SIZE] of the host's draw
+    buf<int32_t> chosen;           // [n_envs] actions from the host
+    struct ring_tally tally;
+    char *sums; // of the host, pinned: what the tally sends
+    bool sums_read;
     void *arrays[MAX_ARRAYS];
     int n_arrays;
     // Logical rows: whole ones, begun ones, and those that the last commit event covers.
     int64_t total, claimed, committed;
-    int parts; // of the row being written
-    struct gpu_event *commit, *read_done;
+    int parts;              // of the row being written
+    struct commit *commits; // the last n_commits, a ring
+    int n_commits;
+    struct gpu_event *arrived, *acted, *read_done, *fence;
+    int64_t aim_first, aim_end; // the programs' window
+    int into_length, into_batch;
     bool reading;          // a gather may be under way,
     int64_t reading_first; // of rows from here on
     int length, n_batch;   // of the last batch
@@ -69,6 +84,17 @@ static bool claim(struct device_ring *r) {
     }
     r->claimed = r->total + 1;
     return true;
+}
+
+// The earliest event that covers the rows before `end`; where none does, the last one.
+static const struct gpu_event *commit_of(const struct device_ring *r, int64_t end) {
+    const struct commit *found = &r->commits[0];
+    for (int i = 1; i < r->n_commits; i++) {
+        const struct commit *c = &r->commits[i];
+        const bool covers = c->total >= end, earlier = c->total < found->total;
+        if (found->total < end ? !earlier : covers && earlier) found = c;
+    }
+    return found->event;
 }
 
 static int64_t first_slot(const struct device_ring *r, int64_t t) {
@@ -136,6 +162,7 @@ static void arrive(struct device_ring *r, buf<float> reward, buf<uint32_t> flags
     if (t) row.episode_before = reading_of(row_of(r, r->a.episode, t - 1));
     LAUNCH(r->actor, arrive_kernel, blocks_for(r->opts.n_envs), THREADS, row, reading_of(reward),
            reading_of(flags));
+    gpu_record(r->actor, r->arrived);
     r->parts |= ARRIVED;
 }
 
@@ -191,41 +218,82 @@ static bool ring_act(struct device_ring *r, const int32_t *actions, bool on_devi
     return fine(r);
 }
 
+static void tally_row(struct device_ring *r) {
+    const struct ring_row row = {reading_of(row_of(r, r->a.reward, r->total)),
+                                 reading_of(row_of(r, r->a.flags, r->total)),
+                                 reading_of(row_of(r, r->a.action, r->total))};
+    tally_enqueue_row(r->actor, &r->tally, &row);
+}
+
 static bool ring_commit(struct device_ring *r) {
     if (r->parts != (ARRIVED | ACTED)) return refuse(r, "it is not whole");
     r->parts = 0;
+    if (r->machines) tally_row(r);
     r->total++;
-    if (r->total % r->opts.commit_stride) return true;
-    if (!gpu_record(r->actor, r->commit)) return fine(r);
-    r->committed = r->total;
-    return true;
+    if (r->total % r->opts.commit_stride) return fine(r);
+    struct commit *c = &r->commits[r->total / r->opts.commit_stride % r->n_commits];
+    if (!gpu_record(r->actor, c->event)) return fine(r);
+    r->committed = c->total = r->total;
+    return fine(r);
 }
 
 // ---- reading
 
+// What a gather of rows from `first` on leaves behind: every earlier one is over before it.
+static bool has_read(struct device_ring *r, struct gpu *g, int64_t first) {
+    if (!gpu_await(g, r->read_done) || !gpu_record(g, r->read_done)) return false;
+    if (!r->reading || first < r->reading_first) r->reading_first = first;
+    r->reading = true;
+    return true;
+}
+
+static bool too_few(struct device_ring *r, int64_t n, int length) {
+    snprintf(r->message, sizeof r->message,
+             "the replay has %" PRId64
+             " rows per environment to sample, a sequence needs %d; raise "
+             "algo.learning_starts or buffer.size",
+             n, length);
+    return false;
+}
+
+static bool fits(const struct device_ring *r, int length, int batch) {
+    return length >= 1 && length <= r->opts.max_length && batch >= 1 && batch <= r->opts.max_batch;
+}
+
 static bool ring_sample(struct device_ring *r, const struct device_sample *s) {
     int64_t first, end;
     ring_window(r, &first, &end);
-    if (s->length < 1 || s->length > r->opts.max_length || s->batch < 1 ||
-        s->batch > r->opts.max_batch)
+    if (!fits(r, s->length, s->batch))
         return refuse(r, "a batch larger than the ring was made for");
-    if (end - first < s->length) {
-        snprintf(r->message, sizeof r->message,
-                 "the replay has %" PRId64
-                 " rows per environment to sample, a sequence needs %d; raise "
-                 "algo.learning_starts or buffer.size",
-                 end - first, s->length);
-        return false;
-    }
-    const int64_t aim[N_AIM] = {first, end, (int64_t)s->seed, (int64_t)s->step};
-    if (!gpu_await(&r->learner, r->commit)) return fine(r);
-    ring_enqueue_batch(&r->learner, &r->a, &r->batch, aim, s->length, s->batch, s->n_terminal);
-    if (!gpu_record(&r->learner, r->read_done)) return fine(r);
-    if (!r->reading || first < r->reading_first) r->reading_first = first;
-    r->reading = true;
+    if (end - first < s->length) return too_few(r, end - first, s->length);
+    const struct ring_draw d = {s->seed, s->length, s->batch, s->n_terminal};
+    struct gpu *g = &r->learner;
+    if (!gpu_await(g, commit_of(r, end))) return fine(r);
+    ring_enqueue_aim(g, &r->batch, first, end);
+    ring_enqueue_step(g, r->step, (int64_t)s->step);
+    ring_enqueue_draw(g, &r->a, &r->batch, &d, reading_of(r->step));
+    ring_enqueue_gather(g, &r->a, &r->batch, s->length, s->batch, reading_of(r->step));
     r->length = s->length;
     r->n_batch = s->batch;
+    has_read(r, g, first);
     return fine(r);
+}
+
+static bool ring_rows(struct device_ring *r, int env, int64_t end, int length) {
+    const int64_t first = end - length, start[2] = {env, first};
+    struct gpu *g = &r->learner;
+    if (!fits(r, length, 1)) return refuse(r, "more rows than the ring was made for");
+    if (env < 0 || env >= r->opts.n_envs || end > r->committed || first < 0 ||
+        first < r->total - r->opts.rows + r->opts.guard || first < OLDEST_ROW(r))
+        return refuse(r, "rows that are not in the ring");
+    if (!gpu_await(g, commit_of(r, end)) || !gpu_upload(g, r->batch.starts.at, start, sizeof start))
+        return fine(r);
+    ring_enqueue_step(g, r->step, 0);
+    ring_enqueue_gather(g, &r->a, &r->batch, length, 1, reading_of(r->step));
+    r->length = length;
+    r->n_batch = 1;
+    has_read(r, g, first);
+    return fine(r) && gpu_finish(g); // `start` goes
 }
 
 static bool ring_fetch(struct device_ring *r, const struct device_batch *out) {
@@ -264,6 +332,137 @@ static void ring_arrays(const struct device_ring *r, const void **at) {
     for (int i = 0; i < N_RING_ARRAYS; i++) at[i] = list[i];
 }
 
+// ---- sums of the machines' episodes
+
+static bool ring_fence(struct device_ring *r) {
+    const int64_t last = r->total - 1;
+    if (!r->machines || r->parts || last < 0) return refuse(r, "no fence of machines here");
+    tally_enqueue_fence(r->actor, &r->tally, r->sums_read,
+                        reading_of(r->machines->results.distance),
+                        reading_of(row_of(r, r->a.flags, last)));
+    r->sums_read = false;
+    gpu_record(r->actor, r->fence);
+    return fine(r);
+}
+
+static bool ring_sums(struct device_ring *r, struct device_sums *out, float *distance) {
+    const struct ring_tally *t = &r->tally;
+    const size_t sums = (size_t)t->n_sums * sizeof(double),
+                 all = sums + (size_t)t->n_envs * sizeof(float);
+    if (!r->machines || r->sums_read) return refuse(r, "no fence since the sums were read");
+    if (!gpu_await(&r->learner, r->fence) ||
+        !gpu_download_later(&r->learner, r->sums, t->out.at, all) || !gpu_finish(&r->learner))
+        return fine(r);
+    const double *s = (const double *)(void *)r->sums;
+    *out = {s[SUM_N], s[SUM_SUCCESS], s[SUM_TRUNCATED], s[SUM_RETURN], s[SUM_LENGTH], {}};
+    for (int i = 0; i < r->opts.n_actions; i++) out->actions[i] = s[N_SUMS + i];
+    if (distance) memcpy(distance, r->sums + sums, (size_t)t->n_envs * sizeof(float));
+    r->sums_read = true;
+    return fine(r);
+}
+
+// ---- programs: the row that is being written, and batches
+
+static void ring_aim(struct device_ring *r, int64_t first, int64_t end) {
+    r->aim_first = first;
+    r->aim_end = end;
+}
+
+template <class T> static buf<T> place_of(void *at, int64_t n) {
+    return buf_make((T *)at, at ? n : 0);
+}
+
+static bool shows(struct device_ring *r, struct gpu *g) {
+    if (r->parts & ARRIVED) return gpu_await(g, r->arrived);
+    gpu_fail(g, "row %" PRId64 " has no observations yet", r->total);
+    return false;
+}
+
+__global__ void pictures_kernel(buf<const int64_t> state, buf<const uint32_t> frames,
+                                buf<uint32_t> to) {
+    if (state[STATE_FAILED] != 0) return;
+    EACH(i, to.n) to[i] = frames[i];
+}
+
+void ring_give_pictures(struct device_ring *r, struct gpu *g, buf<const int64_t> state,
+                        buf<uint32_t> to) {
+    if (shows(r, g))
+        LAUNCH(g, pictures_kernel, blocks_for(to.n), THREADS, state,
+               reading_of(frames_of(r, r->total)), to);
+}
+
+__global__ void begins_kernel(buf<const int64_t> state, buf<const uint32_t> flags, bool everywhere,
+                              buf<real> to) {
+    if (state[STATE_FAILED] != 0) return;
+    EACH(i, to.n) to[i] = everywhere || (flags[i] & FLAG_FIRST) ? 1 : 0;
+}
+
+void ring_give_begins(struct device_ring *r, struct gpu *g, buf<const int64_t> state,
+                      bool everywhere, buf<real> to) {
+    if (shows(r, g))
+        LAUNCH(g, begins_kernel, blocks_for(to.n), THREADS, state,
+               reading_of(row_of(r, r->a.flags, r->total)), everywhere, to);
+}
+
+// Where nothing is chosen (numbers that are not finite stop the program) it is the first action.
+__global__ void choose_kernel(buf<const uint32_t> flags, buf<const real> one_hot, int64_t classes,
+                              buf<int32_t> action) {
+    EACH(i, action.n) {
+        if (flags[i] & (FLAG_TERMINATED | FLAG_TRUNCATED)) continue;
+        int32_t chosen = 0;
+        for (int64_t k = 1; k < classes; k++)
+            if (one_hot[i * classes + k] == 1) chosen = (int32_t)k;
+        action[i] = chosen;
+    }
+}
+
+void ring_take_actions(struct device_ring *r, struct gpu *g, buf<const real> one_hot) {
+    const int64_t n = r->opts.n_envs;
+    if (one_hot.n != n * r->opts.n_actions)
+        gpu_fail(g, "%" PRId64 " numbers for the actions of %" PRId64 " environments", one_hot.n,
+                 n);
+    if (g->failed || !shows(r, g)) return;
+    LAUNCH(g, choose_kernel, blocks_for(n), THREADS, reading_of(row_of(r, r->a.flags, r->total)),
+           one_hot, (int64_t)r->opts.n_actions, row_of(r, r->a.action, r->total));
+    if (gpu_record(g, r->acted) && gpu_await(r->actor, r->acted)) r->parts |= ACTED;
+}
+
+void ring_begin_batch(struct device_ring *r, struct gpu *g, const struct ring_draw *d) {
+    const int64_t first = r->aim_first, end = r->aim_end;
+    if (d->length != r->into_length || d->batch != r->into_batch) {
+        gpu_fail(g, "a program's batch has no place of its size");
+    } else if (end - first < d->length) {
+        too_few(r, end - first, d->length);
+        gpu_fail(g, "%s", r->message);
+    } else if (first < OLDEST_ROW(r) || end > r->total) {
+        gpu_fail(g, "rows %" PRId64 " to %" PRId64 " are not in the ring", first, end - 1);
+    } else if (gpu_await(g, commit_of(r, end))) {
+        ring_enqueue_aim(g, &r->into, first, end);
+    }
+}
+
+void ring_enqueue_batch(struct device_ring *r, struct gpu *g, const struct ring_draw *d,
+                        buf<const int64_t> state) {
+    ring_enqueue_draw(g, &r->a, &r->into, d, state);
+    ring_enqueue_gather(g, &r->a, &r->into, d->length, d->batch, state);
+}
+
+void ring_end_batch(struct device_ring *r, struct gpu *g) { has_read(r, g, r->aim_first); }
+
+static void ring_batch_into(struct device_ring *r, const struct device_batch_at *at, int length,
+                            int batch) {
+    struct ring_batch *b = &r->into;
+    const int64_t cells = (int64_t)length * batch;
+    r->into_length = length;
+    r->into_batch = batch;
+    b->packed = place_of<uint32_t>(at->packed, cells * OBS_WORDS);
+    b->actions = place_of<float>(at->actions, cells * r->opts.n_actions);
+    b->prev_actions = place_of<float>(at->prev_actions, cells * r->opts.n_actions);
+    b->rewards = place_of<float>(at->rewards, cells);
+    b->continues = place_of<float>(at->continues, cells);
+    b->is_first = place_of<float>(at->is_first, cells);
+}
+
 // ---- making
 
 template <class T> static buf<T> array_new(struct device_ring *r, int64_t n) {
@@ -272,6 +471,41 @@ template <class T> static buf<T> array_new(struct device_ring *r, int64_t n) {
                    : gpu_alloc(&r->learner, (size_t)n * sizeof(T));
     if (at) r->arrays[r->n_arrays++] = at;
     return buf_make((T *)at, at ? n : 0);
+}
+
+// Sums and distances one after the other: one transfer.
+static bool get_tally(struct device_ring *r) {
+    struct ring_tally *t = &r->tally;
+    const int64_t n = r->opts.n_envs;
+    t->n_envs = n;
+    t->n_sums = N_SUMS + r->opts.n_actions;
+    t->sums = array_new<double>(r, t->n_sums * n);
+    t->episode = array_new<double>(r, 2 * n);
+    t->out = array_new<double>(r, t->n_sums + (n + 1) / 2);
+    t->distance = buf_make((float *)(void *)(t->out.at + t->n_sums), n);
+    t->out.n = t->n_sums;
+    const size_t each = sizeof(double);
+    if (r->learner.failed || !gpu_zero(&r->learner, t->sums.at, (size_t)(t->n_sums * n) * each) ||
+        !gpu_zero(&r->learner, t->episode.at, (size_t)(2 * n) * each) ||
+        !gpu_zero(&r->learner, t->out.at, (size_t)(t->n_sums + (n + 1) / 2) * each))
+        return false;
+    r->sums =
+        (char *)gpu_pinned_new(&r->learner, (size_t)t->n_sums * each + (size_t)n * sizeof(float));
+    r->sums_read = true;
+    return r->sums != 0;
+}
+
+// Of commits as many as the guard's rows and the row before them have.
+static bool get_events(struct device_ring *r) {
+    r->n_commits = r->opts.guard / r->opts.commit_stride + 2;
+    r->commits = (struct commit *)calloc((size_t)r->n_commits, sizeof *r->commits);
+    bool fine = r->commits != 0;
+    for (int i = 0; fine && i < r->n_commits; i++)
+        fine = (r->commits[i].event = gpu_event_new(&r->learner)) != 0;
+    struct gpu_event **const others[] = {&r->arrived, &r->acted, &r->read_done, &r->fence};
+    for (size_t i = 0; fine && i < sizeof others / sizeof *others; i++)
+        fine = (*others[i] = gpu_event_new(&r->learner)) != 0;
+    return fine;
 }
 
 static bool get_memory(struct device_ring *r) {
@@ -285,6 +519,18 @@ static bool get_memory(struct device_ring *r) {
             array_new<float>(r, slots),
             array_new<uint32_t>(r, slots)};
     r->chosen = array_new<int32_t>(r, o->n_envs);
+    r->step = array_new<int64_t>(r, STATE_SIZE);
+    r->into = {o->n_actions,
+               array_new<int64_t>(r, N_AIM),
+               array_new<int64_t>(r, 2 * (int64_t)o->max_batch),
+               array_new<int64_t>(r, COUNT_SLICES),
+               array_new<int32_t>(r, (int64_t)COUNT_SLICES * THREADS),
+               {},
+               {},
+               {},
+               {},
+               {},
+               {}};
     r->batch = {o->n_actions,
                 array_new<int64_t>(r, N_AIM),
                 array_new<int64_t>(r, 2 * (int64_t)o->max_batch),
@@ -296,9 +542,7 @@ static bool get_memory(struct device_ring *r) {
                 array_new<float>(r, cells),
                 array_new<float>(r, cells),
                 array_new<float>(r, cells)};
-    r->commit = gpu_event_new(&r->learner);
-    r->read_done = gpu_event_new(&r->learner);
-    return r->commit && r->read_done && gpu_finish(&r->learner);
+    return get_tally(r) && get_events(r) && gpu_finish(&r->learner);
 }
 
 static void ring_free(struct device_ring *r) {
@@ -306,8 +550,12 @@ static void ring_free(struct device_ring *r) {
     if (r->actor && r->actor->device) gpu_finish(r->actor);
     if (r->learner.device) gpu_finish(&r->learner);
     for (int i = 0; i < r->n_arrays; i++) gpu_free(r->learner.device, r->arrays[i]);
-    gpu_event_free(r->commit);
-    gpu_event_free(r->read_done);
+    for (int i = 0; r->commits && i < r->n_commits; i++)
+        if (r->commits[i].event) gpu_event_free(r->commits[i].event);
+    struct gpu_event *const others[] = {r->arrived, r->acted, r->read_done, r->fence};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) gpu_event_free(others[i]);
+    gpu_pinned_free(r->sums);
+    free(r->commits);
     gpu_close(r->learner.device);
     gpu_close(r->own.device);
     free(r);
@@ -353,6 +601,11 @@ void ring_fill_table(struct device_play *p) {
     p->ring_commit = ring_commit;
     p->ring_total = ring_total;
     p->ring_window = ring_window;
+    p->ring_fence = ring_fence;
+    p->ring_sums = ring_sums;
+    p->ring_aim = ring_aim;
+    p->ring_batch_into = ring_batch_into;
+    p->ring_rows = ring_rows;
     p->ring_sample = ring_sample;
     p->ring_fetch = ring_fetch;
     p->ring_batch_at = ring_batch_at;

@@ -8,13 +8,26 @@ DEVICE_FUNCTION int64_t slot_of(const struct ring_arrays *a, int64_t t, int64_t 
     return t % a->rows * a->n_envs + env;
 }
 
-__global__ void aim_kernel(buf<int64_t> aim, int64_t first, int64_t end, int64_t seed,
-                           int64_t step) {
+DEVICE_FUNCTION bool has_failed(buf<const int64_t> state) { return state[STATE_FAILED] != 0; }
+
+__global__ void aim_kernel(buf<int64_t> aim, int64_t first, int64_t end) {
     if (threadIdx.x > 0) return;
     aim[AIM_FIRST] = first;
     aim[AIM_END] = end;
-    aim[AIM_SEED] = seed;
-    aim[AIM_STEP] = step;
+}
+
+void ring_enqueue_aim(struct gpu *g, const struct ring_batch *b, int64_t first, int64_t end) {
+    LAUNCH(g, aim_kernel, 1, WARP, b->aim, first, end);
+}
+
+__global__ void step_of_draw_kernel(buf<int64_t> state, int64_t step) {
+    if (threadIdx.x > 0) return;
+    state[STATE_STEP] = step;
+    state[STATE_FAILED] = 0;
+}
+
+void ring_enqueue_step(struct gpu *g, buf<int64_t> state, int64_t step) {
+    LAUNCH(g, step_of_draw_kernel, 1, WARP, state, step);
 }
 
 // ---- drawing. Cells of the window are counted row after row: c = (t - first) * n_envs + env.
@@ -73,37 +86,39 @@ DEVICE_FUNCTION int64_t find_end(const struct ring_arrays *a, const struct ring_
     return s.first; // not reached: counts and flags agree
 }
 
-DEVICE_FUNCTION int64_t pick(buf<int64_t> aim, uint32_t purpose, int64_t b, int64_t n) {
-    const uint64_t seed = (uint64_t)(int64_t)aim[AIM_SEED], step = (uint64_t)(int64_t)aim[AIM_STEP];
-    return rng_below(seed, purpose, step, (uint32_t)b, (uint32_t)n);
+DEVICE_FUNCTION int64_t pick(uint64_t seed, buf<const int64_t> state, uint32_t purpose, int64_t b,
+                             int64_t n) {
+    return rng_below(seed, purpose, (uint64_t)state[STATE_STEP], (uint32_t)b, (uint32_t)n);
 }
 
-__global__ void draw_kernel(struct ring_arrays a, struct ring_batch b, int length, int batch,
-                            int n_terminal) {
-    const int64_t window_first = b.aim[AIM_FIRST], window_end = b.aim[AIM_END];
-    EACH(i, batch) {
+__global__ void draw_kernel(struct ring_arrays a, struct ring_batch b, struct ring_draw d,
+                            buf<const int64_t> state) {
+    if (has_failed(state)) return;
+    const int64_t window_first = b.aim[AIM_FIRST], window_end = b.aim[AIM_END], length = d.length;
+    EACH(i, d.batch) {
         int64_t n_ends = 0, env, first = window_first, last = window_end - length;
-        if (i < n_terminal)
+        if (i < d.n_terminal)
             for (int s = 0; s < COUNT_SLICES; s++) n_ends += b.counts[s];
         if (n_ends) {
-            const int64_t cell =
-                find_end(&a, &b, window_first, window_end, pick(b.aim, RNG_REPLAY_ENV, i, n_ends));
+            const int64_t cell = find_end(&a, &b, window_first, window_end,
+                                          pick(d.seed, state, RNG_REPLAY_ENV, i, n_ends));
             const int64_t t = window_first + cell / a.n_envs;
             env = cell % a.n_envs;
             first = t - length + 1 > first ? t - length + 1 : first;
             last = t < last ? t : last;
         } else {
-            env = pick(b.aim, RNG_REPLAY_ENV, i, a.n_envs);
+            env = pick(d.seed, state, RNG_REPLAY_ENV, i, a.n_envs);
         }
         b.starts[2 * i] = env;
-        b.starts[2 * i + 1] = first + pick(b.aim, RNG_REPLAY_START, i, last - first + 1);
+        b.starts[2 * i + 1] = first + pick(d.seed, state, RNG_REPLAY_START, i, last - first + 1);
     }
 }
 
 // ---- gathering
 
 __global__ void gather_pictures_kernel(struct ring_arrays a, struct ring_batch b, int length,
-                                       int batch) {
+                                       int batch, buf<const int64_t> state) {
+    if (has_failed(state)) return;
     EACH(k, (int64_t)length * batch * OBS_WORDS) {
         const int64_t cell = k / OBS_WORDS, t = cell / batch, i = cell % batch;
         const int64_t env = b.starts[2 * i], from = b.starts[2 * i + 1];
@@ -112,11 +127,12 @@ __global__ void gather_pictures_kernel(struct ring_arrays a, struct ring_batch b
 }
 
 DEVICE_FUNCTION void put_action(buf<float> out, int64_t cell, int n_actions, int32_t action) {
-    for (int k = 0; k < n_actions; k++) out[cell * n_actions + k] = k == action;
+    for (int k = 0; k < n_actions && out.n; k++) out[cell * n_actions + k] = k == action;
 }
 
-__global__ void gather_rows_kernel(struct ring_arrays a, struct ring_batch b, int length,
-                                   int batch) {
+__global__ void gather_rows_kernel(struct ring_arrays a, struct ring_batch b, int length, int batch,
+                                   buf<const int64_t> state) {
+    if (has_failed(state)) return;
     EACH(cell, (int64_t)length * batch) {
         const int64_t t = cell / batch, i = cell % batch;
         const int64_t env = b.starts[2 * i], from = b.starts[2 * i + 1];
@@ -128,21 +144,23 @@ __global__ void gather_rows_kernel(struct ring_arrays a, struct ring_batch b, in
             first ? (int32_t)-1 : (int32_t)a.action[slot_of(&a, from + t - 1, env)];
         put_action(b.actions, cell, b.n_actions, action);
         put_action(b.prev_actions, cell, b.n_actions, before);
-        b.rewards[cell] = a.reward[slot];
-        b.continues[cell] = flags & FLAG_TERMINATED ? 0 : 1;
-        b.is_first[cell] = first;
+        if (b.rewards.n) b.rewards[cell] = a.reward[slot];
+        if (b.continues.n) b.continues[cell] = flags & FLAG_TERMINATED ? 0 : 1;
+        if (b.is_first.n) b.is_first[cell] = first;
     }
 }
 
-void ring_enqueue_batch(struct gpu *learner, const struct ring_arrays *a,
-                        const struct ring_batch *b, const int64_t aim[N_AIM], int length, int batch,
-                        int n_terminal) {
+void ring_enqueue_draw(struct gpu *g, const struct ring_arrays *a, const struct ring_batch *b,
+                       const struct ring_draw *d, buf<const int64_t> state) {
+    if (d->n_terminal > 0) LAUNCH(g, count_kernel, COUNT_SLICES, THREADS, *a, *b);
+    LAUNCH(g, draw_kernel, blocks_for(d->batch), THREADS, *a, *b, *d, state);
+}
+
+void ring_enqueue_gather(struct gpu *g, const struct ring_arrays *a, const struct ring_batch *b,
+                         int length, int batch, buf<const int64_t> state) {
     const int64_t cells = (int64_t)length * batch;
-    LAUNCH(learner, aim_kernel, 1, WARP, b->aim, aim[AIM_FIRST], aim[AIM_END], aim[AIM_SEED],
-           aim[AIM_STEP]);
-    if (n_terminal > 0) LAUNCH(learner, count_kernel, COUNT_SLICES, THREADS, *a, *b);
-    LAUNCH(learner, draw_kernel, blocks_for(batch), THREADS, *a, *b, length, batch, n_terminal);
-    LAUNCH(learner, gather_pictures_kernel, blocks_for(cells * OBS_WORDS), THREADS, *a, *b, length,
-           batch);
-    LAUNCH(learner, gather_rows_kernel, blocks_for(cells), THREADS, *a, *b, length, batch);
+    if (b->packed.n)
+        LAUNCH(g, gather_pictures_kernel, blocks_for(cells * OBS_WORDS), THREADS, *a, *b, length,
+               batch, state);
+    LAUNCH(g, gather_rows_kernel, blocks_for(cells), THREADS, *a, *b, length, batch, state);
 }

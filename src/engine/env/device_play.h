@@ -27,7 +27,7 @@
 
 struct backend;
 
-enum { DEVICE_PLAY_VERSION = 2, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
+enum { DEVICE_PLAY_VERSION = 3, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
 // What a machine is to do: an action's number, or one of these.
 enum { DEVICE_REST = -2, DEVICE_RESET = -1 };
 
@@ -82,7 +82,13 @@ struct device_batch {
 };
 // The same on the device, at addresses that never change.
 struct device_batch_at {
-    const void *packed, *actions, *prev_actions, *rewards, *continues, *is_first;
+    void *packed, *actions, *prev_actions, *rewards, *continues, *is_first;
+};
+// What the machines' episodes did (ring_sums).
+struct device_sums {
+    double n, n_success, n_truncated; // episodes that ended; success: terminated
+    double return_sum, length_sum;    // of those
+    double actions[DEVICE_MAX_ACTIONS];
 };
 struct device_sample {
     uint64_t seed, step;
@@ -116,6 +122,11 @@ struct device_play {
     // they lie on the device.
     bool (*ring_act)(struct device_ring *r, const int32_t *actions, bool on_device);
     bool (*ring_commit)(struct device_ring *r);
+    // Sums over the machines' episodes, without waiting for what plays: ring_fence, enqueued, ends
+    // what the next ring_sums gives, which begins where the last one ended. `distance` [n_envs] to
+    // the goal at the fence, -1 where an episode has just begun; NULL: nobody wants it.
+    bool (*ring_fence)(struct device_ring *r);
+    bool (*ring_sums)(struct device_ring *r, struct device_sums *out, float *distance); // waits
     // Rows so far, and logical rows [first, end) that may be read now.
     int64_t (*ring_total)(const struct device_ring *r);
     void (*ring_window)(const struct device_ring *r, int64_t *first, int64_t *end);
@@ -123,6 +134,13 @@ struct device_play {
     // too few rows are readable: then the message says so and the ring goes on.
     bool (*ring_sample)(struct device_ring *r, const struct device_sample *s);
     bool (*ring_fetch)(struct device_ring *r, const struct device_batch *out); // the last; waits
+    // Programs (graph/backend.h: COMMAND_SAMPLE): the window of the launches from now on, which
+    // ring_window has given, and where they put their batches of that size, whichever is not NULL.
+    void (*ring_aim)(struct device_ring *r, int64_t first, int64_t end);
+    void (*ring_batch_into)(struct device_ring *r, const struct device_batch_at *at, int length,
+                            int batch);
+    // The `length` rows of one environment before row `end` as a batch of 1 for ring_fetch.
+    bool (*ring_rows)(struct device_ring *r, int env, int64_t end, int length);
     struct device_batch_at (*ring_batch_at)(const struct device_ring *r);
     // [N_RING_ARRAYS]: obs, action, episode, reward, flags on the device.
     void (*ring_arrays)(const struct device_ring *r, const void **at);

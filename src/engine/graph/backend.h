@@ -30,9 +30,10 @@ struct tensor;
 struct params;
 struct backend_graph;
 struct device_play;
+struct device_ring; // engine/env/device_play.h
 struct backend_program;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 3 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 4 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -74,6 +75,15 @@ enum command_kind {
     COMMAND_TRACK,   // every `every` steps set = tau source + (1 - tau) set; at step 0 a copy
     COMMAND_ADVANCE, // the step is done
     COMMAND_REPORT,  // runs nothing: from is what program_read brings to the host's place for it
+    COMMAND_FINITE,  // is every number of from finite? Else as CHECK
+    // Of the ring's row that is being written (ring_tick or ring_put was called): once a launch,
+    // before all other commands but in their order, or (ACT) after them.
+    COMMAND_PICTURES, // to [n, 1440] = its pictures
+    COMMAND_BEGINS,   // to [n]: 1 where an episode begins with it (program_seek: everywhere), or 0
+    COMMAND_ACT,      // its actions are from [n, classes], one-hot
+    // A batch of the window that ring_aim was given, drawn for the program's step and gathered to
+    // where ring_batch_into says. Part of what is captured.
+    COMMAND_SAMPLE,
     N_COMMANDS
 };
 
@@ -90,11 +100,13 @@ struct backend_command { // each kind uses a few; a tensor lies in the graph bef
     uint32_t purpose;
     float value;
     double *norm; // COMMAND_NORM: filled by program_read
+    struct device_ring *ring;
+    int32_t length, batch, n_terminal; // COMMAND_SAMPLE: replay_draw's
 };
 
 struct backend_progress {
-    int64_t step;  // done so far
-    int failed;    // the CHECK that stopped it, by its place in the list; -1: none
+    int64_t step;       // done so far
+    int failed;         // the CHECK that stopped it, by its place in the list; -1: none
     double value, norm; // what that CHECK saw
 };
 
@@ -126,9 +138,12 @@ struct backend {
     // the graphs are taken from the host, and the step is counted from `step`.
     struct backend_program *(*program_new)(const struct backend_command *list, int n, char *message,
                                            size_t size);
-    void (*program_free)(struct backend_program *p); // NULL is fine
+    void (*program_free)(struct backend_program *p);                // NULL is fine
     bool (*program_store)(struct backend_program *p, int64_t step); // again, when they were changed
     bool (*program_launch)(struct backend_program *p);              // enqueued
+    // The next launch is step `step`, and where `anew` everything begins with it (COMMAND_BEGINS).
+    // Enqueued; nothing crosses the bus. A new program's first launch begins anew.
+    bool (*program_seek)(struct backend_program *p, int64_t step, bool anew);
     // Reports and norms to the host in one transfer; waits.
     bool (*program_read)(struct backend_program *p, struct backend_progress *out);
     // Weights, moments and gradients of all sets, inputs of all graphs, to the host; waits.

@@ -112,6 +112,41 @@ void program_report(struct program *p, struct executor *ex, const struct tensor 
     add(p, COMMAND_REPORT, ex)->from = t;
 }
 
+void program_finite(struct program *p, struct executor *ex, const struct tensor *t) {
+    add(p, COMMAND_FINITE, ex)->from = t;
+}
+
+// A command between a tensor and the ring's row.
+static struct backend_command *add_ring(struct program *p, enum command_kind kind,
+                                        struct executor *ex, struct device_ring *ring) {
+    struct backend_command *c = add(p, kind, ex);
+    c->ring = ring;
+    return c;
+}
+
+void program_pictures(struct program *p, struct executor *ex, struct tensor *to,
+                      struct device_ring *ring) {
+    add_ring(p, COMMAND_PICTURES, ex, ring)->to = to;
+}
+
+void program_begins(struct program *p, struct executor *ex, struct tensor *to,
+                    struct device_ring *ring) {
+    add_ring(p, COMMAND_BEGINS, ex, ring)->to = to;
+}
+
+void program_act(struct program *p, struct executor *ex, const struct tensor *one_hot,
+                 struct device_ring *ring) {
+    add_ring(p, COMMAND_ACT, ex, ring)->from = one_hot;
+}
+
+void program_sample(struct program *p, struct device_ring *ring, const struct program_sample *s) {
+    struct backend_command *c = add_ring(p, COMMAND_SAMPLE, NULL, ring);
+    c->seed = s->seed;
+    c->length = s->length;
+    c->batch = s->batch;
+    c->n_terminal = s->n_terminal;
+}
+
 int program_n_commands(const struct program *p) { return p->n; }
 
 // ---- running
@@ -127,6 +162,10 @@ void program_seal(struct program *p, int64_t step) {
 void program_store(struct program *p, int64_t step) { DEVICE(p, program_store(p->device, step)); }
 
 void program_launch(struct program *p) { DEVICE(p, program_launch(p->device)); }
+
+void program_seek(struct program *p, int64_t step, bool anew) {
+    DEVICE(p, program_seek(p->device, step, anew));
+}
 
 void program_read(struct program *p, struct backend_progress *out) {
     DEVICE(p, program_read(p->device, out));

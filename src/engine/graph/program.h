@@ -48,12 +48,27 @@ void program_track(struct program *p, const struct params *set, const struct par
                    double tau, int64_t every);
 void program_advance(struct program *p);
 void program_report(struct program *p, struct executor *ex, const struct tensor *t);
+void program_finite(struct program *p, struct executor *ex, const struct tensor *t);
+// Of a ring's row that is being written.
+void program_pictures(struct program *p, struct executor *ex, struct tensor *to,
+                      struct device_ring *ring);
+void program_begins(struct program *p, struct executor *ex, struct tensor *to,
+                    struct device_ring *ring);
+void program_act(struct program *p, struct executor *ex, const struct tensor *one_hot,
+                 struct device_ring *ring);
+// A batch from it: length rows, batch sequences, the first n_terminal through terminated rows.
+struct program_sample {
+    uint64_t seed;
+    int length, batch, n_terminal;
+};
+void program_sample(struct program *p, struct device_ring *ring, const struct program_sample *s);
 int program_n_commands(const struct program *p); // so far: the next one's place
 
 // ---- running
 void program_seal(struct program *p, int64_t step);
 void program_store(struct program *p, int64_t step);
 void program_launch(struct program *p);
+void program_seek(struct program *p, int64_t step, bool anew);
 void program_read(struct program *p, struct backend_progress *out);
 void program_fetch(struct program *p);
 

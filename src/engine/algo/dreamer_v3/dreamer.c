@@ -72,7 +72,15 @@ static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
     const struct wm_tensors t = wm_tensors(d->world);
     const struct behaviour_states states = {wm_executor(d->world), t.z, t.h, t.continues};
     d->read_every = opts->read_every;
-    wm_program(d->world, d->program, !opts->batch_on_device);
+    if (opts->ring) {
+        const struct config *cfg = opts->config;
+        program_sample(d->program, opts->ring,
+                       &(struct program_sample){.seed = (uint64_t)cfg->seed,
+                                                .length = (int)cfg->sequence_length,
+                                                .batch = (int)cfg->batch_size,
+                                                .n_terminal = config_terminal_sequences(cfg)});
+    }
+    wm_program(d->world, d->program, !opts->batch_on_device && !opts->ring);
     d->n_world_commands = program_n_commands(d->program);
     behaviour_program(d->behaviour, &states, d->program);
     program_advance(d->program);

@@ -20,6 +20,7 @@
 #include "engine/algo/dreamer_v3/world_model.h"
 
 struct dreamer;
+struct device_ring; // engine/env/device_play.h
 
 struct dreamer_opts {
     const struct config *config; // read by dreamer_new only
@@ -39,6 +40,10 @@ struct dreamer_opts {
     // the addresses that the backend gives for the model's inputs; at first it is what the host
     // has.
     bool batch_on_device;
+    // That something: every update draws its own batch from this ring, where ring_aim says, for the
+    // step and the config's seed (engine/data/replay.h: replay_draw). The caller tells the ring
+    // where to (ring_batch_into, wm_tensors). NULL: none.
+    struct device_ring *ring;
     // Several processes train together (graph/ranks.h): the config's batch is a rank's share, the
     // whole batch's sequences [rank * share, (rank + 1) * share) are given to it, and all ranks
     // make the same updates, those of one rank with the whole batch up to rounding. NULL: one

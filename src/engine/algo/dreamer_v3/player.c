@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/player_graph.h"
 #include "engine/algo/dreamer_v3/world_model.h"
+#include "engine/graph/program.h"
 
 struct player {
     int n_envs, n_heads;
@@ -19,6 +20,8 @@ struct player {
     struct graph *graph;
     struct player_graph nodes;
     struct executor *executor;
+    struct program *program; // of player_stay_on_device, else NULL
+    int64_t next_step;       // of its next launch; -1: not known yet
 };
 
 static void keep_all(struct player *p) {
@@ -50,6 +53,7 @@ struct player *player_new(const struct player_opts *opts) {
 
 void player_free(struct player *p) {
     if (!p) return;
+    program_free(p->program);
     executor_free(p->executor);
     graph_free(p->graph);
     free(p);
@@ -121,6 +125,56 @@ bool player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, in
     carry(in->h, p->nodes.step.h);
     carry(in->z, p->nodes.step.z);
     return true;
+}
+
+// ---- on a device
+
+void player_stay_on_device(struct player *p, struct device_ring *ring) {
+    const struct player_graph *n = &p->nodes;
+    struct executor *ex = p->executor;
+    struct program *to = p->program = program_new();
+    CHECK(to && p->n_heads == 1 && !p->continuous && !p->noise, "no program for this player");
+    program_pictures(to, ex, n->in.packed, ring);
+    program_begins(to, ex, n->in.reset, ring);
+    program_noise(to, ex, n->in.u_posterior, p->seed, RNG_PLAYER_POSTERIOR, false);
+    program_noise(to, ex, n->in.u_action, p->seed, RNG_PLAYER_ACTION, false);
+    program_run(to, ex);
+    program_finite(to, ex, n->step.h);
+    program_finite(to, ex, n->step.posterior.probs);
+    program_finite(to, ex, n->policy.probs[0]);
+    program_copy(to, ex, n->in.prev[0], ex, n->sampled[0]);
+    program_copy(to, ex, n->in.h, ex, n->step.h);
+    program_copy(to, ex, n->in.z, ex, n->step.z);
+    program_advance(to);
+    program_act(to, ex, n->sampled[0], ring);
+    program_seal(to, 0);
+    p->next_step = -1;
+}
+
+void player_launch(struct player *p, int64_t step) {
+    if (step != p->next_step) program_seek(p->program, step, !p->begun);
+    program_launch(p->program);
+    p->begun = true;
+    p->next_step = step + 1;
+}
+
+void player_sync(struct player *p, bool to_host) {
+    if (to_host)
+        program_fetch(p->program);
+    else
+        program_store(p->program, 0);
+    p->next_step = -1;
+}
+
+bool player_look(struct player *p, int64_t *step, char *bad_node) {
+    struct backend_progress found;
+    program_read(p->program, &found);
+    if (found.failed < 0) return true;
+    player_sync(p, true);
+    const struct tensor *bad = executor_find_nonfinite(p->executor);
+    snprintf(bad_node, TENSOR_NAME_SIZE, "%s", bad ? bad->name : "player");
+    *step = found.step;
+    return false;
 }
 
 const real *player_values(const struct player *p) { return p->nodes.in.prev[0]->data; }

@@ -22,6 +22,7 @@
 
 struct player;
 struct player_graph;
+struct device_ring; // engine/env/device_play.h
 
 struct player_opts {
     const struct wm_dims *world; // read by player_new only, like `nets`
@@ -47,6 +48,19 @@ void player_free(struct player *p); // NULL is fine
 // first bad tensor, state and actions are what they were. The sampler alone would hide it.
 bool player_step(struct player *p, const uint8_t *reset, uint8_t *const *obs, int64_t step,
                  bool greedy, int32_t *actions, char *bad_node);
+
+// On a device (graph/backend.h), where the machines play into `ring`: from now on the policy looks
+// at the pictures of the row that the ring is writing and puts its actions there, as one program;
+// player_step is not called any more. One head. player_launch is enqueued: the step of tick
+// `step`, which every launch counts up; sampled. Weights are what copy_weights has brought.
+void player_stay_on_device(struct player *p, struct device_ring *ring);
+void player_launch(struct player *p, int64_t step);
+// Waits. False where a step was not finite: bad_node as player_step, *step its tick; everything is
+// what it was before that step.
+bool player_look(struct player *p, int64_t *step, char *bad_node);
+// to_host: the state between two steps, and the inputs of the last one; else the host's, with the
+// host's weights.
+void player_sync(struct player *p, bool to_host);
 
 // The continuous actions of the last step, [n_envs][A]; valid until the next one.
 const real *player_values(const struct player *p);

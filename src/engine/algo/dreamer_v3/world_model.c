@@ -121,7 +121,14 @@ struct wm_states wm_states(const struct world_model *wm) {
     return (struct wm_states){scan->h->shape[0], scan->z->data, scan->h->data};
 }
 struct wm_tensors wm_tensors(const struct world_model *wm) {
-    return (struct wm_tensors){wm->train.scan.z, wm->train.scan.h, wm->train.in.continues};
+    const struct wm_inputs *in = &wm->train.in;
+    return (struct wm_tensors){.z = wm->train.scan.z,
+                               .h = wm->train.scan.h,
+                               .continues = in->continues,
+                               .packed = in->packed,
+                               .prev_actions = in->prev_actions,
+                               .is_first = in->is_first,
+                               .rewards = in->rewards};
 }
 size_t wm_slab_bytes(const struct world_model *wm) {
     return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);

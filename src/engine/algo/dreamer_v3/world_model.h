@@ -80,9 +80,10 @@ struct wm_states {
     const real *z, *h;
 };
 struct wm_states wm_states(const struct world_model *wm);
-// The same as tensors of wm_executor's graph, for programs.
+// The same as tensors of wm_executor's graph, and the batch (wm_batch), for programs.
 struct wm_tensors {
     const struct tensor *z, *h, *continues;
+    const struct tensor *packed, *prev_actions, *is_first, *rewards; // packed NULL: no pictures
 };
 struct wm_tensors wm_tensors(const struct world_model *wm);
 // memory of the activations, both graphs
