@@ -481,6 +481,7 @@ static bool get_tally(struct device_ring *r) {
     t->n_sums = N_SUMS + r->opts.n_actions;
     t->sums = array_new<double>(r, t->n_sums * n);
     t->episode = array_new<double>(r, 2 * n);
+    t->since = array_new<double>(r, t->n_sums);
     t->out = array_new<double>(r, t->n_sums + (n + 1) / 2);
     t->distance = buf_make((float *)(void *)(t->out.at + t->n_sums), n);
     t->out.n = t->n_sums;

@@ -52,7 +52,8 @@ struct ring_tally {
     int n_sums;          // N_SUMS + actions
     buf<double> sums;    // [n_sums][n_envs] since the last fence
     buf<double> episode; // [2][n_envs] return and length of the one in progress
-    buf<double> out;     // [n_sums] at the last fence, and behind it ...
+    buf<double> since;   // [n_sums] of the last fence alone
+    buf<double> out;     // [n_sums] since they were read, and behind it ...
     buf<float> distance; // ... [n_envs]
 };
 struct ring_row { // of all environments

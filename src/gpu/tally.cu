@@ -1,5 +1,6 @@
 // What the machines' episodes did, added up on the device: a sum for each machine, all of them
 // together at a fence.
+#include "gpu/block_sum.h"
 #include "gpu/ring.h"
 
 DEVICE_FUNCTION void add_to(struct ring_tally *t, int64_t sum, int64_t env, double value) {
@@ -32,22 +33,16 @@ void tally_enqueue_row(struct gpu *g, const struct ring_tally *t, const struct r
 
 // A block per sum, a fixed tree.
 __global__ void fence_kernel(struct ring_tally t, bool anew) {
-    SHARED(double, part, THREADS);
     const int64_t first = (int64_t)blockIdx.x * t.n_envs;
     double mine = 0;
     for (int64_t i = threadIdx.x; i < t.n_envs; i += blockDim.x) {
         mine += (double)t.sums[first + i];
         t.sums[first + i] = 0;
     }
-    part[threadIdx.x] = mine;
-    for (int half = THREADS / 2; half >= 1; half /= 2) {
-        BARRIER();
-        if ((int)threadIdx.x < half) part[threadIdx.x] += (double)part[threadIdx.x + half];
-    }
-    BARRIER();
+    block_sum_to(mine, t.since);
     if (threadIdx.x > 0) return;
     const double before = anew ? 0 : (double)t.out[blockIdx.x];
-    t.out[blockIdx.x] = before + (double)part[0];
+    t.out[blockIdx.x] = before + (double)t.since[blockIdx.x];
 }
 
 __global__ void distance_kernel(struct ring_tally t, buf<const float> distance,

@@ -10,7 +10,9 @@
 #include "base/mem.h"
 #include "emu/gb.h"
 #include "emu/gb_action.h"
+#include "emu/gb_image.h"
 #include "emu/gb_import.h"
+#include "engine/env/device_play.h"
 
 enum { DEFAULT_WARM_UP_FRAMES = 120, SETTLE_FRAMES = 2 };
 
@@ -278,6 +280,28 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *o, struct error *e) {
 
 float env_gameboy_start_distance(const struct env *env) {
     return ((const struct gameboy *)env)->start_distance;
+}
+
+struct device_machines *env_gameboy_on_device(const struct env *env, const struct device_play *play,
+                                              char *why, size_t size) {
+    const struct gameboy *g = (const struct gameboy *)env;
+    const struct goal_rules limit = {.max_steps = g->max_episode_steps};
+    struct gb_image *start = mem_alloc(sizeof *start);
+    gb_image_take(start, &g->start);
+    const struct device_machines_opts o = {.rom = &g->rom,
+                                           .start = start,
+                                           .start_obs = g->start_obs,
+                                           .n_machines = env->n_envs,
+                                           .n_frames = GB_FRAMES_PER_STEP,
+                                           .release_after = GB_RELEASE_AFTER,
+                                           .n_actions = env->n_actions,
+                                           .buttons = g->codec->buttons,
+                                           .goal = g->has_goal ? g->goal.packed[0] : NULL,
+                                           .n_goal_frames = g->has_goal ? g->goal.n_frames : 0,
+                                           .rules = g->has_goal ? &g->rules : &limit};
+    struct device_machines *m = play->machines_new(&o, why, size);
+    free(start);
+    return m;
 }
 
 size_t env_gameboy_state_bytes(const struct env *env) {

@@ -38,6 +38,12 @@ struct env *env_gameboy_new(const struct env_gameboy_opts *opts, struct error *e
 // Distance of the start picture to the goal; 0 without a goal.
 float env_gameboy_start_distance(const struct env *env);
 
+// As many machines with the same ROM, start, buttons, goal and rules on a device, none of them
+// reset yet. NULL: why, in one line. Free with play->machines_free.
+struct device_play;
+struct device_machines *env_gameboy_on_device(const struct env *env, const struct device_play *play,
+                                              char *why, size_t size);
+
 // The exact state (emu/gb_state.h) of one machine: env_gameboy_state_bytes bytes to out. For tools
 // and tests.
 size_t env_gameboy_state_bytes(const struct env *env);
