@@ -15,10 +15,11 @@ struct cli {             // everything an option can set; zero or NULL: not give
     const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag,
         *sessions, *resume, *gate, *out, *png, *golden, *script, *draw, *state, *actions, *policy,
         *from_sheeprl;
-    int64_t accept_pipeline, threads, updates, env_steps, envs, steps, episodes, warm_up_frames;
-    double minutes;
+    int64_t accept_pipeline, threads, updates, env_steps, envs, steps, episodes, warm_up_frames,
+        use_stack, k_consecutive;
+    double minutes, tau;
     bool headless, json, no_color, ascii, window, keep_running, no_session, help, version,
-        zero_latent, profile, greedy, open_loop, sheeprl;
+        zero_latent, profile, greedy, open_loop, sheeprl, force;
     const char *settings[CLI_MAX_WORDS]; // key=value words
     int n_settings;
     const char *words[CLI_MAX_WORDS]; // other words after the command
@@ -44,5 +45,6 @@ int cmd_reproduce(const struct cli *cli);
 int cmd_sessions(const struct cli *cli);
 int cmd_rom(const struct cli *cli);
 int cmd_state(const struct cli *cli);
+int cmd_goal(const struct cli *cli);
 
 #endif

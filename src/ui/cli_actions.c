@@ -95,3 +95,18 @@ bool actions_read(struct actions *a, const char *path, struct error *e) {
     if (!fine) actions_deinit(a);
     return fine;
 }
+
+bool actions_fit(const struct actions *a, const char *path, const char *rom_sha256,
+                 const char *rom_path, const char *state_path, struct error *e) {
+    if (strcmp(a->rom_sha256, rom_sha256) != 0)
+        return error_set(e, STATUS_FAILED,
+                         "%s: recorded with another ROM (sha256 %.12s..., %s has %.12s...)", path,
+                         a->rom_sha256, path_base(rom_path), rom_sha256);
+    char state_sha256[SHA256_HEX_SIZE] = "-";
+    if (state_path && !sha256_file_hex(state_path, state_sha256, e)) return false;
+    if (strcmp(a->state_sha256, state_sha256) != 0)
+        return error_set(e, STATUS_FAILED,
+                         "%s: recorded from another start (state %.12s, given is %.12s)", path,
+                         a->state_sha256, state_sha256);
+    return a->n > 0 || error_set(e, STATUS_FAILED, "%s: holds no actions", path);
+}

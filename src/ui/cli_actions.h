@@ -31,5 +31,9 @@ void actions_deinit(struct actions *a); // zeroed or filled
 bool actions_write(const struct actions *a, const char *path, struct error *e);
 // Refuses, with FILE:LINE, what is no such file, another version, an unknown codec or action.
 bool actions_read(struct actions *a, const char *path, struct error *e);
+// Were they recorded on this ROM from this state (NULL: a machine just switched on)? False and a
+// line that names both values; also when there are none. `path` is their file.
+bool actions_fit(const struct actions *a, const char *path, const char *rom_sha256,
+                 const char *rom_path, const char *state_path, struct error *e);
 
 #endif

@@ -163,18 +163,9 @@ static bool prepare(struct run *r, const struct cli *cli, const char *path, stru
     gb_set_lcd(&r->machine, r->lcd);
     r->steps = cli->steps ? cli->steps : DEFAULT_STEPS;
     if (!cli->actions) return true;
-    if (!actions_read(&r->actions, cli->actions, e)) return false;
-    if (strcmp(r->actions.rom_sha256, r->rom.sha256) != 0)
-        return error_set(e, STATUS_FAILED,
-                         "%s: recorded with another ROM (sha256 %.12s..., %s has %.12s...)",
-                         cli->actions, r->actions.rom_sha256, path_base(path), r->rom.sha256);
-    char state_sha256[SHA256_HEX_SIZE] = "-";
-    if (cli->state && !sha256_file_hex(cli->state, state_sha256, e)) return false;
-    if (strcmp(r->actions.state_sha256, state_sha256) != 0)
-        return error_set(e, STATUS_FAILED,
-                         "%s: recorded from another start (state %.12s, given is %.12s)",
-                         cli->actions, r->actions.state_sha256, state_sha256);
-    if (r->actions.n == 0) return error_set(e, STATUS_FAILED, "%s: holds no actions", cli->actions);
+    if (!actions_read(&r->actions, cli->actions, e) ||
+        !actions_fit(&r->actions, cli->actions, r->rom.sha256, path, cli->state, e))
+        return false;
     if (!cli->steps || r->steps > (int64_t)r->actions.n) r->steps = (int64_t)r->actions.n;
     return true;
 }

@@ -140,23 +140,23 @@ static void save_picture(struct play *p) {
 // What is shown, decimated as an agent sees it, with the state it belongs to: red-001.goal/.
 static bool write_goal(const struct play *p, const char *folder, struct error *e) {
     char state_path[PATH_SIZE], sha256[SHA256_HEX_SIZE];
-    uint8_t obs[GB_OBS_BYTES];
+    struct goal goal = {.n_frames = 1};
     struct goal_template t;
     for (int row = 0; row < GB_OBS_HEIGHT; row++)
-        gb_obs_pack_row(p->shown + 2 * row * GB_LCD_WIDTH, obs + row * GB_OBS_WIDTH / 4);
+        gb_obs_pack_row(p->shown + 2 * row * GB_LCD_WIDTH, goal.packed[0] + row * GB_OBS_WIDTH / 4);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return error_set(e, STATUS_FAILED, "cannot make %s: %s", folder, strerror(errno));
     if (!path_join(state_path, folder, "source.state", e) ||
         !rom_file_save(&p->machine, state_path, false, e) ||
         !sha256_file_hex(state_path, sha256, e))
         return false;
-    goal_from_state(&(struct goal_source){.action_codec_id = gb_action_codec(0)->id,
-                                          .rom_path = path_base(p->opts.rom_path),
-                                          .rom_sha256 = p->rom.sha256,
-                                          .state_path = "source.state",
-                                          .state_sha256 = sha256},
-                    obs, &t);
-    return goal_write(folder, &t, true, e);
+    goal_make(&(struct goal_source){.action_codec_id = gb_action_codec(0)->id,
+                                    .rom_path = path_base(p->opts.rom_path),
+                                    .rom_sha256 = p->rom.sha256,
+                                    .state_path = "source.state",
+                                    .state_sha256 = sha256},
+              &goal, &t);
+    return goal_write(folder, &t, true, e) && goal_write_png(folder, &t, e);
 }
 
 static void save_goal(struct play *p) {

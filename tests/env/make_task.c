@@ -21,6 +21,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "emu/gb.h"
+#include "engine/env/goal_trace.h"
 #include "engine/env/task.h"
 
 enum { MAX_ROM_BYTES = 8 << 20, MAX_TEXT_BYTES = 1 << 20 };
@@ -86,43 +87,36 @@ static bool make_start(struct maker *m, struct error *e) {
            file_write_atomic(path, m->state, m->state_bytes, e);
 }
 
-static struct env *make_env(const struct maker *m, const struct solution *s, bool with_goal,
-                            struct error *e) {
-    struct env_gameboy_opts opts = {.rom = m->rom,
-                                    .rom_bytes = m->rom_bytes,
-                                    .rom_name = m->rom_path,
-                                    .state = m->state,
-                                    .state_bytes = m->state_bytes,
-                                    .state_name = "start.state",
-                                    .action_codec = s->codec,
-                                    .goal = with_goal ? &s->goal.goal : NULL,
-                                    .rules = &s->rules};
+static struct env_gameboy_opts game_of(const struct maker *m, const struct solution *s) {
+    return (struct env_gameboy_opts){.rom = m->rom,
+                                     .rom_bytes = m->rom_bytes,
+                                     .rom_name = m->rom_path,
+                                     .state = m->state,
+                                     .state_bytes = m->state_bytes,
+                                     .state_name = "start.state",
+                                     .action_codec = s->codec};
+}
+
+static struct env *make_env(const struct maker *m, const struct solution *s, struct error *e) {
+    struct env_gameboy_opts opts = game_of(m, s);
+    opts.goal = &s->goal.goal;
+    opts.rules = &s->rules;
     return env_gameboy_new(&opts, e);
 }
 
 static bool capture_goal(const struct maker *m, struct solution *s, struct error *e) {
-    struct env *env = make_env(m, s, false, e);
-    if (!env) return false;
-    uint8_t *obs[1] = {s->goal.goal.packed[0]};
-    struct env_step_result r;
-    env_reset(env, (const uint8_t[1]){1}, obs);
-    for (int i = 0; i < s->n; i++) env_step(env, (const uint8_t[1]){1}, &s->actions[i], obs, &r);
-    env_free(env);
-    s->goal.goal.n_frames = 1;
-    struct goal_meta *meta = &s->goal.meta;
-    *meta = (struct goal_meta){.frames_per_step = GB_FRAMES_PER_STEP,
-                               .release_after_frames = GB_RELEASE_AFTER,
-                               .stack_k = 1,
-                               .tau = 0.05,
-                               .k_consecutive = goal_default_rules.k_consecutive,
-                               .pipeline_version = GOAL_PIPELINE_VERSION};
-    snprintf(meta->rom_path, sizeof meta->rom_path, "%s", m->rom_path);
-    snprintf(meta->state_path, sizeof meta->state_path, "start.state");
-    snprintf(meta->actions_path, sizeof meta->actions_path, "%s", path_base(s->path));
-    snprintf(meta->action_codec_id, sizeof meta->action_codec_id, "%s", s->codec);
-    strcpy(meta->rom_sha256, m->rom_sha256);
-    strcpy(meta->state_sha256, m->state_sha256);
-    strcpy(meta->actions_sha256, s->sha256);
+    const struct env_gameboy_opts game = game_of(m, s);
+    const struct goal_trace trace = {gb_action_codec_find(s->codec), s->n, 1, s->actions};
+    struct goal goal;
+    if (!goal_capture(&game, &trace, 1, &goal, e)) return false;
+    goal_make(&(struct goal_source){.action_codec_id = s->codec,
+                                    .rom_path = m->rom_path,
+                                    .rom_sha256 = m->rom_sha256,
+                                    .state_path = "start.state",
+                                    .state_sha256 = m->state_sha256,
+                                    .actions_path = path_base(s->path),
+                                    .actions_sha256 = s->sha256},
+              &goal, &s->goal);
     return true;
 }
 
@@ -151,7 +145,7 @@ static int count_turns(const struct solution *s, const struct env *env) {
 }
 
 static bool replay(const struct maker *m, struct solution *s, struct error *e) {
-    struct env *env = make_env(m, s, true, e);
+    struct env *env = make_env(m, s, e);
     if (!env) return false;
     uint8_t frame[ENV_OBS_BYTES], *obs[1] = {frame};
     struct env_step_result r = {0};
@@ -181,7 +175,7 @@ static bool replay(const struct maker *m, struct solution *s, struct error *e) {
 }
 
 static bool play_randomly(const struct maker *m, const struct solution *s, struct error *e) {
-    struct env *env = make_env(m, s, true, e);
+    struct env *env = make_env(m, s, e);
     if (!env) return false;
     uint8_t frame[ENV_OBS_BYTES], *obs[1] = {frame};
     uint64_t random = 1;

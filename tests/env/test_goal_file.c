@@ -273,7 +273,9 @@ static void a_template_of_a_states_picture_fits_any_start_of_that_rom(void **sta
                                  .rom_sha256 = fixture_rom_sha,
                                  .state_path = "red.1.state",
                                  .state_sha256 = fixture_state_sha};
-    goal_from_state(&source, obs, t);
+    struct goal goal = {.n_frames = 1};
+    memcpy(goal.packed[0], obs, sizeof obs);
+    goal_make(&source, &goal, t);
     const char *folder = written(t);
     struct goal_expect expect = {.action_codec_id = "pokemonred_puffer_v0",
                                  .rom_sha256 = fixture_rom_sha,

@@ -159,15 +159,16 @@ static const char *start_as_goal(void) {
     struct env_gameboy_opts o = {0};
     task_env_opts(task, &o);
     struct env *env = env_gameboy_new(&o, &e);
-    uint8_t frame[ENV_OBS_BYTES], *obs = frame;
+    struct goal goal = {.n_frames = 1};
+    uint8_t *obs = goal.packed[0];
     env_reset(env, (uint8_t[]){1}, &obs);
     struct goal_template *t = mem_alloc(sizeof *t);
-    goal_from_state(&(struct goal_source){.action_codec_id = "pokemonred_puffer_v1",
-                                          .rom_path = "lab.gb",
-                                          .rom_sha256 = task->rom_sha256,
-                                          .state_path = "start.state",
-                                          .state_sha256 = task->state_sha256},
-                    frame, t);
+    goal_make(&(struct goal_source){.action_codec_id = "pokemonred_puffer_v1",
+                                    .rom_path = "lab.gb",
+                                    .rom_sha256 = task->rom_sha256,
+                                    .state_path = "start.state",
+                                    .state_sha256 = task->state_sha256},
+              &goal, t);
     assert_true(path_join(folder, test_folder(), "goal", &e));
     if (!goal_write(folder, t, false, &e)) fail_msg("%s", e.message);
     env_free(env);

@@ -10,9 +10,11 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "emu/gb_action.h"
+#include "engine/data/image.h"
 #include "engine/data/npy.h"
 
-static const char npy_name[] = "goal_template.npy", meta_name[] = "goal_template.meta.json";
+static const char npy_name[] = "goal_template.npy", meta_name[] = "goal_template.meta.json",
+                  png_name[] = "goal_template.png";
 static const char dist_metric[] = "l1_mean_norm", state_only[] = "state_only";
 
 enum { MAX_META_BYTES = 1 << 16, MAX_NPY_BYTES = (1 << 16) + GOAL_MAX_STACK * GOAL_FRAME_PIXELS };
@@ -287,13 +289,13 @@ static bool write_pictures(const char *path, const struct goal *goal, int stack_
     return fine;
 }
 
-void goal_from_state(const struct goal_source *source, const uint8_t obs[ENV_OBS_BYTES],
-                     struct goal_template *out) {
+void goal_make(const struct goal_source *source, const struct goal *goal,
+               struct goal_template *out) {
     struct goal_meta *m = &out->meta;
     memset(out, 0, sizeof *out);
     *m = (struct goal_meta){.frames_per_step = GB_FRAMES_PER_STEP,
                             .release_after_frames = GB_RELEASE_AFTER,
-                            .stack_k = 1,
+                            .stack_k = goal->n_frames,
                             .tau = 0.05, // goal_default_rules.tau as a double prints 0.05000000074
                             .k_consecutive = goal_default_rules.k_consecutive,
                             .pipeline_version = GOAL_PIPELINE_VERSION};
@@ -302,9 +304,11 @@ void goal_from_state(const struct goal_source *source, const uint8_t obs[ENV_OBS
     snprintf(m->rom_sha256, sizeof m->rom_sha256, "%s", source->rom_sha256);
     snprintf(m->state_path, sizeof m->state_path, "%s", source->state_path);
     snprintf(m->state_sha256, sizeof m->state_sha256, "%s", source->state_sha256);
-    strcpy(m->actions_path, state_only);
-    out->goal.n_frames = 1;
-    memcpy(out->goal.packed[0], obs, ENV_OBS_BYTES);
+    const char *actions = source->actions_path;
+    snprintf(m->actions_path, sizeof m->actions_path, "%s", actions ? actions : state_only);
+    if (actions)
+        snprintf(m->actions_sha256, sizeof m->actions_sha256, "%s", source->actions_sha256);
+    out->goal = *goal;
 }
 
 bool goal_write(const char *folder, const struct goal_template *t, bool force, struct error *e) {
@@ -316,8 +320,22 @@ bool goal_write(const char *folder, const struct goal_template *t, bool force, s
         return false;
     if (!force && (file_exists(npy_path) || file_exists(meta_path)))
         return error_set(e, STATUS_FAILED,
-                         "%s: holds a goal template already; choose another folder or force it",
+                         "%s: holds a goal template already; choose another folder or --force it",
                          folder);
     return write_pictures(npy_path, &t->goal, t->meta.stack_k, e) &&
            write_meta(meta_path, &t->meta, e);
+}
+
+bool goal_write_png(const char *folder, const struct goal_template *t, struct error *e) {
+    const int width = t->goal.n_frames * ENV_OBS_WIDTH;
+    char path[PATH_SIZE];
+    uint8_t *grey = mem_alloc((size_t)(width * ENV_OBS_HEIGHT));
+    for (int k = 0; k < t->goal.n_frames; k++)
+        for (int i = 0; i < GOAL_FRAME_PIXELS; i++)
+            grey[i / ENV_OBS_WIDTH * width + k * ENV_OBS_WIDTH + i % ENV_OBS_WIDTH] =
+                (uint8_t)(255 - 85 * (t->goal.packed[k][i / 4] >> (2 * (i & 3)) & 3));
+    const bool fine = path_join(path, folder, png_name, e) &&
+                      png_write_grey(path, grey, width, ENV_OBS_HEIGHT, NULL, 0, e);
+    free(grey);
+    return fine;
 }

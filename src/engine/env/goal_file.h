@@ -57,17 +57,20 @@ bool goal_load(const char *folder, const struct goal_expect *expect, struct goal
 bool goal_parse(const void *npy, size_t n_npy, const char *meta, size_t n_meta, const char *where,
                 const struct goal_expect *expect, struct goal_template *out, struct error *e);
 
-// What a template of one picture and a saved state of that moment says ("state_only", spec/ppo.md
-// 1.6): default tau and k, our pipeline. Paths that do not fit are cut.
+// A template of these pictures (one: compared with the newest frame only) with default tau and k
+// and our pipeline. Paths that do not fit are cut.
 struct goal_source {
     const char *action_codec_id;
     const char *rom_path, *rom_sha256, *state_path, *state_sha256;
+    const char *actions_path, *actions_sha256; // from the state to the goal; NULL: the state's own
 };
-void goal_from_state(const struct goal_source *source, const uint8_t obs[ENV_OBS_BYTES],
-                     struct goal_template *out);
+void goal_make(const struct goal_source *source, const struct goal *goal,
+               struct goal_template *out);
 
 // Makes the folder if need be and writes both files, each replaced atomically, the picture first.
 // Refuses to replace a template unless `force`. meta.created_at "": now.
 bool goal_write(const char *folder, const struct goal_template *t, bool force, struct error *e);
+// Also as goal_template.png, for people: its frames side by side, the oldest at the left.
+bool goal_write_png(const char *folder, const struct goal_template *t, struct error *e);
 
 #endif
