@@ -9,7 +9,9 @@
 #include "gpu/launchers.h"
 #include "gpu/optim.h"
 #include "gpu/placed.h"
+#include "gpu/probe.h"
 #include "gpu/program.h"
+#include "gpu/watch.h"
 
 // ---- messages
 
@@ -214,8 +216,12 @@ static bool enqueue(struct backend_graph *b, struct gpu *g, const struct node *n
 }
 
 bool placed_run(struct backend_graph *b, struct gpu *g) {
-    for (int i = 0; i < b->g->n_nodes; i++)
-        if (!b->g->nodes[i]->given && !enqueue(b, g, b->g->nodes[i])) return false;
+    for (int i = 0; i < b->g->n_nodes; i++) {
+        const struct node *n = b->g->nodes[i];
+        if (n->given || !gpu_op_of(n->kind)) continue;
+        gpu_watch_node(g, n);
+        if (!enqueue(b, g, n)) return false;
+    }
     return true;
 }
 
@@ -285,6 +291,9 @@ extern "C" const struct backend *workbench_backend(void) {
     table.copy_weights = gpu_program_copy_weights;
     table.bus = bus;
     table.program_ms = gpu_program_ms;
+    table.program_items = gpu_program_items;
+    table.program_graph_nodes = gpu_program_graph_nodes;
+    table.rates = gpu_rates;
     table.address = placed_address;
     table.allow_tf32 = allow_tf32;
     table.adam = gpu_adam;

@@ -136,6 +136,7 @@ bool gpu_download(struct gpu *g, void *to, const void *from, size_t bytes) {
 }
 
 bool gpu_copy(struct gpu *g, void *to, const void *from, size_t bytes) {
+    g->launches++;
     return CHECK_CUDA(
         g, "copy on the device",
         cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, g->device->stream));
@@ -153,6 +154,7 @@ void gpu_pinned_free(void *memory) {
 }
 
 bool gpu_zero(struct gpu *g, void *at, size_t bytes) {
+    g->launches++;
     return CHECK_CUDA(g, "clear", cudaMemsetAsync(at, 0, bytes, g->device->stream));
 }
 
@@ -195,6 +197,19 @@ bool gpu_event_finish(struct gpu *g, const struct gpu_event *e) {
 }
 
 // ---- timers
+
+// globaltimer counts nanoseconds, in steps of up to a microsecond or so.
+__global__ void hold_kernel(uint64_t nanoseconds) {
+    uint64_t begin, now;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
+    do {
+        asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+    } while (now - begin < nanoseconds);
+}
+
+void gpu_hold(struct gpu *g, int microseconds) {
+    LAUNCH(g, hold_kernel, 1, WARP, (uint64_t)microseconds * 1000);
+}
 
 struct gpu_timer {
     cudaEvent_t ends[2];
@@ -260,6 +275,11 @@ void gpu_capture_free(struct gpu_capture *c) {
     free(c);
 }
 
+int64_t gpu_capture_nodes(const struct gpu_capture *c) {
+    size_t n = 0;
+    return c && cudaGraphGetNodes(c->graph, 0, &n) == cudaSuccess ? (int64_t)n : 0;
+}
+
 bool gpu_replay(struct gpu *g, const struct gpu_capture *c) {
     return !g->failed && CHECK_CUDA(g, "graph", cudaGraphLaunch(c->exec, g->device->stream));
 }
@@ -277,6 +297,7 @@ bool gpu_may_launch(struct gpu *g, const char *kernel, int64_t grid, int64_t blo
 }
 
 void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line) {
+    g->launches++;
     check(g, cudaGetLastError(), kernel, file, line);
 }
 
@@ -291,6 +312,7 @@ static cublasComputeType_t compute_of(enum gpu_precision p) {
 void gpu_product(struct gpu *g, const struct gpu_gemm *p) {
     const float one = 1, zero = 0;
     if (g->failed) return;
+    g->launches++;
     if (p->m > GRID_MAX || p->n > GRID_MAX || p->k > GRID_MAX) {
         gpu_fail(g, "a product of %lld x %lld x %lld is too large", (long long)p->m,
                  (long long)p->k, (long long)p->n);

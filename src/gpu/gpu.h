@@ -27,12 +27,15 @@ enum { GPU_MESSAGE_SIZE = 512 };
 // What the operands of products are rounded to; sums are float32.
 enum gpu_precision { IN_FLOAT32, IN_TF32, IN_BF16 };
 
+struct gpu_watch;  // watch.h
 struct gpu_device; // stream, cuBLAS handle: cuda.cu, or the harness
 struct gpu {
     struct gpu_device *device;
     void *workspace; // for one node at a time
     size_t workspace_bytes;
     enum gpu_precision precision; // of the node that is enqueued
+    int64_t launches;             // kernels, products, copies, clears enqueued so far
+    struct gpu_watch *watch;      // NULL: nobody wants to know what takes how long
     bool failed;
     char message[GPU_MESSAGE_SIZE];
 };
@@ -118,6 +121,9 @@ bool gpu_capture_begin(struct gpu *g);
 struct gpu_capture *gpu_capture_end(struct gpu *g); // NULL: g->message says why
 void gpu_capture_free(struct gpu_capture *c);       // NULL is fine
 bool gpu_replay(struct gpu *g, const struct gpu_capture *c);
+int64_t gpu_capture_nodes(const struct gpu_capture *c);
+// The stream does nothing for so long, while the host goes ahead.
+void gpu_hold(struct gpu *g, int microseconds);
 // Times between two places in the stream; 0 until both are over.
 struct gpu_timer;
 struct gpu_timer *gpu_timer_new(struct gpu *g);                   // NULL: g->message says why

@@ -10,6 +10,7 @@
 #include "gpu/optim.h"
 #include "gpu/placed.h"
 #include "gpu/ring.h"
+#include "gpu/watch.h"
 
 enum { N_SLOTS = 2, SEEN = 2, ALIGNMENT = 256 };
 
@@ -421,7 +422,9 @@ static bool send_feed(struct backend_program *p) {
 static bool enqueue_all(struct backend_program *p) {
     for (int i = 0; i < p->n && !p->gpu.failed; i++) {
         command_run *run = runs_of(p->list[i].c.kind)->run;
-        if (run) run(p, &p->list[i], i);
+        if (!run) continue;
+        gpu_watch_command(&p->gpu, i);
+        run(p, &p->list[i], i);
     }
     return !p->gpu.failed;
 }
@@ -448,9 +451,11 @@ bool gpu_program_launch(struct backend_program *p) {
     if (g->failed || !send_feed(p)) return false;
     for (int i = 0; i < p->n_sets; i++)
         if (!sets_writes(g, p->sets[i])) return false;
-    if (!enqueue_around(p, false) || (p->launches == 1 && !capture(p))) return false;
+    const bool watched = g->watch != 0;
+    if (!enqueue_around(p, false)) return false;
+    if (p->launches > 0 && !p->capture && !watched && !capture(p)) return false;
     if (!gpu_timer_mark(g, p->timer, 0) ||
-        !(p->capture ? gpu_replay(g, p->capture) : enqueue_all(p)) ||
+        !(p->capture && !watched ? gpu_replay(g, p->capture) : enqueue_all(p)) ||
         !gpu_timer_mark(g, p->timer, 1) || !enqueue_around(p, true))
         return false;
     p->anew = false;
@@ -464,6 +469,35 @@ bool gpu_program_seek(struct backend_program *p, int64_t step, bool anew) {
     p->anew = anew;
     program_seek(&p->gpu, p->state, step);
     return !p->gpu.failed;
+}
+
+int64_t gpu_program_graph_nodes(const struct backend_program *p) {
+    return gpu_capture_nodes(p->capture);
+}
+
+// What nobody replays has not run.
+static bool count_items(struct backend_program *p) {
+    if (!gpu_capture_begin(&p->gpu)) return false;
+    enqueue_all(p);
+    struct gpu_capture *c = gpu_capture_end(&p->gpu);
+    gpu_capture_free(c);
+    return c && !p->gpu.failed;
+}
+
+bool gpu_program_items(struct backend_program *p, int passes, backend_item_fn *each, void *ctx) {
+    struct gpu *g = &p->gpu;
+    struct gpu_watch w = {};
+    g->watch = &w;
+    bool fine = passes ? gpu_program_launch(p) : count_items(p);
+    for (int i = 0; i < passes && fine; i++)
+        fine = gpu_watch_begin(g) && gpu_program_launch(p) && gpu_watch_end(g);
+    g->watch = 0;
+    for (int i = 0; i < w.n && fine; i++) {
+        const struct backend_item item = gpu_watch_item(&w, i);
+        each(ctx, &item);
+    }
+    gpu_watch_free(&w);
+    return fine;
 }
 
 static bool gather_report(struct backend_program *p) {

@@ -13,6 +13,8 @@ bool gpu_program_launch(struct backend_program *p);
 bool gpu_program_seek(struct backend_program *p, int64_t step, bool anew);
 bool gpu_program_read(struct backend_program *p, struct backend_progress *out);
 bool gpu_program_fetch(struct backend_program *p);
+bool gpu_program_items(struct backend_program *p, int passes, backend_item_fn *each, void *ctx);
+int64_t gpu_program_graph_nodes(const struct backend_program *p);
 double gpu_program_ms(struct backend_program *p);
 const char *gpu_program_message(const struct backend_program *p);
 bool gpu_program_copy_weights(const struct params *to, const struct params *from);

@@ -84,6 +84,7 @@ static const struct option {
     {"--envs", COUNT, AT(envs), "N", "eval, bench emu: machines (default 16, 1)"},
     {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates"},
     {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part"},
+    {"--kernels", FLAG, AT(kernels), NULL, "bench train, on a GPU: ms and floor per kernel"},
     {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
     {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
     {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z"},

@@ -19,7 +19,7 @@ struct cli {             // everything an option can set; zero or NULL: not give
         use_stack, k_consecutive;
     double minutes, tau;
     bool headless, json, no_color, ascii, window, keep_running, no_session, help, version,
-        zero_latent, profile, greedy, open_loop, sheeprl, force;
+        zero_latent, profile, kernels, greedy, open_loop, sheeprl, force;
     const char *settings[CLI_MAX_WORDS]; // key=value words
     int n_settings;
     const char *words[CLI_MAX_WORDS]; // other words after the command

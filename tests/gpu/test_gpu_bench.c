@@ -42,10 +42,99 @@ static void a_machine_that_is_not_the_cpus_fails(void **state) {
     assert_non_null(strstr(e.message, "2 of 2 machines on the device are not the CPU's"));
 }
 
+// ---- bench train --kernels
+
+static const char *const small[] = {"algo.per_rank_batch_size=1",
+                                    "algo.per_rank_sequence_length=2",
+                                    "algo.horizon=2",
+                                    "algo.dense_units=16",
+                                    "algo.world_model.stochastic_size=4",
+                                    "algo.world_model.discrete_size=5",
+                                    "algo.world_model.recurrent_model.recurrent_state_size=16",
+                                    "algo.world_model.transition_model.hidden_size=16",
+                                    "algo.world_model.representation_model.hidden_size=16",
+                                    "algo.world_model.encoder.cnn_channels_multiplier=2"};
+enum { N_SMALL = sizeof small / sizeof *small };
+
+// "linear 2x20 > 2x16": rows, inputs, outputs.
+static bool layer_of(const char *text, long long *m, long long *k, long long *n) {
+    long long rows;
+    return sscanf(text, "linear %lldx%lld > %lldx%lld", m, k, &rows, n) == 4;
+}
+
+static void check_kernel(const struct bench_kernel *k) {
+    long long m, in, out;
+    assert_true(k->count > 0 && k->launches >= k->count && k->bytes >= 0 && k->floor_ms >= 0);
+    if (sscanf(k->text, "adam %lld", &m) == 1) // four read, three written
+        assert_true(k->bytes == 4. * 7 * (double)m * k->count && k->flop == 0);
+    if (!layer_of(k->text, &m, &in, &out)) return;
+    assert_true(k->flop == 2. * (double)(m * in * out) * k->count);
+    const double least = 4. * (double)(m * in + in * out + m * out); // without bias or addend
+    assert_true(k->bytes >= least * k->count && k->bytes <= 2 * least * k->count);
+}
+
+static void kernels_of_an_update_are_listed_with_their_work(void **state) {
+    (void)state;
+    struct bench_train_result r;
+    struct error e = {0};
+    const struct bench_train_opts o = {.device = "cuda",
+                                       .n_threads = 1,
+                                       .updates = 2,
+                                       .kernels = true,
+                                       .quick = true,
+                                       .settings = small,
+                                       .n_settings = N_SMALL};
+    setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 0);
+    if (!bench_train(&o, &r, &e)) fail_msg("%s", e.message);
+    const struct bench_kernels *k = &r.kernels;
+    int launches = 0, layers = 0, adams = 0;
+    double ms = 0, least = 0;
+    long long unused;
+    for (int i = 0; i < k->n; i++) {
+        check_kernel(&k->list[i]);
+        launches += k->list[i].launches;
+        ms += k->list[i].ms;
+        least += k->list[i].floor_ms;
+        layers += layer_of(k->list[i].text, &unused, &unused, &unused);
+        adams += strncmp(k->list[i].text, "adam ", 5) == 0 ? k->list[i].count : 0;
+        for (int j = 0; j < i; j++) assert_string_not_equal(k->list[i].text, k->list[j].text);
+        if (i) assert_true(k->list[i - 1].ms >= k->list[i].ms);
+    }
+    assert_true(layers > 3 && adams == 3);
+    assert_int_equal(launches, k->launches);
+    assert_true(r.launches == k->graph_nodes && r.launches > 100);
+    // On a GPU a product may be several kernels.
+    if (parity_on_harness()) assert_int_equal(k->graph_nodes, k->launches);
+    assert_true(fabs(ms - k->ms) < 1e-9 && fabs(least - k->floor_ms) < 1e-9);
+    bench_kernels_free(&r.kernels);
+}
+
+static void kernels_are_for_a_device(void **state) {
+    (void)state;
+    struct bench_train_result r;
+    struct error e = {0};
+    const struct bench_train_opts o = {.kernels = true};
+    assert_false(bench_train(&o, &r, &e));
+    assert_int_equal(e.status, STATUS_USAGE);
+}
+
+static void what_the_device_does_at_most_is_measured(void **state) {
+    (void)state;
+    struct backend_rates r = {
+        .copy_bytes = 4096, .fma_blocks = 2, .fma_steps = 4, .product = 16, .repetitions = 3};
+    char why[BACKEND_MESSAGE_SIZE] = "";
+    if (!parity_backend()->rates(&r, why, sizeof why)) fail_msg("%s", why);
+    const bool timed = !parity_on_harness(); // it has no clock
+    assert_true((r.copy_bytes_per_s > 0) == timed && (r.fma_flops > 0) == timed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_are_timed_and_a_sample_is_that_of_the_cpu),
         cmocka_unit_test(a_machine_that_is_not_the_cpus_fails),
+        cmocka_unit_test(what_the_device_does_at_most_is_measured),
+        cmocka_unit_test(kernels_are_for_a_device),
+        cmocka_unit_test(kernels_of_an_update_are_listed_with_their_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,7 @@ static const struct {
     OPTION("--envs", COUNT, envs),
     OPTION("--steps", COUNT, steps),
     OPTION("--profile", FLAG, profile),
+    OPTION("--kernels", FLAG, kernels),
     OPTION("--draw", TEXT, draw),
     OPTION("--golden", TEXT, golden),
     OPTION("--zero-latent", FLAG, zero_latent),

@@ -33,7 +33,7 @@ struct device_play;
 struct device_ring; // engine/env/device_play.h
 struct backend_program;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 4 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 5 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -115,6 +115,28 @@ struct backend_bus {
     int64_t copies, bytes;
 };
 
+// A program's launch taken apart: a node of a graph, or (NULL) a command of the list; of a
+// COMMAND_RUN that is the clearing of gradients before its nodes.
+struct backend_item {
+    const struct node *node;
+    int command;  // its place in the list
+    int launches; // kernels, products, copies and clears that it enqueues
+    double ms;    // on the device, median; of several launches with what lies between them
+};
+typedef void backend_item_fn(void *ctx, const struct backend_item *item);
+
+// What a device does at most, measured by short kernels of nothing else. Rates are medians.
+struct backend_rates {
+    int64_t copy_bytes;            // wanted: size of the copy, much more than any cache holds
+    int64_t fma_blocks, fma_steps; // wanted: blocks, and rounds of 16 FLOP for each thread
+    int64_t product;               // wanted: rows and columns of a square product
+    int repetitions;               // wanted
+    double copy_bytes_per_s;       // read plus written
+    double fma_flops;              // float32 multiply-adds, two FLOP each
+    double product_flops[3];       // operands in float32, TF32, bf16
+    double empty_ms;               // between two time marks with nothing between them
+};
+
 struct backend {
     struct backend_layout layout;
     const char *name; // "cuda"
@@ -155,6 +177,14 @@ struct backend {
     struct backend_bus (*bus)(void);
     // How long the device worked on the last launch that program_read has waited for.
     double (*program_ms)(struct backend_program *p);
+    // Everything that one launch enqueues, in order. passes 0: only counted, nothing runs. Else the
+    // program is launched so many times and once more, not as a captured graph, each item between
+    // two time marks, with the host so far ahead that the device never waits for it. After the
+    // first program_launch; waits.
+    bool (*program_items)(struct backend_program *p, int passes, backend_item_fn *each, void *ctx);
+    // Nodes of the captured graph, once there is one; else 0.
+    int64_t (*program_graph_nodes)(const struct backend_program *p);
+    bool (*rates)(struct backend_rates *r, char *message, size_t size);
     // Where a tensor lies on the device, for as long as the graph lives; NULL: nobody uses it.
     void *(*address)(const struct backend_graph *b, const struct tensor *t);
     // float32 products on the tensor cores' TF32 (10 bits of fraction), from now on; off at first.

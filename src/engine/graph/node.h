@@ -332,7 +332,14 @@ void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t c
 void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost,
                   rows_task *task);
 
-double node_flop(const struct node *n); // profile.c: what graph.h says of node_time
+// ---- what a node has to do (profile.c)
+double node_flop(const struct node *n);       // what graph.h says of node_time
+double node_least_flop(const struct node *n); // the same, but of one-hot rows only the sums
+// Each input read once, each output written once (read too where it is added to); of weights what
+// is wanted of them, without padding.
+double node_bytes(const struct node *n);
+size_t tensor_bytes(const struct tensor *t);                // NULL: 0
+void node_text(const struct node *n, char *text, int size); // "linear 16x1024 > 16x1536"
 
 static inline real *reals(const struct tensor *t) { return t ? (real *)t->data : 0; }
 

@@ -1,6 +1,7 @@
 // Program: the list of a device's commands, and calls that must not fail.
 #include "engine/graph/program.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -172,3 +173,64 @@ void program_read(struct program *p, struct backend_progress *out) {
 }
 
 void program_fetch(struct program *p) { DEVICE(p, program_fetch(p->device)); }
+
+// ---- taken apart
+
+// Names, and how often a command goes over the elements of its tensor or set: read or written once.
+static const struct {
+    const char *name;
+    double passes;
+} command_work[N_COMMANDS] = {
+    [COMMAND_FEED] = {"feed", 2},       [COMMAND_FILL] = {"fill", 1},
+    [COMMAND_NOISE] = {"noise", 1},     [COMMAND_NORMAL] = {"normal noise", 1},
+    [COMMAND_RUN] = {"clear", 0},       [COMMAND_COPY] = {"copy", 2},
+    [COMMAND_NORM] = {"norm", 1},       [COMMAND_CHECK] = {"check", 0},
+    [COMMAND_ADAM] = {"adam", 7},       [COMMAND_TRACK] = {"track target", 3},
+    [COMMAND_ADVANCE] = {"advance", 0}, [COMMAND_REPORT] = {"report", 0},
+    [COMMAND_FINITE] = {"finite", 1},   [COMMAND_SAMPLE] = {"sample", 0},
+};
+
+static void describe_command(const struct backend_command *c, struct program_item *out) {
+    const struct tensor *t = c->to ? c->to : c->from;
+    const int64_t n = c->set && c->kind != COMMAND_CHECK ? c->set->n_flat
+                      : c->kind == COMMAND_FILL          ? c->count
+                      : t                                ? t->n_elements
+                                                         : 0;
+    const size_t each = t && !c->set ? dtype_bytes(t->dtype) : sizeof(real);
+    snprintf(out->text, sizeof out->text, "%s %lld", command_work[c->kind].name, (long long)n);
+    out->bytes = (double)n * (double)each * command_work[c->kind].passes;
+    if (c->kind == COMMAND_TRACK) out->bytes /= (double)c->every; // on average
+}
+
+static void describe_node(const struct node *n, struct program_item *out) {
+    node_text(n, out->text, sizeof out->text);
+    out->bytes = node_bytes(n);
+    out->flop = node_least_flop(n);
+    out->bf16 = n->at.bf16;
+}
+
+struct item_job {
+    const struct program *p;
+    program_item_fn *each;
+    void *ctx;
+};
+
+static void pass_on(void *ctx, const struct backend_item *item) {
+    const struct item_job *job = ctx;
+    struct program_item out = {.launches = item->launches, .ms = item->ms};
+    if (!item->launches) return; // nothing on the device
+    if (item->node)
+        describe_node(item->node, &out);
+    else
+        describe_command(&job->p->list[item->command], &out);
+    job->each(job->ctx, &out);
+}
+
+void program_items(struct program *p, int passes, program_item_fn *each, void *ctx) {
+    struct item_job job = {p, each, ctx};
+    DEVICE(p, program_items(p->device, passes, pass_on, &job));
+}
+
+int64_t program_graph_nodes(const struct program *p) {
+    return p->backend->program_graph_nodes(p->device);
+}

@@ -62,7 +62,18 @@ struct program_sample {
     int length, batch, n_terminal;
 };
 void program_sample(struct program *p, struct device_ring *ring, const struct program_sample *s);
-int program_n_commands(const struct program *p); // so far: the next one's place
+// A launch taken apart, after the first one (backend.h: program_items).
+struct program_item {
+    char text[96]; // kind and shape: "linear 16x1024 > 16x1536", "adam 181258"
+    int launches;
+    double ms;          // median of the passes; 0 passes: 0
+    double bytes, flop; // that it has to move and do at least; flop: of products alone
+    bool bf16;          // its products' operands are rounded to bf16
+};
+typedef void program_item_fn(void *ctx, const struct program_item *item);
+void program_items(struct program *p, int passes, program_item_fn *each, void *ctx);
+int64_t program_graph_nodes(const struct program *p); // of the captured graph; 0: none yet
+int program_n_commands(const struct program *p);      // so far: the next one's place
 
 // ---- running
 void program_seal(struct program *p, int64_t step);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "engine/graph/backend.h"
 
 enum { BENCH_MAX_THREADS = 64, BENCH_MAX_ENVS = 65536 };
 bool bench_check_limit(const char *option, int64_t given, int64_t limit, struct error *e);
@@ -17,6 +18,9 @@ struct bench_train_opts {
     int64_t n_threads;  // 0: all
     int64_t updates;    // 0: 40
     bool profile;       // also where the time goes; costs a clock read per node
+    bool kernels;       // on a device: also each kind and shape of node, with its floor
+    bool quick;         // tests: blocks of two updates on a device, kernels timed once and rates
+                        // measured at small sizes
     const char *const *settings;
     int n_settings;
 };
@@ -28,6 +32,21 @@ struct bench_timing {
 struct bench_part {
     const char *name;
     double ms, gflop, product_ms; // of one update; product_ms: of the nodes that count
+};
+// What an update on a device enqueues of one kind and shape. Its floor is the larger of bytes over
+// the copy's rate and FLOP over the rate of its precision; where the tensors lie in the cache it
+// can be undercut.
+struct bench_kernel {
+    char text[96]; // "linear 16x1024 > 16x1536"
+    int count, launches;
+    double ms, floor_ms, bytes, flop; // of all of them, in one update
+};
+struct bench_kernels {
+    struct bench_kernel *list; // the most expensive first; bench_kernels_free
+    int n, launches;           // in all
+    int64_t graph_nodes;       // of the captured graph
+    double ms, floor_ms;       // sums
+    struct backend_rates rates;
 };
 enum { BENCH_MAX_PARTS = 16, BENCH_MAX_OPS = 96 };
 struct bench_op {
@@ -47,9 +66,17 @@ struct bench_train_result {
     double replay_ms,
         emulator_ms;    // beside the updates: a batch sampled; a policy step of one machine
     double peak_gflops; // of this machine, measured on as many threads (peak.h)
+    int64_t launches;   // nodes of the captured graph, on a device
+    struct bench_kernels kernels; // with `kernels`
 };
 bool bench_train(const struct bench_train_opts *opts, struct bench_train_result *out,
                  struct error *e);
+
+// Of a dreamer whose updates are a device's program and that has made one. Makes updates.
+struct dreamer;
+bool bench_kernels(struct dreamer *d, bool tf32, bool quick, struct bench_kernels *out,
+                   struct error *e);
+void bench_kernels_free(struct bench_kernels *k);
 
 struct bench_emu_opts {
     const char *rom_path, *task; // both NULL: task sprites

@@ -10,6 +10,7 @@
 #include "emu/gb_action.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
 #include "engine/data/replay.h"
+#include "engine/graph/program.h"
 #include "engine/run/bench.h"
 #include "engine/run/device.h"
 #include "engine/run/parts.h"
@@ -152,16 +153,16 @@ static bool timed_update(struct dreamer *d, double *world, double *behaviour) {
 
 // *parts: the clocks of the parts, where a profile is wanted; else NULL.
 // On a device: what a block of updates takes from its first launch to its one reading, shared out.
-static bool run_blocks(struct dreamer *d, struct bench_train_result *r) {
-    const int n = (r->updates + BLOCK - 1) / BLOCK;
+static bool run_blocks(struct dreamer *d, struct bench_train_result *r, int block) {
+    const int n = (r->updates + block - 1) / block;
     double *ms = mem_alloc((size_t)n * sizeof *ms);
     struct dreamer_result result;
     bool fine = true;
-    r->updates = n * BLOCK;
+    r->updates = n * block;
     for (int i = -1; i < n && fine; i++) { // the first one captures
         const int64_t t0 = clock_now_ns();
-        for (int k = 0; k < BLOCK && fine; k++) fine = dreamer_update(d, &result);
-        if (i >= 0) ms[i] = (double)(clock_now_ns() - t0) * 1e-6 / BLOCK;
+        for (int k = 0; k < block && fine; k++) fine = dreamer_update(d, &result);
+        if (i >= 0) ms[i] = (double)(clock_now_ns() - t0) * 1e-6 / block;
     }
     if (fine) r->full = summary(ms, n);
     free(ms);
@@ -204,15 +205,18 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
     if (!device_choose(o->device ? o->device : "cpu", &device, e) ||
         !device_precision(&device, config.allow_tf32, e))
         return false;
+    if (o->kernels && !backend_chosen())
+        return error_set(e, STATUS_USAGE, "--kernels is for --device cuda; the CPU has --profile");
     *r = (struct bench_train_result){.updates = o->updates > 0 ? (int)o->updates : 40,
                                      .n_threads =
                                          o->n_threads > 0 ? (int)o->n_threads : pool_usable_cpus()};
+    const int block = o->quick ? 2 : BLOCK;
     struct pool *pool = pool_new(r->n_threads);
     const int64_t t0 = clock_now_ns();
     struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &config,
                                                            .n_actions = N_ACTIONS,
                                                            .pool = pool,
-                                                           .read_every = BLOCK,
+                                                           .read_every = block,
                                                            .batch_on_device = true});
     r->build_ms = (double)(clock_now_ns() - t0) * 1e-6;
     r->n_weights = dreamer_n_weights(d);
@@ -220,8 +224,11 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
     fill_batch(wm_batch(dreamer_world(d)));
     struct parts *parts = NULL;
     dreamer_sync(d, false); // the batch
-    bool fine = dreamer_on_device(d) ? run_blocks(d, r) : run_updates(d, r, o->profile, &parts);
+    bool fine =
+        dreamer_on_device(d) ? run_blocks(d, r, block) : run_updates(d, r, o->profile, &parts);
     if (!fine) error_set(e, STATUS_FAILED, "bench train: an update was not finite");
+    if (fine && dreamer_on_device(d)) r->launches = program_graph_nodes(dreamer_program(d));
+    if (fine && o->kernels) fine = bench_kernels(d, config.allow_tf32, o->quick, &r->kernels, e);
     if (fine && parts) fill_profile(r, d, parts, pool);
     parts_free(parts);
     dreamer_free(d);

@@ -203,6 +203,9 @@ gpu_capture *gpu_capture_end(gpu *g) {
 
 void gpu_capture_free(gpu_capture *c) { delete c; }
 
+int64_t gpu_capture_nodes(const gpu_capture *c) { return c ? (int64_t)c->what.size() : 0; }
+void gpu_hold(gpu *g, int microseconds) { (void)g, (void)microseconds; }
+
 bool gpu_replay(gpu *g, const gpu_capture *c) {
     for (const auto &step : c->what)
         if (!g->failed) step(g);
@@ -491,6 +494,7 @@ bool gpu_download(gpu *g, void *to, const void *from, size_t bytes) {
 }
 
 bool gpu_copy(gpu *g, void *to, const void *from, size_t bytes) {
+    g->launches++;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     if (harness_capture(g, [=](gpu *later) { gpu_copy(later, to, from, bytes); })) return true;
     const allocation *a = copied(g, from, bytes, "copy"), *b = copied(g, to, bytes, "copy");
@@ -507,6 +511,7 @@ void *gpu_pinned_new(gpu *g, size_t bytes) {
 void gpu_pinned_free(void *memory) { free(memory); }
 
 bool gpu_zero(gpu *g, void *at, size_t bytes) {
+    g->launches++;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     if (harness_capture(g, [=](gpu *later) { gpu_zero(later, at, bytes); })) return true;
     const allocation *a = copied(g, at, bytes, "clear");
@@ -527,10 +532,10 @@ void *gpu_stream(const gpu *g) {
     return nullptr;
 }
 void gpu_launched(gpu *g, const char *kernel, const char *file, int line) {
-    (void)g;
     (void)kernel;
     (void)file;
     (void)line;
+    g->launches++;
 }
 
 // The limits of the chips that the library is built for.
@@ -589,6 +594,7 @@ static void product(void *context) {
 
 void gpu_product(gpu *g, const gpu_gemm *p) {
     const gpu_gemm kept = *p;
+    g->launches++;
     const gpu_precision precision = g->precision;
     if (g->failed || harness_capture(g, [=](gpu *later) {
             later->precision = precision;

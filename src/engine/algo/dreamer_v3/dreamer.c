@@ -174,6 +174,9 @@ bool dreamer_sync(struct dreamer *d, bool to_host) {
 }
 
 bool dreamer_on_device(const struct dreamer *d) { return d->program != NULL; }
+struct program *dreamer_program(struct dreamer *d) {
+    return d->program;
+}
 
 static bool take_results(struct dreamer *d, struct dreamer_result *out) {
     struct backend_progress found;

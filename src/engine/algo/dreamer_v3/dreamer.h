@@ -77,6 +77,8 @@ bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
 // since anybody looked; opt_steps are those before it.
 bool dreamer_sync(struct dreamer *d, bool to_host);
 bool dreamer_on_device(const struct dreamer *d); // read_every is in force
+struct program;
+struct program *dreamer_program(struct dreamer *d); // NULL: not on a device
 
 // Values of the last update (spec 9). Sets out[m] for those it knows; returns their bit mask.
 uint64_t dreamer_metrics(const struct dreamer *d, float out[METRIC_COUNT]);
