@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/version.h"
 #include "engine/algo/config.h"
 #include "engine/algo/dreamer_v3/golden_checks.h"
@@ -92,6 +93,19 @@ struct run_opts gate_run_options(const struct gate *g, const char *task) {
                              .n_settings = g->opts->n_settings,
                              .zero_latent = g->opts->zero_latent};
 }
+
+struct run_opts gate_run_options_and(const struct gate *g, const char *task, const char *const *own,
+                                     int n_own) {
+    struct run_opts o = gate_run_options(g, task);
+    const char **all = mem_alloc((size_t)(n_own + o.n_settings) * sizeof *all);
+    memcpy(all, own, (size_t)n_own * sizeof *all);
+    if (o.n_settings) memcpy(all + n_own, o.settings, (size_t)o.n_settings * sizeof *all);
+    o.n_settings += n_own;
+    o.settings = all;
+    return o;
+}
+
+void gate_free_options(struct run_opts *o) { free((void *)(uintptr_t)o->settings); }
 
 // With `verify` the newest checkpoint must load into a second worker and hold the same weights.
 bool gate_run_once(const struct run_opts *opts, bool verify, struct feed *feed,
@@ -226,6 +240,7 @@ static void check_dreamer(struct gate *g) {
     gate_check_smoke(g, gate_run_options(g, "static"));
     check_standing_still(g, "static", 0.85);
     check_standing_still(g, "scroll", 0.55);
+    gate_check_dream(g);
     if (strcmp(g->opts->kind, "gpu") == 0) {
         gate_check_update_on_gpu(g);
         gate_check_bus(g);

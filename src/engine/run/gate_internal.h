@@ -24,11 +24,17 @@ void gate_add_result(struct gate *g, const char *name, bool passed, double secon
                      const char *detail);
 // A run without files, with the gate's algorithm, threads and settings.
 struct run_opts gate_run_options(const struct gate *g, const char *task);
+// The same with settings of the check's own; the gate's come last and hold, so that a test can
+// break them. gate_free_options frees the list.
+struct run_opts gate_run_options_and(const struct gate *g, const char *task, const char *const *own,
+                                     int n_own);
+void gate_free_options(struct run_opts *o);
 // With `verify` the newest checkpoint must load into a second worker and hold the same weights.
 bool gate_run_once(const struct run_opts *opts, bool verify, struct feed *feed,
                    struct worker_summary *s, struct error *e);
 
 void gate_check_smoke(struct gate *g, struct run_opts opts);
+void gate_check_dream(struct gate *g);         // gate_dream.c
 void gate_check_update_on_gpu(struct gate *g); // gate_gpu.c
 void gate_check_bus(struct gate *g);
 void gate_check_exit_lab(struct gate *g);

@@ -1,9 +1,5 @@
 // Gate, PPO's checks: the toy task is hard enough, and is learned.
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/philox.h"
 #include "engine/env/toy.h"
 #include "engine/run/gate_internal.h"
@@ -43,17 +39,11 @@ static void check_random(struct gate *g) {
                     env ? detail : e.message);
 }
 
-// The run of the bar; what a test breaks on purpose comes last and holds. Caller frees `settings`.
+// The run of the bar.
 static struct run_opts toy_options(const struct gate *g) {
     static const char *const own[] = {"env.num_envs=32", "algo.rollout_steps=32", "eval.every=60",
                                       "eval.episodes=1"};
-    enum { N_OWN = sizeof own / sizeof *own };
-    struct run_opts o = gate_run_options(g, TOY_TASK_NAME);
-    const char **all = mem_alloc((size_t)(N_OWN + o.n_settings) * sizeof *all);
-    memcpy(all, own, sizeof own);
-    if (o.n_settings) memcpy(all + N_OWN, o.settings, (size_t)o.n_settings * sizeof *all);
-    o.n_settings += N_OWN;
-    o.settings = all;
+    struct run_opts o = gate_run_options_and(g, TOY_TASK_NAME, own, sizeof own / sizeof *own);
     o.updates = UPDATES;
     return o;
 }
@@ -86,8 +76,8 @@ static void check_toy(struct gate *g, const struct run_opts *opts) {
 
 void gate_check_ppo(struct gate *g) {
     check_random(g);
-    const struct run_opts toy = toy_options(g);
+    struct run_opts toy = toy_options(g);
     gate_check_smoke(g, toy);
     check_toy(g, &toy);
-    free((void *)(uintptr_t)toy.settings);
+    gate_free_options(&toy);
 }
