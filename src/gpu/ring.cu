@@ -449,20 +449,6 @@ void ring_enqueue_batch(struct device_ring *r, struct gpu *g, const struct ring_
 
 void ring_end_batch(struct device_ring *r, struct gpu *g) { has_read(r, g, r->aim_first); }
 
-static void ring_batch_into(struct device_ring *r, const struct device_batch_at *at, int length,
-                            int batch) {
-    struct ring_batch *b = &r->into;
-    const int64_t cells = (int64_t)length * batch;
-    r->into_length = length;
-    r->into_batch = batch;
-    b->packed = place_of<uint32_t>(at->packed, cells * OBS_WORDS);
-    b->actions = place_of<float>(at->actions, cells * r->opts.n_actions);
-    b->prev_actions = place_of<float>(at->prev_actions, cells * r->opts.n_actions);
-    b->rewards = place_of<float>(at->rewards, cells);
-    b->continues = place_of<float>(at->continues, cells);
-    b->is_first = place_of<float>(at->is_first, cells);
-}
-
 // ---- making
 
 template <class T> static buf<T> array_new(struct device_ring *r, int64_t n) {
@@ -471,6 +457,22 @@ template <class T> static buf<T> array_new(struct device_ring *r, int64_t n) {
                    : gpu_alloc(&r->learner, (size_t)n * sizeof(T));
     if (at) r->arrays[r->n_arrays++] = at;
     return buf_make((T *)at, at ? n : 0);
+}
+
+static bool ring_batch_into(struct device_ring *r, const struct device_batch_at *at, int length,
+                            int batch) {
+    struct ring_batch *b = &r->into;
+    const int64_t cells = (int64_t)length * batch;
+    r->into_length = length;
+    b->starts = array_new<int64_t>(r, 2 * (int64_t)batch);
+    r->into_batch = batch;
+    b->packed = place_of<uint32_t>(at->packed, cells * OBS_WORDS);
+    b->actions = place_of<float>(at->actions, cells * r->opts.n_actions);
+    b->prev_actions = place_of<float>(at->prev_actions, cells * r->opts.n_actions);
+    b->rewards = place_of<float>(at->rewards, cells);
+    b->continues = place_of<float>(at->continues, cells);
+    b->is_first = place_of<float>(at->is_first, cells);
+    return fine(r);
 }
 
 // Sums and distances one after the other: one transfer.
@@ -523,7 +525,7 @@ static bool get_memory(struct device_ring *r) {
     r->step = array_new<int64_t>(r, STATE_SIZE);
     r->into = {o->n_actions,
                array_new<int64_t>(r, N_AIM),
-               array_new<int64_t>(r, 2 * (int64_t)o->max_batch),
+               {},
                array_new<int64_t>(r, COUNT_SLICES),
                array_new<int32_t>(r, (int64_t)COUNT_SLICES * THREADS),
                {},

@@ -109,6 +109,8 @@
     INTEGER(max_episode_steps, "env.max_episode_steps", 256, "[1, 1000000000]", "steps until an episode is truncated") \
     CHOICE(observation, "env.observation", "task", "task|pixels|vector|both",                                          \
            "what of a control task is observed; task: its vector (a Game Boy has pictures alone)")                     \
+    CHOICE(env_device, "env.device", "auto", "auto|host",                                                              \
+           "with a GPU: machines and replay there where the task allows it, or on the host")                           \
     CHOICE(action_codec, "env.action_codec", "v1", "v0|v1", "buttons an agent has: v0 without, v1 with NOOP")          \
     CHOICE(constant_action, "env.constant_action", "NOOP", "NOOP|A|B|START|UP|DOWN|LEFT|RIGHT",                        \
            "the action of --mode standing_still")                                                                      \

@@ -137,7 +137,7 @@ struct device_play {
     // Programs (graph/backend.h: COMMAND_SAMPLE): the window of the launches from now on, which
     // ring_window has given, and where they put their batches of that size, whichever is not NULL.
     void (*ring_aim)(struct device_ring *r, int64_t first, int64_t end);
-    void (*ring_batch_into)(struct device_ring *r, const struct device_batch_at *at, int length,
+    bool (*ring_batch_into)(struct device_ring *r, const struct device_batch_at *at, int length,
                             int batch);
     // The `length` rows of one environment before row `end` as a batch of 1 for ring_fetch.
     bool (*ring_rows)(struct device_ring *r, int env, int64_t end, int length);

@@ -41,10 +41,8 @@ bool device_choose(const char *wanted, struct device *out, struct error *e) {
 }
 
 void device_say(const struct device *d) {
-    if (d->why[0])
-        log_write(LOG_INFO, "device %s: %s", d->name, d->why);
-    else
-        log_write(LOG_INFO, "device %s", d->name);
+    log_write(LOG_INFO, "device %s%s%s%s%s", d->name, d->why[0] ? ": " : "", d->why,
+              d->play[0] ? "; " : "", d->play);
 }
 
 bool device_precision(const struct device *d, bool tf32, struct error *e) {

@@ -18,6 +18,7 @@
 struct device {
     const char *name;               // "cpu", "cuda"
     char why[BACKEND_MESSAGE_SIZE]; // cpu by "auto": what is missing for cuda; cuda: which GPU
+    char play[80];                  // cuda: where machines and replay are, and why; "": nobody says
 };
 
 // Unknown names are usage errors; "cuda" without a GPU is STATUS_FAILED, in one line.

@@ -60,6 +60,7 @@ void worker_free(struct worker *w) {
     worker_free_rollout(w);
     parts_free(w->parts);
     if (w->wm) w->algo->free(w);
+    worker_device_free(w);
     worker_resume_free(w->resume);
     replay_free(w->replay);
     frames_close(w->frames, NULL);
@@ -81,7 +82,11 @@ void worker_free(struct worker *w) {
 
 static void take_fence(struct worker *w) {
     const struct rollout *r = &w->rollout;
-    w->fence = (struct fence){replay_window(w->replay), replay_total(w->replay), r->policy_steps};
+    if (w->on_device)
+        w->fence = worker_device_window(w);
+    else
+        w->fence =
+            (struct fence){replay_window(w->replay), replay_total(w->replay), r->policy_steps};
 }
 
 static void add_sums(struct episode_sums *to, const struct episode_sums *from) {
@@ -119,7 +124,7 @@ static bool can_learn(const struct worker *w) {
 // rollout begins beside that batch. Once the policy steps that were asked for are played, the last
 // batch has none beside it.
 static bool turn(struct worker *w, int64_t prefill, struct error *e) {
-    if (!rollout_wait(w, e)) return false;
+    if (!rollout_wait(w, e) || !worker_device_fence(w, e)) return false;
     take_rollout(w);
     take_fence(w);
     bool learning = w->fence.policy_steps >= w->learn_from;
@@ -145,8 +150,12 @@ static bool fail_run(struct worker *w, const struct wm_result *result, struct er
         w->session ? session_path(w->session) : "");
 }
 
-static bool learn(struct worker *w, struct error *e) {
-    int64_t t0 = clock_now_ns();
+// The next update's batch; on a device it draws its own.
+static bool sample(struct worker *w, struct error *e) {
+    if (w->on_device) {
+        worker_device_aim(w);
+        return true;
+    }
     const struct wm_batch *b = wm_batch(w->wm);
     struct replay_batch out = {.packed = b->packed,
                                .vector = b->vector,
@@ -160,6 +169,12 @@ static bool learn(struct worker *w, struct error *e) {
                      config_terminal_sequences(&w->config), starts, e))
         return false;
     replay_gather(w->replay, starts, b->length, b->batch, &out);
+    return true;
+}
+
+static bool learn(struct worker *w, struct error *e) {
+    int64_t t0 = clock_now_ns();
+    if (!sample(w, e)) return false;
     int64_t t1 = clock_now_ns();
     struct wm_result result;
     bool fine = w->algo->update(w, &result);
@@ -233,10 +248,16 @@ static bool loop(struct worker *w, struct error *e) {
     return true;
 }
 
+// Counts are exact in the end.
+static bool worker_device_end(struct worker *w, struct error *e) {
+    return worker_device_fence(w, e) && worker_device_look(w, e) &&
+           worker_device_look_at_policy(w, e);
+}
+
 // Whatever happened, nobody acts any more, and the last fence is what the rollout left.
 static bool end_rollout(struct worker *w, bool fine, struct error *e) {
     struct error late = {0};
-    if (!rollout_wait(w, &late)) {
+    if (!rollout_wait(w, &late) || !worker_device_end(w, &late)) {
         if (fine) *e = late;
         return false;
     }

@@ -132,6 +132,7 @@ struct worker {
     struct task *goal_task; // NULL: no goal; ROM, state and goal that the environments borrow
     struct rollout rollout;
     struct rollout_thread *rollout_thread; // NULL: rollouts run inline
+    struct on_device *on_device;           // NULL: machines and replay are the host's
     struct replay *replay;
     const struct worker_algo *algo; // what learns and acts
     struct resume *resume;          // NULL: a new run
@@ -191,6 +192,25 @@ int worker_rollout_threads(const struct worker *w); // of the acting side's own 
 void rollout_begin(struct worker *w, int64_t n_ticks, bool beside);
 bool rollout_wait(struct worker *w, struct error *e);
 
+// worker_device.c: machines, replay and policy on the device. The host enqueues and counts; what
+// the machines did it learns when it looks: at records, before learning begins, at the end.
+struct device_ring;
+bool worker_device_build(struct worker *w, struct error *e); // after the host's ring
+struct device_ring *worker_device_ring(const struct worker *w); // NULL: the host's
+void worker_device_connect(struct worker *w);                   // after the model
+void worker_device_free(struct worker *w);                      // after the model
+bool worker_device_tick(struct worker *w);                      // of a rollout; false: its error
+bool worker_device_act(struct worker *w, struct error *e);      // with the rollout's actions
+bool worker_device_fence(struct worker *w, struct error *e);    // between two rollouts
+struct fence worker_device_window(const struct worker *w);
+void worker_device_aim(struct worker *w); // the next update samples what the fence says
+// Episodes and policy steps up to the last fence; policy steps are exact from here to the next end
+// of an episode. Nothing on the host.
+bool worker_device_look(struct worker *w, struct error *e);
+bool worker_device_look_at_policy(struct worker *w, struct error *e);
+// replay_rows_before of environment 0, wherever the rows are.
+bool worker_rows_before(struct worker *w, int64_t end, int length, const struct replay_batch *out);
+
 // worker_model.c: what learns and acts. One table each; all of it is called by the worker thread
 // but `choose`.
 #define WORKER_RANGE_NAME "behaviour/range" // of the returns: [2]
@@ -226,6 +246,7 @@ uint64_t worker_signs_metrics(const struct worker *w, float out[METRIC_COUNT]);
 
 // worker_model.c
 const struct worker_algo *worker_algo_find(const char *mode); // NULL: no such mode
+bool worker_policy_failed(const struct worker *w, struct error *e); // the line for it; false
 // *c holds hash and scalars; the model's part is filled in. Reading back: into a second model, then
 // compared.
 bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,

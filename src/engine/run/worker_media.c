@@ -88,7 +88,7 @@ static bool make_pictures(struct worker *w, struct feed_pictures *p) {
                                .prev_actions = b->prev_actions,
                                .is_first = b->is_first};
     if (!worker_has_display(w)) return false;
-    if (!replay_rows_before(w->replay, 0, w->fence.rows, WM_ROLLOUT, &out)) return false;
+    if (!worker_rows_before(w, w->fence.rows, WM_ROLLOUT, &out)) return false;
     name_actions(w, b, p);
     wm_display(w->wm, w->reconstruction, p->dream);
     if (!b->packed) draw_vectors(w, b, p);

@@ -59,7 +59,8 @@ static void dreamer_build(struct worker *w) {
                                                     .obs = &r->env->obs,
                                                     .pool = w->pool,
                                                     .zero_latent = w->opts.zero_latent,
-                                                    .read_every = w->config.log_every});
+                                                    .read_every = w->config.log_every,
+                                                    .ring = worker_device_ring(w)});
     w->wm = dreamer_world(w->dreamer);
     params_copy_init(&r->world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
     params_copy_init(&r->actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
@@ -72,6 +73,7 @@ static void dreamer_build(struct worker *w) {
         .seed = (uint64_t)w->config.seed,
         .pool = r->pool,
     });
+    worker_device_connect(w);
     params_copy_init(&w->kept.own, dreamer_params(w->dreamer, DREAMER_WORLD));
     params_copy_init(&w->kept.target, dreamer_params(w->dreamer, DREAMER_TARGET));
     worker_signs_init(w);
@@ -124,19 +126,28 @@ static void choose_at_random(struct worker *w) {
         r->values[i] = 2 * rng_uniform(seed, RNG_PREFILL_VALUES, tick, (uint32_t)i) - 1;
 }
 
+bool worker_policy_failed(const struct worker *w, struct error *e) {
+    const struct rollout *r = &w->rollout;
+    return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite%s%s",
+                     (long long)r->policy_steps, r->bad_node,
+                     w->session ? "; see failures/ in " : "",
+                     w->session ? session_path(w->session) : "");
+}
+
 static bool dreamer_choose(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     int n_envs = r->env->n_envs;
     if (in_prefill(w)) {
         choose_at_random(w);
+        return !w->on_device || worker_device_act(w, e);
+    }
+    if (w->on_device) {
+        player_launch(r->player, r->env_ticks);
         return true;
     }
     for (int n = 0; n < n_envs; n++) r->reset_now[n] = !r->mask[n];
     if (!player_step(r->player, r->reset_now, r->obs, r->env_ticks, false, r->actions, r->bad_node))
-        return error_set(e, STATUS_FAILED, "policy step %lld: %s is not finite%s%s",
-                         (long long)r->policy_steps, r->bad_node,
-                         w->session ? "; see failures/ in " : "",
-                         w->session ? session_path(w->session) : "");
+        return worker_policy_failed(w, e);
     for (int i = 0; i < n_envs * r->env->actions.n_continuous; i++)
         r->values[i] = (float)player_values(r->player)[i];
     return true;

@@ -198,7 +198,9 @@ static bool make_record(struct worker *w, int64_t updates, struct error *e) {
 bool worker_record(struct worker *w, struct error *e) {
     const int64_t updates = wm_opt_steps(w->wm);
     const bool known = !worker_stays_on_device(w) || updates % w->config.log_every == 0;
-    if (known && !make_record(w, updates, e)) return false;
+    if (known && (!worker_device_look(w, e) || !worker_device_look_at_policy(w, e) ||
+                  !make_record(w, updates, e)))
+        return false;
     if (!worker_take_snapshot(w, e)) return false;
     if (w->config.checkpoint_every > 0 && updates % w->config.checkpoint_every == 0)
         return worker_checkpoint(w, false, e);

@@ -86,6 +86,7 @@ static void keep_action(struct rollout *r, struct replay *replay, int n) {
 
 static bool play_tick(struct worker *w) {
     struct rollout *r = &w->rollout;
+    if (w->on_device) return worker_device_tick(w);
     produce_rows(r, w->replay);
     const int64_t t0 = clock_now_ns();
     const bool chosen = w->algo->choose(w, &r->error);
@@ -116,7 +117,7 @@ static void play(struct worker *w) {
     int64_t t0 = clock_now_ns(), wanted = w->opts.env_steps;
     for (int64_t i = 0; i < r->n_ticks && r->fine && (wanted == 0 || r->policy_steps < wanted); i++)
         r->fine = play_tick(w);
-    take_distances(r);
+    if (!w->on_device) take_distances(r);
     r->busy_ns = clock_now_ns() - t0;
 }
 
@@ -194,7 +195,7 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
                                  .guard = (int)ticks,
                                  .file_folder = w->config.buffer_memmap ? folder : NULL};
     w->replay = replay_new(&replay, e);
-    if (!w->replay) return false;
+    if (!w->replay || !worker_device_build(w, e)) return false;
     r->fine = true;
     r->needs_reset = mem_alloc(n);
     memset(r->needs_reset, 1, n);
@@ -207,7 +208,7 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
     r->episode_return = mem_alloc(n * sizeof *r->episode_return);
     r->episode_length = mem_alloc(n * sizeof *r->episode_length);
     r->distances = mem_alloc(n * sizeof *r->distances);
-    if (w->n_threads > 1) {
+    if (w->n_threads > 1 && !w->on_device) { // else a rollout is only enqueued
         struct rollout_thread *t = w->rollout_thread = mem_alloc(sizeof *t);
         pthread_mutex_init(&t->mutex, NULL);
         pthread_cond_init(&t->changed, NULL);

@@ -1,0 +1,89 @@
+// A whole run on the device, machines and replay included, against the same run on the CPU.
+#include "gpu/parity.h"
+
+#include "engine/run/worker_internal.h"
+#include "support/small_run.h"
+
+enum { UPDATES = 4 };
+
+static const char *const SETTINGS[] = {"algo.per_rank_batch_size=2",
+                                       "algo.per_rank_sequence_length=4",
+                                       "algo.horizon=2",
+                                       "algo.dense_units=16",
+                                       "algo.world_model.stochastic_size=4",
+                                       "algo.world_model.discrete_size=5",
+                                       "algo.world_model.recurrent_model.recurrent_state_size=16",
+                                       "algo.world_model.transition_model.hidden_size=16",
+                                       "algo.world_model.representation_model.hidden_size=16",
+                                       "algo.world_model.encoder.cnn_channels_multiplier=2",
+                                       "algo.learning_starts=24",
+                                       "algo.replay_ratio=0.5",
+                                       "buffer.terminal_fraction=0.5",
+                                       "buffer.size=60",
+                                       "env.num_envs=2",
+                                       "env.max_episode_steps=9",
+                                       "metric.log_every=1"};
+
+static struct run_opts small(const char *device, int64_t updates) {
+    return (struct run_opts){.task = "exit_lab",
+                             .preset = "micro",
+                             .device = device,
+                             .n_threads = 1,
+                             .updates = updates,
+                             .no_session = true,
+                             .no_media = true,
+                             .settings = SETTINGS,
+                             .n_settings = sizeof SETTINGS / sizeof *SETTINGS};
+}
+
+static void use_harness(void) {
+    if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
+}
+
+static struct feed *run(const char *device, int64_t updates) {
+    struct error e = {0};
+    const struct run_opts opts = small(device, updates);
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(&opts, feed, &e);
+    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s: %s", device, e.message);
+    assert_true((w->on_device != NULL) == (strcmp(device, "cuda") == 0));
+    worker_free(w);
+    return feed;
+}
+
+static void compare(const struct record *a, const struct record *b) {
+    assert_int_equal(a->opt_steps, b->opt_steps);
+    assert_int_equal(a->env_steps, b->env_steps);
+    assert_int_equal(a->n_actions, b->n_actions);
+    assert_memory_equal(a->action_hist, b->action_hist, sizeof a->action_hist);
+    int n = 0;
+    for (int m = 0; m < METRIC_COUNT; m++) {
+        const bool ours = a->present >> m & 1, theirs = b->present >> m & 1;
+        if (metric_info[m].timed || strstr(metric_info[m].name, "update_ratio")) continue;
+        if (ours != theirs) fail_msg("%s is not in both", metric_info[m].name);
+        const double x = (double)a->value[m], y = (double)b->value[m];
+        if (ours && !(fabs(x - y) <= 1e-4 * fmax(1, fabs(y))))
+            fail_msg("update %lld: %s: %.9g on the device, %.9g on the CPU",
+                     (long long)a->opt_steps, metric_info[m].name, x, y);
+        n += ours;
+    }
+    assert_true(n > 25);
+}
+
+static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
+    (void)state;
+    struct feed *cpu = run("cpu", UPDATES), *device = run("cuda", UPDATES);
+    assert_int_equal(feed_n_records(cpu), UPDATES);
+    assert_int_equal(feed_n_records(device), UPDATES);
+    for (int64_t i = 0; i < UPDATES; i++) compare(feed_record(device, i), feed_record(cpu, i));
+    feed_free(cpu);
+    feed_free(device);
+}
+
+int main(void) {
+    use_harness();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
