@@ -69,7 +69,7 @@ static void probe_memory(char *out, size_t size) {
              atof(available) / 1048576);
 }
 
-// Measured now, so other load on the machine shows.
+// Measured now: in the memory figures other load on the machine shows.
 static void probe_speed(char *out, size_t size) {
     cpu_set_t set;
     struct pool *one = pool_new(1),

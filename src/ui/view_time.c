@@ -46,7 +46,9 @@ static void draw_row(struct canvas *c, struct rect row, const char *name, double
     draw_cell(c, row, X_MS, 8, value, "%.2f", ms);
     draw_cell(c, row, X_SHARE, 7, style(ROLE_TEXT), "%.1f %%", 100 * ms / all);
     draw_cell(c, row, X_RATE, 9, style(ROLE_TEXT), "%.0f", rate);
-    draw_cell(c, row, X_PEAK, 12, style(ROLE_TEXT), "%.0f %%", 100 * rate / peak);
+    // Of products that were gathered instead, or of a peak that was measured beside other load.
+    draw_cell(c, row, X_PEAK, 12, style(ROLE_TEXT), rate > peak ? "above" : "%.0f %%",
+              100 * rate / peak);
     draw_share(c, row, ms / all);
 }
 

@@ -358,6 +358,17 @@ static void the_time_page_shows_the_parts_that_a_run_has(void **state) {
     assert_true(shows("mean of the newest records"));
 }
 
+static void a_rate_above_the_peak_is_no_share_of_it(void **state) {
+    (void)state;
+    run.peak_gflops = 230;
+    train(20);
+    press("5");
+    assert_true(shows("above")); // the encoder: 240 of 230
+    assert_true(shows("91 %"));  // the heads: 210
+    assert_false(shows("104 %"));
+    run.peak_gflops = 0;
+}
+
 static void frames_of_the_rollout_step_within_their_range(void **state) {
     (void)state;
     train(300);
@@ -553,6 +564,7 @@ int main(void) {
         T(a_run_shows_the_plots_it_has_metrics_for),
         T(the_focused_plot_is_always_on_screen),
         T(the_time_page_shows_the_parts_that_a_run_has),
+        T(a_rate_above_the_peak_is_no_share_of_it),
         T(frames_of_the_rollout_step_within_their_range),
         T(a_frame_of_the_rollout_names_the_action_that_led_to_it),
         T(the_log_filters_by_level_and_text),

@@ -142,6 +142,7 @@ struct worker {
     struct dreamer *dreamer;        // mode full: the whole agent
     struct parts *parts;            // where a gradient step's time goes ...
     double peak_gflops;             // ... beside what the machine can do
+    bool peak_again;                // it was measured again, as an update was faster
     struct session *session;        // NULL: no files
     struct frames_writer *frames;   // the session's pictures over time; NULL: none
     struct ratio ratio;
