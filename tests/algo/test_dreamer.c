@@ -6,6 +6,7 @@
 
 #include "base/philox.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/graph/node.h"
 #include "support/count_allocations.h"
 
 enum { ACTIONS = 8 };
@@ -168,6 +169,38 @@ static void the_behaviour_does_not_change_the_world_models_step(void **state) {
     pool_free(pool);
 }
 
+// All that is read after an update, or in the next one, lies apart from what the graphs share.
+static void graphs_share_memory_and_leave_nothing_there(void **state) {
+    (void)state;
+    struct config c = config_of("micro", SMALL);
+    struct pool *pool = pool_new(1);
+    struct dreamer *d[2] = {dreamer(&c, pool), dreamer(&c, pool)};
+    static uint8_t pictures[2][2][WM_ROLLOUT][WM_PIXELS];
+    float m[2][METRIC_COUNT] = {{0}};
+    struct slab *shared = wm_slab(dreamer_world(d[1]));
+    assert_true(slab_bytes(shared) > 100000);
+    assert_ptr_equal(slab_take(shared, slab_bytes(shared)), slab_take(shared, 0)); // one block
+    assert_true(dreamer_slab_bytes(d[1]) < slab_bytes(shared) * 3 / 2);
+    for (int step = 0; step < 3; step++)
+        for (int i = 0; i < 2; i++) {
+            struct dreamer_result r;
+            fill(wm_batch(dreamer_world(d[i])), (uint64_t)step);
+            if (!dreamer_update(d[i], &r)) fail_msg("%s", r.bad_node);
+            if (i == 1) memset(slab_take(shared, 0), 0xFF, slab_bytes(shared));
+            wm_display(dreamer_world(d[i]), pictures[i][0], pictures[i][1]);
+            if (i == 1) memset(slab_take(shared, 0), 0xFF, slab_bytes(shared));
+            dreamer_metrics(d[i], m[i]);
+        }
+    assert_same_weights(d[0], d[1]);
+    assert_memory_equal(m[0], m[1], sizeof m[0]);
+    assert_memory_equal(pictures[0], pictures[1], sizeof pictures[0]);
+    const struct wm_states s[2] = {wm_states(dreamer_world(d[0])), wm_states(dreamer_world(d[1]))};
+    const size_t width = (size_t)wm_dims(dreamer_world(d[0]))->recurrent * sizeof(real);
+    assert_memory_equal(s[0].h, s[1].h, (size_t)s[0].rows * width);
+    for (int i = 0; i < 2; i++) dreamer_free(d[i]);
+    pool_free(pool);
+}
+
 static void the_target_critic_starts_as_a_copy_and_follows_slowly(void **state) {
     (void)state;
     struct config c = config_of("micro", SMALL);
@@ -300,10 +333,8 @@ static void several_action_heads_are_trained_together(void **state) {
     static const struct action_space heads = {.n_heads = 2, .classes = {5, 3}};
     struct config c = config_of("micro", SMALL);
     struct pool *pool = pool_new(1);
-    struct dreamer *d = dreamer_new(&(struct dreamer_opts){.config = &c,
-                                                           .n_actions = ACTIONS,
-                                                           .actions = &heads,
-                                                           .pool = pool});
+    struct dreamer *d = dreamer_new(&(struct dreamer_opts){
+        .config = &c, .n_actions = ACTIONS, .actions = &heads, .pool = pool});
     struct dreamer_result r;
     float m[METRIC_COUNT];
     for (int i = 0; i < 2; i++) {
@@ -373,6 +404,7 @@ int main(void) {
         cmocka_unit_test(first_losses_are_those_of_a_fresh_agent),
         cmocka_unit_test(one_or_three_threads_give_the_same_bits),
         cmocka_unit_test(the_behaviour_does_not_change_the_world_models_step),
+        cmocka_unit_test(graphs_share_memory_and_leave_nothing_there),
         cmocka_unit_test(the_target_critic_starts_as_a_copy_and_follows_slowly),
         cmocka_unit_test(the_target_critic_enters_the_critics_loss_and_nothing_else),
         cmocka_unit_test(a_number_that_is_not_finite_in_the_dream_stops_actor_and_critic),

@@ -30,7 +30,8 @@ void graph_free(struct graph *g) {
         free(g->nodes[i]->src);
         free(g->nodes[i]);
     }
-    mem_slab_free(g->slab, g->slab_bytes);
+    if (!g->shared) mem_slab_free(g->slab, g->slab_bytes);
+    mem_slab_free(g->kept, g->kept_bytes);
     free(g->tensors);
     free(g->nodes);
     free(g->packs);

@@ -250,7 +250,18 @@ void graph_keep(struct graph *g,
 // at first: none is. The same numbers: same kernel, same sources. Before graph_plan.
 void graph_recompute(struct graph *g, size_t least_bytes);
 void graph_plan(struct graph *g);
-size_t graph_slab_bytes(const struct graph *g); // memory of the activations
+size_t graph_slab_bytes(const struct graph *g); // memory of the activations, without what is shared
+
+// Memory that several graphs use in turn: only one of them runs at a time, and none finds there
+// what it has left. What graph_keep names lies in a graph's own memory and stays readable while
+// others run. Addresses never move, so the graph that needs most should be planned first: one that
+// needs more than those before it gets a block of its own, which those after it share. On a device
+// nothing is shared. Freed after its graphs.
+struct slab;
+struct slab *slab_new(void);
+void slab_free(struct slab *s); // NULL is fine
+size_t slab_bytes(const struct slab *s);
+void graph_plan_shared(struct graph *g, struct slab *s); // graph_plan, in s; NULL: in its own
 int graph_n_nodes(const struct graph *g);
 
 // ---- running. On the CPU results do not depend on the pool's number of threads.

@@ -188,6 +188,7 @@ struct root { // one per root tensor
     struct spans overwritten; // of a parameter's gradient: need not be zeroed before a run
     int first_use, last_use;  // node indices
     bool by_column;           // a matrix whose gradient is written in blocks of whole columns
+    bool kept;                // lies in the graph's `kept`, not in its slab
     struct root *host;        // begins where this one has ended, in its memory; NULL: none
     int host_end;             // of a host: the last use of the last root in its memory
     size_t bytes, slab_offset;
@@ -219,6 +220,9 @@ struct graph {
     struct linear_groups *groups; // during graph_gradients
     char *slab;
     size_t slab_bytes, guard_bytes;
+    struct slab *shared; // whose memory `slab` is; NULL: its own
+    char *kept;          // where `slab` is shared: of what is kept
+    size_t kept_bytes;
 };
 
 // ---- making nodes (graph.c)
@@ -306,6 +310,9 @@ void plan_in_place(struct graph *g);   // host and host_end of all roots, from t
 bool plan_has(const struct tensor *t); // a root in the slab that some node uses
 // For tests: guard_bytes unused bytes behind every root, and no memory is used twice.
 void graph_plan_guarded(struct graph *g, size_t guard_bytes);
+
+// ---- memory that is shared (slab.c)
+char *slab_take(struct slab *s, size_t bytes); // of a graph that runs alone
 
 // ---- memory for time (recompute.c)
 void recompute(struct graph *g); // what graph_recompute asks for; before memory is planned

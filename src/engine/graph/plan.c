@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/graph/backend.h"
 #include "engine/graph/node.h"
 
 enum { ALIGN = 64 };
@@ -104,12 +105,23 @@ static size_t best_fit(struct root *const *placed, int n, const struct root *r, 
     return best == SIZE_MAX ? end : best;
 }
 
+// What outlives the run lies one behind the other, apart from what others may write over.
+static bool place_kept(struct graph *g, struct root *r) {
+    r->kept = g->shared && r->host_end >= g->n_nodes;
+    if (!r->kept) return false;
+    r->slab_offset = g->kept_bytes;
+    g->kept_bytes += aligned(r->bytes);
+    return true;
+}
+
 static void place_roots(struct graph *g) {
     struct root **todo = mem_alloc((size_t)g->n_tensors * sizeof *todo);
     struct root **placed = mem_alloc((size_t)g->n_tensors * sizeof *placed);
     int n = 0;
     for (int i = 0; i < g->n_tensors; i++)
-        if (plan_has(g->tensors[i]) && !g->tensors[i]->root->host) todo[n++] = g->tensors[i]->root;
+        if (plan_has(g->tensors[i]) && !g->tensors[i]->root->host &&
+            !place_kept(g, g->tensors[i]->root))
+            todo[n++] = g->tensors[i]->root;
     qsort(todo, (size_t)n, sizeof *todo, larger_first);
     for (int i = 0; i < n; i++) {
         struct root *r = todo[i];
@@ -123,7 +135,7 @@ static void place_roots(struct graph *g) {
     }
     for (int i = 0; i < g->n_tensors; i++) {
         struct root *r = g->tensors[i]->root;
-        if (r && r->host) r->slab_offset = r->host->slab_offset;
+        if (r && r->host) r->slab_offset = r->host->slab_offset, r->kept = r->host->kept;
     }
     free(todo);
     free(placed);
@@ -144,7 +156,7 @@ static void place_apart(struct graph *g) {
 static char *root_data(const struct graph *g, const struct tensor *t) {
     switch (t->storage) {
     case STORE_SLAB:
-        return plan_has(t) ? g->slab + t->root->slab_offset : NULL;
+        return plan_has(t) ? (t->root->kept ? g->kept : g->slab) + t->root->slab_offset : NULL;
     case STORE_INPUT:
         return t->data;
     case STORE_PARAM:
@@ -230,16 +242,24 @@ static void plan(struct graph *g, bool apart) {
         plan_in_place(g);
         place_roots(g);
     }
-    g->slab = mem_slab_alloc(g->slab_bytes);
+    g->slab = g->shared ? slab_take(g->shared, g->slab_bytes) : mem_slab_alloc(g->slab_bytes);
+    if (g->kept_bytes) g->kept = mem_slab_alloc(g->kept_bytes);
     set_addresses(g);
     find_clears(g);
 }
 
 void graph_plan(struct graph *g) { plan(g, false); }
 
+void graph_plan_shared(struct graph *g, struct slab *s) {
+    g->shared = backend_chosen() ? NULL : s; // a device mirrors a graph's slab as a whole
+    plan(g, false);
+}
+
 void graph_plan_guarded(struct graph *g, size_t guard_bytes) {
     g->guard_bytes = guard_bytes;
     plan(g, true);
 }
 
-size_t graph_slab_bytes(const struct graph *g) { return g->slab_bytes; }
+size_t graph_slab_bytes(const struct graph *g) {
+    return g->kept_bytes + (g->shared ? 0 : g->slab_bytes);
+}

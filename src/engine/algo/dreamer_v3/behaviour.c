@@ -73,7 +73,7 @@ struct behaviour *behaviour_new(const struct behaviour_opts *opts) {
     wm_twohot_bins(opts->world, b->nodes.in.value_bins);
     if (!b->own) return b;
     graph_gradients(b->graph, b->nodes.loss);
-    graph_plan(b->graph);
+    graph_plan_shared(b->graph, opts->slab);
     b->executor = executor_new(b->graph, b->pool);
     executor_set_ranks(b->executor, b->ranks);
     return b;

@@ -31,6 +31,7 @@ struct behaviour_opts {
     struct pool *pool;
     const struct noise_source *noise; // NULL: Philox
     struct ranks *ranks;              // graph/ranks.h; NULL: one alone
+    struct slab *slab; // memory for its graph, used by others in between; NULL: its own
     // A joint profile: the world model's graph, to which the nodes are added, and its rows. NULL: a
     // graph of its own.
     struct graph *graph;

@@ -47,6 +47,7 @@ static void make_behaviour(struct dreamer *d, struct world_model *wm, int64_t n_
         .pool = d->opts->pool,
         .noise = noise_of(d),
         .ranks = d->opts->ranks,
+        .slab = wm_slab(wm),
         .graph = g,
         .replayed = replayed,
     });

@@ -28,7 +28,8 @@ struct world_model {
     const struct noise_source *noise;
     struct ranks *ranks;
     int64_t opt_steps;
-    double grad_norm; // of the last update
+    double grad_norm;  // of the last update
+    struct slab *slab; // of all graphs of an update and of the pictures between two updates
     struct graph *train_graph, *view_graph;
     struct wm_train train;
     struct wm_view view;
@@ -57,7 +58,7 @@ static void build_view(struct world_model *wm, int n_actions) {
     wm->view_graph = graph_new();
     struct wm_net net = wm_net_make(wm->view_graph, &wm->params, &wm->dims);
     wm->view = wm_view_build(&net, WM_ROLLOUT, WM_CONTEXT);
-    graph_plan(wm->view_graph);
+    graph_plan_shared(wm->view_graph, wm->slab);
     wm->view_executor = executor_new(wm->view_graph, wm->pool);
     wm->view_batch = batch_of(&wm->view.in, WM_ROLLOUT, 1, n_actions);
 }
@@ -89,7 +90,8 @@ struct world_model *wm_new(const struct wm_opts *opts) {
                      opts->extension->build(opts->extension->ctx, wm, wm->train_graph, &wm->train));
     graph_gradients(wm->train_graph, loss);
     graph_recompute(wm->train_graph, RECOMPUTE_BYTES);
-    graph_plan(wm->train_graph);
+    wm->slab = slab_new();
+    graph_plan_shared(wm->train_graph, wm->slab);
     wm->train_executor = executor_new(wm->train_graph, wm->pool);
     executor_set_ranks(wm->train_executor, wm->ranks);
     wm->train_batch = batch_of(&wm->train.in, length, batch, opts->n_actions);
@@ -106,6 +108,7 @@ void wm_free(struct world_model *wm) {
     executor_free(wm->view_executor);
     graph_free(wm->train_graph);
     graph_free(wm->view_graph);
+    slab_free(wm->slab);
     params_deinit(&wm->params);
     free(wm);
 }
@@ -131,7 +134,11 @@ struct wm_tensors wm_tensors(const struct world_model *wm) {
                                .rewards = in->rewards};
 }
 size_t wm_slab_bytes(const struct world_model *wm) {
-    return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph);
+    return graph_slab_bytes(wm->train_graph) + graph_slab_bytes(wm->view_graph) +
+           slab_bytes(wm->slab);
+}
+struct slab *wm_slab(struct world_model *wm) {
+    return wm->slab;
 }
 struct executor *wm_executor(struct world_model *wm) {
     return wm->train_executor;

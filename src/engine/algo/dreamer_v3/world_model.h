@@ -86,8 +86,10 @@ struct wm_tensors {
     const struct tensor *packed, *prev_actions, *is_first, *rewards; // packed NULL: no pictures
 };
 struct wm_tensors wm_tensors(const struct world_model *wm);
-// memory of the activations, both graphs
+// memory of the activations, both graphs and what they share
 size_t wm_slab_bytes(const struct world_model *wm);
+// Where both graphs run, for others that run in between (graph.h); the world model's.
+struct slab *wm_slab(struct world_model *wm);
 struct executor *wm_executor(struct world_model *wm); // of the training graph, for profiles
 
 // The inputs of an update, to be filled by the caller before each wm_update. Time-major, row t*B +
