@@ -48,7 +48,7 @@ struct choice {
 };
 
 static const struct choice tables[] = {
-    // best first
+// best first
 #if defined(__x86_64__)
     {&kernels_avx512, has_avx512},
 #ifndef KERNELS_NO_AVX2
@@ -290,15 +290,41 @@ int64_t patch_columns(const struct patch_shape *s) {
 
 static int64_t patch_reals(const struct patch_shape *s) { return s->kernel * s->kernel * s->c_in; }
 
+struct tile_sizes tile_sizes(const struct patch_shape *s) {
+    const int64_t ratio = s->kernel / s->stride;
+    const bool whole = s->kernel % s->stride == 0 && (ratio == 2 || ratio == 3);
+    if (!whole || s->stride * s->c_in % GEMM_UNIT != 0) return (struct tile_sizes){0};
+    return (struct tile_sizes){.side = ratio + 1,
+                               .points = (ratio + 1) * (ratio + 1),
+                               .deep = s->stride * s->stride * s->c_in,
+                               .n = ceil_div(patch_rows(s), 2) * ceil_div(patch_columns(s), 2)};
+}
+
+static int64_t tile_block_reals(const struct patch_shape *s) {
+    const struct tile_sizes t = tile_sizes(s);
+    const int64_t image = s->frames ? round_up(s->height * s->width * s->c_in, TILE_GAP) : 0;
+    return t.points * (TILE_BLOCK * (t.deep + s->c_out) + 2 * TILE_GAP) + image;
+}
+
 int64_t patch_pack_reals(const struct patch_shape *s) {
+    const struct tile_sizes t = tile_sizes(s);
+    if (t.side) return t.points * t.deep * s->c_out;
     return round_up(patch_reals(s), GEMM_UNIT) * s->c_out;
 }
 
+int64_t patch_forward_share_reals(const struct patch_shape *s) {
+    return tile_sizes(s).side ? tile_block_reals(s) : 0;
+}
+
 int64_t patch_dx_share_reals(const struct patch_shape *s) {
+    if (tile_sizes(s).side) return tile_block_reals(s);
     return patch_rows(s) * patch_columns(s) * round_up(patch_reals(s), GEMM_UNIT);
 }
 
-int64_t patch_dw_share_reals(const struct patch_shape *s) { return patch_reals(s) * s->c_out; }
+int64_t patch_dw_share_reals(const struct patch_shape *s) {
+    if (tile_sizes(s).side) return patch_pack_reals(s) + tile_block_reals(s);
+    return patch_reals(s) * s->c_out;
+}
 
 int patch_pack_shares(const struct patch_job *job) {
     return (int)max64(1, min64(8, patch_reals(&job->shape) * job->shape.c_out / SHARE_ELEMENTS));

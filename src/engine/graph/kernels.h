@@ -128,20 +128,22 @@ int conv_weight_reduce_shares(const struct conv_job *job);
 struct patch_shape {
     int64_t n, height, width; // of the big image
     int64_t c_in, c_out, kernel, stride;
+    bool frames; // big may be packed frames
 };
 struct patch_job {
     struct patch_shape shape;
     const real *weights;            // for the packs
     real *packed;                   // [patch_pack_reals(shape)]; the two packs differ
     const real *big, *small, *bias; // read; bias [c_out], of patch_forward
+    const uint8_t *frames; // in place of big, where there are tiles: [n][c_in] packed2 frames
     real *out;
     bool accumulate; // dx, dw
-    real *
-        scratch; // dx: patch_shares * patch_dx_share_reals; dw: patch_shares * patch_dw_share_reals
+    real *scratch;   // patch_shares * patch_forward_share_reals, patch_dx_.., patch_dw_..
 };
 int64_t patch_rows(const struct patch_shape *shape);
 int64_t patch_columns(const struct patch_shape *shape);
 int64_t patch_pack_reals(const struct patch_shape *shape);
+int64_t patch_forward_share_reals(const struct patch_shape *shape); // 0: none
 int64_t patch_dx_share_reals(const struct patch_shape *shape);
 int64_t patch_dw_share_reals(const struct patch_shape *shape);
 int patch_pack_shares(const struct patch_job *job);
@@ -267,6 +269,13 @@ int64_t norm_partial_stride(int64_t n);
 // Whether conv_down, conv_weight take two pixels of a row at once.
 bool conv_pairs(const struct conv_shape *shape);
 bool conv_weight_pairs(const struct conv_shape *shape);
+// Convolutions in tiles (kernels_tiles.h): side of a tile in deep pixels, its points, deep
+// channels, tiles of an image. side 0: not of a shape for which there are tiles.
+struct tile_sizes {
+    int64_t side, points, deep, n;
+};
+struct tile_sizes tile_sizes(const struct patch_shape *shape);
+enum { TILE_BLOCK = 48, TILE_GAP = 16 }; // tiles at once; reals between two points
 // Offsets, in reals, inside one share's scratch (kernels_conv.h).
 struct conv_layout {
     int64_t line, share; // down, up: image with its border at 0, one output line, size

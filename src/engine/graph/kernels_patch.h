@@ -1,5 +1,7 @@
 // Convolutions without a border, any square kernel and stride, on NHWC images: forward, dx and dw.
 //
+// Shapes that can be cut into tiles are done by kernels_tiles.h, the others as follows.
+//
 // A patch is `kernel` runs of kernel * c_in contiguous reals, one per image row, so the product
 // kernels of kernels_gemm.h read it in place (micro_a's slabs), as kernels_conv.h does for its one
 // shape.
@@ -13,12 +15,17 @@
 
 #include "engine/graph/kernels.h"
 #include "engine/graph/kernels_conv.h"
+#include "engine/graph/kernels_tiles.h"
 
 // ---- packing: a share writes some columns
 
 // B(ky, kx, c; o) = w[o][c][ky][kx]
 static void patch_pack(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
+    if (tile_sizes(s).side) {
+        tile_pack(job, share, false);
+        return;
+    }
     const int64_t taps = s->kernel * s->kernel, k = taps * s->c_in;
     struct range columns = share_range(s->c_out, patch_pack_shares(job), share);
     for (int64_t o = columns.first; o < columns.end; o++) {
@@ -31,6 +38,10 @@ static void patch_pack(const struct patch_job *job, int share) {
 // B(o; ky, kx, c) = w[o][c][ky][kx]
 static void patch_pack_dx(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
+    if (tile_sizes(s).side) {
+        tile_pack(job, share, true);
+        return;
+    }
     const int64_t taps = s->kernel * s->kernel, n = taps * s->c_in;
     struct range columns = share_range(kround_up(n, GEMM_UNIT), patch_pack_shares(job), share);
     for (int64_t column = columns.first; column < columns.end; column++) {
@@ -47,6 +58,10 @@ static void patch_pack_dx(const struct patch_job *job, int share) {
 
 static void patch_forward(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
+    if (tile_sizes(s).side) {
+        tile_forward(job, share);
+        return;
+    }
     const int64_t rows = patch_rows(s), columns = patch_columns(s), width = s->c_out;
     struct range images = share_range(s->n, patch_shares(s), share);
     for (int64_t n = images.first; n < images.end; n++)
@@ -71,6 +86,10 @@ static void patch_forward(const struct patch_job *job, int share) {
 
 static void patch_dx(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
+    if (tile_sizes(s).side) {
+        tile_dx(job, share);
+        return;
+    }
     const int64_t rows = patch_rows(s), columns = patch_columns(s), run = s->kernel * s->c_in;
     const int64_t n_taps = kround_up(s->kernel * run, GEMM_UNIT), line = s->width * s->c_in;
     struct range images = share_range(s->n, patch_shares(s), share);
@@ -94,6 +113,10 @@ static void patch_dx(const struct patch_job *job, int share) {
 
 static void patch_dw(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
+    if (tile_sizes(s).side) {
+        tile_dw(job, share);
+        return;
+    }
     const int64_t rows = patch_rows(s), columns = patch_columns(s), run = s->kernel * s->c_in;
     struct range images = share_range(s->n, patch_shares(s), share);
     real *partial = job->scratch + share * patch_dw_share_reals(s);
@@ -122,6 +145,10 @@ static void patch_dw(const struct patch_job *job, int share) {
 // A share takes some output channels.
 static void patch_dw_reduce(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
+    if (tile_sizes(s).side) {
+        tile_dw_reduce(job, share);
+        return;
+    }
     const int64_t taps = s->kernel * s->kernel, one = patch_dw_share_reals(s);
     const int n_partials = patch_shares(s);
     struct range channels = share_range(s->c_out, patch_dw_reduce_shares(job), share);

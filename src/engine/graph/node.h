@@ -165,7 +165,7 @@ struct node {
     struct attributes at;
     struct tensor *scratch; // for this node only, or NULL
     bool reached;           // a gradient may arrive here
-    bool given;             // not run: earlier nodes have written its output (reuse.c)
+    bool given;             // not run: another node computes it (reuse.c, fuse.c)
     uint32_t name_hash;     // of the name before it was made unique
     char name[TENSOR_NAME_SIZE];
     int scope_length;
@@ -215,9 +215,9 @@ struct graph {
         clears_capacity;
     char scope[TENSOR_NAME_SIZE];
     int scope_length, scope_marks[SCOPE_MAX_DEPTH], scope_depth;
-    bool has_gradients, planned, bf16;
-    size_t recompute_bytes;       // graph_recompute's; 0: nothing is computed twice
-    struct linear_groups *groups; // during graph_gradients
+    bool has_gradients, planned, bf16, fused; // fused: for the CPU alone (fuse.c)
+    size_t recompute_bytes;                   // graph_recompute's; 0: nothing is computed twice
+    struct linear_groups *groups;             // during graph_gradients
     char *slab;
     size_t slab_bytes, guard_bytes;
     struct slab *shared; // whose memory `slab` is; NULL: its own
@@ -303,6 +303,9 @@ void append_scatter(struct graph *g, const struct node *n, struct tensor *x, str
 
 // ---- layers computed twice (reuse.c)
 void reuse_steps(struct graph *g); // after `reached` is known, before any gradient buffer
+
+// ---- nodes that the CPU computes inside others (fuse.c); for graphs that no device runs
+void fuse_nodes(struct graph *g);
 
 // ---- planning (plan.c)
 void plan_lifetimes(struct graph *g);  // first_use and last_use of all roots

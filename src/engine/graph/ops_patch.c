@@ -58,6 +58,7 @@ void conv_valid_shape(struct node *n) {
                (long long)s->c_out, GEMM_UNIT);
     int64_t run = s->kernel * s->c_in;
     NODE_CHECK(n, run % 4 == 0 && run >= 8, "%lld values in a row of the kernel", (long long)run);
+    node_scratch(n, patch_shares(s) * patch_forward_share_reals(s));
     node_out(n, 4, (int64_t[]){s->n, patch_rows(s), patch_columns(s), s->c_out});
 }
 
@@ -68,8 +69,9 @@ struct tensor *g_conv_valid(struct graph *g, struct tensor *x, struct tensor *w,
     NODE_CHECK(n, w->n_dims == 4 && w->shape[2] == w->shape[3], "%s is no square kernel", w->name);
     NODE_CHECK(n, w->shape[1] == x->shape[3], "%s has %lld channels, %s takes %lld", x->name,
                (long long)x->shape[3], w->name, (long long)w->shape[1]);
-    n->at.patch = (struct patch_shape){x->shape[0], x->shape[1], x->shape[2], x->shape[3],
-                                       w->shape[0], w->shape[2], stride};
+    n->at.patch = (struct patch_shape){
+        x->shape[0], x->shape[1], x->shape[2], x->shape[3],
+        w->shape[0], w->shape[2], stride,      x->node && x->node->kind == OP_UNPACK_STACK};
     node_src(n, x);
     node_src(n, w);
     node_src(n, bias);
@@ -77,12 +79,21 @@ struct tensor *g_conv_valid(struct graph *g, struct tensor *x, struct tensor *w,
     return node_finish(n);
 }
 
+// Images, or the frames that they would be unpacked from (fuse.c).
+static void read_images(struct patch_job *job, const struct tensor *x) {
+    if (x->dtype == DTYPE_U8)
+        job->frames = x->data;
+    else
+        job->big = reals(x);
+}
+
 static void forward_share(const struct run *r, const struct node *n, int share) {
     struct patch_job job = {.shape = n->at.patch,
                             .packed = reals(n->src[PACKED]),
-                            .big = reals(n->src[X]),
                             .bias = reals(n->src[BIAS]),
-                            .out = reals(n->out[0])};
+                            .out = reals(n->out[0]),
+                            .scratch = reals(n->scratch)};
+    read_images(&job, n->src[X]);
     r->k->patch_forward(&job, share);
 }
 
@@ -128,12 +139,13 @@ void conv_valid_dx_run(const struct run *r, const struct node *n) {
 }
 
 static struct patch_job dw_job(const struct node *n) {
-    return (struct patch_job){.shape = n->at.patch,
-                              .big = reals(n->src[0]),
-                              .small = reals(n->src[1]),
-                              .out = reals(n->out[0]),
-                              .accumulate = n->accumulate[0],
-                              .scratch = reals(n->scratch)};
+    struct patch_job job = {.shape = n->at.patch,
+                            .small = reals(n->src[1]),
+                            .out = reals(n->out[0]),
+                            .accumulate = n->accumulate[0],
+                            .scratch = reals(n->scratch)};
+    read_images(&job, n->src[0]);
+    return job;
 }
 
 static void dw_share(const struct run *r, const struct node *n, int share) {

@@ -235,6 +235,7 @@ static void plan(struct graph *g, bool apart) {
             output_grad(g, g->tensors[i]); // no part without a value
     recompute(g);
     g->planned = true;
+    if (!backend_chosen()) fuse_nodes(g);
     plan_lifetimes(g);
     if (apart) {
         place_apart(g);

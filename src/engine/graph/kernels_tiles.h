@@ -1,0 +1,438 @@
+// Convolutions without a border by Winograd's minimal filtering: two by two outputs at a time.
+//
+// A kernel of side r stride (r 2 or 3) with stride s is a kernel of side r with stride 1 on an
+// image whose pixels are s x s blocks with s s c_in channels, deep pixels: (p, q, c), p and q
+// inside the block. There F(2, r) gives two neighbouring outputs of a line with r + 1 products in
+// place of 2 r:
+//
+//     r = 2    m = (x0 - x1) w0, x1 (w0 + w1), (x2 - x1) w1
+//              y = m0 + m1, m1 + m2
+//     r = 3    m = (x0 - x2) w0, (x1 + x2) (w0 + w1 + w2) / 2, (x2 - x1) (w0 - w1 + w2) / 2,
+//                  (x1 - x3) w2
+//              y = m0 + m1 + m2, m1 - m2 - m3
+//
+// Along both axes that is 9 products for 16, or 16 for 36 (Winograd, Arithmetic Complexity of
+// Computations, 1980; Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015). A
+// *tile* is the deep pixels that two by two outputs need, r + 1 by r + 1; a *point* is one of their
+// (r + 1)^2 combinations. For every point the tiles of a block are the rows of a product over the
+// deep channels, so that the block stays in the second-level cache from the image to the outputs:
+//
+//     forward  x -> U [point][tile][deep]; M = U . V [point][deep][c_out]; M -> y, + bias
+//     dx       dy -> M; U = M . V^T; U -> x, tiles added where they overlap
+//     dw       x -> U, dy -> M; sums of U^T . M over all tiles, turned into dw at the end
+//
+// The three ways back are the adjoints of the ways there. Outputs of a tile past the last row or
+// column are left out; deep pixels there are 0. A tile's numbers do not depend on its block.
+#ifndef GRAPH_KERNELS_TILES_H
+#define GRAPH_KERNELS_TILES_H
+
+#include "engine/graph/kernels.h"
+#include "engine/graph/kernels_gemm.h"
+#include "engine/graph/kernels_rows.h"
+#include "engine/graph/kernels_vec.h"
+
+enum { TILE_OUT = 2, TILE_SIDE_MAX = 4, TILE_POINTS_MAX = 16, TILE_COLUMNS = 32 };
+
+// Where the values of a line's points lie: v[0], v[step], ...
+ALWAYS_INLINE void points_of_line(int r, vec *v, int step) {
+    const vec a = v[0], b = v[step], c = v[2 * step];
+    if (r == 2) {
+        v[0] = a - b;
+        v[2 * step] = c - b;
+        return;
+    }
+    const vec d = v[3 * step];
+    v[0] = a - c;
+    v[step] = b + c;
+    v[2 * step] = c - b;
+    v[3 * step] = b - d;
+}
+
+ALWAYS_INLINE void line_of_points(int r, vec *v, int step) { // adjoint of points_of_line
+    const vec a = v[0], b = v[step], c = v[2 * step];
+    if (r == 2) {
+        v[step] = b - a - c;
+        return;
+    }
+    const vec d = v[3 * step];
+    v[step] = b - c + d;
+    v[2 * step] = b + c - a;
+    v[3 * step] = -d;
+}
+
+ALWAYS_INLINE void outputs_of_points(int r, vec *v, int step) { // to v[0], v[step]
+    const vec a = v[0], b = v[step], c = v[2 * step];
+    v[0] = r == 2 ? a + b : a + b + c;
+    v[step] = r == 2 ? b + c : b - c - v[3 * step];
+}
+
+ALWAYS_INLINE void points_of_outputs(int r, vec *v, int step) { // adjoint of outputs_of_points
+    const vec a = v[0], b = v[step];
+    v[step] = a + b;
+    v[2 * step] = r == 2 ? b : a - b;
+    if (r == 3) v[3 * step] = -b;
+}
+
+// ---- weights
+
+ALWAYS_INLINE void points_of_weights(int r, real *v, int step) {
+    const real a = v[0], b = v[step];
+    if (r == 2) {
+        v[step] = a + b;
+        v[2 * step] = b;
+        return;
+    }
+    const real c = v[2 * step];
+    v[step] = (a + c + b) * (real)0.5;
+    v[2 * step] = (a + c - b) * (real)0.5;
+    v[3 * step] = c;
+}
+
+ALWAYS_INLINE void weights_of_points(int r, real *v, int step) { // adjoint
+    const real a = v[0], b = v[step], c = v[2 * step];
+    if (r == 2) {
+        v[0] = a + b;
+        v[step] = b + c;
+        return;
+    }
+    v[0] = a + (b + c) * (real)0.5;
+    v[step] = (b - c) * (real)0.5;
+    v[2 * step] = (b + c) * (real)0.5 + v[3 * step];
+}
+
+// The points of weight (deep channel, o): first of the r x r weights of one place in the blocks.
+ALWAYS_INLINE void tile_weight(int r, const struct patch_shape *s, const real *w, real *v) {
+    const int t = r + 1;
+    VEC_EACH(a, r)
+    VEC_EACH(b, r) v[a * t + b] = w[a * s->stride * s->kernel + b * s->stride];
+    VEC_EACH(a, r) points_of_weights(r, v + a * t, 1);
+    VEC_EACH(b, t) points_of_weights(r, v + b, t);
+}
+
+// Weights of deep channel `deep` and output 0.
+static const real *deep_weights(const struct patch_shape *s, const real *weights, int64_t deep) {
+    const int64_t p = deep / (s->stride * s->c_in), q = deep / s->c_in % s->stride;
+    return weights + (deep % s->c_in * s->kernel + p) * s->kernel + q;
+}
+
+ALWAYS_INLINE void tile_pack_of(int r, const struct patch_job *job, int share, bool dx) {
+    const struct patch_shape *s = &job->shape;
+    const struct tile_sizes t = tile_sizes(s);
+    const int64_t next_o = s->c_in * s->kernel * s->kernel, size = t.deep * s->c_out;
+    struct range deep = share_range(t.deep, patch_pack_shares(job), share);
+    for (int64_t d = deep.first; d < deep.end; d++) {
+        const real *w = deep_weights(s, job->weights, d);
+        real *to = job->packed + (dx ? d : d * s->c_out);
+        const int64_t step = dx ? t.deep : 1;
+        for (int64_t o = 0; o < s->c_out; o++, w += next_o, to += step) {
+            real v[TILE_POINTS_MAX];
+            tile_weight(r, s, w, v);
+            VEC_EACH(k, (r + 1) * (r + 1)) to[k * size] = v[k];
+        }
+    }
+}
+
+static void tile_pack(const struct patch_job *job, int share, bool dx) {
+    if (tile_sizes(&job->shape).side == 3)
+        tile_pack_of(2, job, share, dx);
+    else
+        tile_pack_of(3, job, share, dx);
+}
+
+// ---- between images and points
+
+// One tile of an image batch.
+struct tile {
+    int64_t image, y, x; // of its first output
+};
+
+struct tiles {
+    struct tile_sizes size;
+    const struct patch_shape *shape;
+    int64_t rows, columns;  // of outputs
+    int64_t run, line;      // reals of a deep pixel's row, of an image's row
+    int64_t next_u, next_m; // from one point to the next
+};
+
+static struct tiles tiles_of(const struct patch_shape *s) {
+    struct tiles t = {.size = tile_sizes(s),
+                      .shape = s,
+                      .rows = patch_rows(s),
+                      .columns = patch_columns(s),
+                      .run = s->stride * s->c_in,
+                      .line = s->width * s->c_in};
+    t.next_u = TILE_BLOCK * t.size.deep + TILE_GAP;
+    t.next_m = TILE_BLOCK * s->c_out + TILE_GAP;
+    return t;
+}
+
+static struct tile tile_at(const struct tiles *t, int64_t index) {
+    const int64_t inside = index % t->size.n, across = (t->columns + 1) / TILE_OUT;
+    return (struct tile){index / t->size.n, inside / across * TILE_OUT, inside % across * TILE_OUT};
+}
+
+// Deep pixels past the last one that an output needs count as 0.
+ALWAYS_INLINE bool deep_inside(int r, const struct tiles *t, int64_t y, int64_t x) {
+    return y < t->rows + r - 1 && x < t->columns + r - 1;
+}
+
+ALWAYS_INLINE void image_to_points(int r, const struct tiles *t, const real *image, struct tile at,
+                                   real *u) {
+    const int side = r + 1;
+    const int64_t deep_line = t->shape->stride * t->line;
+    const bool inside = deep_inside(r, t, at.y + r, at.x + r);
+    image += at.y * deep_line + at.x * t->run;
+    for (int64_t p = 0; p < t->shape->stride; p++, image += t->line)
+        for (int64_t q = 0; q < t->run; q += LANES, u += LANES) {
+            vec v[TILE_POINTS_MAX];
+            VEC_EACH(i, side)
+            VEC_EACH(j, side)
+            v[i * side + j] = inside || deep_inside(r, t, at.y + i, at.x + j)
+                                  ? vec_load(image + i * deep_line + j * t->run + q)
+                                  : (vec){0};
+            VEC_EACH(i, side) points_of_line(r, v + i * side, 1);
+            VEC_EACH(j, side) points_of_line(r, v + j, side);
+            VEC_EACH(k, side * side) vec_store(u + k * t->next_u, v[k]);
+        }
+}
+
+ALWAYS_INLINE void points_to_image(int r, const struct tiles *t, const real *u, struct tile at,
+                                   real *image) {
+    const int side = r + 1;
+    const int64_t deep_line = t->shape->stride * t->line;
+    image += at.y * deep_line + at.x * t->run;
+    for (int64_t p = 0; p < t->shape->stride; p++, image += t->line)
+        for (int64_t q = 0; q < t->run; q += LANES, u += LANES) {
+            vec v[TILE_POINTS_MAX];
+            VEC_EACH(k, side * side) v[k] = vec_load(u + k * t->next_u);
+            VEC_EACH(i, side) line_of_points(r, v + i * side, 1);
+            VEC_EACH(j, side) line_of_points(r, v + j, side);
+            VEC_EACH(i, side)
+            VEC_EACH(j, side) {
+                real *to = image + i * deep_line + j * t->run + q;
+                if (deep_inside(r, t, at.y + i, at.x + j))
+                    vec_store(to, vec_load(to) + v[i * side + j]);
+            }
+        }
+}
+
+ALWAYS_INLINE void points_to_outputs(int r, const struct tiles *t, const real *m, struct tile at,
+                                     const real *bias, real *out) {
+    const int side = r + 1;
+    const int64_t n = t->shape->c_out, line = t->columns * n;
+    out += ((at.image * t->rows + at.y) * t->columns + at.x) * n;
+    for (int64_t c = 0; c < n; c += LANES, m += LANES, out += LANES) {
+        vec v[TILE_POINTS_MAX];
+        VEC_EACH(k, side * side) v[k] = vec_load(m + k * t->next_m);
+        VEC_EACH(i, side) outputs_of_points(r, v + i * side, 1);
+        VEC_EACH(j, TILE_OUT) outputs_of_points(r, v + j, side);
+        VEC_EACH(i, TILE_OUT)
+        VEC_EACH(j, TILE_OUT) {
+            if (at.y + i < t->rows && at.x + j < t->columns)
+                vec_store(out + i * line + j * n, v[i * side + j] + vec_load(bias + c));
+        }
+    }
+}
+
+ALWAYS_INLINE void outputs_to_points(int r, const struct tiles *t, const real *out, struct tile at,
+                                     real *m) {
+    const int side = r + 1;
+    const int64_t n = t->shape->c_out, line = t->columns * n;
+    out += ((at.image * t->rows + at.y) * t->columns + at.x) * n;
+    for (int64_t c = 0; c < n; c += LANES, m += LANES, out += LANES) {
+        vec v[TILE_POINTS_MAX];
+        VEC_EACH(i, TILE_OUT)
+        VEC_EACH(j, TILE_OUT)
+        v[i * side + j] = at.y + i < t->rows && at.x + j < t->columns
+                              ? vec_load(out + i * line + j * n)
+                              : (vec){0};
+        VEC_EACH(i, TILE_OUT) points_of_outputs(r, v + i * side, 1);
+        VEC_EACH(j, side) points_of_outputs(r, v + j, side);
+        VEC_EACH(k, side * side) vec_store(m + k * t->next_m, v[k]);
+    }
+}
+
+// ---- products, one for each point
+
+struct point_product {
+    struct micro_a a;
+    int64_t a_next, m; // a_next: to the next point
+    const real *b;
+    int64_t b_next, b_row, columns;
+    real *c;
+    int64_t c_next, c_row;
+};
+
+static void point_products(const struct point_product *p, int64_t points) {
+    struct micro_a a = p->a;
+    for (int64_t k = 0; k < points; k++, a.a += p->a_next)
+        for (int64_t j = 0; j < p->columns; j += TILE_COLUMNS)
+            micro_panel(a, p->m, p->b + k * p->b_next + j, p->b_row,
+                        kmin(TILE_COLUMNS, p->columns - j), p->c + k * p->c_next + j, p->c_row);
+}
+
+// ---- a share takes some images, in blocks of tiles
+
+struct tile_work {
+    struct tiles t;
+    const struct patch_job *job;
+    real *u, *m, *image; // image: unpacked from frames
+    int64_t unpacked;    // which it is
+    int64_t first, end;  // tiles of the share
+};
+
+static struct tile_work tile_work(const struct patch_job *job, int share, real *scratch) {
+    struct tile_work w = {.t = tiles_of(&job->shape), .job = job, .u = scratch};
+    struct range images = share_range(job->shape.n, patch_shares(&job->shape), share);
+    w.m = scratch + w.t.size.points * w.t.next_u;
+    w.image = w.m + w.t.size.points * w.t.next_m;
+    w.unpacked = -1;
+    w.first = images.first * w.t.size.n;
+    w.end = images.end * w.t.size.n;
+    return w;
+}
+
+static const real *image_of(struct tile_work *w, int64_t image) {
+    const struct patch_shape *s = &w->job->shape;
+    const int64_t frame = s->height * s->width / 4;
+    if (!w->job->frames) return w->job->big + image * s->height * w->t.line;
+    if (w->unpacked != image)
+        rows_unpack_stack(s->c_in, frame, w->job->frames + image * s->c_in * frame, w->image);
+    w->unpacked = image;
+    return w->image;
+}
+
+ALWAYS_INLINE void block_to_u(int r, struct tile_work *w, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        const struct tile at = tile_at(&w->t, first + i);
+        image_to_points(r, &w->t, image_of(w, at.image), at, w->u + i * w->t.size.deep);
+    }
+}
+
+ALWAYS_INLINE void block_to_m(int r, const struct tile_work *w, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        outputs_to_points(r, &w->t, w->job->small, tile_at(&w->t, first + i),
+                          w->m + i * w->job->shape.c_out);
+}
+
+ALWAYS_INLINE void tile_forward_of(int r, const struct patch_job *job, int share) {
+    struct tile_work w =
+        tile_work(job, share, job->scratch + share * patch_forward_share_reals(&job->shape));
+    const int64_t deep = w.t.size.deep, n = job->shape.c_out;
+    for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
+        const int64_t count = kmin(TILE_BLOCK, w.end - first);
+        block_to_u(r, &w, first, count);
+        const struct point_product p = {{w.u, deep, 0, 1, 1, deep, false, 0},
+                                        w.t.next_u,
+                                        count,
+                                        job->packed,
+                                        deep * n,
+                                        n,
+                                        n,
+                                        w.m,
+                                        w.t.next_m,
+                                        n};
+        point_products(&p, w.t.size.points);
+        for (int64_t i = 0; i < count; i++)
+            points_to_outputs(r, &w.t, w.m + i * n, tile_at(&w.t, first + i), job->bias, job->out);
+    }
+}
+
+ALWAYS_INLINE void tile_dx_of(int r, const struct patch_job *job, int share) {
+    struct tile_work w =
+        tile_work(job, share, job->scratch + share * patch_dx_share_reals(&job->shape));
+    const int64_t deep = w.t.size.deep, n = job->shape.c_out;
+    const int64_t size = job->shape.height * w.t.line;
+    if (!job->accumulate)
+        memset(job->out + w.first / w.t.size.n * size, 0,
+               (size_t)((w.end - w.first) / w.t.size.n * size) * sizeof(real));
+    for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
+        const int64_t count = kmin(TILE_BLOCK, w.end - first);
+        block_to_m(r, &w, first, count);
+        const struct point_product p = {{w.m, n, 0, 1, 1, n, false, 0},
+                                        w.t.next_m,
+                                        count,
+                                        job->packed,
+                                        deep * n,
+                                        deep,
+                                        deep,
+                                        w.u,
+                                        w.t.next_u,
+                                        deep};
+        point_products(&p, w.t.size.points);
+        for (int64_t i = 0; i < count; i++) {
+            const struct tile at = tile_at(&w.t, first + i);
+            points_to_image(r, &w.t, w.u + i * deep, at, job->out + at.image * size);
+        }
+    }
+}
+
+ALWAYS_INLINE void tile_dw_of(int r, const struct patch_job *job, int share) {
+    real *sums = job->scratch + share * patch_dw_share_reals(&job->shape);
+    const struct tile_sizes size = tile_sizes(&job->shape);
+    const int64_t deep = size.deep, n = job->shape.c_out, n_sums = size.points * deep * n;
+    struct tile_work w = tile_work(job, share, sums + n_sums);
+    memset(sums, 0, (size_t)n_sums * sizeof(real));
+    for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
+        const int64_t count = kmin(TILE_BLOCK, w.end - first);
+        block_to_u(r, &w, first, count);
+        block_to_m(r, &w, first, count);
+        const struct point_product p = {{w.u, 1, 0, deep, 1, count, true, 0},
+                                        w.t.next_u,
+                                        deep,
+                                        w.m,
+                                        w.t.next_m,
+                                        n,
+                                        n,
+                                        sums,
+                                        deep * n,
+                                        n};
+        point_products(&p, size.points);
+    }
+}
+
+// A share takes some deep channels: the slices' sums in their order, then the weights of each.
+ALWAYS_INLINE void tile_dw_reduce_of(int r, const struct patch_job *job, int share) {
+    const struct patch_shape *s = &job->shape;
+    const struct tile_sizes t = tile_sizes(s);
+    const int side = r + 1, n_slices = patch_shares(s);
+    const int64_t one = patch_dw_share_reals(s), size = t.deep * s->c_out;
+    struct range deep = share_range(t.deep, patch_dw_reduce_shares(job), share);
+    for (int64_t d = deep.first; d < deep.end; d++)
+        for (int64_t o = 0; o < s->c_out; o += LANES) {
+            real sums[TILE_POINTS_MAX][LANES];
+            VEC_EACH(k, side * side) {
+                const real *from = job->scratch + k * size + d * s->c_out + o;
+                vec sum = vec_load(from);
+                for (int i = 1; i < n_slices; i++) sum += vec_load(from + i * one);
+                vec_store(sums[k], sum);
+            }
+            for (int l = 0; l < LANES; l++) {
+                real v[TILE_POINTS_MAX];
+                VEC_EACH(k, side * side) v[k] = sums[k][l];
+                VEC_EACH(a, side) weights_of_points(r, v + a * side, 1);
+                VEC_EACH(b, r) weights_of_points(r, v + b, side);
+                real *out = job->out + (deep_weights(s, job->out, d) - job->out) +
+                            (o + l) * s->c_in * s->kernel * s->kernel;
+                VEC_EACH(a, r)
+                VEC_EACH(b, r) {
+                    real *to = out + a * s->stride * s->kernel + b * s->stride;
+                    *to = (job->accumulate ? *to : 0) + v[a * side + b];
+                }
+            }
+        }
+}
+
+#define TILE_KERNEL(name)                                                                          \
+    static void name(const struct patch_job *job, int share) {                                     \
+        if (tile_sizes(&job->shape).side == 3)                                                     \
+            name##_of(2, job, share);                                                              \
+        else                                                                                       \
+            name##_of(3, job, share);                                                              \
+    }
+TILE_KERNEL(tile_forward)
+TILE_KERNEL(tile_dx)
+TILE_KERNEL(tile_dw)
+TILE_KERNEL(tile_dw_reduce)
+
+#endif
