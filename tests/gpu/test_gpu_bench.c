@@ -1,5 +1,8 @@
 // What the bars of the GPU are measured with: contents of the reports, right and broken.
+#define _DEFAULT_SOURCE
 #include "gpu/parity.h"
+
+#include <sys/wait.h>
 
 #include "engine/run/bench.h"
 
@@ -84,8 +87,11 @@ static void kernels_of_an_update_are_listed_with_their_work(void **state) {
                                        .quick = true,
                                        .settings = small,
                                        .n_settings = N_SMALL};
-    setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 0);
-    if (!bench_train(&o, &r, &e)) fail_msg("%s", e.message);
+    const bool on_harness = parity_on_harness();
+    if (on_harness) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
+    const bool fine = bench_train(&o, &r, &e);
+    if (on_harness) unsetenv("WORKBENCH_CUDA_LIBRARY");
+    if (!fine) fail_msg("%s", e.message);
     const struct bench_kernels *k = &r.kernels;
     int launches = 0, layers = 0, adams = 0;
     double ms = 0, least = 0;
@@ -128,13 +134,60 @@ static void what_the_device_does_at_most_is_measured(void **state) {
     assert_true((r.copy_bytes_per_s > 0) == timed && (r.fma_flops > 0) == timed);
 }
 
+// ---- tests/gpu/on_device, where there is no GPU: each part says so
+
+static int output_of(const char *command, char *text, size_t size) {
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    text[fread(text, 1, size - 1, pipe)] = 0;
+    const int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void without_a_gpu_every_part_of_the_device_script_is_skipped(void **state) {
+    (void)state;
+    static const char *const parts[] = {"doctor",     "parity",  "gate",    "emu",
+                                        "train_tiny", "train_s", "failures"};
+    enum { N_PARTS = sizeof parts / sizeof *parts };
+    char text[1024], said[8192];
+    const char *build = getenv("WORKBENCH_BUILD");
+    if (!parity_on_harness() || access("/usr/bin/timeout", X_OK) != 0) skip();
+    if (access("/dev/nvidiactl", F_OK) == 0) skip();
+    snprintf(text, sizeof text,
+             "d=$(mktemp -d); NO_BUILD=1 BUILD='%s' tests/gpu/on_device $d; rc=$?; "
+             "grep -c . $d/summary.txt; tar -tf $d/report.tar.gz | grep -c log; rm -r $d; exit $rc",
+             build ? build : "build");
+    assert_int_equal(output_of(text, said, sizeof said), 3);
+    for (size_t i = 0; i < N_PARTS; i++) {
+        snprintf(text, sizeof text, "\n%s: skipped (exit 3)", parts[i]);
+        const char *line = strstr(said, text);
+        if (!line || !strstr(line, "no CUDA device")) fail_msg("%s: %s", parts[i], said);
+    }
+    // Lines of the summary: the build, the parts, the time; logs: the first two.
+    snprintf(text, sizeof text, "\n%d\n%d\n", N_PARTS + 2, N_PARTS + 1);
+    assert_non_null(strstr(said, text));
+}
+
+static void more_than_ten_minutes_of_parts_are_refused(void **state) {
+    (void)state;
+    char said[2048];
+    assert_int_equal(
+        output_of("tests/gpu/on_device -n /tmp peers_tiny peers_s 2>&1", said, sizeof said), 2);
+    assert_non_null(strstr(said, "name fewer parts"));
+    assert_int_equal(output_of("tests/gpu/on_device -n", said, sizeof said), 0);
+    assert_non_null(strstr(said, "at most "));
+    assert_true(atoi(strstr(said, "at most ") + 8) <= 580);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_are_timed_and_a_sample_is_that_of_the_cpu),
         cmocka_unit_test(a_machine_that_is_not_the_cpus_fails),
         cmocka_unit_test(what_the_device_does_at_most_is_measured),
         cmocka_unit_test(kernels_are_for_a_device),
+        cmocka_unit_test(more_than_ten_minutes_of_parts_are_refused),
         cmocka_unit_test(kernels_of_an_update_are_listed_with_their_work),
+        cmocka_unit_test(without_a_gpu_every_part_of_the_device_script_is_skipped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
