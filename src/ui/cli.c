@@ -55,6 +55,7 @@ static const struct option {
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl"},
     {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)"},
+    {"--ranks", TEXT, AT(ranks), "HOW", "mpi: the processes of mpirun or srun are one run (off)"},
     {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)"},
     {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps"},
     {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps"},

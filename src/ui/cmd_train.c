@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "engine/graph/ranks.h"
 #include "engine/run/gate.h"
 #include "engine/run/worker.h"
 #include "ui/cli.h"
@@ -57,11 +58,13 @@ static void on_stop_signal(int signal_number) {
     control_stop(stop_target);
 }
 
-static void catch_stop_signals(struct control *c, bool keep_running) {
+// mpirun hands SIGUSR1 on to its processes; SIGTERM it follows up with SIGKILL a second later.
+static void catch_stop_signals(struct control *c, bool keep_running, bool is_rank) {
     stop_target = c;
     struct sigaction stop = {.sa_handler = on_stop_signal}, ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
+    if (is_rank) sigaction(SIGUSR1, &stop, NULL);
     sigaction(SIGHUP, keep_running ? &ignore : &stop, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
 }
@@ -227,8 +230,9 @@ static enum status run_headless(const struct cli *cli, struct run_opts *opts, st
     bool unbounded = opts->updates == 0 && opts->env_steps == 0 && opts->minutes == 0;
     if (unbounded && !opts->resume) opts->updates = DEFAULT_HEADLESS_UPDATES;
     struct feed *feed = feed_new(0);
-    log_to_stderr(true);
-    catch_stop_signals(feed_control(feed), cli->keep_running);
+    const bool silent = ranks_rank(opts->ranks) > 0;
+    log_to_stderr(!silent);
+    catch_stop_signals(feed_control(feed), cli->keep_running, opts->ranks != NULL);
     struct worker *w = worker_new(opts, feed, e);
     if (!w) {
         feed_free(feed);
@@ -244,13 +248,13 @@ static enum status run_headless(const struct cli *cli, struct run_opts *opts, st
     int64_t last_line = clock_now_ns(), shown = -1;
     for (const struct feed_status *s = feed_status(feed); !worker_ended(s); s = feed_status(feed)) {
         clock_sleep_ns(20000000);
-        if (clock_now_ns() - last_line < 2000000000) continue;
+        if (silent || clock_now_ns() - last_line < 2000000000) continue;
         last_line = clock_now_ns();
         if (s->opt_steps != shown) progress_line(feed, s);
         shown = s->opt_steps;
     }
     enum status status = worker_join(w, e);
-    print_summary(w, status, e, cli->json);
+    if (!silent) print_summary(w, status, e, cli->json);
     worker_free(w);
     feed_free(feed);
     return status;
@@ -309,7 +313,7 @@ static enum status run_dashboard(const struct cli *cli, struct run_opts *opts, s
     struct error screen_error = {0};
     // These answer once the dashboard has given its own handlers up: a second SIGHUP must not end a
     // run that is writing its checkpoint or goes on without a screen.
-    catch_stop_signals(feed_control(feed), cli->keep_running);
+    catch_stop_signals(feed_control(feed), cli->keep_running, false);
     enum dashboard_end end = dashboard_run(&screen, &screen_error);
     if (end != DASHBOARD_HANGUP)
         signal(SIGINT, SIG_DFL); // Ctrl-C while the checkpoint is written leaves at once
@@ -347,17 +351,51 @@ static int run_gate(const struct cli *cli) {
     return e.message[0] ? cli_fail(&e) : (int)status;
 }
 
+// --ranks mpi: this process and those that mpirun started beside it are one run.
+static bool join_ranks(const struct cli *cli, struct ranks **out, struct error *e) {
+    const char *wanted = cli->ranks ? cli->ranks : "off";
+    char why[256];
+    *out = NULL;
+    if (strcmp(wanted, "off") == 0) {
+        if (!cli->ranks && ranks_started() > 1)
+            fprintf(stderr,
+                    "workbench: %d processes were started together and train each for itself; "
+                    "--ranks mpi makes them one run, --ranks off is silent\n",
+                    ranks_started());
+        return true;
+    }
+    if (strcmp(wanted, "mpi") != 0)
+        return error_set(e, STATUS_USAGE, "--ranks %s: known: off, mpi", wanted);
+    if (cli->gate) return error_set(e, STATUS_USAGE, "--ranks mpi: a gate is one process");
+    if (cli->window || cli->script)
+        return error_set(e, STATUS_USAGE, "--ranks mpi runs without a screen: leave %s out",
+                         cli->window ? "--window" : "--script");
+    *out = ranks_open_mpi(why, sizeof why);
+    if (!*out) return error_set(e, STATUS_FAILED, "--ranks mpi: %s", why);
+    ranks_watch(*out);
+    return true;
+}
+
+static int fail_rank(const struct ranks *r, const struct error *e) {
+    struct error named = *e;
+    if (r) error_set(&named, e->status, "rank %d: %.900s", r->rank, e->message);
+    return cli_fail(&named);
+}
+
 int cmd_train(const struct cli *cli) {
     if (cli->n_words) {
         fprintf(stderr, "workbench: train %s: not understood; settings are written key=value\n",
                 cli->words[0]);
         return STATUS_USAGE;
     }
-    if (cli->gate) return run_gate(cli);
     struct run_opts opts;
     struct error e = {0};
+    struct ranks *ranks;
+    if (!join_ranks(cli, &ranks, &e)) return cli_fail(&e);
+    if (cli->gate) return run_gate(cli);
     fill_options(&opts, cli);
-    bool headless = cli->headless;
+    opts.ranks = ranks;
+    bool headless = cli->headless || ranks;
 #ifdef WORKBENCH_HEADLESS
     headless = true;
 #endif
@@ -371,5 +409,7 @@ int cmd_train(const struct cli *cli) {
 #else
     status = headless ? run_headless(cli, &opts, &e) : run_dashboard(cli, &opts, &e);
 #endif
-    return status == STATUS_OK ? 0 : cli_fail(&e);
+    const int code = status == STATUS_OK ? 0 : fail_rank(ranks, &e);
+    ranks_close(ranks);
+    return code;
 }

@@ -15,7 +15,7 @@ enum { THREAD_RANKS_MAX = 4 };
 struct thread_ranks {
     int n;
     pthread_barrier_t barrier;
-    const real *given[THREAD_RANKS_MAX];
+    const void *given[THREAD_RANKS_MAX];
     struct ranks ranks[THREAD_RANKS_MAX];
 };
 
@@ -27,17 +27,17 @@ static void thread_ranks_sum(struct ranks *r, real *x, int64_t n) {
     pthread_barrier_wait(&t->barrier);
     for (int64_t i = 0; i < n; i++) {
         x[i] = 0;
-        for (int k = 0; k < t->n; k++) x[i] += t->given[k][i];
+        for (int k = 0; k < t->n; k++) x[i] += ((const real *)t->given[k])[i];
     }
     pthread_barrier_wait(&t->barrier);
     free(copy);
 }
 
-static void thread_ranks_gather(struct ranks *r, const real *mine, real *all, int64_t n) {
+static void thread_ranks_gather(struct ranks *r, const void *mine, void *all, int64_t bytes) {
     struct thread_ranks *t = r->ctx;
     t->given[r->rank] = mine;
     pthread_barrier_wait(&t->barrier);
-    for (int k = 0; k < t->n; k++) memcpy(all + k * n, t->given[k], (size_t)n * sizeof *all);
+    for (int k = 0; k < t->n; k++) memcpy((char *)all + k * bytes, t->given[k], (size_t)bytes);
     pthread_barrier_wait(&t->barrier);
 }
 

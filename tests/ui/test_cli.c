@@ -32,6 +32,7 @@ static const struct {
     OPTION("--mode", TEXT, mode),
     OPTION("--preset", TEXT, preset),
     OPTION("--device", TEXT, device),
+    OPTION("--ranks", TEXT, ranks),
     OPTION("--threads", COUNT, threads),
     OPTION("--updates", COUNT, updates),
     OPTION("--env-steps", COUNT, env_steps),

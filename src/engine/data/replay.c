@@ -303,8 +303,9 @@ static void find_terminal(const struct replay *r, struct replay_window w,
     }
 }
 
-static uint32_t pick(uint64_t seed, enum rng_purpose purpose, uint64_t step, int b, int64_t n) {
-    return rng_below(seed, purpose, step, (uint32_t)b, (uint32_t)n);
+static uint32_t pick(uint64_t seed, enum rng_purpose purpose, uint64_t step, int64_t row,
+                     int64_t n) {
+    return rng_below(seed, purpose, step, (uint32_t)row, (uint32_t)n);
 }
 
 bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step,
@@ -312,6 +313,7 @@ bool replay_draw(const struct replay *r, struct replay_window window, uint64_t s
                  struct error *e) {
     CHECK(length >= 1 && batch >= 0, "a batch of %d sequences of %d rows", batch, length);
     int64_t n_starts = window.end - window.first - length + 1;
+    const int64_t row = r->opts.first_row;
     if (n_starts < 1)
         return error_set(e, STATUS_FAILED,
                          "the replay has %" PRId64
@@ -322,8 +324,8 @@ bool replay_draw(const struct replay *r, struct replay_window window, uint64_t s
     if (!n_ends) n_terminal = 0;
     if (n_terminal > batch) n_terminal = batch;
     for (int b = 0; b < n_terminal; b++)
-        starts[b] =
-            (struct replay_start){.env = NOT_YET, .t = pick(seed, RNG_REPLAY_ENV, step, b, n_ends)};
+        starts[b] = (struct replay_start){.env = NOT_YET,
+                                          .t = pick(seed, RNG_REPLAY_ENV, step, row + b, n_ends)};
     if (n_terminal) find_terminal(r, window, starts, n_terminal);
     for (int b = 0; b < batch; b++) {
         int64_t first = window.first, last = first + n_starts - 1;
@@ -332,9 +334,9 @@ bool replay_draw(const struct replay *r, struct replay_window window, uint64_t s
             first = t - length + 1 > first ? t - length + 1 : first;
             last = t < last ? t : last;
         } else {
-            starts[b].env = pick(seed, RNG_REPLAY_ENV, step, b, r->opts.n_envs);
+            starts[b].env = pick(seed, RNG_REPLAY_ENV, step, row + b, r->opts.n_envs);
         }
-        starts[b].t = first + pick(seed, RNG_REPLAY_START, step, b, last - first + 1);
+        starts[b].t = first + pick(seed, RNG_REPLAY_START, step, row + b, last - first + 1);
     }
     return true;
 }

@@ -47,7 +47,9 @@ struct replay_opts {
     int n_vector;  // the last bytes of an observation are so many floats
     // Of width n_actions; copied. NULL: one head.
     const struct action_space *actions;
-    int guard;         // see above; 0 where writing and sampling take turns
+    int guard; // see above; 0 where writing and sampling take turns
+    // Ranks draw what the rows [first_row, ...) of one batch of theirs together draw.
+    int64_t first_row;
     int safety_margin; // newest rows that are hidden from sampling
     // Keep the rows in a nameless file on this folder's disk, for rings larger than memory; NULL:
     // in memory.
@@ -110,11 +112,11 @@ struct replay_start {
 
 bool replay_can_sample(const struct replay *r, int length); // a window of `length` rows is readable
 // Starts of B sequences: environment uniform from (seed, RNG_REPLAY_ENV, step, b), start uniform
-// over all valid ones from (seed, RNG_REPLAY_START, step, b). Depends on nothing else. The first
-// n_terminal of them are drawn otherwise once the window has a terminated row: such a row uniformly
-// (ENV's number), then uniformly among the starts whose sequence holds it (START's): the skewed
-// replay of sparse rewards (Jaderberg et al. 2016, 3.2). False if there are fewer than `length`
-// rows. Reads the flags of the whole window: a byte a row.
+// over all valid ones from (seed, RNG_REPLAY_START, step, b), b from first_row on. Depends on
+// nothing else. The first n_terminal of them are drawn otherwise once the window has a terminated
+// row: such a row uniformly (ENV's number), then uniformly among the starts whose sequence holds it
+// (START's): the skewed replay of sparse rewards (Jaderberg et al. 2016, 3.2). False if there are
+// fewer than `length` rows. Reads the flags of the whole window: a byte a row.
 bool replay_draw(const struct replay *r, struct replay_window window, uint64_t seed, uint64_t step,
                  int length, int batch, int n_terminal, struct replay_start *starts,
                  struct error *e);

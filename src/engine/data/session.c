@@ -83,6 +83,7 @@ static bool write_meta(const struct session *s, const struct session_opts *o, st
     json_add_u64(root, "seed", o->seed);
     json_add_count(root, "n_weights", o->n_weights);
     if (o->zero_latent) json_add_bool(root, "zero_latent", true);
+    if (o->n_ranks > 1) json_add_count(root, "ranks", o->n_ranks);
     cJSON *rom = json_add_object(root, "rom");
     json_add_string(rom, "name", or_empty(o->rom_name));
     json_add_string(rom, "sha256", or_empty(o->rom_sha256));
@@ -403,18 +404,22 @@ bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e
     return ok;
 }
 
-// "step_NNN.tick_MMM.replay"
+// "step_NNN.tick_MMM.replay", "step_NNN.tick_MMM.rank_K.replay"
 static bool replay_name(const char *name, int64_t *step, int64_t *ticks) {
-    int end = 0;
-    return sscanf(name, "step_%18" SCNd64 ".tick_%18" SCNd64 ".replay%n", step, ticks, &end) == 2 &&
-           end > 0 && !name[end];
+    int end = 0, last = 0, rank;
+    if (sscanf(name, "step_%18" SCNd64 ".tick_%18" SCNd64 "%n", step, ticks, &end) != 2 || !end)
+        return false;
+    name += end;
+    return strcmp(name, ".replay") == 0 ||
+           (sscanf(name, ".rank_%9d.replay%n", &rank, &last) == 1 && last > 0 && !name[last]);
 }
 
-bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, char out[PATH_SIZE],
-                         struct error *e) {
-    char name[80];
-    snprintf(name, sizeof name, "checkpoints/step_%09" PRId64 ".tick_%09" PRId64 ".replay",
-             opt_steps, ticks);
+bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, int rank,
+                         char out[PATH_SIZE], struct error *e) {
+    char name[96], owner[24] = "";
+    if (rank > 0) snprintf(owner, sizeof owner, ".rank_%d", rank);
+    snprintf(name, sizeof name, "checkpoints/step_%09" PRId64 ".tick_%09" PRId64 "%s.replay",
+             opt_steps, ticks, owner);
     return path_join(out, session, name, e);
 }
 

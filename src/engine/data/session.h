@@ -12,7 +12,9 @@
 //     heartbeat.json  state, pid, steps, time; rewritten about each second
 //     metrics.jsonl   {"opt_steps":N,"env_steps":N,"loss_model":X,...}, deterministic values only
 //     timing.jsonl    {"opt_steps":N,"sps":X,...}, timed values under the same key
-//     checkpoints/    step_000000300.safetensors, step_000000300.tick_000000812.replay
+//     checkpoints/    step_000000300.safetensors, step_000000300.tick_000000812.replay, and of
+//     ranks beside
+//                     the first step_000000300.tick_000000812.rank_1.replay
 //     frames/         pictures.frames (frames.h)
 //     failures/       one folder per non-finite update
 //
@@ -51,6 +53,7 @@ struct session_opts { // texts are copied into the files; NULL: ""
     uint64_t seed;
     int64_t n_weights;
     bool zero_latent;        // an ablation; false: not in meta
+    int n_ranks;             // processes that make this run together; up to 1: not in meta
     const char *config_json; // content of config.json; its SHA-256 is meta's config_sha256
 };
 
@@ -79,12 +82,13 @@ bool session_frames_path(struct session *s, char out[PATH_SIZE],
 bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
                             struct error *e);                                      // new, empty
 bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e); // keep_last >= 1
-// The ring's file beside checkpoint `opt_steps`; `ticks` tells rings of the same step apart.
+// The ring's file beside checkpoint `opt_steps`; `ticks` tells rings of the same step apart, `rank`
+// those of several ranks (0: no rank in the name).
 // Pruning leaves those of the KEEP_REPLAYS newest checkpoints, and of the newest only the one with
 // `ticks`.
 enum { SESSION_KEEP_REPLAYS = 2 };
-bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, char out[PATH_SIZE],
-                         struct error *e);
+bool session_replay_path(const char *session, int64_t opt_steps, int64_t ticks, int rank,
+                         char out[PATH_SIZE], struct error *e);
 bool session_prune_replays(struct session *s, int64_t ticks, struct error *e);
 
 // ---- pure parts

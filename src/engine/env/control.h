@@ -14,6 +14,7 @@
 
 struct control_opts {
     int n_envs;           // 0: 1
+    int first;            // place of the first one among those of all ranks
     int max_steps;        // until an episode is truncated
     uint64_t seed;        // of the starts
     struct obs_space obs; // what is observed

@@ -24,6 +24,7 @@ struct pendulum {
     struct env env;
     int max_steps;
     uint64_t seed;
+    int first;
     struct rod *rods; // [n_envs]
 };
 
@@ -86,7 +87,7 @@ static void pendulum_reset(struct env *env, const uint8_t *mask, uint8_t *const 
         if (!mask[i]) continue;
         struct rod *r = &p->rods[i];
         const uint64_t seed = r->chosen ? r->seed : p->seed,
-                       number = r->chosen ? r->start : ((uint64_t)i << 32) + r->episodes;
+                       number = r->chosen ? r->start : ((uint64_t)(p->first + i) << 32) + r->episodes;
         r->theta = pi * (2 * (double)rng_uniform(seed, RNG_CONTROL_START, number, 0) - 1);
         r->velocity = 2 * (double)rng_uniform(seed, RNG_CONTROL_START, number, 1) - 1;
         r->episodes++;
@@ -163,6 +164,7 @@ struct env *env_pendulum_new(const struct control_opts *o) {
                           task->action_names, o->obs, task->actions};
     p->max_steps = o->max_steps;
     p->seed = o->seed;
+    p->first = o->first;
     p->rods = mem_alloc((size_t)n_envs * sizeof *p->rods);
     for (int i = 0; i < n_envs; i++) p->rods[i].ended = 1; // a reset comes first
     return &p->env;

@@ -86,7 +86,7 @@ void quantiles_run(const struct run *r, const struct node *n) {
     const real *x = reals(n->src[0]);
     real *sorted = reals(n->scratch), *out = reals(n->out[0]);
     if (r->ranks) {
-        x = sorted = ranks_gathered(r->ranks, x, count);
+        x = sorted = ranks_gathered(r->ranks, x, count * (int64_t)sizeof *x);
         count *= r->ranks->n;
     }
     for (int64_t i = 0; i < count; i++)

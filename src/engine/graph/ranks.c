@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "engine/graph/ranks_watch.h"
 
 struct rank_share ranks_share(const struct ranks *r, int batch) {
     if (!r) return (struct rank_share){0, batch};
@@ -19,18 +20,19 @@ void ranks_mean(struct ranks *r, real *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) x[i] *= share;
 }
 
-real *ranks_gathered(struct ranks *r, const real *mine, int64_t n) {
-    if (r->room_size < n * r->n) {
+void *ranks_gathered(struct ranks *r, const void *mine, int64_t bytes) {
+    if (r->room_bytes < bytes * r->n) {
         free(r->room);
-        r->room_size = n * r->n;
-        r->room = mem_alloc((size_t)r->room_size * sizeof *r->room);
+        r->room_bytes = bytes * r->n;
+        r->room = mem_alloc((size_t)r->room_bytes);
     }
-    r->gather(r, mine, r->room, n);
+    r->gather(r, mine, r->room, bytes);
     return r->room;
 }
 
 void ranks_close(struct ranks *r) {
     if (!r) return;
+    ranks_unwatch(r->watch);
     free(r->room);
     r->close(r);
 }

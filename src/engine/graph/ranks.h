@@ -11,7 +11,7 @@
 // one rank is so on all of them after the mean: nobody goes on alone.
 //
 // NULL stands for one rank alone everywhere. All ranks make the same calls in the same order, one
-// thread each. A transport that fails ends the process: the others would wait for ever.
+// thread at a time. A transport that fails ends the process: the others would wait for ever.
 #ifndef GRAPH_RANKS_H
 #define GRAPH_RANKS_H
 
@@ -22,15 +22,19 @@
 
 struct ranks {
     int rank, n;
+    int local, n_local; // the same among the ranks of this machine
     // Every element becomes the sum over the ranks; the same bits on all.
     void (*sum)(struct ranks *r, real *x, int64_t n);
-    // all [ranks][n]: rank after rank.
-    void (*gather)(struct ranks *r, const real *mine, real *all, int64_t n);
+    // all [ranks][bytes]: rank after rank.
+    void (*gather)(struct ranks *r, const void *mine, void *all, int64_t bytes);
     void (*close)(struct ranks *r);
     void *ctx;  // the transport's
-    real *room; // ranks_gathered's
-    int64_t room_size;
+    void *room; // ranks_gathered's
+    int64_t room_bytes;
+    struct ranks_watch *watch; // ranks_watch's; NULL: none
 };
+static inline int ranks_n(const struct ranks *r) { return r ? r->n : 1; }
+static inline int ranks_rank(const struct ranks *r) { return r ? r->rank : 0; }
 
 struct rank_share {
     int first, n;
@@ -39,12 +43,21 @@ struct rank_share {
 struct rank_share ranks_share(const struct ranks *r, int batch);
 
 void ranks_mean(struct ranks *r, real *x, int64_t n);
-// All ranks' numbers, n of each, in memory of `r` that the next call overwrites; r is not NULL.
-real *ranks_gathered(struct ranks *r, const real *mine, int64_t n);
-void ranks_close(struct ranks *r); // NULL is fine
+// All ranks' bytes, so many of each, in memory of `r` that the next call overwrites; r is not NULL.
+void *ranks_gathered(struct ranks *r, const void *mine, int64_t bytes);
+void ranks_close(struct ranks *r); // all of them; NULL is fine
+
+// Fills in r->local and r->n_local, and watches the other ranks' processes of this machine from a
+// thread of its own: when one of them is gone, one line says which, and this process ends with exit
+// code 1, whatever it waits for. Until ranks_close. Where the kernel has no pidfd_open (before 5.3)
+// nobody is watched. What dies on other machines is the launcher's to notice.
+void ranks_watch(struct ranks *r);
 
 // Open MPI, opened at run time (libmpi.so.40). NULL: not there, or the processes were not started
-// by mpirun (or Slurm's PMI); why says which. Calls MPI_Init.
+// by mpirun (or Slurm's srun --mpi=pmix); why says which. Calls MPI_Init_thread: other threads may
+// make the later calls, one at a time; this one must close.
 struct ranks *ranks_open_mpi(char *why, size_t size);
+// Processes that a launcher started together with this one, by its environment; 1: alone.
+int ranks_started(void);
 
 #endif

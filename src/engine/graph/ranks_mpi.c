@@ -13,13 +13,18 @@
 #include "base/mem.h"
 #include "engine/graph/ranks.h"
 
-enum { MPI_FINE = 0, PIECE = 1 << 26 }; // numbers of one message: MPI counts in int
+enum {
+    MPI_FINE = 0,
+    SERIALIZED = 2,  // MPI_THREAD_SERIALIZED: any thread, one at a time
+    PIECE = 1 << 26, // numbers of one message: MPI counts in int
+    MOST_BYTES = 1 << 30
+};
 
 struct mpi {
     struct ranks ranks;
     void *library;
-    void *world, *number, *add; // MPI_COMM_WORLD, MPI_FLOAT or MPI_DOUBLE, MPI_SUM
-    int (*init)(int *argc, char ***argv);
+    void *world, *number, *byte, *add; // MPI_COMM_WORLD, MPI_FLOAT or MPI_DOUBLE, MPI_BYTE, MPI_SUM
+    int (*init)(int *argc, char ***argv, int wanted, int *given);
     int (*finalize)(void);
     int (*comm_rank)(void *comm, int *rank);
     int (*comm_size)(void *comm, int *size);
@@ -48,10 +53,11 @@ static void mpi_sum(struct ranks *r, real *x, int64_t n) {
     m->room = NULL;
 }
 
-static void mpi_gather(struct ranks *r, const real *mine, real *all, int64_t n) {
+static void mpi_gather(struct ranks *r, const void *mine, void *all, int64_t bytes) {
     struct mpi *m = r->ctx;
-    CHECK(n <= PIECE, "%lld numbers are too many to gather", (long long)n);
-    must(m->all_gather(mine, (int)n, m->number, all, (int)n, m->number, m->world), "MPI_Allgather");
+    const int n = (int)bytes;
+    CHECK(bytes <= MOST_BYTES, "%lld bytes are too many to gather", (long long)bytes);
+    must(m->all_gather(mine, n, m->byte, all, n, m->byte, m->world), "MPI_Allgather");
 }
 
 static void mpi_close(struct ranks *r) {
@@ -66,8 +72,9 @@ static bool find(struct mpi *m, char *why, size_t size) {
         void *to;
     } list[] = {{"ompi_mpi_comm_world", &m->world},
                 {sizeof(real) == sizeof(float) ? "ompi_mpi_float" : "ompi_mpi_double", &m->number},
+                {"ompi_mpi_byte", &m->byte},
                 {"ompi_mpi_op_sum", &m->add},
-                {"MPI_Init", &m->init},
+                {"MPI_Init_thread", &m->init},
                 {"MPI_Finalize", &m->finalize},
                 {"MPI_Comm_rank", &m->comm_rank},
                 {"MPI_Comm_size", &m->comm_size},
@@ -89,6 +96,28 @@ static bool was_started_as_a_rank(void) {
     return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMIX_RANK") || getenv("PMI_RANK");
 }
 
+int ranks_started(void) {
+    const char *n = getenv("OMPI_COMM_WORLD_SIZE");
+    if (!n) n = getenv("SLURM_STEP_NUM_TASKS");
+    return n && atoi(n) > 1 ? atoi(n) : 1;
+}
+
+static bool join(struct mpi *m, char *why, size_t size) {
+    int given;
+    must(m->init(NULL, NULL, SERIALIZED, &given), "MPI_Init_thread");
+    must(m->comm_rank(m->world, &m->ranks.rank), "MPI_Comm_rank");
+    must(m->comm_size(m->world, &m->ranks.n), "MPI_Comm_size");
+    if (given >= SERIALIZED && m->ranks.n >= ranks_started()) return true;
+    if (given < SERIALIZED)
+        snprintf(why, size, "this Open MPI takes calls of one thread only");
+    else
+        snprintf(why, size,
+                 "%d processes were started, but Open MPI sees one: under Slurm, srun --mpi=pmix",
+                 ranks_started());
+    m->finalize();
+    return false;
+}
+
 struct ranks *ranks_open_mpi(char *why, size_t size) {
     if (!was_started_as_a_rank()) {
         snprintf(why, size, "several ranks are started with mpirun -n N workbench ...");
@@ -102,10 +131,7 @@ struct ranks *ranks_open_mpi(char *why, size_t size) {
     } else if (find(m, why, size)) {
         m->ranks =
             (struct ranks){.sum = mpi_sum, .gather = mpi_gather, .close = mpi_close, .ctx = m};
-        must(m->init(NULL, NULL), "MPI_Init");
-        must(m->comm_rank(m->world, &m->ranks.rank), "MPI_Comm_rank");
-        must(m->comm_size(m->world, &m->ranks.n), "MPI_Comm_size");
-        return &m->ranks;
+        if (join(m, why, size)) return &m->ranks;
     }
     free(m);
     return NULL;

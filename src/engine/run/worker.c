@@ -19,10 +19,17 @@ static const int64_t status_every_ns = 100000000, pictures_every_ns = 250000000,
 static void say_where(const struct worker *w) {
     int64_t updates = wm_opt_steps(w->wm);
     log_write(LOG_INFO, "goes on after update %lld, policy step %lld", (long long)updates,
-              (long long)w->rollout.policy_steps);
+              (long long)(w->opts.ranks ? w->policy_steps : w->rollout.policy_steps));
     if (w->opts.updates > 0 && updates >= w->opts.updates)
         log_write(LOG_WARN, "nothing to do: --updates %lld are done already",
                   (long long)w->opts.updates);
+}
+
+// With several ranks, none opens the session before all have read what is in it.
+static bool set_up(struct worker *w, struct error *e) {
+    return worker_agree(w, worker_configure(w, e) && worker_build(w, e), e) &&
+           worker_agree(w, worker_open_session(w, e), e) &&
+           worker_agree(w, worker_introduce(w, e), e);
 }
 
 struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct error *e) {
@@ -31,17 +38,24 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
     w->feed = feed;
     w->statistics.all_finite = true;
     if (ppo_run_wanted(opts)) {
-        w->ppo = ppo_run_new(opts, feed, e);
+        if (opts->ranks)
+            error_set(e, STATUS_USAGE, "--ranks mpi: --algo ppo runs alone");
+        else
+            w->ppo = ppo_run_new(opts, feed, e);
         if (w->ppo) return w;
         free(w);
         return NULL;
     }
-    if (!worker_configure(w, e) || !worker_build(w, e) || !worker_open_session(w, e)) {
+    if (!set_up(w, e)) {
         worker_free(w);
         return NULL;
     }
     if (w->resume) say_where(w);
     device_say(&w->device);
+    if (opts->ranks)
+        log_write(LOG_INFO, "rank %d of %d: %lld environments and %lld sequences of a batch each",
+                  opts->ranks->rank, opts->ranks->n, (long long)w->config.num_envs,
+                  (long long)w->config.batch_size);
     log_write(LOG_INFO, "%s: %s %s %s, %lld parameters, %d threads, kernels %s", w->rom_name,
               w->algo->mode, w->config.preset, w->config.profile, (long long)w->algo->n_weights(w),
               w->n_threads, cpu_kernels_kind(w->config.autocast));
@@ -80,16 +94,18 @@ void worker_free(struct worker *w) {
 // samples only rows from before rollout k. Results are the same whether the two run side by side or
 // one after the other.
 
-static void take_fence(struct worker *w) {
-    const struct rollout *r = &w->rollout;
+static bool take_fence(struct worker *w, struct error *e) {
+    struct meeting m = {.policy_steps = w->rollout.policy_steps};
+    if (!worker_meet(w, &m, e)) return false;
     if (w->on_device)
         w->fence = worker_device_window(w);
     else
-        w->fence =
-            (struct fence){replay_window(w->replay), replay_total(w->replay), r->policy_steps};
+        w->fence = (struct fence){replay_window(w->replay), replay_total(w->replay), 0};
+    w->fence.policy_steps = m.policy_steps;
+    return true;
 }
 
-static void add_sums(struct episode_sums *to, const struct episode_sums *from) {
+void worker_add_episodes(struct episode_sums *to, const struct episode_sums *from) {
     to->n += from->n;
     to->n_success += from->n_success;
     to->n_truncated += from->n_truncated;
@@ -104,7 +120,7 @@ static void add_sums(struct episode_sums *to, const struct episode_sums *from) {
 // What the finished rollout brought.
 static void take_rollout(struct worker *w) {
     struct rollout *r = &w->rollout;
-    add_sums(&w->episodes, &r->episodes);
+    worker_add_episodes(&w->episodes, &r->episodes);
     r->episodes = (struct episode_sums){0};
     w->busy.acting_ns += r->busy_ns;
     if (r->n_ticks > 0) {
@@ -120,19 +136,29 @@ static bool can_learn(const struct worker *w) {
            w->fence.window.end - w->fence.window.first >= w->config.sequence_length;
 }
 
+// A rank does not know what the others have played since the fence, so all end at one tick.
+static int64_t ticks_of_rollout(const struct worker *w) {
+    const int64_t most = worker_rollout_ticks(w), n = worker_all_envs(w);
+    const int64_t left = (w->opts.env_steps - w->fence.policy_steps + n - 1) / n;
+    return w->opts.ranks && w->opts.env_steps > 0 && left < most ? left : most;
+}
+
 // Between two batches: the rollout ends, its policy steps make the next batch due, and the next
 // rollout begins beside that batch. Once the policy steps that were asked for are played, the last
 // batch has none beside it.
 static bool turn(struct worker *w, int64_t prefill, struct error *e) {
     if (!rollout_wait(w, e) || !worker_device_fence(w, e)) return false;
     take_rollout(w);
-    take_fence(w);
+    if (!take_fence(w, e)) return false;
     bool learning = w->fence.policy_steps >= w->learn_from;
     if (learning) w->backlog += ratio_due(&w->ratio, w->fence.policy_steps - prefill);
     w->played_out = w->opts.env_steps > 0 && w->fence.policy_steps >= w->opts.env_steps;
     if (w->played_out) return true;
     w->algo->publish(w);
-    rollout_begin(w, learning ? worker_rollout_ticks(w) : 1, can_learn(w));
+    // Whole ticks of all environments, as sheeprl counts them (spec/dreamer_v3.md 8.2).
+    const int64_t n = worker_all_envs(w);
+    w->rollout.at_random = w->fence.policy_steps < w->config.learning_starts / n * n;
+    rollout_begin(w, learning ? ticks_of_rollout(w) : 1, can_learn(w));
     return true;
 }
 
@@ -200,7 +226,8 @@ static bool target_reached(const struct worker *w) {
 
 // What the screens asked for, and what they must see: between two pieces of work, never inside one.
 static bool serve_screens(struct worker *w, enum feed_phase phase, struct error *e) {
-    if (control_take_checkpoint(feed_control(w->feed)) && !worker_checkpoint(w, false, e))
+    if (!w->opts.ranks && control_take_checkpoint(feed_control(w->feed)) &&
+        !worker_checkpoint(w, false, e))
         return false;
     int64_t now = clock_now_ns();
     if (now - w->status_ns >= status_every_ns || phase != w->phase) {
@@ -227,13 +254,24 @@ static bool wait_while_paused(struct worker *w, struct error *e) {
     return true;
 }
 
+// On all ranks at the same update.
+static bool agree_to_go_on(struct worker *w, bool *go_on, struct error *e) {
+    struct meeting m = {.stop = target_reached(w)};
+    if (!worker_meet(w, &m, e)) return false;
+    *go_on = m.stop == 0;
+    return true;
+}
+
 static bool loop(struct worker *w, struct error *e) {
-    int64_t n = w->rollout.env->n_envs, starts = w->config.learning_starts / n,
+    bool go_on;
+    int64_t n = worker_all_envs(w), starts = w->config.learning_starts / n,
             prefill = (starts - (starts > 0)) * n;
     bool learning = w->fence.policy_steps >= w->learn_from;
-    while (!target_reached(w)) {
-        if (!wait_while_paused(w, e)) return false;
-        if (control_stop_requested(feed_control(w->feed))) break;
+    for (;;) {
+        if (!agree_to_go_on(w, &go_on, e)) return false;
+        if (!go_on) break;
+        if (!w->opts.ranks && !wait_while_paused(w, e)) return false;
+        if (!w->opts.ranks && control_stop_requested(feed_control(w->feed))) break;
         if (can_learn(w)) {
             if (!learn(w, e)) return false;
             w->single_update = false;
@@ -290,6 +328,7 @@ static void *thread_main(void *arg) {
             fine = false;
         }
     }
+    fine = worker_agree(w, fine, &w->error);
     w->status = fine ? STATUS_OK : w->error.status;
     if (w->session)
         session_finish(w->session, fine ? SESSION_DONE : SESSION_FAILED,

@@ -22,6 +22,7 @@
 #include "engine/run/feed.h"
 
 struct control_task; // engine/env/control.h
+struct ranks;        // engine/graph/ranks.h
 
 struct run_opts {         // NULL or 0: the default in parentheses
     const char *algo;     // dreamer_v3, ppo (dreamer_v3)
@@ -50,6 +51,12 @@ struct run_opts {         // NULL or 0: the default in parentheses
     // Tests: a control task of the caller's own instead of a built-in one.
     const struct control_task *control;
     bool zero_latent; // ablation: the model's latent z is zeroed (shows that a bar can fail)
+    // Several processes are one run: each plays env.num_envs environments and learns from
+    // algo.per_rank_batch_size sequences of its own ring; all make the same gradient steps and end
+    // together. Rank 0 writes the session, the others their own state beside its checkpoints.
+    // `updates`, `env_steps` and the counts in records are those of all ranks. Borrowed until
+    // worker_free; DreamerV3 on the CPU. All ranks call all functions here. NULL: one alone.
+    struct ranks *ranks;
 };
 
 struct worker;

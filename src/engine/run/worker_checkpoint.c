@@ -22,10 +22,11 @@ static struct checkpoint with_counters(struct counters *n, const char *hash) {
     return (struct checkpoint){.config_sha256 = hash, .scalars = n->list, .n_scalars = N_SCALARS};
 }
 
-bool worker_save_weights(struct worker *w, const char *path, struct error *e) {
+bool worker_save_weights(struct worker *w, const char *path, int64_t policy_steps,
+                         struct error *e) {
     char hash[CONFIG_HASH_SIZE];
     struct counters n = {.opt_steps = wm_opt_steps(w->wm),
-                         .env_steps = w->rollout.policy_steps,
+                         .env_steps = policy_steps,
                          .env_ticks = w->rollout.env_ticks};
     struct worker_state_scratch scratch;
     struct st_source state[WORKER_STATE_TENSORS];
@@ -49,30 +50,42 @@ static bool save_replay(struct worker *w, const char *path, struct error *e) {
     return safetensors_write(path, tensors, n, texts, 2, e);
 }
 
-static bool save(struct worker *w, char path[PATH_SIZE], struct error *e) {
+static bool save(struct worker *w, int64_t policy_steps, char path[PATH_SIZE], struct error *e) {
     const char *session = session_path(w->session);
     int64_t step = wm_opt_steps(w->wm), ticks = w->rollout.env_ticks;
     char replay[PATH_SIZE] = "";
     if (!session_checkpoint_path(w->session, step, path, e)) return false;
     if (w->config.buffer_checkpoint &&
-        (!session_replay_path(session, step, ticks, replay, e) || !save_replay(w, replay, e)))
+        (!session_replay_path(session, step, ticks, 0, replay, e) || !save_replay(w, replay, e)))
         return false;
-    if (worker_save_weights(w, path, e))
+    if (worker_save_weights(w, path, policy_steps, e))
         return session_prune_checkpoints(w->session, (int)w->config.checkpoint_keep_last, e) &&
                session_prune_replays(w->session, ticks, e);
     if (replay[0]) unlink(replay); // room for the older ones' next attempt
     return false;
 }
 
+static bool save_all(struct worker *w, char path[PATH_SIZE], struct error *e, struct error *why) {
+    const bool first = ranks_rank(w->opts.ranks) == 0;
+    struct meeting m = {.policy_steps = w->rollout.policy_steps};
+    path[0] = 0;
+    m.unsaved = !first && !worker_save_rank(w, why);
+    if (!worker_meet(w, &m, e)) return false;
+    if (m.unsaved && !why->message[0])
+        error_set(why, STATUS_FAILED, "a rank could not write its own state");
+    else if (!m.unsaved && first && !save(w, m.policy_steps, path, why))
+        path[0] = 0;
+    return true;
+}
+
 bool worker_checkpoint(struct worker *w, bool last, struct error *e) {
     char path[PATH_SIZE];
     struct error why = {0};
-    if (!w->session) return true;
-    if (!rollout_wait(w, e)) return false; // what it plays is part of the state
-    if (save(w, path, &why)) {
-        log_write(LOG_INFO, "checkpoint %s", path_base(path));
-        return true;
-    }
+    if (!w->session && !w->shared_session[0]) return true;
+    // What it plays is part of the state.
+    if (!rollout_wait(w, e) || !save_all(w, path, e, &why)) return false;
+    if (path[0]) log_write(LOG_INFO, "checkpoint %s", path_base(path));
+    if (!why.message[0]) return true;
     if (last) {
         *e = why;
         return false;
@@ -100,9 +113,13 @@ bool worker_verify_checkpoint(struct worker *w, struct error *e) {
 
 // ---- going on
 
-static bool load_replay(struct worker *w, int64_t step, int64_t rows, struct error *e) {
+// Rank 0's file says for all whether there are rings.
+static bool load_replay(struct worker *w, int64_t step, int64_t rows, int64_t policy_steps,
+                        struct error *e) {
+    const int rank = ranks_rank(w->opts.ranks);
+    const int64_t ticks = w->rollout.env_ticks;
     char path[PATH_SIZE];
-    if (!session_replay_path(w->resume->session, step, w->rollout.env_ticks, path, e)) return false;
+    if (!session_replay_path(w->resume->session, step, ticks, 0, path, e)) return false;
     bool resized = w->resume->ring_changed;
     if (resized || !file_exists(path)) {
         log_write(
@@ -111,12 +128,18 @@ static bool load_replay(struct worker *w, int64_t step, int64_t rows, struct err
             resized ? "buffer.size or env.num_envs is another"
                     : "no replay was saved with this checkpoint",
             (long long)w->config.learning_starts);
-        worker_state_begin_anew(w);
+        worker_state_begin_anew(w, policy_steps);
         return true;
     }
-    struct safetensors *s = safetensors_open(path, e);
-    bool fine = s && safetensors_intact(s, e) && replay_restore(w->replay, s, e);
-    safetensors_free(s);
+    bool fine;
+    if (rank > 0) {
+        fine = session_replay_path(w->resume->session, step, ticks, rank, path, e) &&
+               worker_load_rank(w, path, &rows, e);
+    } else {
+        struct safetensors *s = safetensors_open(path, e);
+        fine = s && safetensors_intact(s, e) && replay_restore(w->replay, s, e);
+        safetensors_free(s);
+    }
     if (fine && replay_total(w->replay) != rows)
         fine = error_set(e, STATUS_FAILED, "%s: holds %lld rows, its checkpoint %lld", path,
                          (long long)replay_total(w->replay), (long long)rows);
@@ -145,7 +168,8 @@ bool worker_load_checkpoint(struct worker *w, struct error *e) {
     if (fine) {
         w->rollout.policy_steps = n.env_steps;
         w->rollout.env_ticks = n.env_ticks;
-        fine = worker_state_restore(w, file, &rows, e) && load_replay(w, step, rows, e);
+        fine =
+            worker_state_restore(w, file, &rows, e) && load_replay(w, step, rows, n.env_steps, e);
     }
     if (fine && n.opt_steps != step)
         fine = error_set(e, STATUS_FAILED, "%s: holds update %lld", path, (long long)n.opt_steps);

@@ -30,6 +30,7 @@ static const char *obstacle(const struct worker *w) {
     if (profile_of(&w->config)->joint) return "algo.profile=official";
     if (env->actions.n_heads != 1 || env->n_actions > DEVICE_MAX_ACTIONS) return "its actions";
     if (w->config.buffer_memmap) return "buffer.memmap=true";
+    if (w->opts.ranks) return "several ranks";
     if (!w->opts.no_session) return "it has checkpoints";
     return NULL;
 }

@@ -167,14 +167,15 @@ static bool save_weights(struct worker *w, const char *folder, struct error *e) 
     if (!path_join(before, folder, "before.safetensors", e) ||
         !path_join(stepped, folder, "stepped.safetensors", e))
         return false;
-    if (w->kept.stage != STAGE_BEHAVIOUR) return worker_save_weights(w, before, e);
+    const int64_t played = w->fence.policy_steps;
+    if (w->kept.stage != STAGE_BEHAVIOUR) return worker_save_weights(w, before, played, e);
     struct checkpoint world = {.params = wm_params(w->wm)};
     if (!checkpoint_save(stepped, &world, e)) return false;
     struct params *sets[] = {wm_params(w->wm), dreamer_params(w->dreamer, DREAMER_TARGET)};
     real *now[] = {sets[0]->weights, sets[1]->weights};
     sets[0]->weights = w->kept.world->weights;
     sets[1]->weights = w->kept.target.weights;
-    bool fine = worker_save_weights(w, before, e);
+    bool fine = worker_save_weights(w, before, played, e);
     for (int i = 0; i < 2; i++) sets[i]->weights = now[i];
     return fine;
 }

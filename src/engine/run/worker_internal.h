@@ -19,6 +19,7 @@
 #include "engine/env/control.h"
 #include "engine/env/env.h"
 #include "engine/env/task.h"
+#include "engine/graph/ranks.h"
 #include "engine/run/device.h"
 #include "engine/run/diagnostics.h"
 #include "engine/run/parts.h"
@@ -66,6 +67,7 @@ struct rollout {
     int64_t weights_step;            // ... made after so many gradient steps
     int64_t policy_steps, env_ticks; // so far
     int64_t n_ticks;                 // of the rollout in progress
+    bool at_random;                  // no policy yet: the prefill
     struct episode_sums episodes;    // that ended in it
     int64_t busy_ns, policy_ns;      // it took so long; of that the policy
     bool fine;                       // false: see error
@@ -88,7 +90,7 @@ struct rollout {
 struct fence {
     struct replay_window window; // rows that the batch may sample
     int64_t rows;                // committed, per environment
-    int64_t policy_steps;
+    int64_t policy_steps;        // of all ranks
 };
 
 // What a bundle needs of the moment before an update when it fails half way.
@@ -145,6 +147,12 @@ struct worker {
     bool peak_again;                // it was measured again, as an update was faster
     struct session *session;        // NULL: no files
     struct frames_writer *frames;   // the session's pictures over time; NULL: none
+    // Several ranks: rank 0's folder ("": none), their policy steps when they last agreed, whether a
+    // meeting has ended the run (there is no other), parts of the whole batch's noise.
+    char shared_session[PATH_SIZE];
+    int64_t policy_steps;
+    bool parted;
+    struct noise_share share, player_share;
     struct ratio ratio;
     int constant_action;
     int64_t backlog; // gradient steps due in this batch
@@ -175,6 +183,35 @@ struct worker {
     enum status status;
     struct error error;
 };
+
+static inline int64_t worker_all_envs(const struct worker *w) { // of all ranks
+    return w->config.num_envs * ranks_n(w->opts.ranks);
+}
+
+// worker_ranks.c: several ranks. Alone all of it does nothing and returns true.
+// What a rank says in a meeting, then the sums over all. A rank that fails says so once, in the
+// meeting that the others come to next (worker_agree): between a failure and that meeting there is
+// nothing that all ranks do together.
+struct meeting {
+    int64_t failed, stop, unsaved, policy_steps;
+};
+bool worker_meet(struct worker *w, struct meeting *m, struct error *e); // false: one has failed
+// A meeting, unless one has ended the run already. False: this rank or another failed; *e says so
+// in the second case.
+bool worker_agree(struct worker *w, bool fine, struct error *e);
+bool worker_check_ranks(const struct worker *w, struct error *e); // what cannot be
+// When rank 0 has its session: all learn its folder, and that all make the same run.
+bool worker_introduce(struct worker *w, struct error *e);
+// The metrics become means over the ranks (the means of their percentiles and deviations too), the
+// episodes those of all ranks.
+void worker_join_record(struct worker *w, struct record *r, struct episode_sums *episodes);
+// Of every rank but 0: environments, counters, ring and the player's state, in one file beside the
+// checkpoint. Nothing is written where the ring is not kept.
+bool worker_save_rank(struct worker *w, struct error *e);
+bool worker_load_rank(struct worker *w, const char *path, int64_t *rows, struct error *e);
+
+// worker.c
+void worker_add_episodes(struct episode_sums *to, const struct episode_sums *from);
 
 // worker_setup.c
 bool worker_configure(struct worker *w, struct error *e); // options -> config, ROM, sizes
@@ -275,7 +312,8 @@ void worker_state_free(struct worker_state_scratch *s);
 // *replay_rows: what the ring must hold.
 bool worker_state_restore(struct worker *w, const struct safetensors *file, int64_t *replay_rows,
                           struct error *e);
-void worker_state_begin_anew(struct worker *w); // with an empty ring
+// With an empty ring, after so many policy steps of all ranks.
+void worker_state_begin_anew(struct worker *w, int64_t policy_steps);
 
 // worker_failure.c: a batch as a bundle holds it; returns how many. `data` is the model's own
 // input.
@@ -283,9 +321,10 @@ enum { BATCH_MAX_TENSORS = 6 };
 int worker_batch_tensors(const struct wm_batch *b, struct st_source out[BATCH_MAX_TENSORS]);
 
 // worker_checkpoint.c
-bool worker_save_weights(struct worker *w, const char *path, struct error *e);
+bool worker_save_weights(struct worker *w, const char *path, int64_t policy_steps, struct error *e);
 // A disk that is full stops nothing but the last one: the older checkpoints stay, the run says so
 // and goes on.
+// Ranks: all come; their files are there before rank 0's, without which they are nothing.
 bool worker_checkpoint(struct worker *w, bool last, struct error *e);
 bool worker_load_checkpoint(struct worker *w, struct error *e); // resume->checkpoint
 

@@ -11,12 +11,25 @@
 
 // ---- the world model alone: every environment holds one action
 
+// The config's batch and environments are a rank's.
+static void share_noise(struct worker *w) {
+    const struct ranks *r = w->opts.ranks;
+    const uint64_t seed = (uint64_t)w->config.seed;
+    const int64_t batch = w->config.batch_size, envs = w->config.num_envs;
+    if (!r) return;
+    noise_share_init(&w->share, seed, r->rank * batch, batch, r->n * batch);
+    noise_share_init(&w->player_share, seed, r->rank * envs, envs, r->n * envs);
+}
+
 static void world_build(struct worker *w) {
+    share_noise(w);
     w->wm = wm_new(&(struct wm_opts){.config = &w->config,
                                      .n_actions = w->rollout.env->n_actions,
                                      .obs = &w->rollout.env->obs,
                                      .pool = w->pool,
-                                     .zero_latent = w->opts.zero_latent});
+                                     .zero_latent = w->opts.zero_latent,
+                                     .noise = w->opts.ranks ? &w->share.source : NULL,
+                                     .ranks = w->opts.ranks});
     wm_stay_on_device(w->wm, w->config.log_every);
     worker_signs_init(w);
 }
@@ -53,6 +66,7 @@ static void world_describe(struct worker *w, struct model_parts *out) {
 
 static void dreamer_build(struct worker *w) {
     struct rollout *r = &w->rollout;
+    share_noise(w);
     w->dreamer = dreamer_new(&(struct dreamer_opts){.config = &w->config,
                                                     .n_actions = r->env->n_actions,
                                                     .actions = &r->env->actions,
@@ -60,7 +74,8 @@ static void dreamer_build(struct worker *w) {
                                                     .pool = w->pool,
                                                     .zero_latent = w->opts.zero_latent,
                                                     .read_every = w->config.log_every,
-                                                    .ring = worker_device_ring(w)});
+                                                    .ring = worker_device_ring(w),
+                                                    .ranks = w->opts.ranks});
     w->wm = dreamer_world(w->dreamer);
     params_copy_init(&r->world_weights, dreamer_params(w->dreamer, DREAMER_WORLD));
     params_copy_init(&r->actor_weights, dreamer_params(w->dreamer, DREAMER_ACTOR));
@@ -72,6 +87,7 @@ static void dreamer_build(struct worker *w) {
         .n_envs = r->env->n_envs,
         .seed = (uint64_t)w->config.seed,
         .pool = r->pool,
+        .noise = w->opts.ranks ? &w->player_share.source : NULL,
     });
     worker_device_connect(w);
     params_copy_init(&w->kept.own, dreamer_params(w->dreamer, DREAMER_WORLD));
@@ -107,23 +123,21 @@ static void dreamer_publish(struct worker *w) {
     publish_set(w, &r->actor_weights, DREAMER_ACTOR);
 }
 
-// Whole ticks of all environments, as sheeprl counts them (spec/dreamer_v3.md 8.2).
-static bool in_prefill(const struct worker *w) {
-    int64_t n = w->rollout.env->n_envs;
-    return w->rollout.policy_steps < w->config.learning_starts / n * n;
-}
-
-// Uniform over the choices of each head, or over [-1, 1).
+// Uniform over the choices of each head, or over [-1, 1). By an environment's place among those of
+// all ranks.
 static void choose_at_random(struct worker *w) {
     struct rollout *r = &w->rollout;
     const struct action_space *a = &r->env->actions;
     const uint64_t seed = (uint64_t)w->config.seed, tick = (uint64_t)r->env_ticks;
-    const int n_envs = r->env->n_envs, n_heads = a->n_heads;
+    const int n_envs = r->env->n_envs, n_heads = a->n_heads,
+              first = ranks_rank(w->opts.ranks) * n_envs;
     for (int i = 0; i < n_envs * n_heads; i++)
-        r->actions[i] = (int32_t)rng_below(seed, RNG_PREFILL, tick, (uint32_t)i,
+        r->actions[i] = (int32_t)rng_below(seed, RNG_PREFILL, tick, (uint32_t)(first * n_heads + i),
                                            (uint32_t)a->classes[i % n_heads]);
     for (int i = 0; i < n_envs * a->n_continuous; i++)
-        r->values[i] = 2 * rng_uniform(seed, RNG_PREFILL_VALUES, tick, (uint32_t)i) - 1;
+        r->values[i] = 2 * rng_uniform(seed, RNG_PREFILL_VALUES, tick,
+                                       (uint32_t)(first * a->n_continuous + i)) -
+                       1;
 }
 
 bool worker_policy_failed(const struct worker *w, struct error *e) {
@@ -137,7 +151,7 @@ bool worker_policy_failed(const struct worker *w, struct error *e) {
 static bool dreamer_choose(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     int n_envs = r->env->n_envs;
-    if (in_prefill(w)) {
+    if (r->at_random) {
         choose_at_random(w);
         return !w->on_device || worker_device_act(w, e);
     }

@@ -15,8 +15,13 @@
 #include "engine/run/peak.h"
 #include "engine/run/worker_internal.h"
 
+// Of all ranks' rings.
+static int64_t ring_capacity(const struct worker *w) {
+    return replay_capacity(w->replay) * ranks_n(w->opts.ranks);
+}
+
 static int64_t rows_in_ring(const struct worker *w) {
-    int64_t all = w->fence.rows * w->rollout.env->n_envs, capacity = replay_capacity(w->replay);
+    int64_t all = w->fence.rows * worker_all_envs(w), capacity = ring_capacity(w);
     return all < capacity ? all : capacity;
 }
 
@@ -61,7 +66,7 @@ void worker_publish_status(struct worker *w, enum feed_phase phase, const char *
                             .env_steps = w->fence.policy_steps,
                             .target_opt_steps = w->opts.updates,
                             .replay_rows = rows_in_ring(w),
-                            .replay_capacity = replay_capacity(w->replay),
+                            .replay_capacity = ring_capacity(w),
                             .replay_ratio_target = w->config.replay_ratio,
                             .elapsed_s = elapsed_s(w),
                             .sps = w->sps,
@@ -98,9 +103,8 @@ static void put_ended(struct record *r, const struct episode_sums *s, bool has_g
     if (has_goal) put(r, METRIC_SUCCESS_RATE, (double)s->n_success / (double)s->n);
 }
 
-static void put_episodes(struct worker *w, struct record *r) {
+static void put_episodes(struct worker *w, struct record *r, const struct episode_sums *s) {
     static const enum metric distances[] = {METRIC_DIST_P10, METRIC_DIST_P50, METRIC_DIST_P90};
-    struct episode_sums *s = &w->episodes;
     int n_actions = w->rollout.env->n_actions;
     put_ended(r, s, w->goal_task != NULL);
     for (int k = 0; k < 3 && w->goal_task && s->has_distance; k++)
@@ -110,7 +114,7 @@ static void put_episodes(struct worker *w, struct record *r) {
         r->n_actions = n_actions;
         memcpy(r->action_hist, s->actions, sizeof r->action_hist);
     }
-    *s = (struct episode_sums){0};
+    w->episodes = (struct episode_sums){0};
 }
 
 // Rollouts run beside the gradient steps, so the shares may add up to more than 1.
@@ -189,11 +193,14 @@ static bool make_record(struct worker *w, int64_t updates, struct error *e) {
     r.present = w->algo->metrics(w, r.value);
     put(&r, METRIC_REPLAY_SIZE, (double)rows_in_ring(w));
     put(&r, METRIC_READY_STEPS,
-        (double)((w->fence.window.end - w->fence.window.first) * w->rollout.env->n_envs));
-    put(&r, METRIC_REPLAY_RATIO, (double)updates / (double)w->fence.policy_steps);
+        (double)((w->fence.window.end - w->fence.window.first) * worker_all_envs(w)));
+    put(&r, METRIC_REPLAY_RATIO,
+        (double)(updates * ranks_n(w->opts.ranks)) / (double)w->fence.policy_steps);
+    struct episode_sums episodes = w->episodes;
+    worker_join_record(w, &r, &episodes);
     add_statistics(w, &r);
     if (updates % w->config.log_every == 0) {
-        put_episodes(w, &r);
+        put_episodes(w, &r, &episodes);
         put_timing(w, &r);
         feed_push_record(w->feed, &r, elapsed_s(w));
         if (w->session && !session_append(w->session, &r, e)) return false;
@@ -247,7 +254,8 @@ void worker_summary(const struct worker *w, struct worker_summary *out) {
     }
     const struct run_statistics *s = &w->statistics;
     *out = (struct worker_summary){.opt_steps = wm_opt_steps(w->wm),
-                                   .env_steps = w->rollout.policy_steps,
+                                   .env_steps =
+                                       w->opts.ranks ? w->policy_steps : w->rollout.policy_steps,
                                    .wall_s = w->wall_s,
                                    .first_obs_nll = s->first_obs_nll,
                                    .worst_entropy_gap = s->worst_entropy_gap,

@@ -124,6 +124,21 @@ static bool settle_zero_latent(struct run_opts *o, const struct resume *r, struc
     return true;
 }
 
+// Each rank has environments and a ring of its own.
+static bool same_ranks(const struct run_opts *o, const struct resume *r, struct error *e) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(r->meta, "ranks");
+    const int saved = cJSON_IsNumber(item) ? (int)item->valuedouble : 1, now = ranks_n(o->ranks);
+    if (saved == now) return true;
+    if (saved == 1)
+        return error_set(e, STATUS_USAGE,
+                         "--resume %s: it was made by one process, not by %d ranks", r->session,
+                         now);
+    return error_set(e, STATUS_USAGE,
+                     "--resume %s: it was made by %d ranks, not %d: mpirun -n %d workbench train "
+                     "--ranks mpi --resume ...",
+                     r->session, saved, now, saved);
+}
+
 static bool compare_configs(struct worker *w, struct error *e) {
     struct resume *r = w->resume;
     for (int i = 0; i < config_n_keys; i++) {
@@ -146,7 +161,7 @@ bool worker_resume_options(struct worker *w, struct error *e) {
     struct run_opts *o = &w->opts;
     struct resume *r = w->resume = mem_alloc(sizeof *r);
     char seed[64];
-    if (!read_session(r, o->resume, e) ||
+    if (!read_session(r, o->resume, e) || !same_ranks(o, r, e) ||
         !settle(&o->algo, "--algo", r, meta_text(r, NULL, "algo"), e) ||
         !settle(&o->mode, "--mode", r, meta_text(r, NULL, "mode"), e) ||
         !settle(&o->preset, "--preset", r, meta_text(r, NULL, "preset"), e) ||

@@ -114,7 +114,7 @@ static void take_distances(struct rollout *r) {
 // Ends early when the steps that were asked for are played.
 static void play(struct worker *w) {
     struct rollout *r = &w->rollout;
-    int64_t t0 = clock_now_ns(), wanted = w->opts.env_steps;
+    int64_t t0 = clock_now_ns(), wanted = w->opts.ranks ? 0 : w->opts.env_steps;
     for (int64_t i = 0; i < r->n_ticks && r->fine && (wanted == 0 || r->policy_steps < wanted); i++)
         r->fine = play_tick(w);
     if (!w->on_device) take_distances(r);
@@ -171,14 +171,15 @@ bool rollout_wait(struct worker *w, struct error *e) {
 bool worker_build_rollout(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     size_t n = (size_t)r->env->n_envs;
-    int64_t rows = w->config.buffer_size / r->env->n_envs, ticks = worker_rollout_ticks(w);
+    int64_t rows = w->config.buffer_size / worker_all_envs(w), ticks = worker_rollout_ticks(w);
     if (rows < w->config.sequence_length + ticks)
         return error_set(e, STATUS_USAGE,
                          "buffer.size=%lld leaves %lld rows for each of %lld environments: a "
                          "sequence and the rows that "
                          "are played beside a batch need %lld",
                          (long long)w->config.buffer_size, (long long)rows,
-                         (long long)r->env->n_envs, (long long)(w->config.sequence_length + ticks));
+                         (long long)worker_all_envs(w),
+                         (long long)(w->config.sequence_length + ticks));
     const char *folder = w->resume              ? w->resume->session
                          : w->opts.sessions_dir ? w->opts.sessions_dir
                                                 : "sessions";
@@ -193,6 +194,7 @@ bool worker_build_rollout(struct worker *w, struct error *e) {
                                  .n_vector = r->env->obs.n_vector,
                                  .actions = &r->env->actions,
                                  .guard = (int)ticks,
+                                 .first_row = ranks_rank(w->opts.ranks) * w->config.batch_size,
                                  .file_folder = w->config.buffer_memmap ? folder : NULL};
     w->replay = replay_new(&replay, e);
     if (!w->replay || !worker_device_build(w, e)) return false;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -22,6 +23,9 @@ static bool check_options(const struct run_opts *o, struct error *e) {
     if (o->algo && strcmp(o->algo, "dreamer_v3") != 0)
         return error_set(e, STATUS_USAGE, "--algo %s: no such algorithm; known: dreamer_v3, ppo",
                          o->algo);
+    if (o->ranks && o->device && strcmp(o->device, "cuda") == 0)
+        return error_set(e, STATUS_USAGE,
+                         "--ranks mpi trains on CPUs only: leave --device cuda out");
     if (o->resume && o->no_session)
         return error_set(e, STATUS_USAGE, "--resume and --no-session exclude each other");
     if (o->mode && !worker_algo_find(o->mode))
@@ -198,9 +202,18 @@ static bool check_bounds(const struct worker *w, struct error *e) {
         (long long)o->updates);
 }
 
+// Ranks of one machine share it, where their launcher has not bound them to parts of it.
+static int threads_of_rank(const struct worker *w) {
+    const struct ranks *r = w->opts.ranks;
+    const int mine = pool_usable_cpus(), all = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (!r || r->n_local < 2 || mine < all) return mine;
+    return mine / r->n_local > 1 ? mine / r->n_local : 1;
+}
+
 bool worker_configure(struct worker *w, struct error *e) {
-    if (!check_options(&w->opts, e) || !device_choose(w->opts.device, &w->device, e) ||
-        !load_config(w, e) || !check_bounds(w, e) || !load_rom(w, e))
+    if (!check_options(&w->opts, e) ||
+        !device_choose(w->opts.ranks ? "cpu" : w->opts.device, &w->device, e) ||
+        !load_config(w, e) || !worker_check_ranks(w, e) || !check_bounds(w, e) || !load_rom(w, e))
         return false;
     if (w->resume && !worker_resume_same_game(w, e)) return false;
     if (!device_precision(&w->device, w->config.allow_tf32, e)) return false;
@@ -208,9 +221,11 @@ bool worker_configure(struct worker *w, struct error *e) {
                                : w->goal_task || w->control ? "full"
                                                             : "standing_still");
     w->learn_from = w->config.learning_starts;
-    w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : pool_usable_cpus();
+    w->n_threads = w->opts.n_threads > 0 ? w->opts.n_threads : threads_of_rank(w);
+    if (ranks_rank(w->opts.ranks) > 0) w->opts.no_media = true;
     w->snapshot_every = 1;
-    w->ratio = (struct ratio){.ratio = w->config.replay_ratio};
+    // As sheeprl counts: gradient steps per policy step of one rank, all ranks' steps given.
+    w->ratio = (struct ratio){.ratio = w->config.replay_ratio / ranks_n(w->opts.ranks)};
     w->statistics.update_ms = mem_alloc(UPDATE_MS_CAPACITY * sizeof(float));
     w->snapshots = mem_alloc(MEDIA_MAX_SNAPSHOTS * sizeof *w->snapshots);
     w->snapshot_pictures = mem_alloc(sizeof *w->snapshot_pictures);
@@ -220,6 +235,7 @@ bool worker_configure(struct worker *w, struct error *e) {
 
 static bool make_control(struct worker *w, struct error *e) {
     struct control_opts opts = {.n_envs = (int)w->config.num_envs,
+                                .first = ranks_rank(w->opts.ranks) * (int)w->config.num_envs,
                                 .max_steps = (int)w->config.max_episode_steps,
                                 .seed = (uint64_t)w->config.seed};
     if (!control_observation(w->control, w->config.observation, &opts.obs, e)) return false;
@@ -300,7 +316,7 @@ static bool open_frames(struct worker *w, struct error *e) {
 
 bool worker_open_session(struct worker *w, struct error *e) {
     const struct run_opts *o = &w->opts;
-    if (o->no_session) return true;
+    if (o->no_session || ranks_rank(o->ranks) > 0) return true;
     char *json = config_to_json(&w->config);
     struct session_opts opts = {.root = o->sessions_dir,
                                 .tag = o->tag,
@@ -323,6 +339,7 @@ bool worker_open_session(struct worker *w, struct error *e) {
                                 .seed = (uint64_t)w->config.seed,
                                 .n_weights = w->algo->n_weights(w),
                                 .zero_latent = o->zero_latent,
+                                .n_ranks = ranks_n(o->ranks),
                                 .rom_path = o->rom_path,
                                 .state_path = o->state_path,
                                 .goal_dir = o->goal_dir,

@@ -17,6 +17,7 @@ int worker_state_tensors(struct worker *w, struct worker_state_scratch *s,
     const struct st_source list[] = {
         {"run/backlog", ST_I64, 0, {0}, &w->backlog},
         {"run/learn_from", ST_I64, 0, {0}, &w->learn_from},
+        {"run/rank_policy_steps", ST_I64, 0, {0}, &r->policy_steps},
         {"run/fence", ST_I64, 1, {4}, &w->fence},
         {"run/ratio_previous", ST_F64, 0, {0}, &w->ratio.previous},
         {"run/ratio_started", ST_BOOL, 0, {0}, &w->ratio.started},
@@ -37,7 +38,8 @@ int worker_state_tensors(struct worker *w, struct worker_state_scratch *s,
     };
     int count = 0;
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        const bool empty = (list[i].data == r->actions && !a->n_heads) ||
+        const bool empty = (list[i].data == &r->policy_steps && !w->opts.ranks) ||
+                           (list[i].data == r->actions && !a->n_heads) ||
                            (list[i].data == r->values && !a->n_continuous) ||
                            (list[i].data == s->environments && !s->env_bytes);
         CHECK(count < WORKER_STATE_TENSORS, "%d tensors of state", count);
@@ -68,7 +70,8 @@ void worker_state_free(struct worker_state_scratch *s) { free(s->environments); 
 static bool check(const struct worker *w, const char *where, struct error *e) {
     const struct rollout *r = &w->rollout;
     bool fine = w->backlog >= 0 && w->fence.window.first >= 0 &&
-                w->fence.window.end <= w->fence.rows && r->policy_steps >= w->fence.policy_steps;
+                w->fence.window.end <= w->fence.rows &&
+                (w->opts.ranks || r->policy_steps >= w->fence.policy_steps);
     const struct action_space *a = &r->env->actions;
     for (int n = 0; n < r->env->n_envs; n++) fine &= r->needs_reset[n] <= 1;
     for (int i = 0; i < r->env->n_envs * a->n_heads; i++)
@@ -105,13 +108,14 @@ bool worker_state_restore(struct worker *w, const struct safetensors *file, int6
 // Environments whose state cannot be kept, or a ring that was not: every episode begins anew, and
 // learning waits until the ring holds `learning_starts` new policy steps, for which no gradient
 // steps are due.
-void worker_state_begin_anew(struct worker *w) {
+void worker_state_begin_anew(struct worker *w, int64_t policy_steps) {
     struct rollout *r = &w->rollout;
+    r->policy_steps = ranks_rank(w->opts.ranks) == 0 ? policy_steps : 0; // only their sum counts
     memset(r->needs_reset, 1, (size_t)r->env->n_envs);
     w->backlog = 0;
-    w->learn_from = r->policy_steps + w->config.learning_starts;
+    w->learn_from = policy_steps + w->config.learning_starts;
     w->ratio.previous = w->ratio.started ? w->ratio.previous + (double)w->config.learning_starts
-                                         : (double)r->policy_steps;
+                                         : (double)policy_steps;
     w->ratio.started = true;
-    w->fence = (struct fence){.policy_steps = r->policy_steps};
+    w->fence = (struct fence){.policy_steps = policy_steps};
 }

@@ -38,15 +38,17 @@ void noise_fill_normal(const struct noise_source *source, struct tensor *t, uint
 
 // ---- a share of a batch
 
-static bool is_of_the_batch(enum rng_purpose purpose) {
+// Of the batch's rows, or of the environments'.
+static bool is_of_the_rows(enum rng_purpose purpose) {
     return purpose == RNG_POSTERIOR || purpose == RNG_PRIOR || purpose == RNG_ACTOR ||
-           purpose == RNG_ACTOR_NORMAL;
+           purpose == RNG_ACTOR_NORMAL || purpose == RNG_PLAYER_POSTERIOR ||
+           purpose == RNG_PLAYER_ACTION || purpose == RNG_PLAYER_NORMAL;
 }
 
 static void fill_share(void *ctx, struct tensor *t, enum rng_purpose purpose, int64_t step) {
     const struct noise_share *s = ctx;
     const int64_t width = t->n_elements / t->shape[0];
-    const bool whole = !is_of_the_batch(purpose); // the same on all ranks
+    const bool whole = !is_of_the_rows(purpose); // the same on all ranks
     const bool normal = purpose == RNG_ACTOR_NORMAL || purpose == RNG_PLAYER_NORMAL;
     CHECK(whole || t->shape[0] % s->n == 0, "%s: no rows of %lld sequences", t->name,
           (long long)s->n);

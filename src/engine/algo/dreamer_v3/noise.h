@@ -18,7 +18,7 @@ struct noise_source {
 
 // A share of a batch whose rows [.., all] are spread over ranks: training's numbers are those that
 // the whole batch's rows have. Sequences [first, first + n) of `all`; the rows of a tensor count
-// them fastest.
+// them fastest. The same for a player: environments [first, first + n).
 struct noise_share {
     struct noise_source source; // for the above
     uint64_t seed;
