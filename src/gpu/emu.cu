@@ -43,6 +43,15 @@ DEVICE_FUNCTION int64_t word_of(int64_t i, int64_t w) {
 
 // ---- kernels
 
+DEVICE_FUNCTION void give_registers(struct rooms r, int64_t i, const struct gb_registers *from) {
+    struct gb m;
+    gb_registers_give(&m, from, r.rom);
+    m.lcd = 0;
+    m.memory = (uint8_t *)(r.memory.at + word_of(i, 0));
+    m.obs = (uint8_t(*)[GB_OBS_BYTES])(r.pictures.at + i * 2 * OBS_WORDS);
+    r.machines[i] = m;
+}
+
 // A block a machine: what copies least when few are reset.
 __global__ void reset_kernel(buf<const int32_t> orders, struct rooms r) {
     const int64_t i = blockIdx.x;
@@ -53,12 +62,7 @@ __global__ void reset_kernel(buf<const int32_t> orders, struct rooms r) {
         r.pictures[i * 2 * OBS_WORDS + w] = r.start_pictures[w];
     if (threadIdx.x > 0) return;
     const struct gb_registers from = r.start_registers[0];
-    struct gb m;
-    gb_registers_give(&m, &from, r.rom);
-    m.lcd = 0;
-    m.memory = (uint8_t *)(r.memory.at + word_of(i, 0));
-    m.obs = (uint8_t(*)[GB_OBS_BYTES])(r.pictures.at + i * 2 * OBS_WORDS);
-    r.machines[i] = m;
+    give_registers(r, i, &from);
     r.shown[i] = SHOWN_START;
 }
 
@@ -112,6 +116,19 @@ __global__ void take_kernel(struct rooms r, int64_t i, buf<uint32_t> image,
     struct gb_registers out;
     gb_registers_take(&out, &m);
     registers[0] = out;
+}
+
+// The other way round.
+__global__ void give_kernel(struct rooms r, int64_t i, buf<const uint32_t> image,
+                            buf<const struct gb_registers> registers) {
+    for (int64_t w = threadIdx.x; w < MEMORY_WORDS; w += blockDim.x)
+        r.memory[word_of(i, w)] = image[w];
+    for (int64_t w = threadIdx.x; w < 2 * OBS_WORDS; w += blockDim.x)
+        r.pictures[i * 2 * OBS_WORDS + w] = image[MEMORY_WORDS + w];
+    if (threadIdx.x > 0) return;
+    const struct gb_registers from = registers[0];
+    give_registers(r, i, &from);
+    r.shown[i] = from.picture_blank ? (uint32_t)SHOWN_BLANK : (uint32_t)SHOWN_FIRST + from.picture;
 }
 
 // ---- host: memory
@@ -219,19 +236,26 @@ static buf<const int32_t> orders_of(const struct device_machines *m) {
     return buf_make((const int32_t *)m->orders.at, m->n);
 }
 
-void machines_enqueue(struct device_machines *m, buf<uint32_t> frames) {
+static void enqueue_in(struct gpu *g, struct device_machines *m, buf<uint32_t> frames) {
     const struct rooms r = m->room->on_device;
-    LAUNCH(&m->gpu, reset_kernel, m->n, COPY_BLOCK, orders_of(m), r);
-    LAUNCH(&m->gpu, step_kernel, (int)ceil_div64(m->n, STEP_BLOCK), STEP_BLOCK, orders_of(m), r,
+    LAUNCH(g, reset_kernel, m->n, COPY_BLOCK, orders_of(m), r);
+    LAUNCH(g, step_kernel, (int)ceil_div64(m->n, STEP_BLOCK), STEP_BLOCK, orders_of(m), r,
            m->results.flags);
-    LAUNCH(&m->gpu, show_kernel, blocks_for((int64_t)m->n * OBS_WORDS), THREADS, orders_of(m), r,
-           frames);
+    LAUNCH(g, show_kernel, blocks_for((int64_t)m->n * OBS_WORDS), THREADS, orders_of(m), r, frames);
+}
+
+void machines_enqueue(struct device_machines *m, buf<uint32_t> frames) {
+    enqueue_in(&m->gpu, m, frames);
+}
+
+void machines_play(struct device_machines *m, struct gpu *g) {
+    enqueue_in(g, m, m->results.frames);
+    machines_judge_in(g, m, buf_make((const uint32_t *)m->results.frames.at, m->results.frames.n));
 }
 
 static bool machines_run(struct device_machines *m, const int32_t *orders) {
     if (!gpu_upload(&m->gpu, m->orders.at, orders, (size_t)m->n * sizeof *orders)) return false;
-    machines_enqueue(m, m->results.frames);
-    machines_judge(m, buf_make((const uint32_t *)m->results.frames.at, m->results.frames.n));
+    machines_play(m, &m->gpu);
     return !m->gpu.failed;
 }
 
@@ -269,6 +293,42 @@ static bool machines_take(struct device_machines *m, int i, struct gb_image *out
     return !m->gpu.failed && gpu_download(&m->gpu, out, image.at, sizeof *out);
 }
 
+// Machine i's part of an array, in words of four bytes, from or to the host.
+template <class T> static bool move_part(struct device_machines *m, buf<T> of, int i, int64_t each,
+                                         void *host, bool to_host) {
+    void *at = (void *)(of.at + i * each);
+    const size_t bytes = (size_t)each * sizeof(T);
+    if (!each) return true;
+    return to_host ? gpu_download(&m->gpu, host, at, bytes) : gpu_upload(&m->gpu, at, host, bytes);
+}
+
+static bool move_progress(struct device_machines *m, int i, struct goal_count *count,
+                          void *previous, bool to_host) {
+    const int64_t words = m->n_goal_frames > 1 ? (m->n_goal_frames - 1) * OBS_WORDS : 0;
+    return move_part(m, m->progress_distance, i, 1, &count->distance, to_host) &&
+           move_part(m, m->progress_count, i, 1, &count->consecutive, to_host) &&
+           move_part(m, m->progress_step, i, 1, &count->step, to_host) &&
+           move_part(m, m->previous, i, words, previous, to_host);
+}
+
+static bool machines_progress(struct device_machines *m, int i, struct goal_count *out,
+                              uint8_t *previous) {
+    return move_progress(m, i, out, previous, true);
+}
+
+static bool machines_give(struct device_machines *m, int i, const struct gb_image *image,
+                          const struct goal_count *count, const uint8_t *previous) {
+    const buf<uint32_t> there = m->room->image;
+    const char *registers = (char *)there.at + offsetof(struct gb_image, registers);
+    struct goal_count now = *count;
+    if (i < 0 || i >= m->n) gpu_fail(&m->gpu, "machine %d of %d", i, m->n);
+    if (m->gpu.failed || !gpu_upload(&m->gpu, there.at, image, sizeof *image)) return false;
+    LAUNCH(&m->gpu, give_kernel, 1, COPY_BLOCK, m->room->on_device, (int64_t)i,
+           buf_make((const uint32_t *)there.at, MEMORY_WORDS + 2 * OBS_WORDS),
+           buf_make((const struct gb_registers *)registers, 1));
+    return move_progress(m, i, &now, (void *)previous, false) && gpu_finish(&m->gpu);
+}
+
 static const char *machines_message(const struct device_machines *m) { return m->gpu.message; }
 
 void machines_fill_table(struct device_play *p) {
@@ -277,5 +337,7 @@ void machines_fill_table(struct device_play *p) {
     p->machines_run = machines_run;
     p->machines_results = machines_results;
     p->machines_take = machines_take;
+    p->machines_progress = machines_progress;
+    p->machines_give = machines_give;
     p->machines_message = machines_message;
 }

@@ -49,5 +49,8 @@ void machines_fill_table(struct device_play *p);
 void ring_fill_table(struct device_play *p); // ring.cu
 // judge.cu: results of the orders from what `frames` show.
 void machines_judge(struct device_machines *m, buf<const uint32_t> frames);
+void machines_judge_in(struct gpu *g, struct device_machines *m, buf<const uint32_t> frames);
+// Both in any stream, to m->results; the caller orders it with the machines' own.
+void machines_play(struct device_machines *m, struct gpu *g);
 
 #endif

@@ -77,9 +77,13 @@ __global__ void judge_kernel(buf<const int32_t> orders, struct judgement j,
 }
 
 void machines_judge(struct device_machines *m, buf<const uint32_t> frames) {
+    machines_judge_in(&m->gpu, m, frames);
+}
+
+void machines_judge_in(struct gpu *g, struct device_machines *m, buf<const uint32_t> frames) {
     const struct judgement j = {m->rules,        m->n_goal_frames,     m->goal,
                                 m->previous,     m->progress_distance, m->progress_count,
                                 m->progress_step};
-    LAUNCH(&m->gpu, judge_kernel, blocks_for_rows(m->n), THREADS,
+    LAUNCH(g, judge_kernel, blocks_for_rows(m->n), THREADS,
            buf_make((const int32_t *)m->orders.at, m->n), j, frames, m->results);
 }

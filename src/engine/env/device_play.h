@@ -109,6 +109,12 @@ struct device_play {
     bool (*machines_results)(struct device_machines *m, struct device_result *out, uint8_t *obs);
     // Machine i as it is now; waits.
     bool (*machines_take)(struct device_machines *m, int i, struct gb_image *out);
+    // Its way to the goal, and the [n_goal_frames - 1] frames before its last one; waits.
+    bool (*machines_progress)(struct device_machines *m, int i, struct goal_count *out,
+                              uint8_t *previous);
+    // Machine i becomes that, between two orders. What it shows is known after the next one.
+    bool (*machines_give)(struct device_machines *m, int i, const struct gb_image *image,
+                          const struct goal_count *count, const uint8_t *previous);
     const char *(*machines_message)(const struct device_machines *m); // why the last call failed
 
     // ---- the ring; `m` plays into it and must outlive it, or NULL: only the host writes

@@ -244,6 +244,7 @@ static bool make_start(struct gameboy *g, const struct env_gameboy_opts *o, stru
 }
 
 static void set_goal(struct gameboy *g, const struct env_gameboy_opts *o) {
+    g->rules.max_steps = o->max_episode_steps;
     if (!o->goal) return;
     g->has_goal = true;
     g->goal = *o->goal;
@@ -312,4 +313,52 @@ void env_gameboy_save(const struct env *env, int i, uint8_t *out) {
     const struct gameboy *g = (const struct gameboy *)env;
     CHECK(i >= 0 && i < env->n_envs, "environment %d", i);
     gb_state_save(&g->machines[i].gb, out);
+}
+
+// ---- on a device
+
+void env_gameboy_device_opts(const struct env *env, struct gb_image *start,
+                             struct device_machines_opts *out) {
+    const struct gameboy *g = (const struct gameboy *)env;
+    gb_image_take(start, &g->start);
+    *out = (struct device_machines_opts){.rom = &g->rom,
+                                         .start = start,
+                                         .start_obs = g->start_obs,
+                                         .n_machines = env->n_envs,
+                                         .n_frames = GB_FRAMES_PER_STEP,
+                                         .release_after = GB_RELEASE_AFTER,
+                                         .n_actions = env->n_actions,
+                                         .buttons = g->codec->buttons,
+                                         .goal = g->goal.packed[0],
+                                         .n_goal_frames = g->has_goal ? g->goal.n_frames : 0,
+                                         .rules = &g->rules};
+}
+
+void env_gameboy_take(const struct env *env, int i, struct gb_image *image,
+                      struct goal_count *count, uint8_t (*previous)[ENV_OBS_BYTES]) {
+    const struct gameboy *g = (const struct gameboy *)env;
+    const struct machine *m = &g->machines[i];
+    CHECK(m->gb.rom && !m->ended, "environment %d was not reset", i);
+    gb_image_take(image, &m->gb);
+    *count = (struct goal_count){.step = m->episode_step};
+    if (!g->has_goal) return;
+    const struct goal_progress *p = &g->progress[i];
+    *count = (struct goal_count){p->distance, p->consecutive, p->step};
+    if (p->previous) memcpy(previous, p->previous, previous_bytes(g));
+}
+
+void env_gameboy_give(struct env *env, int i, const struct gb_image *image,
+                      const struct goal_count *count, uint8_t (*previous)[ENV_OBS_BYTES]) {
+    struct gameboy *g = (struct gameboy *)env;
+    struct machine *m = &g->machines[i];
+    gb_copy(&m->gb, &g->start); // all that an image leaves out
+    gb_image_give(&m->gb, image, &g->rom);
+    m->episode_step = count->step;
+    m->ended = false;
+    if (!g->has_goal) return;
+    struct goal_progress *p = &g->progress[i];
+    p->distance = count->distance;
+    p->consecutive = count->consecutive;
+    p->step = count->step;
+    if (p->previous) memcpy(p->previous, previous, previous_bytes(g));
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/pool.h"
+#include "engine/env/device_play.h"
 #include "engine/env/env.h"
 #include "engine/env/goal.h"
 
@@ -48,5 +49,16 @@ struct device_machines *env_gameboy_on_device(const struct env *env, const struc
 // and tests.
 size_t env_gameboy_state_bytes(const struct env *env);
 void env_gameboy_save(const struct env *env, int i, uint8_t *out);
+
+// ---- for the same machines on a device (device_env.h)
+// Points into env; *start is filled and pointed at.
+void env_gameboy_device_opts(const struct env *env, struct gb_image *start,
+                             struct device_machines_opts *out);
+// Machine i with its episode between two steps; previous [GOAL_MAX_STACK - 1]: the frames before
+// the last one, as far as a goal of several needs them. take: it was reset or loaded (CHECK).
+void env_gameboy_take(const struct env *env, int i, struct gb_image *image,
+                      struct goal_count *count, uint8_t (*previous)[ENV_OBS_BYTES]);
+void env_gameboy_give(struct env *env, int i, const struct gb_image *image,
+                      const struct goal_count *count, uint8_t (*previous)[ENV_OBS_BYTES]);
 
 #endif
