@@ -12,6 +12,7 @@
 #include "gpu/probe.h"
 #include "gpu/program.h"
 #include "gpu/watch.h"
+#include "gpu/rollout.h"
 
 // ---- messages
 
@@ -285,6 +286,7 @@ extern "C" const struct backend *workbench_backend(void) {
     table.program_store = gpu_program_store;
     table.program_launch = gpu_program_launch;
     table.program_seek = gpu_program_seek;
+    table.program_scale_rates = gpu_program_scale_rates;
     table.program_read = gpu_program_read;
     table.program_fetch = gpu_program_fetch;
     table.program_message = gpu_program_message;
@@ -298,5 +300,6 @@ extern "C" const struct backend *workbench_backend(void) {
     table.allow_tf32 = allow_tf32;
     table.adam = gpu_adam;
     table.play = gpu_play();
+    table.rollouts = gpu_rollouts();
     return &table;
 }

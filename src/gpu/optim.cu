@@ -41,6 +41,14 @@ void optim_norm(struct gpu *g, buf<const real> grads, double max_norm, buf<doubl
            buf_make(scalars.at, OPTIM_FIRST_SLICE));
 }
 
+__global__ void set_kernel(buf<double> to, double value) {
+    EACH(i, to.n) to[i] = value;
+}
+
+void optim_set(struct gpu *g, buf<double> to, double value) {
+    LAUNCH(g, set_kernel, blocks_for(to.n), THREADS, to, value);
+}
+
 // ---- Adam
 
 __global__ void numbers_kernel(struct optim_adam o, buf<const int64_t> state, buf<double> scalars) {
@@ -51,7 +59,8 @@ __global__ void numbers_kernel(struct optim_adam o, buf<const int64_t> state, bu
         correction1 = 1 - pow(o.beta1, step);
         correction2 = 1 - pow(o.beta2, step);
     }
-    scalars[OPTIM_STEP] = o.learning_rate / correction1;
+    const double rate = o.learning_rate * (o.scale.n ? (double)o.scale[0] : 1);
+    scalars[OPTIM_STEP] = rate / correction1;
     scalars[OPTIM_ROOT] = sqrt(correction2);
 }
 
@@ -118,7 +127,8 @@ static bool adam_on(struct gpu *g, struct backend_adam *a, void *const *at) {
     const buf<const real> grads = buf_make((const real *)at[GRADS], a->n);
     const buf<double> scalars = buf_make((double *)at[SCALARS], optim_scalars);
     const struct optim_adam o = {a->learning_rate, a->beta1,       a->beta2,
-                                 a->eps,           a->correction1, a->correction2};
+                                 a->eps,           a->correction1, a->correction2,
+                                 buf_make((const double *)0, 0)};
     optim_norm(g, grads, a->max_norm, scalars);
     optim_adam(g, &o, grads, buf_make((real *)at[MOMENT1], a->n),
                buf_make((real *)at[MOMENT2], a->n), buf_make((real *)at[WEIGHTS], a->n), scalars,

@@ -15,10 +15,12 @@ enum { OPTIM_NORM, OPTIM_CLIP, OPTIM_STEP, OPTIM_ROOT, OPTIM_FIRST_SLICE };
 static const int64_t optim_scalars = sum_slices_max + OPTIM_FIRST_SLICE;
 enum { STATE_STEP, STATE_FAILED, STATE_SIZE }; // failed: 1 + the command's place; 0: fine
 
+void optim_set(struct gpu *g, buf<double> to, double value); // all of it
 void optim_norm(struct gpu *g, buf<const real> grads, double max_norm, buf<double> scalars);
 struct optim_adam {
     double learning_rate, beta1, beta2, eps;
     double correction1, correction2; // where there is no state
+    buf<const double> scale;         // [1] times the learning rate; n 0: nothing
 };
 void optim_adam(struct gpu *g, const struct optim_adam *o, buf<const real> grads, buf<real> moment1,
                 buf<real> moment2, buf<real> weights, buf<double> scalars,

@@ -11,6 +11,7 @@
 #include "gpu/placed.h"
 #include "gpu/ring.h"
 #include "gpu/watch.h"
+#include "gpu/rollout.h"
 
 enum { N_SLOTS = 2, SEEN = 2, ALIGNMENT = 256 };
 
@@ -39,7 +40,7 @@ struct backend_program {
     struct device_set **sets;
     int n_sets;
     buf<int64_t> state;
-    buf<double> seen;
+    buf<double> seen, rate; // rate [1]: what learning rates are multiplied by
     struct channel feed, report;
     struct gpu_capture *capture;
     struct gpu_timer *timer;
@@ -102,7 +103,8 @@ static void run_check(struct backend_program *p, struct placed_command *c, int p
 static void run_adam(struct backend_program *p, struct placed_command *c, int place) {
     (void)place;
     const int64_t n = c->set->params->n_flat;
-    const struct optim_adam o = {c->c.learning_rate, c->c.beta1, c->c.beta2, c->c.eps, 1, 1};
+    const struct optim_adam o = {c->c.learning_rate, c->c.beta1, c->c.beta2, c->c.eps, 1, 1,
+                                 buf_make((const double *)p->rate.at, p->rate.n)};
     optim_adam(&p->gpu, &o, buf_make((const real *)c->set->grads, n), buf_make(c->set->moment1, n),
                buf_make(c->set->moment2, n), buf_make(c->set->weights, n), c->scalars, state_of(p));
 }
@@ -160,6 +162,12 @@ static void after_act(struct backend_program *p, struct placed_command *c, int p
     ring_take_actions(c->c.ring, &p->gpu, buf_make((const real *)c->from, c->c.from->n_elements));
 }
 
+static void run_stage(struct backend_program *p, struct placed_command *c, int place) {
+    (void)place;
+    rollout_enqueue(c->c.rollout, (enum rollout_stage)c->c.stage, c->c.which, &p->gpu, state_of(p),
+                    buf_make((const double *)c->scalars.at, c->scalars.n ? 1 : 0));
+}
+
 struct command_runs {
     command_run *run, *before, *after; // NULL: nothing
 };
@@ -183,6 +191,7 @@ static const struct command_runs *runs_of(enum command_kind kind) {
         {0, before_begins, 0},
         {0, 0, after_act},
         {run_sample, before_sample, after_sample},
+        {run_stage, 0, 0},
     };
     static_assert(sizeof table / sizeof *table == N_COMMANDS, "one per kind, in its order");
     return &table[kind];
@@ -278,8 +287,11 @@ static bool allocate(struct backend_program *p, const struct backend_command *li
     int64_t *state = (int64_t *)gpu_alloc(&p->gpu, STATE_SIZE * sizeof *state);
     double *seen = (double *)gpu_alloc(&p->gpu, SEEN * sizeof *seen);
     p->state = buf_make(state, STATE_SIZE);
+    double *rate = (double *)gpu_alloc(&p->gpu, sizeof *rate);
     p->seen = buf_make(seen, SEEN);
-    return p->list && p->graphs && p->sets && state && seen;
+    p->rate = buf_make(rate, rate ? 1 : 0);
+    return p->list && p->graphs && p->sets && state && seen && rate &&
+           gpu_program_scale_rates(p, 1);
 }
 
 static bool build(struct backend_program *p, const struct backend_command *list, int n) {
@@ -336,6 +348,7 @@ void gpu_program_free(struct backend_program *p) {
     close_channel(&p->gpu, &p->report);
     gpu_free(p->gpu.device, p->state.at);
     gpu_free(p->gpu.device, p->seen.at);
+    gpu_free(p->gpu.device, p->rate.at);
     gpu_free(p->gpu.device, p->gpu.workspace);
     gpu_close(p->gpu.device);
     free(p->list);
@@ -498,6 +511,11 @@ bool gpu_program_items(struct backend_program *p, int passes, backend_item_fn *e
     }
     gpu_watch_free(&w);
     return fine;
+}
+
+bool gpu_program_scale_rates(struct backend_program *p, double factor) {
+    optim_set(&p->gpu, p->rate, factor);
+    return !p->gpu.failed;
 }
 
 static bool gather_report(struct backend_program *p) {

@@ -11,6 +11,7 @@ void gpu_program_free(struct backend_program *p);
 bool gpu_program_store(struct backend_program *p, int64_t step);
 bool gpu_program_launch(struct backend_program *p);
 bool gpu_program_seek(struct backend_program *p, int64_t step, bool anew);
+bool gpu_program_scale_rates(struct backend_program *p, double factor);
 bool gpu_program_read(struct backend_program *p, struct backend_progress *out);
 bool gpu_program_fetch(struct backend_program *p);
 bool gpu_program_items(struct backend_program *p, int passes, backend_item_fn *each, void *ctx);

@@ -10,29 +10,10 @@
 #ifndef TESTS_GPU_PARITY_H
 #define TESTS_GPU_PARITY_H
 
-#include "engine/graph/backend.h"
+#include "gpu/which.h"
 #include "support/grad_check.h"
 
 enum { PARITY_TWICE = 10000, PARITY_LARGE = 100000 }; // elements
-
-static inline const char *harness_path(const char *name) {
-    static char path[4096];
-    const char *build = getenv("WORKBENCH_BUILD");
-    snprintf(path, sizeof path, "%s/tests/gpu/lib%s.so", build ? build : "build", name);
-    return path;
-}
-
-static inline bool parity_on_harness(void) { return getenv("WORKBENCH_CUDA_LIBRARY") == NULL; }
-
-static inline const struct backend *parity_backend(void) {
-    static const struct backend *b;
-    char why[BACKEND_MESSAGE_SIZE] = "";
-    if (b) return b;
-    b = backend_open(parity_on_harness() ? harness_path("harness") : NULL, why, sizeof why);
-    if (!b) fail_msg("%s", why);
-    backend_choose(b);
-    return b;
-}
 
 static inline struct executor *parity_executor_new(struct graph *g, struct pool *pool) {
     parity_backend();

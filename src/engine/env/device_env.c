@@ -19,13 +19,11 @@ struct device_env {
 struct device_env *device_env_new(const struct backend *b, struct env *env, char *why,
                                   size_t size) {
     struct device_env *d = mem_alloc(sizeof *d);
-    struct device_machines_opts opts;
     d->env = env;
     d->image = mem_alloc(sizeof *d->image);
     d->previous = mem_alloc(GOAL_MAX_STACK * sizeof *d->previous);
     d->play = device_play_of(b, why, size);
-    env_gameboy_device_opts(env, d->image, &opts);
-    if (d->play) d->machines = d->play->machines_new(&opts, why, size);
+    if (d->play) d->machines = env_gameboy_on_device(env, d->play, why, size);
     if (d->machines) return d;
     device_env_free(d);
     return NULL;

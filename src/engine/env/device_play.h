@@ -27,7 +27,7 @@
 
 struct backend;
 
-enum { DEVICE_PLAY_VERSION = 3, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
+enum { DEVICE_PLAY_VERSION = 4, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
 // What a machine is to do: an action's number, or one of these.
 enum { DEVICE_REST = -2, DEVICE_RESET = -1 };
 

@@ -244,7 +244,6 @@ static bool make_start(struct gameboy *g, const struct env_gameboy_opts *o, stru
 }
 
 static void set_goal(struct gameboy *g, const struct env_gameboy_opts *o) {
-    g->rules.max_steps = o->max_episode_steps;
     if (!o->goal) return;
     g->has_goal = true;
     g->goal = *o->goal;
@@ -316,23 +315,6 @@ void env_gameboy_save(const struct env *env, int i, uint8_t *out) {
 }
 
 // ---- on a device
-
-void env_gameboy_device_opts(const struct env *env, struct gb_image *start,
-                             struct device_machines_opts *out) {
-    const struct gameboy *g = (const struct gameboy *)env;
-    gb_image_take(start, &g->start);
-    *out = (struct device_machines_opts){.rom = &g->rom,
-                                         .start = start,
-                                         .start_obs = g->start_obs,
-                                         .n_machines = env->n_envs,
-                                         .n_frames = GB_FRAMES_PER_STEP,
-                                         .release_after = GB_RELEASE_AFTER,
-                                         .n_actions = env->n_actions,
-                                         .buttons = g->codec->buttons,
-                                         .goal = g->goal.packed[0],
-                                         .n_goal_frames = g->has_goal ? g->goal.n_frames : 0,
-                                         .rules = &g->rules};
-}
 
 void env_gameboy_take(const struct env *env, int i, struct gb_image *image,
                       struct goal_count *count, uint8_t (*previous)[ENV_OBS_BYTES]) {

@@ -51,9 +51,6 @@ size_t env_gameboy_state_bytes(const struct env *env);
 void env_gameboy_save(const struct env *env, int i, uint8_t *out);
 
 // ---- for the same machines on a device (device_env.h)
-// Points into env; *start is filled and pointed at.
-void env_gameboy_device_opts(const struct env *env, struct gb_image *start,
-                             struct device_machines_opts *out);
 // Machine i with its episode between two steps; previous [GOAL_MAX_STACK - 1]: the frames before
 // the last one, as far as a goal of several needs them. take: it was reset or loaded (CHECK).
 void env_gameboy_take(const struct env *env, int i, struct gb_image *image,

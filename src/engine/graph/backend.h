@@ -30,10 +30,12 @@ struct tensor;
 struct params;
 struct backend_graph;
 struct device_play;
-struct device_ring; // engine/env/device_play.h
+struct device_ring;    // engine/env/device_play.h
+struct device_rollout; // engine/algo/ppo/device_rollout.h
+struct device_rollouts;
 struct backend_program;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 5 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 6 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -84,6 +86,7 @@ enum command_kind {
     // A batch of the window that ring_aim was given, drawn for the program's step and gathered to
     // where ring_batch_into says. Part of what is captured.
     COMMAND_SAMPLE,
+    COMMAND_STAGE, // a piece of rollout's work, with the norm of set, if any
     N_COMMANDS
 };
 
@@ -102,6 +105,8 @@ struct backend_command { // each kind uses a few; a tensor lies in the graph bef
     double *norm; // COMMAND_NORM: filled by program_read
     struct device_ring *ring;
     int32_t length, batch, n_terminal; // COMMAND_SAMPLE: replay_draw's
+    struct device_rollout *rollout;
+    int32_t stage, which; // COMMAND_STAGE: of enum rollout_stage
 };
 
 struct backend_progress {
@@ -166,6 +171,8 @@ struct backend {
     // The next launch is step `step`, and where `anew` everything begins with it (COMMAND_BEGINS).
     // Enqueued; nothing crosses the bus. A new program's first launch begins anew.
     bool (*program_seek)(struct backend_program *p, int64_t step, bool anew);
+    // Learning rates of the launches from now on: each ADAM's times this. Enqueued, 1 at first.
+    bool (*program_scale_rates)(struct backend_program *p, double factor);
     // Reports and norms to the host in one transfer; waits.
     bool (*program_read)(struct backend_program *p, struct backend_progress *out);
     // Weights, moments and gradients of all sets, inputs of all graphs, to the host; waits.
@@ -191,7 +198,8 @@ struct backend {
     // Nodes that a graph made in bf16 are in bf16 whatever this says.
     void (*allow_tf32)(bool on);
     bool (*adam)(struct backend_adam *a, char *message, size_t size);
-    const struct device_play *play; // machines and replay ring: engine/env/device_play.h
+    const struct device_play *play;         // machines and replay ring: engine/env/device_play.h
+    const struct device_rollouts *rollouts; // PPO's: engine/algo/ppo/device_rollout.h
 };
 
 // The library's one symbol.

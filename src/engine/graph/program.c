@@ -148,6 +148,15 @@ void program_sample(struct program *p, struct device_ring *ring, const struct pr
     c->n_terminal = s->n_terminal;
 }
 
+void program_stage(struct program *p, struct device_rollout *rollout, int stage, int which,
+                   const struct params *set) {
+    struct backend_command *c = add(p, COMMAND_STAGE, NULL);
+    c->rollout = rollout;
+    c->stage = stage;
+    c->which = which;
+    c->set = set;
+}
+
 int program_n_commands(const struct program *p) { return p->n; }
 
 // ---- running
@@ -166,6 +175,10 @@ void program_launch(struct program *p) { DEVICE(p, program_launch(p->device)); }
 
 void program_seek(struct program *p, int64_t step, bool anew) {
     DEVICE(p, program_seek(p->device, step, anew));
+}
+
+void program_scale_rates(struct program *p, double factor) {
+    DEVICE(p, program_scale_rates(p->device, factor));
 }
 
 void program_read(struct program *p, struct backend_progress *out) {
@@ -188,6 +201,7 @@ static const struct {
     [COMMAND_ADAM] = {"adam", 7},       [COMMAND_TRACK] = {"track target", 3},
     [COMMAND_ADVANCE] = {"advance", 0}, [COMMAND_REPORT] = {"report", 0},
     [COMMAND_FINITE] = {"finite", 1},   [COMMAND_SAMPLE] = {"sample", 0},
+    [COMMAND_STAGE] = {"rollout", 0},
 };
 
 static void describe_command(const struct backend_command *c, struct program_item *out) {

@@ -62,6 +62,10 @@ struct program_sample {
     int length, batch, n_terminal;
 };
 void program_sample(struct program *p, struct device_ring *ring, const struct program_sample *s);
+struct device_rollout;
+// A piece of its work (engine/algo/ppo/device_rollout.h); set NULL: needs no gradient norm.
+void program_stage(struct program *p, struct device_rollout *rollout, int stage, int which,
+                   const struct params *set);
 // A launch taken apart, after the first one (backend.h: program_items).
 struct program_item {
     char text[96]; // kind and shape: "linear 16x1024 > 16x1536", "adam 181258"
@@ -80,6 +84,7 @@ void program_seal(struct program *p, int64_t step);
 void program_store(struct program *p, int64_t step);
 void program_launch(struct program *p);
 void program_seek(struct program *p, int64_t step, bool anew);
+void program_scale_rates(struct program *p, double factor); // enqueued, from the next launch on
 void program_read(struct program *p, struct backend_progress *out);
 void program_fetch(struct program *p);
 

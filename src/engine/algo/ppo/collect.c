@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/algo/ppo/ppo_stats.h"
 
 struct collect {
     struct ppo *agent;
@@ -173,7 +174,42 @@ void collect_step(struct collect *c) {
     ppo_rollout_add(c->rollout, &row, c->env->n_actions);
 }
 
-void collect_finish(struct collect *c) { flush(c); }
+void collect_set_distances(struct collect_stats *stats, const float *distances, int64_t n) {
+    float *sorted = mem_alloc((size_t)n * sizeof *sorted);
+    memcpy(sorted, distances, (size_t)n * sizeof *sorted);
+    stats->dist_p10 = stats_quantile(sorted, n, 0.1);
+    stats->dist_p50 = stats_quantile(sorted, n, 0.5);
+    stats->dist_p90 = stats_quantile(sorted, n, 0.9);
+    free(sorted);
+}
+
+void collect_finish(struct collect *c) {
+    const struct ppo_rollout *r = c->rollout;
+    const int64_t n_envs = r->opts.n_envs, n = r->opts.n_steps * n_envs;
+    flush(c);
+    stats_mean_std(r->values, n, &c->stats.value_mean, &c->stats.value_std);
+    collect_set_distances(&c->stats, r->distances + n - n_envs, n_envs);
+}
+
+// ---- where a device plays
+
+int64_t collect_ticks(const struct collect *c) { return c->tick; }
+void collect_advance(struct collect *c, int64_t n_steps) { c->tick += n_steps; }
+void collect_take_stats(struct collect *c, const struct collect_stats *stats) { c->stats = *stats; }
+
+void collect_episodes(const struct collect *c, double *returns, double *lengths) {
+    for (int i = 0; i < c->env->n_envs; i++) {
+        returns[i] = c->episode_return[i];
+        lengths[i] = (double)c->episode_length[i];
+    }
+}
+
+void collect_set_episodes(struct collect *c, const double *returns, const double *lengths) {
+    for (int i = 0; i < c->env->n_envs; i++) {
+        c->episode_return[i] = returns[i];
+        c->episode_length[i] = (int64_t)lengths[i];
+    }
+}
 
 // ---- state between rollouts
 

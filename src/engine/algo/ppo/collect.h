@@ -24,6 +24,8 @@ struct collect_stats {                    // of one rollout
     double reward_sum, entropy_sum, return_sum, length_sum;
     int64_t dones, truncs, resets;
     int64_t action_counts[COLLECT_MAX_ACTIONS];
+    // Of a full rollout, after collect_finish: its values, and the distances at its last step.
+    double value_mean, value_std, dist_p10, dist_p50, dist_p90;
 };
 
 struct collect_times {
@@ -56,5 +58,15 @@ int64_t collect_env_steps(const struct collect *c); // since the run's start
 size_t collect_state_bytes(const struct collect *c);
 void collect_save(const struct collect *c, void *out);
 void collect_load(struct collect *c, const void *in);
+
+// ---- where a device plays (ppo_device.h): this collector keeps the run's numbers only
+int64_t collect_ticks(const struct collect *c); // steps of each environment so far
+void collect_advance(struct collect *c, int64_t n_steps);
+void collect_take_stats(struct collect *c, const struct collect_stats *stats);
+// Of the episodes in progress, [n_envs].
+void collect_episodes(const struct collect *c, double *returns, double *lengths);
+void collect_set_episodes(struct collect *c, const double *returns, const double *lengths);
+// Fills the quantiles.
+void collect_set_distances(struct collect_stats *stats, const float *distances, int64_t n);
 
 #endif

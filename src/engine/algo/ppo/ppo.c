@@ -9,33 +9,13 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/philox.h"
+#include "engine/algo/ppo/device_rollout.h"
 #include "engine/algo/ppo/gae.h"
+#include "engine/algo/ppo/ppo_device.h"
+#include "engine/algo/ppo/ppo_internal.h"
 #include "engine/algo/ppo/ppo_stats.h"
+#include "engine/graph/backend.h"
 #include "engine/nn/optim.h"
-
-struct ppo {
-    struct ppo_opts opts;
-    struct pool *pool;
-    struct params params;
-    struct ppo_counters counters;
-    int64_t n_samples, batch; // of a rollout, of a minibatch
-    struct {
-        struct graph *graph;
-        struct executor *executor;
-        struct tensor *stacks;
-        struct ppo_net net;
-    } act;
-    struct {
-        struct graph *graph;
-        struct executor *executor;
-        struct tensor *stacks;
-        struct ppo_loss_in in;
-        struct tensor *terms, *total;
-    } learn;
-    real *advantages; // [n_samples], normalised over the batch where asked for
-    int64_t *order;   // [n_samples]
-    int64_t last_minibatch;
-};
 
 // ---- building
 
@@ -57,6 +37,13 @@ static struct tensor *column(struct ppo *p, const char *name, enum dtype dtype) 
     return g_input(p->learn.graph, name, dtype, 1, &p->batch);
 }
 
+// What a program deals by, and what it tells: no node reads these.
+static void add_device_inputs(struct ppo *p) {
+    const int64_t bytes = (int64_t)device_rollout_report_bytes(p->opts.n_envs, PPO_FRAME_BYTES);
+    p->learn.samples = column(p, "samples", DTYPE_I32);
+    p->learn.report = g_input(p->learn.graph, "report", DTYPE_U8, 1, &bytes);
+}
+
 static void build_learn(struct ppo *p) {
     const struct ppo_opts *o = &p->opts;
     struct graph *g = p->learn.graph = graph_new();
@@ -71,6 +58,7 @@ static void build_learn(struct ppo *p) {
                                        .advantages = column(p, "advantages", DTYPE_REAL),
                                        .returns = column(p, "returns", DTYPE_REAL),
                                        .old_values = column(p, "old_values", DTYPE_REAL)};
+    if (backend_chosen()) add_device_inputs(p);
     p->learn.terms = g_ppo_loss(g, &p->learn.in, &o->loss);
     p->learn.total = g_slice(g, p->learn.terms, PPO_TOTAL, 1);
     graph_keep(g, p->learn.terms);
@@ -237,9 +225,13 @@ static void fill_minibatch(struct ppo *p, const struct ppo_rollout *r, const int
     if (p->opts.advantages == PPO_ADVANTAGES_MINIBATCH) ppo_normalize(m.advantages, m.n, true);
 }
 
-static bool fail_step(struct ppo *p, struct ppo_learned *out) {
+void ppo_name_bad_node(struct ppo *p, struct ppo_learned *out) {
     const struct tensor *bad = executor_find_nonfinite(p->learn.executor);
     snprintf(out->bad_node, sizeof out->bad_node, "%s", bad ? bad->name : "the gradient norm");
+}
+
+static bool fail_step(struct ppo *p, struct ppo_learned *out) {
+    ppo_name_bad_node(p, out);
     out->bad_loss = (double)((const real *)p->learn.terms->data)[PPO_TOTAL];
     out->bad_norm = optim_norm(p->params.grads, p->params.n_flat, p->pool);
     return false;
@@ -249,8 +241,8 @@ bool ppo_step(struct ppo *p, double learning_rate, struct ppo_learned *out) {
     executor_run(p->learn.executor);
     const real *terms = p->learn.terms->data;
     struct optim_opts adam = {.learning_rate = learning_rate,
-                              .beta1 = 0.9,
-                              .beta2 = 0.999,
+                              .beta1 = ppo_beta1,
+                              .beta2 = ppo_beta2,
                               .eps = p->opts.adam_eps,
                               .max_norm = p->opts.max_norm};
     if (!isfinite((double)terms[PPO_TOTAL])) return fail_step(p, out);
@@ -286,6 +278,10 @@ bool ppo_learn(struct ppo *p, struct ppo_rollout *r, double learning_rate,
     const struct ppo_opts *o = &p->opts;
     CHECK(ppo_rollout_is_full(r), "the rollout has %lld of %lld steps", (long long)r->n_added,
           (long long)o->n_steps);
+    if (p->device) {
+        ppo_device_put(p->device, r);
+        return ppo_device_learn(p->device, learning_rate, out);
+    }
     *out = (struct ppo_learned){0};
     prepare(p, r);
     for (int64_t epoch = 0; epoch < o->epochs; epoch++) {

@@ -1,0 +1,188 @@
+// PPO on the device: rollouts that the machines there play and updates as programs, against the
+// CPU's; what crosses the bus; how a bad number stops it.
+#include <math.h>
+
+#include "algo/ppo_toy_run.h"
+#include "engine/algo/ppo/ppo_device.h"
+#include "engine/algo/ppo/ppo_internal.h"
+#include "engine/env/task.h"
+#include "gpu/which.h"
+
+enum { UPDATES = 2, LIMIT = 5 };
+static const double rate = 1e-3;
+
+// One of two runs that ought to be the same.
+struct player {
+    struct task task; // of the lab
+    struct run run;
+    struct ppo_device *device; // NULL: on the CPU
+};
+
+static void player_open(struct player *p, const struct ppo_opts *o, bool lab, bool on_device) {
+    struct error e = {0};
+    char why[BACKEND_MESSAGE_SIZE] = "";
+    *p = (struct player){0};
+    backend_choose(on_device ? parity_backend() : NULL);
+    if (lab) {
+        struct env_gameboy_opts env = {.n_envs = (int)o->n_envs};
+        if (!task_open_builtin("exit_lab", "pokemonred_puffer_v0", &p->task, &e))
+            fail_msg("%s", e.message);
+        p->task.rules.max_steps = LIMIT;
+        task_env_opts(&p->task, &env);
+        p->run = (struct run){.pool = pool_new(1), .env = env_gameboy_new(&env, &e)};
+        if (!p->run.env) fail_msg("%s", e.message);
+        p->run.rollout =
+            ppo_rollout_new(&(struct ppo_rollout_opts){o->n_steps, o->n_envs, (int)o->dims.stack});
+        p->run.agent = ppo_new(o, p->run.pool);
+        p->run.collect = collect_new(p->run.agent, p->run.env, p->run.rollout);
+        collect_begin(p->run.collect);
+    } else {
+        run_open(&p->run, o, 1, LIMIT);
+    }
+    if (!on_device) return;
+    const struct ppo_device_opts opts = {.env = lab ? p->run.env : NULL,
+                                         .rollout = p->run.rollout,
+                                         .collect = p->run.collect,
+                                         .max_steps = LIMIT};
+    p->device = ppo_device_new(p->run.agent, &opts, why, sizeof why);
+    if (!p->device) fail_msg("%s", why);
+    ppo_device_begin(p->device);
+}
+
+static void player_close(struct player *p, bool lab) {
+    ppo_device_free(p->device);
+    run_close(&p->run);
+    if (lab) task_close(&p->task);
+}
+
+static bool player_update(struct player *p, double lr, struct ppo_learned *l) {
+    if (!p->device || !ppo_device_plays(p->device)) {
+        play(&p->run);
+        const bool fine = ppo_learn(p->run.agent, p->run.rollout, lr, l);
+        ppo_rollout_carry(p->run.rollout);
+        return fine;
+    }
+    struct collect_stats stats;
+    ppo_device_play(p->device);
+    if (!ppo_device_learn(p->device, lr, l)) return false;
+    ppo_device_stats(p->device, &stats);
+    collect_take_stats(p->run.collect, &stats);
+    return true;
+}
+
+// ---- comparing
+
+static void near(const char *what, double a, double b) {
+    if (!(fabs(a - b) <= 1e-4 * fmax(1, fabs(b))))
+        fail_msg("%s: %.9g on the device, %.9g on the CPU", what, a, b);
+}
+
+static void compare_learned(const struct ppo_learned *a, const struct ppo_learned *b) {
+    char what[40];
+    assert_int_equal(a->steps, b->steps);
+    for (int i = 0; i < PPO_N_TERMS; i++) {
+        snprintf(what, sizeof what, "term %d", i);
+        near(what, a->terms[i], b->terms[i]);
+        near(what, a->first[i], b->first[i]);
+    }
+    near("gradient norm", a->grad_norm, b->grad_norm);
+    near("explained variance", a->explained_variance, b->explained_variance);
+}
+
+// Counts, rewards and distances come from the emulator and are equal to the bit.
+static void compare_stats(const struct collect_stats *a, const struct collect_stats *b) {
+    assert_int_equal(a->n_steps, b->n_steps);
+    assert_int_equal(a->episodes, b->episodes);
+    assert_int_equal(a->successes, b->successes);
+    assert_int_equal(a->dones, b->dones);
+    assert_int_equal(a->truncs, b->truncs);
+    assert_int_equal(a->resets, b->resets);
+    assert_memory_equal(a->action_counts, b->action_counts, sizeof a->action_counts);
+    assert_true(a->reward_sum == b->reward_sum && a->return_sum == b->return_sum &&
+                a->length_sum == b->length_sum);
+    assert_true(a->dist_p10 == b->dist_p10 && a->dist_p50 == b->dist_p50 &&
+                a->dist_p90 == b->dist_p90);
+    near("entropy", a->entropy_sum, b->entropy_sum);
+    near("mean value", a->value_mean, b->value_mean);
+    near("spread of values", a->value_std, b->value_std);
+}
+
+static void compare_weights(const struct params *a, const struct params *b) {
+    double largest = 0, worst = 0;
+    for (int64_t i = 0; i < a->n_flat; i++) {
+        largest = fmax(largest, fabs((double)b->weights[i]));
+        worst = fmax(worst, fabs((double)a->weights[i] - (double)b->weights[i]));
+    }
+    if (!(worst <= 1e-4 * largest)) fail_msg("weights apart by %g of %g", worst, largest);
+}
+
+// Frames that the next rollout begins with, machines, running episodes: to the bit.
+static void compare_boundaries(const struct run *a, const struct run *b) {
+    const size_t n = ppo_rollout_memory_bytes(a->rollout), m = collect_state_bytes(a->collect),
+                 k = a->env->vtable->state_bytes ? a->env->vtable->state_bytes(a->env) : 0;
+    uint8_t *of_a = malloc(n + m + k), *of_b = malloc(n + m + k);
+    ppo_rollout_memory_save(a->rollout, of_a);
+    ppo_rollout_memory_save(b->rollout, of_b);
+    assert_memory_equal(of_a, of_b, n);
+    collect_save(a->collect, of_a);
+    collect_save(b->collect, of_b);
+    assert_memory_equal(of_a, of_b, m);
+    for (int i = 0; i < a->env->n_envs && k; i++) {
+        a->env->vtable->save(a->env, i, of_a);
+        b->env->vtable->save(b->env, i, of_b);
+        assert_memory_equal(of_a, of_b, k);
+    }
+    free(of_a);
+    free(of_b);
+}
+
+static void same_on_both(const struct ppo_opts *o, bool lab) {
+    struct player cpu, device;
+    struct ppo_learned a, b;
+    player_open(&cpu, o, lab, false);
+    player_open(&device, o, lab, true);
+    for (int k = 0; k < UPDATES; k++) {
+        backend_choose(NULL);
+        collect_clear(cpu.run.collect);
+        collect_clear(device.run.collect);
+        if (!player_update(&cpu, rate / (1 + k), &b)) fail_msg("CPU: %s", b.bad_node);
+        if (!player_update(&device, rate / (1 + k), &a)) fail_msg("device: %s", a.bad_node);
+        compare_stats(collect_stats(device.run.collect), collect_stats(cpu.run.collect));
+        compare_learned(&a, &b);
+    }
+    ppo_device_fetch(device.device);
+    compare_weights(ppo_params(device.run.agent), ppo_params(cpu.run.agent));
+    compare_boundaries(&device.run, &cpu.run);
+    assert_memory_equal(ppo_counters(device.run.agent), ppo_counters(cpu.run.agent),
+                        sizeof(struct ppo_counters));
+    player_close(&device, lab);
+    player_close(&cpu, lab);
+}
+
+static struct ppo_opts tiny(int64_t n_envs, int64_t n_steps) {
+    struct ppo_opts o = defaults(n_envs, n_steps);
+    o.minibatches = 2;
+    return o;
+}
+
+static void rollouts_of_the_host_are_learned_from_as_on_the_cpu(void **state) {
+    (void)state;
+    struct ppo_opts o = tiny(3, 6);
+    o.advantages = PPO_ADVANTAGES_MINIBATCH;
+    o.epochs = 1;
+    same_on_both(&o, false);
+}
+
+static void the_device_plays_and_learns_as_the_cpu_does(void **state) {
+    (void)state;
+    const struct ppo_opts o = tiny(3, 8);
+    same_on_both(&o, true);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rollouts_of_the_host_are_learned_from_as_on_the_cpu),
+        cmocka_unit_test(the_device_plays_and_learns_as_the_cpu_does),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,33 @@
+// Which device the tests of this folder run on: the harness, or with WORKBENCH_CUDA_LIBRARY the
+// library of that name (make gpu-check).
+//
+//     const struct backend *b = parity_backend();     // opened once, and chosen
+#ifndef TESTS_GPU_WHICH_H
+#define TESTS_GPU_WHICH_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/graph/backend.h"
+#include "support/test.h"
+
+static inline const char *harness_path(const char *name) {
+    static char path[4096];
+    const char *build = getenv("WORKBENCH_BUILD");
+    snprintf(path, sizeof path, "%s/tests/gpu/lib%s.so", build ? build : "build", name);
+    return path;
+}
+
+static inline bool parity_on_harness(void) { return getenv("WORKBENCH_CUDA_LIBRARY") == NULL; }
+
+static inline const struct backend *parity_backend(void) {
+    static const struct backend *b;
+    char why[BACKEND_MESSAGE_SIZE] = "";
+    if (b) return b;
+    b = backend_open(parity_on_harness() ? harness_path("harness") : NULL, why, sizeof why);
+    if (!b) fail_msg("%s", why);
+    backend_choose(b);
+    return b;
+}
+
+#endif
