@@ -247,7 +247,8 @@ void graph_keep(struct graph *g,
                 struct tensor *t); // t (and its grad, if any) stays readable after a run
 // Outputs of at least this many bytes are computed a second time where they are needed again, if
 // that is cheap (LayerNorm, unpacking) and lowers the most memory that is needed at any time; 0, as
-// at first: none is. The same numbers: same kernel, same sources. Before graph_plan.
+// at first: none is. The same numbers: same kernel, same sources. Not on a device, whose memory is
+// large and whose time is not. Before graph_plan.
 void graph_recompute(struct graph *g, size_t least_bytes);
 void graph_plan(struct graph *g);
 size_t graph_slab_bytes(const struct graph *g); // memory of the activations, without what is shared

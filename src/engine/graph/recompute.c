@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "engine/graph/backend.h"
 #include "engine/graph/node.h"
 
 enum { WORTH = 8 }; // of an output's bytes, the part that must be saved
@@ -167,5 +168,5 @@ void recompute(struct graph *g) {
 
 void graph_recompute(struct graph *g, size_t least_bytes) {
     CHECK(!g->planned, "graph_recompute comes before graph_plan");
-    g->recompute_bytes = least_bytes;
+    g->recompute_bytes = backend_chosen() ? 0 : least_bytes;
 }
