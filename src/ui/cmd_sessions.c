@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,22 +21,46 @@ static const char *text_of(const cJSON *object, const char *key) {
     return cJSON_IsString(item) ? item->valuestring : "";
 }
 
-// What the heartbeat says; a "running" whose process is gone was killed.
+// What the heartbeat says; a "running" that no process writes was killed.
 static const char *state_of(const struct session_data *d) {
     if (!d->heartbeat) return "unknown";
     const char *state = text_of(d->heartbeat, "state");
-    int64_t pid = 0;
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(d->heartbeat, "pid");
-    if (strcmp(state, session_state_names[SESSION_RUNNING]) != 0 || !item ||
-        !json_is_i64(item, &pid))
-        return state;
-    return pid > 1 && kill((pid_t)pid, 0) != 0 ? "killed" : state;
+    const bool running = strcmp(state, session_state_names[SESSION_RUNNING]) == 0;
+    return running && !session_is_written(d->path) ? "killed" : state;
 }
 
+static bool has(const struct session_data *d, int64_t record, enum metric m) {
+    return d->records[record].present >> m & 1;
+}
+
+// The newest one. Of an evaluation only the newest evaluation's: without a success it has no
+// median, and an older one's would stand beside its rate.
 static double last_value(const struct session_data *d, enum metric m) {
-    for (int64_t i = d->n_records - 1; i >= 0; i--)
-        if (d->records[i].present >> m & 1) return (double)d->records[i].value[m];
+    const bool of_evaluation = strncmp(metric_info[m].name, "eval_", 5) == 0;
+    for (int64_t i = d->n_records - 1; i >= 0; i--) {
+        if (has(d, i, m)) return (double)d->records[i].value[m];
+        if (of_evaluation && has(d, i, METRIC_EVAL_MEAN_RETURN)) break;
+    }
     return NAN;
+}
+
+// "-" where it was not measured.
+static const char *number(double v, char out[16]) {
+    if (isnan(v))
+        strcpy(out, "-");
+    else
+        snprintf(out, 16, "%.5g", v);
+    return out;
+}
+
+static void print_row(const struct session_data *d) {
+    char loss[16], back[16], success[16];
+    printf("%-8s %9lld %9lld %9s %9s %8s  %s\n", state_of(d),
+           (long long)(d->n_records ? d->records[d->n_records - 1].opt_steps : 0),
+           (long long)(d->n_records ? d->records[d->n_records - 1].env_steps : 0),
+           number(last_value(d, METRIC_OBS_NLL), loss),
+           number(last_value(d, METRIC_RETURN_MEAN), back),
+           number(last_value(d, METRIC_SUCCESS_RATE), success), d->path);
 }
 
 static cJSON *session_json(const struct session_data *d) {
@@ -76,8 +99,8 @@ static int list(const struct cli *cli) {
     }
     cJSON *all = cJSON_CreateArray();
     if (!cli->json)
-        printf("%-8s %9s %9s %12s  %s\n", "state", "updates", "env steps", "obs loss",
-               "session (newest first)");
+        printf("%-8s %9s %9s %9s %9s %8s  %s\n", "state", "updates", "env steps", "obs loss",
+               "return", "success", "session (newest first)");
     for (int i = 0; i < n; i++) {
         char path[PATH_SIZE];
         struct error e = {0};
@@ -86,12 +109,9 @@ static int list(const struct cli *cli) {
         if (d && cli->json)
             cJSON_AddItemToArray(all, session_json(d));
         else if (d)
-            printf("%-8s %9lld %9lld %12.2f  %s\n", state_of(d),
-                   (long long)(d->n_records ? d->records[d->n_records - 1].opt_steps : 0),
-                   (long long)(d->n_records ? d->records[d->n_records - 1].env_steps : 0),
-                   last_value(d, METRIC_OBS_NLL), path);
+            print_row(d);
         else if (!cli->json)
-            printf("%-8s %9s %9s %12s  %s: %s\n", "broken", "", "", "", path, e.message);
+            printf("%-8s %9s %9s %9s %9s %8s  %s\n", "broken", "", "", "", "", "", e.message);
         session_data_free(d);
         free(names[i]);
     }

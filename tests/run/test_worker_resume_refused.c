@@ -195,7 +195,7 @@ static void a_broken_checkpoint_is_refused_and_the_one_before_it_named(void **st
             else
                 assert_int_equal(truncate(path, at), 0);
             struct run_opts o = resumed(copy);
-            assert_refused(&o, "step_000000016.", "the previous one is --resume ");
+            assert_refused(&o, "step_000000016.", "the previous one is ");
             if (k > 1) continue;
             snprintf(path, sizeof path, "%.190s/checkpoints/step_000000014.safetensors", copy);
             o = resumed(path); // as it says

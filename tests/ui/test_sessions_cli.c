@@ -1,6 +1,9 @@
 // Tests of `workbench sessions` and `train --resume` on lines that are not there: the program
 // itself, on a short run's folder.
 #define _GNU_SOURCE
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include "support/program.h"
 
 // A run of eight updates of PPO's toy, a record and a checkpoint each second one.
@@ -69,6 +72,44 @@ static void another_distance_of_records_from_a_resume_on_is_fine(void **state) {
     refused(1, "sessions check $T/b", "step 12 where step 9 is due");
 }
 
+static void a_run_is_running_while_its_writer_lives(void **state) {
+    (void)state;
+    shell("mkdir -p $T/l && rm -rf $T/l/b && mv $T/b $T/l/b");
+    fine("sessions list --sessions $T/l");
+    says("done             8       256         -");
+    shell("sed -i 's/\"done\"/\"running\"/' $T/l/b/heartbeat.json");
+    fine("sessions list --sessions $T/l");
+    says("killed           8");
+    fine("sessions show $T/l/b/");
+    says("/l/b: killed");
+    char path[5000];
+    snprintf(path, sizeof path, "%s/l/b/metrics.jsonl", folder);
+    const int fd = open(path, O_RDWR);
+    assert_true(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    fine("sessions list --sessions $T/l");
+    says("running          8");
+    refused(2, "train --headless --resume $T/l/b --updates 9", "another process");
+    close(fd);
+}
+
+// The newest evaluation reached nothing; an older one had a median.
+static void what_an_older_evaluation_found_does_not_stand_beside_the_newest(void **state) {
+    (void)state;
+    shell("sed -i -e '1s/,\"eval.*/}/; 2s/,\"eval.*/}/; 3s/,\"eval.*/}/; 4s/,\"eval.*/}/' "
+          "-e '2s/}$/,\"eval_mean_return\":3.5,\"eval_success_rate\":1,\"eval_median_steps\":15}/' "
+          "-e '4s/}$/,\"eval_mean_return\":-2.5,\"eval_success_rate\":0}/' $T/b/metrics.jsonl");
+    fine("sessions show $T/b");
+    says("eval_mean_return");
+    says("-2.5");
+    if (strstr(out, "eval_median_steps")) fail_msg("%s", out);
+}
+
+static void a_broken_checkpoint_of_ppo_names_the_one_before(void **state) {
+    (void)state;
+    shell("truncate -s 9000 $T/b/checkpoints/step_000000008.safetensors");
+    refused(1, "train --headless --resume $T/b --updates 9", "the previous one is ");
+}
+
 static void a_session_given_twice_counts_once(void **state) {
     (void)state;
     shell("ln -sfn a $T/link");
@@ -89,6 +130,10 @@ int main(void) {
         cmocka_unit_test_setup(a_line_that_is_not_there_fails_the_check, copy),
         cmocka_unit_test_setup(a_run_goes_on_after_lost_lines_and_says_which, copy),
         cmocka_unit_test_setup(another_distance_of_records_from_a_resume_on_is_fine, copy),
+        cmocka_unit_test_setup(a_run_is_running_while_its_writer_lives, copy),
+        cmocka_unit_test_setup(what_an_older_evaluation_found_does_not_stand_beside_the_newest,
+                               copy),
+        cmocka_unit_test_setup(a_broken_checkpoint_of_ppo_names_the_one_before, copy),
         cmocka_unit_test_setup(a_session_given_twice_counts_once, copy),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -6,6 +6,7 @@
 #include <zstd.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@
 const char *const session_state_names[SESSION_N_STATES] = {"running", "done", "failed"};
 static const int64_t heartbeat_ns = 1000000000;
 static const size_t max_lines_bytes = (size_t)8 << 30;
-enum { MAX_SUFFIX = 1000, PART_SIZE = 48 };
+enum { MAX_SUFFIX = 1000, PART_SIZE = 48, LOCK_TRIES = 10 };
 
 struct session {
     char path[PATH_SIZE];
@@ -139,9 +140,20 @@ static bool open_lines(struct session *s, struct error *e) {
     if (!path_join(path, s->path, "metrics.jsonl", e) || !file_append_open(&s->metrics, path, e) ||
         !path_join(path, s->path, "timing.jsonl", e) || !file_append_open(&s->timing, path, e))
         return false;
-    if (flock(s->metrics.fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+    for (int i = 0; i < LOCK_TRIES; i++) { // who only looks whether it is locked is soon gone
+        if (flock(s->metrics.fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return true;
+        clock_sleep_ns(10000000);
+    }
     return error_set(e, STATUS_USAGE, "%s: another process is writing this session; stop it first",
                      s->path);
+}
+
+bool session_is_written(const char *path) {
+    char lines[PATH_SIZE];
+    const int fd = path_join(lines, path, "metrics.jsonl", NULL) ? open(lines, O_RDONLY) : -1;
+    const bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (fd >= 0) close(fd);
+    return locked;
 }
 
 static bool write_files(struct session *s, const struct session_opts *o, struct error *e) {
@@ -481,6 +493,17 @@ int64_t session_checkpoint_before(const char *session, int64_t opt_steps) {
     for (int i = 0; i < n && steps[i] < opt_steps; i++) found = steps[i];
     free(steps);
     return found;
+}
+
+bool session_name_checkpoint_before(const char *session, int64_t opt_steps, struct error *e) {
+    const struct error why = *e;
+    const int64_t before = session_checkpoint_before(session, opt_steps);
+    if (before < 0)
+        return error_set(e, why.status, "%.380s; there is no earlier checkpoint", why.message);
+    return error_set(e, why.status,
+                     "%.330s; the previous one is %.150s/checkpoints/step_%09" PRId64
+                     ".safetensors",
+                     why.message, session, before);
 }
 
 bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps,

@@ -112,9 +112,11 @@ struct session_data {
 // NULL and one line: no session, another schema, or FILE:LINE of the first broken line.
 struct session_data *session_read(const char *path, struct error *e);
 void session_data_free(struct session_data *d); // NULL is fine
-// Records are due at every multiple of metric.log_every, from meta's log_every_from on (a resume that
-// changed the key). False and FILE:LINE of the first one up to step `until` that is not there.
+// Records are due at every multiple of metric.log_every, from meta's log_every_from on (a resume
+// that changed the key). False and FILE:LINE of the first one up to step `until` that is not there.
 bool session_lines_whole(const char *path, int64_t until, struct error *e);
+// Whether a process holds it open for writing, now.
+bool session_is_written(const char *path);
 // The session's folder that `path` names: itself, or a checkpoint in it; `checkpoint` "" in the
 // first case.
 bool session_locate(const char *path, char folder[PATH_SIZE], char checkpoint[PATH_SIZE],
@@ -122,6 +124,8 @@ bool session_locate(const char *path, char folder[PATH_SIZE], char checkpoint[PA
 // Step of a checkpoint's file name, or -1; the newest checkpoint before a step, or -1.
 int64_t session_checkpoint_step(const char *path);
 int64_t session_checkpoint_before(const char *session, int64_t opt_steps);
+// Of a broken checkpoint: *e also says which one is before it. Returns false.
+bool session_name_checkpoint_before(const char *session, int64_t opt_steps, struct error *e);
 // Newest checkpoint of a session folder by step; false: none.
 bool session_newest_checkpoint(const char *path, char out[PATH_SIZE], int64_t *opt_steps,
                                struct error *e);

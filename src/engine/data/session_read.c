@@ -157,7 +157,10 @@ static bool read_heads(struct session_data *d, struct error *e) {
 struct session_data *session_read(const char *path, struct error *e) {
     struct session_data *d = mem_alloc(sizeof *d);
     struct lines metrics = {0}, timing = {0};
-    bool ok = path_join(d->path, path, "", e) && read_heads(d, e) &&
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    if (n < PATH_SIZE) snprintf(d->path, PATH_SIZE, "%.*s", (int)n, path);
+    bool ok = (n < PATH_SIZE || path_join(d->path, path, "", e)) && read_heads(d, e) &&
               read_lines(path, "metrics.jsonl", false, &metrics, e) &&
               read_lines(path, "timing.jsonl", true, &timing, e);
     if (ok) join(&metrics, &timing);

@@ -155,7 +155,8 @@ bool ppo_run_load_checkpoint(struct ppo_run *r, const char *path, struct error *
         fine = error_set(e, STATUS_FAILED, "%s: holds update %lld", path, (long long)n.opt_steps);
     safetensors_free(file);
     *ppo_counters(r->agent) = (struct ppo_counters){n.opt_steps, n.grad_steps, n.epochs};
-    return fine;
+    return fine ||
+           session_name_checkpoint_before(r->resume_session, session_checkpoint_step(path), e);
 }
 
 bool ppo_run_verify_checkpoint(struct ppo_run *r, struct error *e) {

@@ -193,7 +193,10 @@ bool saved_agent_load(struct saved_agent *a, struct error *e) {
                            .scalars = scalars,
                            .n_scalars = 2};
     struct safetensors *file;
-    if (!checkpoint_load(a->checkpoint, &c, &file, e)) return false;
+    if (!checkpoint_load(a->checkpoint, &c, &file, e)) {
+        const int64_t step = session_checkpoint_step(a->checkpoint);
+        return step >= 0 && session_name_checkpoint_before(a->session, step, e);
+    }
     const int64_t two = 2;
     const struct st_tensor *range = NULL;
     const bool has_range = a->full && !a->is_ppo;

@@ -146,18 +146,6 @@ static bool load_replay(struct worker *w, int64_t step, int64_t rows, int64_t po
     return fine;
 }
 
-// A broken checkpoint is refused with the name of the one before it.
-static bool name_previous(const struct worker *w, int64_t step, struct error *e) {
-    struct error why = *e;
-    int64_t before = session_checkpoint_before(w->resume->session, step);
-    if (before < 0)
-        return error_set(e, why.status, "%.380s; there is no earlier checkpoint", why.message);
-    return error_set(
-        e, why.status,
-        "%.330s; the previous one is --resume %.150s/checkpoints/step_%09lld.safetensors",
-        why.message, w->resume->session, (long long)before);
-}
-
 bool worker_load_checkpoint(struct worker *w, struct error *e) {
     const char *path = w->resume->checkpoint;
     struct safetensors *file = NULL;
@@ -176,5 +164,5 @@ bool worker_load_checkpoint(struct worker *w, struct error *e) {
     safetensors_free(file);
     wm_set_opt_steps(w->wm, n.opt_steps);
     w->rollout.weights_step = -1; // the next fence copies them
-    return fine || name_previous(w, step, e);
+    return fine || session_name_checkpoint_before(w->resume->session, step, e);
 }
