@@ -12,19 +12,39 @@
 #include "engine/env/toy.h"
 
 const struct cli_command cli_commands[] = {
-    {"train", "[OPTIONS] [key=value ...]", "train and watch (the default command)", cmd_train},
-    {"eval", "SESSION|CHECKPOINT [OPTIONS]", "play episodes with a saved policy", cmd_eval},
-    {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export},
-    {"bench", "train|emu [OPTIONS]", "measure speed", cmd_bench},
-    {"reproduce", "BUNDLE", "a failing update again, its bad node", cmd_reproduce},
+    {"train", "[OPTIONS] [key=value ...]", "train and watch (the default command)", cmd_train,
+     NULL},
+    {"eval", "SESSION|CHECKPOINT [OPTIONS]", "play episodes with a saved policy", cmd_eval, NULL},
+    {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export,
+     "export --sheeprl SESSION --out FILE\n"
+     "export --from-sheeprl FILE SESSION --out CHECKPOINT\n"},
+    {"bench", "train|emu [OPTIONS]", "measure speed", cmd_bench, NULL},
+    {"reproduce", "BUNDLE", "a failing update again, its bad node", cmd_reproduce, NULL},
     {"sessions", "list|show|check|compare", "saved runs: show, check the log, compare",
-     cmd_sessions},
-    {"rom", "info|run|play FILE", "look at a cartridge, run or play it", cmd_rom},
-    {"state", "info|import|export FILE", "saved states, other emulators' too", cmd_state},
-    {"goal", "capture|check|calibrate", "wanted screens, what reaches them", cmd_goal},
-    {"doctor", "", "what this machine offers", cmd_doctor},
-    {NULL, NULL, NULL, NULL},
+     cmd_sessions,
+     "sessions list [--sessions DIR]\n"
+     "sessions show SESSION\n"
+     "sessions check SESSION\n"
+     "sessions compare A B ... [--png success.png]\n"},
+    {"rom", "info|run|play FILE", "look at a cartridge, run or play it", cmd_rom,
+     "rom info FILE\n"
+     "rom run FILE [--state F] [--steps N] [--actions F] [--out F]\n"
+     "rom play FILE [--state F]\n"},
+    {"state", "info|import|export FILE", "saved states, other emulators' too", cmd_state,
+     "state info FILE [--rom F]\n"
+     "state import FILE --rom F --out F\n"
+     "state export FILE --rom F --out F\n"},
+    {"goal", "capture|check|calibrate", "wanted screens, what reaches them", cmd_goal,
+     "goal capture --rom F --state F --out DIR [--actions F]\n"
+     "goal check DIR --rom F --state F --actions F [--out FOLDER]\n"
+     "goal calibrate DIR --rom F --state F --actions F\n"},
+    {"doctor", "", "what this machine offers", cmd_doctor, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
+
+// The commands that look at key=value words, that take any, and that take a task's name.
+static const char with_settings[] = "train eval bench goal", with_keys[] = "train bench",
+                  with_tasks[] = "train bench";
 
 enum kind { FLAG, TEXT, COUNT, NUMBER };
 
@@ -33,64 +53,86 @@ static const struct option {
     enum kind kind;
     size_t offset;
     const char *argument, *what;
+    const char *of; // the commands that it goes with; NULL: all
 } options[] = {
 #define AT(field) offsetof(struct cli, field)
-    {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files"},
-    {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code"},
-    {"--out", TEXT, AT(out), "FILE", "where to: a summary, state, picture, folder, weights"},
-    {"--png", TEXT, AT(png), "FILE", "sessions compare: curves of success, seeds as bands"},
-    {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3, ppo (dreamer_v3)"},
-    {"--task", TEXT, AT(task), "NAME", "scene, goal or control task, see below (default sprites)"},
-    {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene"},
-    {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)"},
+    {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files", "train"},
+    {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code",
+     "train"},
+    {"--out", TEXT, AT(out), "FILE", "where to: a summary, state, picture, folder, weights",
+     "train eval export rom state goal"},
+    {"--png", TEXT, AT(png), "FILE", "sessions compare: curves of success, seeds as bands",
+     "sessions"},
+    {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3, ppo (dreamer_v3)", "train"},
+    {"--task", TEXT, AT(task), "NAME", "scene, goal or control task, see below (default sprites)",
+     "train bench"},
+    {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene",
+     "train eval bench state goal"},
+    {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)",
+     "train eval rom goal"},
     {"--goal-dir", TEXT, AT(goal_dir), "DIR",
-     "with --rom and --state: train towards this goal template"},
+     "with --rom and --state: train towards this goal template", "train eval"},
     {"--accept-pipeline", COUNT, AT(accept_pipeline), "1",
-     "take a goal template drawn by that older pipeline"},
-    {"--actions", TEXT, AT(actions), "FILE", "rom run, goal: recorded actions"},
-    {"--use-stack", COUNT, AT(use_stack), "K", "goal capture: the last K frames instead of one"},
-    {"--tau", NUMBER, AT(tau), "X", "goal capture: distance that counts as reached (0.05)"},
-    {"--k-consecutive", COUNT, AT(k_consecutive), "N", "goal capture: so many steps in a row (2)"},
-    {"--force", FLAG, AT(force), NULL, "goal capture: replace a template"},
-    {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full"},
-    {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl"},
-    {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)"},
-    {"--ranks", TEXT, AT(ranks), "HOW", "mpi: the processes of mpirun or srun are one run (off)"},
-    {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)"},
-    {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps"},
-    {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps"},
-    {"--minutes", NUMBER, AT(minutes), "M", "stop after M minutes"},
-    {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)"},
-    {"--output-tag", TEXT, AT(output_tag), "TAG", "last part of the session's name"},
-    {"--sessions", TEXT, AT(sessions), "DIR", "where sessions are kept (default sessions)"},
+     "take a goal template drawn by that older pipeline", "train eval goal"},
+    {"--actions", TEXT, AT(actions), "FILE", "rom run, goal: recorded actions", "rom goal"},
+    {"--use-stack", COUNT, AT(use_stack), "K", "goal capture: the last K frames instead of one",
+     "goal"},
+    {"--tau", NUMBER, AT(tau), "X", "goal capture: distance that counts as reached (0.05)", "goal"},
+    {"--k-consecutive", COUNT, AT(k_consecutive), "N", "goal capture: so many steps in a row (2)",
+     "goal"},
+    {"--force", FLAG, AT(force), NULL, "goal capture: replace a template", "goal"},
+    {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full",
+     "train"},
+    {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl", "train bench"},
+    {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)", "train bench"},
+    {"--ranks", TEXT, AT(ranks), "HOW", "mpi: the processes of mpirun or srun are one run (off)",
+     "train"},
+    {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)",
+     "train eval bench reproduce"},
+    {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps", "train bench"},
+    {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps", "train"},
+    {"--minutes", NUMBER, AT(minutes), "M", "stop after M minutes", "train"},
+    {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)", "train eval"},
+    {"--output-tag", TEXT, AT(output_tag), "TAG", "last part of the session's name", "train"},
+    {"--sessions", TEXT, AT(sessions), "DIR", "where sessions are kept (default sessions)",
+     "train sessions"},
     {"--resume", TEXT, AT(resume), "SESSION",
-     "train: go on with a session, or from a checkpoint of it"},
-    {"--no-session", FLAG, AT(no_session), NULL, "write no files"},
-    {"--window", FLAG, AT(window), NULL, "open the SDL2 window at once (key o in the dashboard)"},
+     "train: go on with a session, or from a checkpoint of it", "train"},
+    {"--no-session", FLAG, AT(no_session), NULL, "write no files", "train eval"},
+    {"--window", FLAG, AT(window), NULL, "open the SDL2 window at once (key o in the dashboard)",
+     "train"},
     {"--keep-running", FLAG, AT(keep_running), NULL,
-     "go on without a screen when the terminal hangs up"},
-    {"--script", TEXT, AT(script), "FILE", "drive the dashboard by a script of keys"},
-    {"--no-color", FLAG, AT(no_color), NULL, "no colours (also: NO_COLOR in the environment)"},
-    {"--ascii", FLAG, AT(ascii), NULL, "ASCII characters only"},
-    {"--json", FLAG, AT(json), NULL, "print the result as JSON"},
-    {"--episodes", COUNT, AT(episodes), "N", "eval: episodes (default 100)"},
-    {"--policy", TEXT, AT(policy), "NAME", "eval: sampled, greedy or random (default sampled)"},
-    {"--greedy", FLAG, AT(greedy), NULL, "eval: short for --policy greedy"},
+     "go on without a screen when the terminal hangs up", "train"},
+    {"--script", TEXT, AT(script), "FILE", "drive the dashboard by a script of keys", "train"},
+    {"--no-color", FLAG, AT(no_color), NULL, "no colours (also: NO_COLOR in the environment)",
+     "train"},
+    {"--ascii", FLAG, AT(ascii), NULL, "ASCII characters only", "train"},
+    {"--json", FLAG, AT(json), NULL, "print the result as JSON",
+     "train eval bench reproduce sessions rom state goal doctor"},
+    {"--episodes", COUNT, AT(episodes), "N", "eval: episodes (default 100)", "eval"},
+    {"--policy", TEXT, AT(policy), "NAME", "eval: sampled, greedy or random (default sampled)",
+     "eval"},
+    {"--greedy", FLAG, AT(greedy), NULL, "eval: short for --policy greedy", "eval"},
     {"--warm-up-frames", COUNT, AT(warm_up_frames), "N",
-     "eval: starts wait a random 0 .. N-1 frames (default 60)"},
-    {"--open-loop", FLAG, AT(open_loop), NULL, "eval: error of the model's dreams by steps ahead"},
-    {"--sheeprl", FLAG, AT(sheeprl), NULL, "export: to a safetensors file with sheeprl's names"},
+     "eval: starts wait a random 0 .. N-1 frames (default 60)", "eval"},
+    {"--open-loop", FLAG, AT(open_loop), NULL, "eval: error of the model's dreams by steps ahead",
+     "eval"},
+    {"--sheeprl", FLAG, AT(sheeprl), NULL, "export: to a safetensors file with sheeprl's names",
+     "export"},
     {"--from-sheeprl", TEXT, AT(from_sheeprl), "FILE",
-     "export: such a file as a checkpoint of SESSION, to --out"},
-    {"--envs", COUNT, AT(envs), "N", "eval, bench emu: machines (default 16, 1)"},
-    {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates"},
-    {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part"},
-    {"--kernels", FLAG, AT(kernels), NULL, "bench train, on a GPU: ms and floor per kernel"},
-    {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)"},
-    {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)"},
-    {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z"},
-    {"--help", FLAG, AT(help), NULL, "this text"},
-    {"--version", FLAG, AT(version), NULL, "version and revision"},
+     "export: such a file as a checkpoint of SESSION, to --out", "export"},
+    {"--envs", COUNT, AT(envs), "N", "eval, bench emu: machines (default 16, 1)", "eval bench"},
+    {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates", "bench rom"},
+    {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part",
+     "bench"},
+    {"--kernels", FLAG, AT(kernels), NULL, "bench train, on a GPU: ms and floor per kernel",
+     "bench"},
+    {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)", "bench"},
+    {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)",
+     "train"},
+    {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z", "train eval"},
+    {"--help", FLAG, AT(help), NULL, "this text", NULL},
+    {"--version", FLAG, AT(version), NULL, "version and revision", NULL},
 #undef AT
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -175,6 +217,7 @@ bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e) {
                 return error_set(e, STATUS_USAGE, "%s: no such command; see workbench --help",
                                  word);
             cli->command = word;
+            cli->is_named = true;
         } else {
             cli->words[cli->n_words++] = word;
         }
@@ -183,18 +226,48 @@ bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e) {
     return true;
 }
 
-void cli_print_help(void) {
-    printf("workbench: train Dreamer agents on Game Boy scenes and watch their world model\n\n"
-           "usage: workbench [COMMAND] [OPTIONS] [key=value ...]\n\ncommands\n");
-    for (const struct cli_command *c = cli_commands; c->name; c++)
-        printf("  %-9s %-26s %s\n", c->name, c->arguments, c->what);
+// ---- what belongs together
+
+// "eval" in "train eval bench".
+static bool goes_with(const char *of, const char *command) {
+    const size_t n = strlen(command);
+    for (const char *at = of; of && *at; at += strcspn(at, " "), at += *at == ' ')
+        if (strncmp(at, command, n) == 0 && (at[n] == ' ' || !at[n])) return true;
+    return !of;
+}
+
+static bool is_given(const struct cli *cli, const struct option *o) {
+    static const char unset[sizeof(int64_t)];
+    return memcmp((const char *)cli + o->offset, unset,
+                  o->kind == FLAG ? sizeof(bool) : sizeof(int64_t)) != 0;
+}
+
+bool cli_check(const struct cli *cli, struct error *e) {
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (is_given(cli, &options[i]) && !goes_with(options[i].of, cli->command))
+            return error_set(e, STATUS_USAGE, "%s: %s does nothing there; see workbench %s --help",
+                             cli->command, options[i].name, cli->command);
+    if (cli->n_settings && !goes_with(with_settings, cli->command))
+        return error_set(e, STATUS_USAGE, "%s: %s: keys of a run are not set there", cli->command,
+                         cli->settings[0]);
+    return true;
+}
+
+// ---- help
+
+static void print_options(const char *command) {
     printf("\noptions\n");
     for (int i = 0; i < N_OPTIONS; i++) {
+        const struct option *o = &options[i];
         char left[48];
-        snprintf(left, sizeof left, "%s%s%s", options[i].name, options[i].argument ? " " : "",
-                 options[i].argument ? options[i].argument : "");
-        printf("  %-20s %s\n", left, options[i].what);
+        if (command && !goes_with(o->of, command)) continue;
+        snprintf(left, sizeof left, "%s%s%s", o->name, o->argument ? " " : "",
+                 o->argument ? o->argument : "");
+        printf("  %-20s %s\n", left, o->what);
     }
+}
+
+static void print_tasks(void) {
     printf("\nbuilt-in scenes, goals and control tasks\n");
     for (int i = 0; i < n_builtin_tasks; i++)
         printf("  %-20s %s\n", builtin_tasks[i].name, builtin_tasks[i].what);
@@ -202,8 +275,38 @@ void cli_print_help(void) {
            "a block that looks for a corner; no ROM, --algo ppo only");
     for (int i = 0; i < n_control_tasks; i++)
         printf("  %-20s %s\n", control_tasks[i].name, control_tasks[i].what);
-    printf("\nAny config key can be set by its name: algo.replay_ratio=2\n"
-           "Exit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n");
+}
+
+static void print_commands(void) {
+    printf("workbench: train Dreamer agents on Game Boy scenes and watch their world model\n\n"
+           "usage: workbench [COMMAND] [OPTIONS] [key=value ...]\n"
+           "       workbench COMMAND --help: its options alone\n\ncommands\n");
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        printf("  %-9s %-26s %s\n", c->name, c->arguments, c->what);
+}
+
+static void print_usage(const struct cli_command *c) {
+    const char *at = c->usage;
+    if (!at) printf("usage: workbench %s %s\n", c->name, c->arguments);
+    for (; at && *at; at += strcspn(at, "\n") + 1)
+        printf("%s workbench %.*s\n", at == c->usage ? "usage:" : "      ", (int)strcspn(at, "\n"),
+               at);
+    printf("%s\n", c->what);
+}
+
+void cli_print_help(const char *command) {
+    const struct cli_command *c = cli_commands;
+    while (command && c->name && strcmp(c->name, command) != 0) c++;
+    if (!command)
+        print_commands();
+    else
+        print_usage(c);
+    print_options(command);
+    if (!command || goes_with(with_tasks, command)) print_tasks();
+    if (!command || goes_with(with_keys, command))
+        printf("\nAny config key can be set by its name: algo.replay_ratio=2\n");
+    printf("%sExit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n",
+           command && !goes_with(with_keys, command) ? "\n" : "");
 }
 
 int cli_fail(const struct error *e) {

@@ -12,6 +12,7 @@ enum { CLI_MAX_WORDS = 256 };
 
 struct cli {             // everything an option can set; zero or NULL: not given
     const char *command; // "train" if none was named
+    bool is_named;
     const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag,
         *sessions, *resume, *gate, *out, *png, *golden, *script, *draw, *state, *actions, *policy,
         *from_sheeprl, *ranks;
@@ -29,12 +30,15 @@ struct cli {             // everything an option can set; zero or NULL: not give
 struct cli_command {
     const char *name, *arguments, *what;
     int (*run)(const struct cli *cli); // returns the exit code
+    const char *usage;                 // its forms, a line each; NULL: arguments say it
 };
 extern const struct cli_command cli_commands[]; // ends with a NULL name
 
 bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e);
-void cli_print_help(void);
-int cli_fail(const struct error *e); // prints "workbench: message", returns the exit code
+// Options and settings that the command would ignore are refused: false and one line.
+bool cli_check(const struct cli *cli, struct error *e);
+void cli_print_help(const char *command); // NULL: of the whole program
+int cli_fail(const struct error *e);      // prints "workbench: message", returns the exit code
 
 int cmd_train(const struct cli *cli);
 int cmd_bench(const struct cli *cli);

@@ -150,6 +150,11 @@ static const struct {
 };
 
 int cmd_doctor(const struct cli *cli) {
+    struct error e = {0};
+    if (cli->n_words > 0) {
+        error_set(&e, STATUS_USAGE, "doctor %s: it takes no words", cli->words[0]);
+        return cli_fail(&e);
+    }
     cJSON *json = cJSON_CreateObject();
     for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {
         char text[1100];

@@ -252,9 +252,7 @@ static int compare(const struct cli *cli, const char *const *given, int n_given)
     struct error e = {0};
     bool fine = true;
     const int n = leave_out_repeats(given, n_given, paths);
-    if (cli->out)
-        fine = error_set(&e, STATUS_USAGE, "sessions compare: --out %s: say --png FILE", cli->out);
-    else if (n > COMPARE_MAX_RUNS)
+    if (n > COMPARE_MAX_RUNS)
         fine = error_set(&e, STATUS_USAGE, "sessions compare: at most %d runs", COMPARE_MAX_RUNS);
     for (int i = 0; i < n && fine; i++) fine = compare_open(&runs[i], paths[i], &e);
     struct comparison *c = fine ? compare_new(runs, n, &e) : NULL;

@@ -33,13 +33,14 @@ static int run_command(int argc, char **argv) {
     struct error e = {0};
     if (!cli_parse(&cli, argc, argv, &e)) return cli_fail(&e);
     if (cli.help) {
-        cli_print_help();
+        cli_print_help(cli.is_named ? cli.command : NULL);
         return 0;
     }
     if (cli.version) {
         printf("workbench %s (%s)\n", version_text, version_revision);
         return 0;
     }
+    if (!cli_check(&cli, &e)) return cli_fail(&e);
     for (const struct cli_command *c = cli_commands; c->name; c++)
         if (strcmp(c->name, cli.command) == 0) return c->run(&cli);
     return STATUS_USAGE;

@@ -315,7 +315,7 @@ static int capture(int fd, int (*print)(void)) {
 }
 
 static int print_help(void) {
-    cli_print_help();
+    cli_print_help(NULL);
     return 0;
 }
 
@@ -340,6 +340,46 @@ static void help_lists_every_command_option_and_scene_in_80_columns(void **state
         n_listed += strncmp(line, "  --", 4) == 0;
     }
     assert_int_equal(n_listed, N_OPTIONS); // a new option belongs into this test's table too
+}
+
+static const char *help_of;
+static int print_help_of_one(void) {
+    cli_print_help(help_of);
+    return 0;
+}
+
+static void the_help_of_a_command_lists_its_own_options_in_80_columns(void **state) {
+    (void)state;
+    for (const struct cli_command *c = cli_commands; c->name; c++) {
+        help_of = c->name;
+        capture(STDOUT_FILENO, print_help_of_one);
+        assert_int_equal(strncmp(printed, "usage: workbench ", 17), 0);
+        assert_non_null(strstr(printed, c->what));
+        assert_true(!strstr(printed, "--episodes") == (strcmp(c->name, "eval") != 0));
+        assert_true(!strstr(printed, "--env-steps") == (strcmp(c->name, "train") != 0));
+        for (char *line = strtok(printed, "\n"); line; line = strtok(NULL, "\n"))
+            if (strlen(line) > 80) fail_msg("%zu columns: %s", strlen(line), line);
+    }
+}
+
+static void what_a_command_would_ignore_is_refused(void **state) {
+    (void)state;
+    static const char *const cases[][3] = {{"doctor", "--updates", "3"}, {"eval", "--tau", "0.1"},
+                                           {"sessions", "--seed", "1"},  {"train", "--png", "x"},
+                                           {"rom", "--episodes", "4"},   {"goal", "--ascii", "x"},
+                                           {"state", "a.b=c", "x"},      {"export", "--json", "x"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error e = {0};
+        assert_true(PARSE(&e, cases[i][0], cases[i][1], cases[i][2]));
+        assert_false(cli_check(&cli, &e));
+        assert_one_line(&e, cases[i][1]);
+        assert_int_equal(strncmp(e.message, cases[i][0], strlen(cases[i][0])), 0);
+    }
+    struct error e = {0};
+    assert_true(PARSE(&e, "--updates", "3", "algo.horizon=3", "--json"));
+    assert_true(cli_check(&cli, &e));
+    assert_true(PARSE(&e, "eval", "x", "--policy", "greedy", "--threads=2"));
+    assert_true(cli_check(&cli, &e));
 }
 
 static void short_and_long_help_are_the_same(void **state) {
@@ -375,6 +415,8 @@ int main(void) {
         cmocka_unit_test(settings_are_collected_in_their_order),
         cmocka_unit_test(more_words_than_fit_are_refused),
         cmocka_unit_test(help_lists_every_command_option_and_scene_in_80_columns),
+        cmocka_unit_test(the_help_of_a_command_lists_its_own_options_in_80_columns),
+        cmocka_unit_test(what_a_command_would_ignore_is_refused),
         cmocka_unit_test(short_and_long_help_are_the_same),
         cmocka_unit_test(a_failure_is_one_line_on_stderr_and_the_exit_code),
     };
