@@ -6,9 +6,7 @@
 
 enum { UPDATES = 4 };
 
-static const char *const SETTINGS[] = {"algo.per_rank_batch_size=2",
-                                       "algo.per_rank_sequence_length=4",
-                                       "algo.horizon=2",
+static const char *const SETTINGS[] = {"algo.horizon=2",
                                        "algo.dense_units=16",
                                        "algo.world_model.stochastic_size=4",
                                        "algo.world_model.discrete_size=5",
@@ -21,10 +19,24 @@ static const char *const SETTINGS[] = {"algo.per_rank_batch_size=2",
                                        "buffer.terminal_fraction=0.5",
                                        "buffer.size=60",
                                        "env.num_envs=2",
-                                       "env.max_episode_steps=9",
-                                       "metric.log_every=1"};
+                                       "env.max_episode_steps=9"};
+enum { N_SETTINGS = sizeof SETTINGS / sizeof *SETTINGS, MORE = 4 };
 
-static struct run_opts small(const char *device, int64_t updates) {
+// What the tests differ in.
+static const char *const LOGGED[MORE] = {"algo.per_rank_batch_size=2",
+                                         "algo.per_rank_sequence_length=3", "metric.log_every=1",
+                                         "env.device=auto"};
+static const char *const QUIET[MORE] = {"algo.per_rank_batch_size=1",
+                                        "algo.per_rank_sequence_length=2", "metric.log_every=1000",
+                                        "env.device=auto"};
+static const char *const QUIET_HOST[MORE] = {"algo.per_rank_batch_size=1",
+                                             "algo.per_rank_sequence_length=2",
+                                             "metric.log_every=1000", "env.device=host"};
+
+static struct run_opts small(const char *device, const char *const *more, int64_t updates) {
+    static const char *settings[N_SETTINGS + MORE];
+    memcpy(settings, SETTINGS, sizeof SETTINGS);
+    memcpy(settings + N_SETTINGS, more, MORE * sizeof *more);
     return (struct run_opts){.task = "exit_lab",
                              .preset = "micro",
                              .device = device,
@@ -32,21 +44,21 @@ static struct run_opts small(const char *device, int64_t updates) {
                              .updates = updates,
                              .no_session = true,
                              .no_media = true,
-                             .settings = SETTINGS,
-                             .n_settings = sizeof SETTINGS / sizeof *SETTINGS};
+                             .settings = settings,
+                             .n_settings = N_SETTINGS + MORE};
 }
 
 static void use_harness(void) {
     if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
 }
 
-static struct feed *run(const char *device, int64_t updates) {
+static struct feed *run(const char *device, const char *const *more, int64_t updates) {
     struct error e = {0};
-    const struct run_opts opts = small(device, updates);
+    const struct run_opts opts = small(device, more, updates);
     struct feed *feed = feed_new(0);
     struct worker *w = worker_new(&opts, feed, &e);
     if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s: %s", device, e.message);
-    assert_true((w->on_device != NULL) == (strcmp(device, "cuda") == 0));
+    assert_true((w->on_device != NULL) == (strcmp(device, "cuda") == 0 && more != QUIET_HOST));
     worker_free(w);
     return feed;
 }
@@ -72,7 +84,7 @@ static void compare(const struct record *a, const struct record *b) {
 
 static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
     (void)state;
-    struct feed *cpu = run("cpu", UPDATES), *device = run("cuda", UPDATES);
+    struct feed *cpu = run("cpu", LOGGED, UPDATES), *device = run("cuda", LOGGED, UPDATES);
     assert_int_equal(feed_n_records(cpu), UPDATES);
     assert_int_equal(feed_n_records(device), UPDATES);
     for (int64_t i = 0; i < UPDATES; i++) compare(feed_record(device, i), feed_record(cpu, i));
@@ -80,10 +92,38 @@ static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
     feed_free(device);
 }
 
+// ---- the bus
+
+// What a whole run sends, setting up and looking at the end included.
+static struct backend_bus sent(const char *const *more, int64_t updates) {
+    const struct backend_bus before = parity_backend()->bus();
+    feed_free(run("cuda", more, updates));
+    const struct backend_bus after = parity_backend()->bus();
+    return (struct backend_bus){after.copies - before.copies, after.bytes - before.bytes};
+}
+
+static void longer_runs_send_nothing_more(void **state) {
+    (void)state;
+    const struct backend_bus two = sent(QUIET, 2), five = sent(QUIET, 5);
+    assert_true(two.copies > 0); // it is counted
+    assert_int_equal(five.copies - two.copies, 0);
+    assert_int_equal(five.bytes - two.bytes, 0);
+}
+
+static void rows_of_the_host_are_counted(void **state) {
+    (void)state;
+    const struct backend_bus two = sent(QUIET_HOST, 2), four = sent(QUIET_HOST, 4);
+    const int64_t batch = 2 * WM_PACKED_BYTES, picture = 2 * WM_PACKED_BYTES;
+    assert_true(four.copies - two.copies >= 2);
+    assert_true(four.bytes - two.bytes >= 2 * (batch + picture));
+}
+
 int main(void) {
     use_harness();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
+        cmocka_unit_test(longer_runs_send_nothing_more),
+        cmocka_unit_test(rows_of_the_host_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
