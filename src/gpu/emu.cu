@@ -326,7 +326,8 @@ static bool machines_give(struct device_machines *m, int i, const struct gb_imag
     LAUNCH(&m->gpu, give_kernel, 1, COPY_BLOCK, m->room->on_device, (int64_t)i,
            buf_make((const uint32_t *)there.at, MEMORY_WORDS + 2 * OBS_WORDS),
            buf_make((const struct gb_registers *)registers, 1));
-    return move_progress(m, i, &now, (void *)previous, false) && gpu_finish(&m->gpu);
+    return move_progress(m, i, &now, (void *)previous, false) &&
+           move_part(m, m->results.distance, i, 1, &now.distance, false) && gpu_finish(&m->gpu);
 }
 
 static const char *machines_message(const struct device_machines *m) { return m->gpu.message; }

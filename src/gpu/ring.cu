@@ -361,6 +361,73 @@ static bool ring_sums(struct device_ring *r, struct device_sums *out, float *dis
     return fine(r);
 }
 
+// ---- checkpoints
+
+static bool move(struct gpu *g, void *on_device, void *on_host, size_t bytes, bool out) {
+    if (!bytes) return true;
+    return out ? gpu_download_later(g, on_host, on_device, bytes)
+               : gpu_upload(g, on_device, on_host, bytes);
+}
+
+static bool move_rows(struct device_ring *r, const struct device_rows *h, uint32_t *flags,
+                      bool out) {
+    const size_t rows = (size_t)(h->total < r->opts.rows ? h->total : r->opts.rows),
+                 n = (size_t)r->opts.n_envs, slots = rows * n, each = n * sizeof(double);
+    struct gpu *g = r->actor;
+    return move(g, r->a.obs.at, h->obs, slots * GB_OBS_BYTES, out) &&
+           move(g, r->a.action.at, h->action, slots * sizeof(int32_t), out) &&
+           move(g, r->a.episode.at, h->episode, slots * sizeof(int32_t), out) &&
+           move(g, r->a.reward.at, h->reward, slots * sizeof(float), out) &&
+           move(g, r->a.flags.at, flags, slots * sizeof(uint32_t), out) &&
+           move(g, r->tally.episode.at, h->episode_return, each, out) &&
+           move(g, r->tally.episode.at + n, h->episode_length, each, out) && gpu_finish(g);
+}
+
+// Flags of the host's rows are bytes of their own.
+static uint32_t *flags_of(const struct device_ring *r, const struct device_rows *h, size_t *slots) {
+    const int64_t rows = h->total < r->opts.rows ? h->total : r->opts.rows;
+    *slots = (size_t)rows * (size_t)r->opts.n_envs;
+    return (uint32_t *)malloc((*slots + 1) * sizeof(uint32_t));
+}
+
+static bool ring_save(struct device_ring *r, struct device_rows *h) {
+    size_t slots;
+    if (r->parts) return refuse(r, "saved while it is half written");
+    h->total = r->total;
+    uint32_t *flags = flags_of(r, h, &slots);
+    if (!flags) return refuse(r, "out of memory");
+    const bool saved = move_rows(r, h, flags, true);
+    for (size_t i = 0; saved && i < slots; i++) {
+        h->is_first[i] = (flags[i] & FLAG_FIRST) != 0;
+        h->terminated[i] = (flags[i] & FLAG_TERMINATED) != 0;
+        h->truncated[i] = (flags[i] & FLAG_TRUNCATED) != 0;
+    }
+    free(flags);
+    return fine(r);
+}
+
+static bool ring_load(struct device_ring *r, const struct device_rows *h) {
+    size_t slots;
+    if (r->parts) return refuse(r, "loaded while it is half written");
+    if (!gpu_finish(&r->learner) || !gpu_await(r->actor, r->read_done)) return fine(r);
+    uint32_t *flags = flags_of(r, h, &slots);
+    if (!flags) return refuse(r, "out of memory");
+    for (size_t i = 0; i < slots; i++)
+        flags[i] = (h->is_first[i] ? FLAG_FIRST : 0) | (h->terminated[i] ? FLAG_TERMINATED : 0) |
+                   (h->truncated[i] ? FLAG_TRUNCATED : 0);
+    const bool loaded = move_rows(r, h, flags, false);
+    free(flags);
+    if (!loaded) return fine(r);
+    r->total = r->claimed = h->total;
+    r->committed = h->total / r->opts.commit_stride * r->opts.commit_stride;
+    for (int i = 0; i < r->n_commits; i++) {
+        r->commits[i].total = i ? 0 : r->committed;
+        gpu_record(r->actor, r->commits[i].event);
+    }
+    r->reading = false;
+    return fine(r);
+}
+
 // ---- programs: the row that is being written, and batches
 
 static void ring_aim(struct device_ring *r, int64_t first, int64_t end) {
@@ -609,6 +676,8 @@ void ring_fill_table(struct device_play *p) {
     p->ring_aim = ring_aim;
     p->ring_batch_into = ring_batch_into;
     p->ring_rows = ring_rows;
+    p->ring_save = ring_save;
+    p->ring_load = ring_load;
     p->ring_sample = ring_sample;
     p->ring_fetch = ring_fetch;
     p->ring_batch_at = ring_batch_at;

@@ -1,60 +1,19 @@
 // A whole run on the device, machines and replay included, against the same run on the CPU.
-#include "gpu/parity.h"
+#include "gpu/device_run.h"
 
-#include "engine/run/worker_internal.h"
-#include "support/small_run.h"
+enum { UPDATES = 3 };
 
-enum { UPDATES = 4 };
-
-static const char *const SETTINGS[] = {"algo.horizon=2",
-                                       "algo.dense_units=16",
-                                       "algo.world_model.stochastic_size=4",
-                                       "algo.world_model.discrete_size=5",
-                                       "algo.world_model.recurrent_model.recurrent_state_size=16",
-                                       "algo.world_model.transition_model.hidden_size=16",
-                                       "algo.world_model.representation_model.hidden_size=16",
-                                       "algo.world_model.encoder.cnn_channels_multiplier=2",
-                                       "algo.learning_starts=24",
-                                       "algo.replay_ratio=0.5",
-                                       "buffer.terminal_fraction=0.5",
-                                       "buffer.size=60",
-                                       "env.num_envs=2",
-                                       "env.max_episode_steps=9"};
-enum { N_SETTINGS = sizeof SETTINGS / sizeof *SETTINGS, MORE = 4 };
-
-// What the tests differ in.
-static const char *const LOGGED[MORE] = {"algo.per_rank_batch_size=2",
-                                         "algo.per_rank_sequence_length=3", "metric.log_every=1",
-                                         "env.device=auto"};
-static const char *const QUIET[MORE] = {"algo.per_rank_batch_size=1",
-                                        "algo.per_rank_sequence_length=2", "metric.log_every=1000",
-                                        "env.device=auto"};
-static const char *const QUIET_HOST[MORE] = {"algo.per_rank_batch_size=1",
-                                             "algo.per_rank_sequence_length=2",
-                                             "metric.log_every=1000", "env.device=host"};
-
-static struct run_opts small(const char *device, const char *const *more, int64_t updates) {
-    static const char *settings[N_SETTINGS + MORE];
-    memcpy(settings, SETTINGS, sizeof SETTINGS);
-    memcpy(settings + N_SETTINGS, more, MORE * sizeof *more);
-    return (struct run_opts){.task = "exit_lab",
-                             .preset = "micro",
-                             .device = device,
-                             .n_threads = 1,
-                             .updates = updates,
-                             .no_session = true,
-                             .no_media = true,
-                             .settings = settings,
-                             .n_settings = N_SETTINGS + MORE};
-}
-
-static void use_harness(void) {
-    if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
-}
+static const char *const LOGGED[] = {"algo.per_rank_batch_size=2",
+                                     "algo.per_rank_sequence_length=3", "metric.log_every=1", NULL};
+static const char *const QUIET[] = {"algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2",
+                                    "metric.log_every=1000", NULL};
+static const char *const QUIET_HOST[] = {"algo.per_rank_batch_size=1",
+                                         "algo.per_rank_sequence_length=2", "metric.log_every=1000",
+                                         "env.device=host", NULL};
 
 static struct feed *run(const char *device, const char *const *more, int64_t updates) {
     struct error e = {0};
-    const struct run_opts opts = small(device, more, updates);
+    const struct run_opts opts = device_run(device, more, updates);
     struct feed *feed = feed_new(0);
     struct worker *w = worker_new(&opts, feed, &e);
     if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s: %s", device, e.message);
@@ -119,7 +78,7 @@ static void rows_of_the_host_are_counted(void **state) {
 }
 
 int main(void) {
-    use_harness();
+    device_run_on_harness();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
         cmocka_unit_test(longer_runs_send_nothing_more),

@@ -136,6 +136,17 @@ void replay_free(struct replay *r) {
     free(r);
 }
 
+struct replay_arrays replay_arrays(struct replay *r) {
+    CHECK(r->n_heads == 1 && !r->n_values, "arrays of a ring with other actions");
+    return (struct replay_arrays){r->obs,      r->action,     r->episode_id, r->reward,
+                                  r->is_first, r->terminated, r->truncated};
+}
+
+void replay_set_total(struct replay *r, int64_t total) {
+    atomic_store(&r->total, total);
+    atomic_store(&r->claimed, total);
+}
+
 static size_t slot_index(const struct replay *r, int64_t t, int env) {
     CHECK(env >= 0 && env < r->opts.n_envs, "environment %d of %d", env, r->opts.n_envs);
     return (size_t)(t % r->opts.rows) * (size_t)r->opts.n_envs + (size_t)env;

@@ -72,6 +72,18 @@ void replay_write_heads(struct replay *r, int env, const int32_t *heads);
 void replay_write_values(struct replay *r, int env, const float *values);
 void replay_commit(struct replay *r); // CHECKs that both parts of all environments are in
 
+// ---- a ring that lies elsewhere (on a device) and comes here to be saved: its arrays,
+// [rows][n_envs] each, of discrete actions of one head, and how many rows somebody has written to
+// them.
+struct replay_arrays {
+    uint8_t *obs;
+    int32_t *action, *episode_id;
+    float *reward;
+    uint8_t *is_first, *terminated, *truncated;
+};
+struct replay_arrays replay_arrays(struct replay *r);
+void replay_set_total(struct replay *r, int64_t total);
+
 // ---- state
 int64_t
 replay_total(const struct replay *r); // rows per environment committed so far (logical time)

@@ -27,7 +27,7 @@
 
 struct backend;
 
-enum { DEVICE_PLAY_VERSION = 4, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
+enum { DEVICE_PLAY_VERSION = 5, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
 // What a machine is to do: an action's number, or one of these.
 enum { DEVICE_REST = -2, DEVICE_RESET = -1 };
 
@@ -73,6 +73,15 @@ struct device_row { // [n_envs] each; of a row, from the host
     const uint8_t *obs;
     const float *reward;
     const uint8_t *is_first, *terminated, *truncated;
+};
+// All rows that a ring holds, on the host: [rows][n_envs] each, as engine/data/replay.h keeps them.
+struct device_rows {
+    int64_t total;
+    uint8_t *obs;
+    int32_t *action, *episode;
+    float *reward;
+    uint8_t *is_first, *terminated, *truncated;
+    double *episode_return, *episode_length; // [n_envs] of the machines' episodes in progress
 };
 // A batch on the host, as struct replay_batch; any may be NULL.
 struct device_batch {
@@ -148,6 +157,10 @@ struct device_play {
     // The `length` rows of one environment before row `end` as a batch of 1 for ring_fetch.
     bool (*ring_rows)(struct device_ring *r, int env, int64_t end, int length);
     struct device_batch_at (*ring_batch_at)(const struct device_ring *r);
+    // Between two rows, for checkpoints: the ring to the host's arrays, or what they hold to the
+    // ring, whose rows so far are lost. Both wait.
+    bool (*ring_save)(struct device_ring *r, struct device_rows *to);
+    bool (*ring_load)(struct device_ring *r, const struct device_rows *from);
     // [N_RING_ARRAYS]: obs, action, episode, reward, flags on the device.
     void (*ring_arrays)(const struct device_ring *r, const void **at);
     const char *(*ring_message)(const struct device_ring *r);

@@ -57,5 +57,7 @@ void env_gameboy_take(const struct env *env, int i, struct gb_image *image,
                       struct goal_count *count, uint8_t (*previous)[ENV_OBS_BYTES]);
 void env_gameboy_give(struct env *env, int i, const struct gb_image *image,
                       const struct goal_count *count, uint8_t (*previous)[ENV_OBS_BYTES]);
+// A machine that was given waits for its reset, or goes on (as it does at first).
+void env_gameboy_end(struct env *env, int i, bool ended);
 
 #endif

@@ -124,6 +124,7 @@ static bool load_weights(struct bundle *b, struct error *e) {
                 worker_load_model(b->w, path, &c, &file, e);
     safetensors_free(file);
     wm_set_opt_steps(b->w->wm, b->step);
+    if (fine) worker_model_to_device(b->w);
     return fine;
 }
 

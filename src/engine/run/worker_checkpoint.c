@@ -83,7 +83,8 @@ bool worker_checkpoint(struct worker *w, bool last, struct error *e) {
     struct error why = {0};
     if (!w->session && !w->shared_session[0]) return true;
     // What it plays is part of the state.
-    if (!rollout_wait(w, e) || !save_all(w, path, e, &why)) return false;
+    if (!rollout_wait(w, e) || !worker_device_fetch(w, e) || !save_all(w, path, e, &why))
+        return false;
     if (path[0]) log_write(LOG_INFO, "checkpoint %s", path_base(path));
     if (!why.message[0]) return true;
     if (last) {
@@ -154,10 +155,12 @@ bool worker_load_checkpoint(struct worker *w, struct error *e) {
     int64_t step = session_checkpoint_step(path), rows = 0;
     bool fine = worker_load_model(w, path, &c, &file, e);
     if (fine) {
+        wm_set_opt_steps(w->wm, n.opt_steps);
+        worker_model_to_device(w);
         w->rollout.policy_steps = n.env_steps;
         w->rollout.env_ticks = n.env_ticks;
-        fine =
-            worker_state_restore(w, file, &rows, e) && load_replay(w, step, rows, n.env_steps, e);
+        fine = worker_state_restore(w, file, &rows, e) &&
+               load_replay(w, step, rows, n.env_steps, e) && worker_device_store(w, e);
     }
     if (fine && n.opt_steps != step)
         fine = error_set(e, STATUS_FAILED, "%s: holds update %lld", path, (long long)n.opt_steps);

@@ -7,15 +7,16 @@
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/player_graph.h"
 #include "engine/algo/ppo/ppo_stats.h"
-#include "engine/env/device_play.h"
+#include "engine/env/device_env.h"
 #include "engine/env/gameboy.h"
 #include "engine/run/worker_internal.h"
 
 struct on_device {
     const struct device_play *play;
-    struct device_machines *machines;
+    struct device_env *machines;
     struct device_ring *ring;
-    bool fenced;     // there are sums that nobody has read
+    bool fenced;     // there are sums that nobody has read,
+    bool in_fence;   // of rows before the worker's fence alone
     float *distance; // [n_envs]
 };
 
@@ -31,7 +32,6 @@ static const char *obstacle(const struct worker *w) {
     if (env->actions.n_heads != 1 || env->n_actions > DEVICE_MAX_ACTIONS) return "its actions";
     if (w->config.buffer_memmap) return "buffer.memmap=true";
     if (w->opts.ranks) return "several ranks";
-    if (!w->opts.no_session) return "it has checkpoints";
     return NULL;
 }
 
@@ -45,7 +45,7 @@ static bool make(struct worker *w, struct on_device *d, char *why, size_t size) 
     const struct config *cfg = &w->config;
     const struct env *env = w->rollout.env;
     if (!(d->play = device_play_of(backend_chosen(), why, size)) ||
-        !(d->machines = env_gameboy_on_device(env, d->play, why, size)))
+        !(d->machines = device_env_new(backend_chosen(), w->rollout.env, why, size)))
         return false;
     const struct device_ring_opts o = {.rows = cfg->buffer_size / cfg->num_envs,
                                        .n_envs = env->n_envs,
@@ -54,7 +54,7 @@ static bool make(struct worker *w, struct on_device *d, char *why, size_t size) 
                                        .commit_stride = 1,
                                        .max_length = WM_ROLLOUT, // for pictures
                                        .max_batch = 1};
-    d->ring = d->play->ring_new(&o, d->machines, why, size);
+    d->ring = d->play->ring_new(&o, device_env_machines(d->machines), why, size);
     return d->ring != NULL;
 }
 
@@ -100,7 +100,7 @@ void worker_device_free(struct worker *w) {
     if (!d) return;
     if (d->play) {
         d->play->ring_free(d->ring);
-        d->play->machines_free(d->machines);
+        device_env_free(d->machines);
     }
     free(d->distance);
     free(d);
@@ -168,7 +168,7 @@ bool worker_device_look(struct worker *w, struct error *e) {
         to->actions[a] += (int64_t)s.actions[a];
     take_distances(w);
     r->policy_steps -= (int64_t)s.n;
-    w->fence.policy_steps -= (int64_t)s.n;
+    if (d->in_fence) w->fence.policy_steps -= (int64_t)s.n;
     return true;
 }
 
@@ -179,7 +179,7 @@ bool worker_device_fence(struct worker *w, struct error *e) {
     const struct rollout *r = &w->rollout;
     if (!d || d->play->ring_total(d->ring) == 0) return true;
     if (!d->play->ring_fence(d->ring)) return failed(d, e);
-    d->fenced = true;
+    d->fenced = d->in_fence = true;
     const bool last = w->opts.env_steps > 0 && r->policy_steps >= w->opts.env_steps;
     return (w->fence.policy_steps >= w->learn_from && !last) || worker_device_look(w, e);
 }
@@ -199,6 +199,80 @@ bool worker_device_look_at_policy(struct worker *w, struct error *e) {
     worker_policy_failed(w, &r->error);
     *e = r->error;
     return false;
+}
+
+// ---- checkpoints
+
+static struct device_rows mirror(struct worker *w) {
+    const size_t n = (size_t)w->rollout.env->n_envs;
+    const struct replay_arrays a = replay_arrays(w->replay);
+    return (struct device_rows){.total = replay_total(w->replay),
+                                .obs = a.obs,
+                                .action = a.action,
+                                .episode = a.episode_id,
+                                .reward = a.reward,
+                                .is_first = a.is_first,
+                                .terminated = a.terminated,
+                                .truncated = a.truncated,
+                                .episode_return = w->rollout.episode_return,
+                                .episode_length = mem_alloc(n * sizeof(double))};
+}
+
+static void take_last_row(struct worker *w) {
+    struct rollout *r = &w->rollout;
+    for (int n = 0; n < r->env->n_envs; n++) {
+        const struct replay_row row = replay_row(w->replay, replay_total(w->replay) - 1, n);
+        r->needs_reset[n] = row.terminated || row.truncated;
+        r->actions[n] = row.action >= 0 ? row.action : 0;
+    }
+}
+
+// The rollout beside this batch counts too from here on; its sums are not the fence's.
+static bool take_sums(struct worker *w, struct error *e) {
+    struct on_device *d = w->on_device;
+    if (!worker_device_look(w, e)) return false;
+    if (!d->play->ring_fence(d->ring)) return failed(d, e);
+    d->fenced = true;
+    d->in_fence = false;
+    return worker_device_look(w, e);
+}
+
+bool worker_device_fetch(struct worker *w, struct error *e) {
+    struct on_device *d = w->on_device;
+    struct rollout *r = &w->rollout;
+    char why[BACKEND_MESSAGE_SIZE] = "";
+    if (!d || d->play->ring_total(d->ring) == 0) return true;
+    if (!take_sums(w, e) || !worker_device_look_at_policy(w, e)) return false;
+    player_sync(r->player, true);
+    struct device_rows rows = mirror(w);
+    bool fine = d->play->ring_save(d->ring, &rows) || failed(d, e);
+    if (fine) {
+        replay_set_total(w->replay, rows.total);
+        take_last_row(w);
+        for (int n = 0; n < r->env->n_envs; n++)
+            r->episode_length[n] = (int64_t)rows.episode_length[n];
+        fine = device_env_fetch(d->machines, why, sizeof why) ||
+               error_set(e, STATUS_FAILED, "device: %s", why);
+        for (int n = 0; n < r->env->n_envs; n++) env_gameboy_end(r->env, n, r->needs_reset[n]);
+    }
+    free(rows.episode_length);
+    return fine;
+}
+
+bool worker_device_store(struct worker *w, struct error *e) {
+    struct on_device *d = w->on_device;
+    struct rollout *r = &w->rollout;
+    char why[BACKEND_MESSAGE_SIZE] = "";
+    if (!d) return true;
+    player_sync(r->player, false);
+    if (replay_total(w->replay) == 0) return true; // it begins anew
+    struct device_rows from = mirror(w);
+    for (int n = 0; n < r->env->n_envs; n++) from.episode_length[n] = (double)r->episode_length[n];
+    const bool fine = (d->play->ring_load(d->ring, &from) || failed(d, e)) &&
+                      (device_env_store(d->machines, why, sizeof why) ||
+                       error_set(e, STATUS_FAILED, "device: %s", why));
+    free(from.episode_length);
+    return fine;
 }
 
 bool worker_rows_before(struct worker *w, int64_t end, int length, const struct replay_batch *out) {

@@ -246,6 +246,9 @@ void worker_device_aim(struct worker *w); // the next update samples what the fe
 // of an episode. Nothing on the host.
 bool worker_device_look(struct worker *w, struct error *e);
 bool worker_device_look_at_policy(struct worker *w, struct error *e);
+// For a checkpoint: everything that is the host's there becomes what the device has; waits.
+bool worker_device_fetch(struct worker *w, struct error *e);
+bool worker_device_store(struct worker *w, struct error *e); // the other way: what was loaded
 // replay_rows_before of environment 0, wherever the rows are.
 bool worker_rows_before(struct worker *w, int64_t end, int length, const struct replay_batch *out);
 
@@ -291,6 +294,7 @@ bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
                        const struct st_source *more, int n_more, struct error *e);
 bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c,
                        struct safetensors **file, struct error *e);
+void worker_model_to_device(struct worker *w); // what was loaded, once wm_opt_steps is known
 bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
                              struct error *e);
 

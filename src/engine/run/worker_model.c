@@ -285,7 +285,6 @@ bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c,
         memcpy((void *)(uintptr_t)to->data, t->data,
                t->n_bytes); // the model's own: not const in truth
     }
-    sync(w, false);
     return true;
 }
 
@@ -305,6 +304,8 @@ static bool same_parts(const struct model_parts *a, const struct model_parts *b)
     }
     return same;
 }
+
+void worker_model_to_device(struct worker *w) { sync(w, false); }
 
 bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
                              struct error *e) {

@@ -1,0 +1,52 @@
+// A very small agent's run on a device, for tests: the harness needs a second for an update.
+#ifndef TESTS_GPU_DEVICE_RUN_H
+#define TESTS_GPU_DEVICE_RUN_H
+
+#include "gpu/parity.h"
+
+#include "engine/run/worker_internal.h"
+#include "support/small_run.h"
+
+// Two machines, whose episodes end once before learning begins and not soon after it has.
+static const char *const device_run_settings[] = {
+    "algo.horizon=2",
+    "algo.dense_units=16",
+    "algo.world_model.stochastic_size=4",
+    "algo.world_model.discrete_size=5",
+    "algo.world_model.recurrent_model.recurrent_state_size=16",
+    "algo.world_model.transition_model.hidden_size=16",
+    "algo.world_model.representation_model.hidden_size=16",
+    "algo.world_model.encoder.cnn_channels_multiplier=2",
+    "algo.learning_starts=24",
+    "algo.replay_ratio=0.5",
+    "buffer.terminal_fraction=0.5",
+    "buffer.size=60",
+    "env.num_envs=2",
+    "env.max_episode_steps=9",
+    "checkpoint.every=2"};
+enum { DEVICE_RUN_SETTINGS = sizeof device_run_settings / sizeof *device_run_settings };
+
+// `more`, up to the first NULL; the texts of the last call are used.
+static inline struct run_opts device_run(const char *device, const char *const *more,
+                                         int64_t updates) {
+    static const char *settings[DEVICE_RUN_SETTINGS + 8];
+    int n = DEVICE_RUN_SETTINGS;
+    memcpy(settings, device_run_settings, sizeof device_run_settings);
+    while (*more) settings[n++] = *more++;
+    return (struct run_opts){.task = "exit_lab",
+                             .preset = "micro",
+                             .device = device,
+                             .n_threads = 1,
+                             .updates = updates,
+                             .no_session = true,
+                             .no_media = true,
+                             .settings = settings,
+                             .n_settings = n};
+}
+
+// Before the first run.
+static inline void device_run_on_harness(void) {
+    if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
+}
+
+#endif

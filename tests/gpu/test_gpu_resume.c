@@ -1,0 +1,59 @@
+// Checkpoints of a run whose machines and replay are on a device: it goes on as if it had not
+// stopped, there or on the CPU.
+#include "gpu/device_run.h"
+
+#include <dirent.h>
+
+static const char *const SMALL[] = {"algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2",
+                                    "metric.log_every=1", NULL};
+
+static void go(const char *device, const char *root, const char *resume, int64_t updates,
+               char session[200]) {
+    struct run_opts o = device_run(device, SMALL, updates);
+    o.no_session = false;
+    o.sessions_dir = root;
+    o.resume = resume;
+    if (resume) {
+        o.task = o.preset = NULL;
+        o.n_settings = 0;
+    }
+    run_well(&o, session);
+}
+
+// The file of `folder` whose name begins so; the last in the alphabet.
+static void newest(const char *session, const char *folder, const char *begin,
+                   char out[PATH_SIZE]) {
+    char path[PATH_SIZE], best[256] = "";
+    snprintf(path, sizeof path, "%s/%s", session, folder);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *d; (d = readdir(dir));)
+        if (strncmp(d->d_name, begin, strlen(begin)) == 0 && strcmp(d->d_name, best) > 0)
+            snprintf(best, sizeof best, "%s", d->d_name);
+    closedir(dir);
+    assert_true(best[0] != 0);
+    snprintf(out, PATH_SIZE, "%s/%s", folder, best);
+}
+
+static void a_resumed_run_gives_the_bytes_of_one_that_did_not_stop(void **state) {
+    (void)state;
+    char root[PATH_SIZE], whole[200], parts[200], name[PATH_SIZE];
+    snprintf(root, sizeof root, "%s", test_folder());
+    go("cuda", root, NULL, 5, whole);
+    snprintf(root, sizeof root, "%s", test_folder());
+    go("cuda", root, NULL, 3, parts);
+    go("cuda", root, parts, 5, parts);
+    assert_same_file(parts, whole, "metrics.jsonl");
+    assert_same_file(parts, whole, "checkpoints/step_000000005.safetensors");
+    newest(whole, "checkpoints", "step_000000005.tick", name);
+    assert_same_file(parts, whole, name);
+    go("cpu", root, parts, 8, parts); // reads the ring, and checks every row
+}
+
+int main(void) {
+    device_run_on_harness();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_resumed_run_gives_the_bytes_of_one_that_did_not_stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
