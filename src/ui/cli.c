@@ -115,6 +115,8 @@ static const struct option {
     {"--greedy", FLAG, AT(greedy), NULL, "eval: short for --policy greedy", "eval"},
     {"--warm-up-frames", COUNT, AT(warm_up_frames), "N",
      "eval: starts wait a random 0 .. N-1 frames (default 60)", "eval"},
+    {"--dump-trajectory", TEXT, AT(dump_trajectory), "FILE", "eval: every step as a JSON line",
+     "eval"},
     {"--open-loop", FLAG, AT(open_loop), NULL, "eval: error of the model's dreams by steps ahead",
      "eval"},
     {"--sheeprl", FLAG, AT(sheeprl), NULL, "export: to a safetensors file with sheeprl's names",

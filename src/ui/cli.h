@@ -15,7 +15,7 @@ struct cli {             // everything an option can set; zero or NULL: not give
     bool is_named;
     const char *algo, *task, *mode, *rom, *goal_dir, *preset, *device, *seed, *output_tag,
         *sessions, *resume, *gate, *out, *png, *golden, *script, *draw, *state, *actions, *policy,
-        *from_sheeprl, *ranks;
+        *from_sheeprl, *dump_trajectory, *ranks;
     int64_t accept_pipeline, threads, updates, env_steps, envs, steps, episodes, warm_up_frames,
         use_stack, k_consecutive;
     double minutes, tau;

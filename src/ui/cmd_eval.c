@@ -116,7 +116,8 @@ int cmd_eval(const struct cli *cli) {
     char folder[PATH_SIZE] = "";
     log_to_stderr(true);
     struct eval *v = read_options(cli, &opts, &e) ? eval_new(&opts, &e) : NULL;
-    bool fine = v && eval_run(v, &e) && (cli->no_session || eval_write(v, folder, &e));
+    bool fine = v && eval_run(v, &e) && (cli->no_session || eval_write(v, folder, &e)) &&
+                (!cli->dump_trajectory || eval_write_trajectory(v, cli->dump_trajectory, &e));
     if (fine && cli->json)
         print_json(v);
     else if (fine)

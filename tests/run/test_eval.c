@@ -72,7 +72,10 @@ static void evaluate(const struct eval_opts *opts, char folder[PATH_SIZE],
     snprintf(folder, PATH_SIZE, "%s", test_folder());
     o.out_dir = folder;
     struct eval *v = eval_new(&o, &e);
-    if (!v || !eval_run(v, &e) || !eval_write(v, NULL, &e)) fail_msg("%s", e.message);
+    char steps[PATH_SIZE];
+    if (!v || !eval_run(v, &e) || !eval_write(v, NULL, &e) ||
+        !path_join(steps, folder, "trajectory.jsonl", &e) || !eval_write_trajectory(v, steps, &e))
+        fail_msg("%s", e.message);
     if (report) eval_report(v, report);
     eval_free(v);
 }
@@ -82,6 +85,61 @@ static void assert_same(const char *a, const char *b, const char *name) {
     if (x.n != y.n || memcmp(x.data, y.data, x.n) != 0) fail_msg("%s: other bytes", name);
     free(x.data);
     free(y.data);
+}
+
+static double number_of(const cJSON *o, const char *key) {
+    const cJSON *item = cJSON_GetObjectItem(o, key);
+    if (!cJSON_IsNumber(item)) fail_msg("no number %s", key);
+    return item->valuedouble;
+}
+
+// The next line of *at as JSON; *at moves on.
+static cJSON *next_line(const char **at) {
+    cJSON *o = cJSON_ParseWithOpts(*at, at, 0);
+    if (!o) fail_msg("no JSON: %.80s", *at);
+    *at += strspn(*at, "\n");
+    return o;
+}
+
+// One episode's lines of the trajectory against its own line.
+static void check_trajectory(const char **at, const cJSON *episode) {
+    const int steps = (int)number_of(episode, "steps");
+    double sum = 0;
+    for (int t = 1; t <= steps; t++) {
+        cJSON *s = next_line(at);
+        assert_true(number_of(s, "episode_idx") == number_of(episode, "episode"));
+        assert_true(number_of(s, "t") == t);
+        assert_true(
+            number_of(s, "action") ==
+            cJSON_GetArrayItem(cJSON_GetObjectItem(episode, "actions"), t - 1)->valuedouble);
+        sum += number_of(s, "reward");
+        const bool done = cJSON_IsTrue(cJSON_GetObjectItem(s, "done")),
+                   cut = cJSON_IsTrue(cJSON_GetObjectItem(s, "trunc"));
+        assert_int_equal(done || cut, t == steps);
+        if (t < steps) assert_true(number_of(s, "dist") >= number_of(episode, "least_distance"));
+        if (t == steps) assert_true(number_of(s, "dist") == number_of(episode, "distance"));
+        cJSON_Delete(s);
+    }
+    assert_float_equal(sum, number_of(episode, "return"), 1e-5);
+}
+
+static void a_trajectory_has_every_step_of_every_episode_in_order(void **state) {
+    (void)state;
+    char session[SESSION_SIZE], folder[PATH_SIZE];
+    make_session(&(struct run_opts){.task = "exit_lab"}, session);
+    evaluate(&(struct eval_opts){.path = session, .episodes = 3, .n_envs = 3, .seed = 7}, folder,
+             NULL);
+    struct file list = read_out(folder, "episodes.jsonl"),
+                steps = read_out(folder, "trajectory.jsonl");
+    const char *episode = (const char *)list.data, *at = (const char *)steps.data;
+    for (int i = 0; i < 3; i++) {
+        cJSON *o = next_line(&episode);
+        check_trajectory(&at, o);
+        cJSON_Delete(o);
+    }
+    assert_int_equal(*at, 0); // and no more
+    free(list.data);
+    free(steps.data);
 }
 
 static void episodes_depend_on_seed_and_number_alone(void **state) {
@@ -94,6 +152,7 @@ static void episodes_depend_on_seed_and_number_alone(void **state) {
     evaluate(&o, folder[1], NULL);
     assert_same(folder[0], folder[1], "episodes.jsonl");
     assert_same(folder[0], folder[1], "random.jsonl");
+    assert_same(folder[0], folder[1], "trajectory.jsonl");
     assert_same(folder[0], folder[1], "summary.json");
     o.episodes = 7, o.n_envs = 7;
     evaluate(&o, folder[2], NULL);
@@ -355,6 +414,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wilsons_interval_has_the_textbooks_values),
         cmocka_unit_test(a_set_of_episodes_is_summed_up),
+        cmocka_unit_test(a_trajectory_has_every_step_of_every_episode_in_order),
         cmocka_unit_test(episodes_depend_on_seed_and_number_alone),
         cmocka_unit_test(starts_are_jittered_and_both_policies_get_the_same),
         cmocka_unit_test(who_reaches_the_goal_is_counted_with_steps_and_return),

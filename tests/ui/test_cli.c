@@ -52,6 +52,7 @@ static const struct {
     OPTION("--policy", TEXT, policy),
     OPTION("--greedy", FLAG, greedy),
     OPTION("--warm-up-frames", COUNT, warm_up_frames),
+    OPTION("--dump-trajectory", TEXT, dump_trajectory),
     OPTION("--open-loop", FLAG, open_loop),
     OPTION("--sheeprl", FLAG, sheeprl),
     OPTION("--from-sheeprl", TEXT, from_sheeprl),

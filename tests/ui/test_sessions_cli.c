@@ -104,6 +104,15 @@ static void what_an_older_evaluation_found_does_not_stand_beside_the_newest(void
     if (strstr(out, "eval_median_steps")) fail_msg("%s", out);
 }
 
+static void other_kernels_and_revisions_are_warned_of(void **state) {
+    (void)state;
+    shell("sed -i -e 's/\"kernel\".*/\"kernel\":\"mmx\",/' "
+          "-e 's/\"revision\".*/\"revision\":\"old\",/' $T/b/meta.json");
+    fine("train --headless --threads 1 --resume $T/b --updates 9");
+    says("made with kernels mmx");
+    says("made by revision old");
+}
+
 static void a_broken_checkpoint_of_ppo_names_the_one_before(void **state) {
     (void)state;
     shell("truncate -s 9000 $T/b/checkpoints/step_000000008.safetensors");
@@ -133,6 +142,7 @@ int main(void) {
         cmocka_unit_test_setup(a_run_is_running_while_its_writer_lives, copy),
         cmocka_unit_test_setup(what_an_older_evaluation_found_does_not_stand_beside_the_newest,
                                copy),
+        cmocka_unit_test_setup(other_kernels_and_revisions_are_warned_of, copy),
         cmocka_unit_test_setup(a_broken_checkpoint_of_ppo_names_the_one_before, copy),
         cmocka_unit_test_setup(a_session_given_twice_counts_once, copy),
     };

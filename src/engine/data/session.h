@@ -115,6 +115,9 @@ void session_data_free(struct session_data *d); // NULL is fine
 // Records are due at every multiple of metric.log_every, from meta's log_every_from on (a resume
 // that changed the key). False and FILE:LINE of the first one up to step `until` that is not there.
 bool session_lines_whole(const char *path, int64_t until, struct error *e);
+// Warns where meta.json names other kernels or another revision than this program's: the last bits
+// may differ from here on.
+void session_warn_of_program(const cJSON *meta, const char *kernel);
 // Whether a process holds it open for writing, now.
 bool session_is_written(const char *path);
 // The session's folder that `path` names: itself, or a checkpoint in it; `checkpoint` "" in the

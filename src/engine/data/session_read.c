@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "engine/data/session.h"
 
 static const size_t max_json_bytes = 4 << 20, max_lines_bytes = (size_t)8 << 30;
@@ -225,6 +227,17 @@ bool session_lines_whole(const char *path, int64_t until, struct error *e) {
     cJSON_Delete(meta);
     cJSON_Delete(config);
     return fine;
+}
+
+void session_warn_of_program(const cJSON *meta, const char *kernel) {
+    const char *made = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, "kernel")),
+               *revision = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, "revision"));
+    if (made && strcmp(made, kernel) != 0)
+        log_write(LOG_WARN, "made with kernels %s, now %s: the last bits will differ", made,
+                  kernel);
+    if (revision && strcmp(revision, version_revision) != 0)
+        log_write(LOG_WARN, "made by revision %s, now %s: results may differ", revision,
+                  version_revision);
 }
 
 void session_data_free(struct session_data *d) {

@@ -80,7 +80,10 @@ struct eval *eval_new(const struct eval_opts *opts, struct error *e) {
 }
 
 static void free_episodes(struct eval_episode *episodes, int64_t n) {
-    for (int64_t i = 0; episodes && i < n; i++) free(episodes[i].actions);
+    for (int64_t i = 0; episodes && i < n; i++) {
+        free(episodes[i].actions);
+        free(episodes[i].taken);
+    }
     free(episodes);
 }
 

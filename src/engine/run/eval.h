@@ -42,10 +42,10 @@ struct eval_opts {    // NULL or 0: the default in parentheses
 // seen observation held still.
 enum { EVAL_CONTEXT = WM_CONTEXT, EVAL_HORIZON = WM_IMAGINED };
 struct eval_horizon {
-    int64_t n;                  // rows compared; of their pictures, where there are any:
-    double mse, copy_mse;       // mean squared error of a pixel, shades 0..3
-    double shades, copy_shades; // mean absolute error
-    double wrong, copy_wrong;   // share of pixels whose nearest shade is another one
+    int64_t n;                          // rows compared; of their pictures, where there are any:
+    double mse, copy_mse;               // mean squared error of a pixel, shades 0..3
+    double shades, copy_shades;         // mean absolute error
+    double wrong, copy_wrong;           // share of pixels whose nearest shade is another one
     double vector_mse, copy_vector_mse; // of their vectors: mean squared error of a number
 };
 
@@ -67,6 +67,9 @@ cJSON *eval_json(const struct eval *v);
 // the output folder, which is made; `folder` (may be NULL) is told where. open_loop: summary.json
 // alone.
 bool eval_write(struct eval *v, char folder[PATH_SIZE], struct error *e);
+// Every step of the policy's episodes, a JSON line each, one episode after the other however many
+// environments played them (docs/formats.md).
+bool eval_write_trajectory(const struct eval *v, const char *path, struct error *e);
 void eval_free(struct eval *v); // NULL is fine
 
 #endif

@@ -127,17 +127,23 @@ cJSON *eval_json(const struct eval *v) {
 // ---- episodes
 
 // A number a step; a list of them where an action has several.
+static void add_action(struct text *t, const struct action_space *a, const float *action) {
+    const int n = action_values(a);
+    for (int i = 0; i < n; i++) {
+        text_add(t, "%s", i ? "," : n > 1 ? "[" : "");
+        if (a->n_continuous)
+            text_add_json_float(t, action[i]);
+        else
+            text_add(t, "%d", (int)action[i]);
+    }
+    if (n > 1) text_add(t, "]");
+}
+
 static void add_actions(struct text *t, const struct action_space *a,
                         const struct eval_episode *p) {
-    const int n = action_values(a);
-    for (int i = 0; i < p->steps * n; i++) {
-        const bool first = i % n == 0, last = i % n == n - 1;
-        text_add(t, "%s%s", i ? "," : "", first && n > 1 ? "[" : "");
-        if (a->n_continuous)
-            text_add_json_float(t, p->actions[i]);
-        else
-            text_add(t, "%d", (int)p->actions[i]);
-        if (last && n > 1) text_add(t, "]");
+    for (int i = 0; i < p->steps; i++) {
+        if (i) text_add(t, ",");
+        add_action(t, a, p->actions + i * action_values(a));
     }
 }
 
@@ -167,6 +173,29 @@ static bool write_episodes(const struct eval *v, const char *folder, const char 
     for (int64_t i = 0; i < v->opts.episodes; i++)
         add_episode(&lines, i, &v->agent.actions, &list[i]);
     bool fine = path_join(path, folder, name, e) && file_write_atomic(path, lines.data, lines.n, e);
+    text_deinit(&lines);
+    return fine;
+}
+
+static void add_step(struct text *t, int64_t episode, int i, const struct action_space *a,
+                     const struct eval_episode *p) {
+    const bool last = i + 1 == p->steps;
+    text_add(t, "{\"episode_idx\":%lld,\"t\":%d,\"action\":", (long long)episode, i + 1);
+    add_action(t, a, p->actions + i * action_values(a));
+    text_add(t, ",\"reward\":");
+    text_add_json_float(t, p->taken[i].reward);
+    text_add(t, ",\"done\":%s,\"trunc\":%s,\"dist\":", last && p->success ? "true" : "false",
+             last && p->truncated ? "true" : "false");
+    text_add_json_float(t, p->taken[i].distance);
+    text_add(t, "}\n");
+}
+
+bool eval_write_trajectory(const struct eval *v, const char *path, struct error *e) {
+    struct text lines = {0};
+    for (int64_t k = 0; k < v->opts.episodes; k++)
+        for (int i = 0; i < v->episodes[k].steps; i++)
+            add_step(&lines, k, i, &v->agent.actions, &v->episodes[k]);
+    const bool fine = file_write_atomic(path, lines.data, lines.n, e);
     text_deinit(&lines);
     return fine;
 }

@@ -88,13 +88,15 @@ static const float *action_of(const struct table *t, int n) {
     return numbers;
 }
 
-static void keep_action(struct table *t, int n, struct eval_episode *p) {
+static void keep_step(struct table *t, int n, struct eval_episode *p) {
     struct lane *lane = &t->lanes[n];
     const size_t width = (size_t)t->n_numbers;
     if (p->steps == lane->capacity) {
         lane->capacity = lane->capacity ? 2 * lane->capacity : 128;
         p->actions = mem_resize(p->actions, (size_t)lane->capacity * width * sizeof *p->actions);
+        p->taken = mem_resize(p->taken, (size_t)lane->capacity * sizeof *p->taken);
     }
+    p->taken[p->steps] = (struct eval_step){t->results[n].reward, t->results[n].distance};
     memcpy(p->actions + (size_t)p->steps++ * width, action_of(t, n), width * sizeof *p->actions);
 }
 
@@ -102,7 +104,7 @@ static void count_step(struct table *t, int n) {
     struct lane *lane = &t->lanes[n];
     struct eval_episode *p = &t->episodes[lane->episode];
     const struct env_step_result *r = &t->results[n];
-    keep_action(t, n, p);
+    keep_step(t, n, p);
     lane->step++;
     p->total_reward += (double)r->reward;
     p->distance = r->distance;

@@ -15,19 +15,22 @@ struct eval_episode {
     int start_frames; // frames without buttons before the first observation
     int steps;
     bool success, truncated;
-    double total_reward, entropy; // entropy of the policy, mean over the steps, nats
+    double total_reward, entropy;   // entropy of the policy, mean over the steps, nats
     float distance, least_distance; // to the goal: at the end, smallest
     // [steps][action_values]: each head's choice, or the values; owned by the list of episodes
     float *actions;
+    struct eval_step {
+        float reward, distance;
+    } * taken; // [steps]; owned likewise
 };
 
 struct eval_stats {
     int64_t episodes, successes;
-    double rate, low, high;            // share of successes, 95 % Wilson interval
-    double median_steps, min_steps;    // of the successes
+    double rate, low, high;         // share of successes, 95 % Wilson interval
+    double median_steps, min_steps; // of the successes
     double mean_reward, mean_reward_success, mean_reward_fail;
-    double mean_length, entropy;       // entropy: mean over all steps
-    double median_distance;            // at the end
+    double mean_length, entropy; // entropy: mean over all steps
+    double median_distance;      // at the end
     // of the returns: deviation (n - 1), 95 % interval of the mean (normal), lower median, extremes
     double return_std, return_low, return_high, median_return, min_return, max_return;
 };

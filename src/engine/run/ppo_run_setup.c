@@ -229,6 +229,7 @@ static bool resume_config(struct ppo_run *r, struct error *e) {
     r->config.given |= (uint64_t)1
                        << config_schema_find(&ppo_config_schema, "env.max_episode_steps");
     fine = fine && load_game(r, e) && compare_configs(r, &saved, e) && same_game(r, meta, e);
+    if (fine) session_warn_of_program(meta, cpu_kernels_name());
     cJSON_Delete(meta);
     return fine;
 }

@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/version.h"
 #include "emu/gb_action.h"
 #include "engine/run/worker_internal.h"
 
@@ -200,7 +199,6 @@ static bool same_count(const struct resume *r, const char *key, int now, struct 
 
 bool worker_resume_same_game(const struct worker *w, struct error *e) {
     const struct resume *r = w->resume;
-    const char *kernel = meta_text(r, NULL, "kernel"), *revision = meta_text(r, NULL, "revision");
     if (!same_text(r, "the ROM's SHA-256", meta_text(r, "rom", "sha256"), w->rom_sha256, e) ||
         !same_text(r, "the start state's SHA-256", meta_text(r, "start_state", "sha256"),
                    w->state_sha256, e) ||
@@ -209,12 +207,7 @@ bool worker_resume_same_game(const struct worker *w, struct error *e) {
         !same_count(r, "frames_per_step", w->control ? 0 : GB_FRAMES_PER_STEP, e) ||
         !same_count(r, "release_after", w->control ? 0 : GB_RELEASE_AFTER, e))
         return false;
-    const char *now = cpu_kernels_kind(w->config.autocast);
-    if (kernel && strcmp(kernel, now) != 0)
-        log_write(LOG_WARN, "made with kernels %s, now %s: the last bits will differ", kernel, now);
-    if (revision && strcmp(revision, version_revision) != 0)
-        log_write(LOG_WARN, "made by revision %s, now %s: results may differ", revision,
-                  version_revision);
+    session_warn_of_program(r->meta, cpu_kernels_kind(w->config.autocast));
     return true;
 }
 
