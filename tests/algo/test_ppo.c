@@ -39,7 +39,7 @@ static void a_rollout_with_shifted_observations_breaks_the_ratio(void **state) {
             memcpy(ppo_rollout_frame(r.rollout, t, i), ppo_rollout_frame(r.rollout, t + 1, i),
                    ROLLOUT_FRAME_BYTES);
     assert_true(ppo_learn(r.agent, r.rollout, 1e-3, &l));
-    assert_true(l.first[PPO_KL_K3] > 0);
+    assert_true(l.first[PPO_KL_K3] > 1e-6); // far above the gate's bar
     run_close(&r);
 }
 

@@ -14,7 +14,9 @@
 //     random          uniform actions reach the goal of `toy` in less than 30 % of 400 episodes
 //     smoke           as above
 //     toy             60 updates of 32 x 32 steps: 90 % of the last rollout's episodes reach the
-//                     goal, and so does the greedy policy
+//                     goal, and so does the greedy policy; the values explain half of the returns'
+//                     variance; updates move the policy by a KL of less than 0.008; before an
+//                     update's first step its policy is exactly the one that played
 //
 // The gpu gate does the same on the GPU, and: the update there against the CPU's, transfers and
 // addresses while it runs alone, exit_lab played until an episode succeeds (gate_gpu.c).

@@ -38,6 +38,13 @@ void gate_check_dream(struct gate *g);         // gate_dream.c
 void gate_check_update_on_gpu(struct gate *g); // gate_gpu.c
 void gate_check_bus(struct gate *g);
 void gate_check_exit_lab(struct gate *g);
-void gate_check_ppo(struct gate *g); // gate_ppo.c: all of PPO's
+// What PPO's run of the toy task is judged by: shares of the last rollout's and of greedy episodes;
+// mean explained variance of the last ten updates; mean KL (k3) of the updates; the largest one
+// before an update's first step. False, and which bar is missed.
+struct gate_toy {
+    double success, greedy, explained, k3, first_k3;
+};
+bool gate_judge_toy(const struct gate_toy *t, const char **why); // gate_ppo.c
+void gate_check_ppo(struct gate *g);                             // gate_ppo.c: all of PPO's
 
 #endif

@@ -293,6 +293,7 @@ static bool finish_rollout(struct ppo_run *r, struct error *e) {
     if (r->config.eval_every > 0 && done % r->config.eval_every == 0) evaluate(r, &rec);
     put_timing(r, &rec);
     note_for_summary(r, &rec);
+    r->worst_first_k3 = fmax(r->worst_first_k3, l.first[PPO_KL_K3]);
     ppo_rollout_carry(r->rollout);
     collect_clear(r->collect);
     r->update_start_ns = clock_now_ns();
@@ -381,7 +382,8 @@ void ppo_run_summary(const struct ppo_run *r, struct worker_summary *out) {
         .last_success_rate =
             r->last.episodes ? (double)r->last.successes / (double)r->last.episodes : NAN,
         .last_return = r->last_return,
-        .last_entropy = r->last_entropy};
+        .last_entropy = r->last_entropy,
+        .worst_first_k3 = r->worst_first_k3};
     snprintf(out->session, sizeof out->session, "%.199s",
              r->session ? session_path(r->session) : "");
 }

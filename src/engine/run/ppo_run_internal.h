@@ -58,7 +58,7 @@ struct ppo_run {
     int64_t episodes, successes, updates_here;
     bool all_finite;
     struct collect_stats last;
-    double last_return, last_entropy, update_ms_sum;
+    double last_return, last_entropy, update_ms_sum, worst_first_k3;
     struct collect_times times; // of all rollouts
 };
 

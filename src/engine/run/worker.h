@@ -85,6 +85,9 @@ struct worker_summary {
     int64_t episodes, successes;
     double env_ms, policy_ms;
     double last_success_rate, last_return, last_entropy;
+    // PPO: largest mean of ratio - 1 - log ratio in an update's first minibatch, whose samples the
+    // same weights played: 0
+    double worst_first_k3;
     char session[200];
 };
 void worker_summary(const struct worker *w, struct worker_summary *out);
