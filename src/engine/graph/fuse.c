@@ -1,37 +1,115 @@
 // Fusion: what the CPU computes inside the node that reads it or writes it, found before memory is
 // planned.
+//
+//     frames -> unpack -> x -> conv        conv reads the frames; x is never made
+//     conv -> c -> ReLU -> y               conv writes y
+//     dy -> ReLU' -> dc -> dx, dw, db      dx and dw read dy and y; dw sums db as it goes
+//
+// Only what nobody else sees goes, and only into convolutions in tiles (kernels_tiles.h). The nodes
+// that are computed elsewhere stay on the tape as given. Devices run the tape as it was.
 #include "engine/graph/node.h"
 
-// ---- convolutions that unpack the frames they read
+static struct tensor *root_of(const struct tensor *t) { return t ? tensor_root(t, NULL) : NULL; }
 
-static bool reads_at(const struct node *n, const struct tensor *t, int src) {
-    for (int s = 0; s < n->n_src; s++)
-        if ((n->src[s] == t) != (s == src) && n->src[s] && tensor_root(n->src[s], NULL) == t)
-            return false;
+static bool is_tiled(const struct node *n) { return tile_sizes(&n->at.patch).side > 0; }
+
+// By which source a node may read a tensor that is to go; -1: by none.
+typedef int place_fn(const struct node *n);
+
+static bool read_only_at(const struct graph *g, const struct tensor *t, place_fn *place) {
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct node *n = g->nodes[i];
+        for (int s = 0; s < n->n_src && !n->given; s++)
+            if (root_of(n->src[s]) == t && s != place(n)) return false;
+    }
     return true;
 }
 
-// Whether t is read by convolutions in tiles only, and by them as their image.
-static bool only_images(const struct graph *g, const struct tensor *t) {
-    for (int i = 0; i < g->n_nodes; i++) {
-        const struct node *n = g->nodes[i];
-        const bool conv = n->kind == OP_CONV_VALID || n->kind == OP_CONV_VALID_DW;
-        const bool tiled = conv && n->src[0] == t && tile_sizes(&n->at.patch).side > 0;
-        if (!reads_at(n, t, tiled ? 0 : -1)) return false;
-    }
-    return !t->keep;
+// ---- convolutions that unpack the frames they read
+
+static int image_place(const struct node *n) {
+    const bool conv = n->kind == OP_CONV_VALID || n->kind == OP_CONV_VALID_DW;
+    return conv && is_tiled(n) ? 0 : -1;
 }
 
 static void read_frames(struct graph *g, struct node *unpack) {
-    struct tensor *t = unpack->out[0];
-    if (!only_images(g, t)) return;
+    struct tensor *x = unpack->out[0];
+    if (x->keep || !read_only_at(g, x, image_place)) return;
     for (int i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i]->n_src > 0 && g->nodes[i]->src[0] == t)
+        if (g->nodes[i]->n_src > 0 && root_of(g->nodes[i]->src[0]) == x)
             g->nodes[i]->src[0] = unpack->src[0];
     unpack->given = g->fused = true;
 }
 
+// ---- convolutions with their ReLU
+
+static int relu_place(const struct node *n) { return n->kind == OP_RELU ? 0 : -1; }
+
+static int gradient_place(const struct node *n) {
+    if (n->kind == OP_COLUMN_SUM) return 0;
+    return !is_tiled(n)                  ? -1
+           : n->kind == OP_CONV_VALID_DX ? 0
+           : n->kind == OP_CONV_VALID_DW ? 1
+                                         : -1;
+}
+
+static struct node *reader(const struct graph *g, const struct tensor *t, enum op_kind kind) {
+    for (int i = 0; i < g->n_nodes; i++) {
+        struct node *n = g->nodes[i];
+        for (int s = 0; s < n->n_src && n->kind == kind; s++)
+            if (root_of(n->src[s]) == t) return n;
+    }
+    return NULL;
+}
+
+// The one node that writes t and nothing before; NULL: there are several.
+static struct node *only_writer(const struct graph *g, const struct tensor *t) {
+    struct node *found = NULL;
+    for (int i = 0; i < g->n_nodes; i++) {
+        struct node *n = g->nodes[i];
+        for (int o = 0; o < n->n_out; o++) {
+            if (root_of(n->out[o]) != t) continue;
+            if (found || n->accumulate[o]) return NULL;
+            found = n;
+        }
+    }
+    return found;
+}
+
+// The gradient dc of a convolution is no longer made: dx and dw read dy where y is above 0.
+static bool fuse_gradient(struct graph *g, struct tensor *dc, const struct tensor *y) {
+    struct node *mask = only_writer(g, dc), *dw = reader(g, dc, OP_CONV_VALID_DW);
+    struct node *dx = reader(g, dc, OP_CONV_VALID_DX), *db = reader(g, dc, OP_COLUMN_SUM);
+    if (!mask || mask->kind != OP_RELU_DX || mask->src[0] != y || !dw || dw->n_out > 1)
+        return false;
+    if (!read_only_at(g, dc, gradient_place)) return false;
+    dw->src[1] = mask->src[1];
+    node_src(dw, mask->src[0]);
+    if (dx) dx->src[0] = mask->src[1];
+    if (dx) node_src(dx, mask->src[0]);
+    if (db) {
+        dw->out[dw->n_out] = db->out[0];
+        dw->accumulate[dw->n_out++] = db->accumulate[0];
+        db->given = true;
+    }
+    mask->given = true;
+    return true;
+}
+
+static void fuse_relu(struct graph *g, struct node *relu) {
+    struct tensor *c = relu->src[0], *y = relu->out[0];
+    struct node *conv = c->node;
+    if (!conv || conv->kind != OP_CONV_VALID || !is_tiled(conv) || c->base || c->keep) return;
+    if (!read_only_at(g, c, relu_place) || conv->at.relu) return;
+    if (c->root->grad && !fuse_gradient(g, c->root->grad, y)) return;
+    conv->out[0] = y;
+    conv->at.relu = relu->given = g->fused = true;
+}
+
 void fuse_nodes(struct graph *g) {
-    for (int i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i]->kind == OP_UNPACK_STACK) read_frames(g, g->nodes[i]);
+    for (int i = 0; i < g->n_nodes; i++) {
+        struct node *n = g->nodes[i];
+        if (n->kind == OP_UNPACK_STACK) read_frames(g, n);
+        if (n->kind == OP_RELU) fuse_relu(g, n);
+    }
 }

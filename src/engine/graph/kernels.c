@@ -322,7 +322,7 @@ int64_t patch_dx_share_reals(const struct patch_shape *s) {
 }
 
 int64_t patch_dw_share_reals(const struct patch_shape *s) {
-    if (tile_sizes(s).side) return patch_pack_reals(s) + tile_block_reals(s);
+    if (tile_sizes(s).side) return patch_pack_reals(s) + s->c_out + tile_block_reals(s);
     return patch_reals(s) * s->c_out;
 }
 

@@ -135,10 +135,15 @@ struct patch_job {
     const real *weights;            // for the packs
     real *packed;                   // [patch_pack_reals(shape)]; the two packs differ
     const real *big, *small, *bias; // read; bias [c_out], of patch_forward
-    const uint8_t *frames; // in place of big, where there are tiles: [n][c_in] packed2 frames
     real *out;
     bool accumulate; // dx, dw
     real *scratch;   // patch_shares * patch_forward_share_reals, patch_dx_.., patch_dw_..
+    // Where there are tiles (tile_sizes):
+    const uint8_t *frames; // in place of big: [n][c_in] packed2 frames
+    bool relu;             // patch_forward: behind the convolution
+    const real *y;         // dx, dw: what came out behind a ReLU; small is the gradient of that
+    real *bias_out;        // dw: sums of the small images, [c_out]; or NULL
+    bool bias_accumulate;
 };
 int64_t patch_rows(const struct patch_shape *shape);
 int64_t patch_columns(const struct patch_shape *shape);

@@ -141,16 +141,18 @@ static void tile_pack(const struct patch_job *job, int share, bool dx) {
 
 // ---- between images and points
 
-// One tile of an image batch.
+// One tile of an image batch, and how many of its 2 x 2 outputs there are.
 struct tile {
     int64_t image, y, x; // of its first output
+    int64_t rows, columns;
 };
 
 struct tiles {
     struct tile_sizes size;
     const struct patch_shape *shape;
-    int64_t rows, columns;  // of outputs
-    int64_t run, line;      // reals of a deep pixel's row, of an image's row
+    int64_t rows, columns; // of outputs
+    int64_t run, line,
+        deep_line;          // reals of a deep pixel's row, of rows of the image and of deep pixels
     int64_t next_u, next_m; // from one point to the next
 };
 
@@ -161,96 +163,132 @@ static struct tiles tiles_of(const struct patch_shape *s) {
                       .columns = patch_columns(s),
                       .run = s->stride * s->c_in,
                       .line = s->width * s->c_in};
+    t.deep_line = s->stride * t.line;
     t.next_u = TILE_BLOCK * t.size.deep + TILE_GAP;
     t.next_m = TILE_BLOCK * s->c_out + TILE_GAP;
     return t;
 }
 
-static struct tile tile_at(const struct tiles *t, int64_t index) {
-    const int64_t inside = index % t->size.n, across = (t->columns + 1) / TILE_OUT;
-    return (struct tile){index / t->size.n, inside / across * TILE_OUT, inside % across * TILE_OUT};
+ALWAYS_INLINE struct tile tile_at(const struct tiles *t, int64_t index) {
+    const uint32_t n = (uint32_t)t->size.n, across = (uint32_t)(t->columns + 1) / TILE_OUT;
+    const uint32_t image = (uint32_t)index / n, inside = (uint32_t)index % n;
+    const int64_t y = inside / across * TILE_OUT, x = inside % across * TILE_OUT;
+    return (struct tile){image, y, x, kmin(TILE_OUT, t->rows - y), kmin(TILE_OUT, t->columns - x)};
 }
 
-// Deep pixels past the last one that an output needs count as 0.
-ALWAYS_INLINE bool deep_inside(int r, const struct tiles *t, int64_t y, int64_t x) {
-    return y < t->rows + r - 1 && x < t->columns + r - 1;
+// A square of side x side vectors in memory; past rows and columns are zeros, and nothing is
+// stored. A pointer for each row, and distances that an address can hold, as in kernels_gemm.h.
+ALWAYS_INLINE void square_load(int side, vec *v, const real *from, int64_t row, int64_t column,
+                               int64_t rows, int64_t columns) {
+    VEC_EACH(i, side) {
+        const real *p = from + i * row;
+        MICRO_HIDE(p);
+        VEC_EACH(j, side)
+        v[i * TILE_SIDE_MAX + j] = i < rows && j < columns ? vec_load(p + j * column) : (vec){0};
+    }
 }
 
-ALWAYS_INLINE void image_to_points(int r, const struct tiles *t, const real *image, struct tile at,
-                                   real *u) {
+ALWAYS_INLINE void square_store(int side, const vec *v, real *to, int64_t row, int64_t column,
+                                int64_t rows, int64_t columns, bool add) {
+    VEC_EACH(i, side) {
+        real *p = to + i * row;
+        MICRO_HIDE(p);
+        VEC_EACH(j, side) {
+            if (i < rows && j < columns)
+                vec_store(p + j * column, add ? vec_load(p + j * column) + v[i * TILE_SIDE_MAX + j]
+                                              : v[i * TILE_SIDE_MAX + j]);
+        }
+    }
+}
+
+// Along rows, then along columns.
+#define SQUARE(lines_of, r, v, rows, columns)                                                      \
+    do {                                                                                           \
+        VEC_EACH(i_, rows) lines_of(r, (v) + i_ * TILE_SIDE_MAX, 1);                               \
+        VEC_EACH(j_, columns) lines_of(r, (v) + j_, TILE_SIDE_MAX);                                \
+    } while (0)
+
+// Deep pixels of which no output of the tile's is made count as 0.
+ALWAYS_INLINE void image_to_points(int r, const struct tiles *t, const real *image, int64_t rows,
+                                   int64_t columns, real *u) {
     const int side = r + 1;
-    const int64_t deep_line = t->shape->stride * t->line;
-    const bool inside = deep_inside(r, t, at.y + r, at.x + r);
-    image += at.y * deep_line + at.x * t->run;
     for (int64_t p = 0; p < t->shape->stride; p++, image += t->line)
         for (int64_t q = 0; q < t->run; q += LANES, u += LANES) {
             vec v[TILE_POINTS_MAX];
-            VEC_EACH(i, side)
-            VEC_EACH(j, side)
-            v[i * side + j] = inside || deep_inside(r, t, at.y + i, at.x + j)
-                                  ? vec_load(image + i * deep_line + j * t->run + q)
-                                  : (vec){0};
-            VEC_EACH(i, side) points_of_line(r, v + i * side, 1);
-            VEC_EACH(j, side) points_of_line(r, v + j, side);
-            VEC_EACH(k, side * side) vec_store(u + k * t->next_u, v[k]);
+            square_load(side, v, image + q, t->deep_line, t->run, rows + r - 1, columns + r - 1);
+            SQUARE(points_of_line, r, v, side, side);
+            square_store(side, v, u, side * t->next_u, t->next_u, side, side, false);
         }
 }
 
-ALWAYS_INLINE void points_to_image(int r, const struct tiles *t, const real *u, struct tile at,
-                                   real *image) {
+ALWAYS_INLINE void points_to_image(int r, const struct tiles *t, const real *u, int64_t rows,
+                                   int64_t columns, real *image) {
     const int side = r + 1;
-    const int64_t deep_line = t->shape->stride * t->line;
-    image += at.y * deep_line + at.x * t->run;
     for (int64_t p = 0; p < t->shape->stride; p++, image += t->line)
         for (int64_t q = 0; q < t->run; q += LANES, u += LANES) {
             vec v[TILE_POINTS_MAX];
-            VEC_EACH(k, side * side) v[k] = vec_load(u + k * t->next_u);
-            VEC_EACH(i, side) line_of_points(r, v + i * side, 1);
-            VEC_EACH(j, side) line_of_points(r, v + j, side);
-            VEC_EACH(i, side)
-            VEC_EACH(j, side) {
-                real *to = image + i * deep_line + j * t->run + q;
-                if (deep_inside(r, t, at.y + i, at.x + j))
-                    vec_store(to, vec_load(to) + v[i * side + j]);
-            }
+            square_load(side, v, u, side * t->next_u, t->next_u, side, side);
+            SQUARE(line_of_points, r, v, side, side);
+            square_store(side, v, image + q, t->deep_line, t->run, rows + r - 1, columns + r - 1,
+                         true);
         }
 }
 
-ALWAYS_INLINE void points_to_outputs(int r, const struct tiles *t, const real *m, struct tile at,
-                                     const real *bias, real *out) {
+ALWAYS_INLINE vec vec_relu(vec y) { return vec_select(y > 0, y, 0 * y); } // NaN stays NaN
+
+ALWAYS_INLINE void points_to_outputs(int r, const struct tiles *t, const real *m, int64_t rows,
+                                     int64_t columns, const struct patch_job *job, real *out) {
     const int side = r + 1;
-    const int64_t n = t->shape->c_out, line = t->columns * n;
-    out += ((at.image * t->rows + at.y) * t->columns + at.x) * n;
-    for (int64_t c = 0; c < n; c += LANES, m += LANES, out += LANES) {
+    const int64_t n = t->shape->c_out;
+    for (int64_t c = 0; c < n; c += LANES) {
         vec v[TILE_POINTS_MAX];
-        VEC_EACH(k, side * side) v[k] = vec_load(m + k * t->next_m);
-        VEC_EACH(i, side) outputs_of_points(r, v + i * side, 1);
-        VEC_EACH(j, TILE_OUT) outputs_of_points(r, v + j, side);
+        const vec bias = vec_load(job->bias + c);
+        square_load(side, v, m + c, side * t->next_m, t->next_m, side, side);
+        SQUARE(outputs_of_points, r, v, side, TILE_OUT);
         VEC_EACH(i, TILE_OUT)
         VEC_EACH(j, TILE_OUT) {
-            if (at.y + i < t->rows && at.x + j < t->columns)
-                vec_store(out + i * line + j * n, v[i * side + j] + vec_load(bias + c));
+            const vec y = v[i * TILE_SIDE_MAX + j] + bias;
+            v[i * TILE_SIDE_MAX + j] = job->relu ? vec_relu(y) : y;
         }
+        square_store(TILE_OUT, v, out + c, t->columns * n, n, rows, columns, false);
     }
 }
 
-ALWAYS_INLINE void outputs_to_points(int r, const struct tiles *t, const real *out, struct tile at,
-                                     real *m) {
+// The gradient of an output that a ReLU has made 0 is 0. Sums of outputs are added to `sums`.
+ALWAYS_INLINE void outputs_to_points(int r, const struct tiles *t, const real *dy, int64_t rows,
+                                     int64_t columns, const real *y, real *m, real *sums) {
     const int side = r + 1;
-    const int64_t n = t->shape->c_out, line = t->columns * n;
-    out += ((at.image * t->rows + at.y) * t->columns + at.x) * n;
-    for (int64_t c = 0; c < n; c += LANES, m += LANES, out += LANES) {
-        vec v[TILE_POINTS_MAX];
-        VEC_EACH(i, TILE_OUT)
-        VEC_EACH(j, TILE_OUT)
-        v[i * side + j] = at.y + i < t->rows && at.x + j < t->columns
-                              ? vec_load(out + i * line + j * n)
-                              : (vec){0};
-        VEC_EACH(i, TILE_OUT) points_of_outputs(r, v + i * side, 1);
-        VEC_EACH(j, side) points_of_outputs(r, v + j, side);
-        VEC_EACH(k, side * side) vec_store(m + k * t->next_m, v[k]);
+    const int64_t n = t->shape->c_out;
+    for (int64_t c = 0; c < n; c += LANES) {
+        vec v[TILE_POINTS_MAX], made[TILE_POINTS_MAX];
+        square_load(TILE_OUT, v, dy + c, t->columns * n, n, rows, columns);
+        if (y) {
+            square_load(TILE_OUT, made, y + c, t->columns * n, n, rows, columns);
+            VEC_EACH(i, TILE_OUT)
+            VEC_EACH(j, TILE_OUT) {
+                const int k = i * TILE_SIDE_MAX + j;
+                v[k] = vec_select(made[k] > 0, v[k], (vec){0});
+            }
+        }
+        if (sums)
+            vec_store(sums + c, vec_load(sums + c) +
+                                    ((v[0] + v[1]) + (v[TILE_SIDE_MAX] + v[TILE_SIDE_MAX + 1])));
+        SQUARE(points_of_outputs, r, v, TILE_OUT, side);
+        square_store(side, v, m + c, side * t->next_m, t->next_m, side, side, false);
     }
 }
+
+// Most tiles have all their outputs: for them the counts are constants.
+#define FOR_TILE(at, call)                                                                         \
+    do {                                                                                           \
+        if ((at).rows == TILE_OUT && (at).columns == TILE_OUT) {                                   \
+            enum { ROWS = TILE_OUT, COLUMNS = TILE_OUT };                                          \
+            call;                                                                                  \
+        } else {                                                                                   \
+            const int64_t ROWS = (at).rows, COLUMNS = (at).columns;                                \
+            call;                                                                                  \
+        }                                                                                          \
+    } while (0)
 
 // ---- products, one for each point
 
@@ -302,17 +340,31 @@ static const real *image_of(struct tile_work *w, int64_t image) {
     return w->image;
 }
 
+static int64_t tile_in_image(const struct tiles *t, struct tile at) {
+    return at.y * t->deep_line + at.x * t->run;
+}
+
+static int64_t tile_in_outputs(const struct tiles *t, struct tile at) {
+    return ((at.image * t->rows + at.y) * t->columns + at.x) * t->shape->c_out;
+}
+
 ALWAYS_INLINE void block_to_u(int r, struct tile_work *w, int64_t first, int64_t count) {
     for (int64_t i = 0; i < count; i++) {
         const struct tile at = tile_at(&w->t, first + i);
-        image_to_points(r, &w->t, image_of(w, at.image), at, w->u + i * w->t.size.deep);
+        const real *from = image_of(w, at.image) + tile_in_image(&w->t, at);
+        FOR_TILE(at, image_to_points(r, &w->t, from, ROWS, COLUMNS, w->u + i * w->t.size.deep));
     }
 }
 
-ALWAYS_INLINE void block_to_m(int r, const struct tile_work *w, int64_t first, int64_t count) {
-    for (int64_t i = 0; i < count; i++)
-        outputs_to_points(r, &w->t, w->job->small, tile_at(&w->t, first + i),
-                          w->m + i * w->job->shape.c_out);
+ALWAYS_INLINE void block_to_m(int r, const struct tile_work *w, int64_t first, int64_t count,
+                              real *sums) {
+    for (int64_t i = 0; i < count; i++) {
+        const struct tile at = tile_at(&w->t, first + i);
+        const int64_t place = tile_in_outputs(&w->t, at);
+        const real *y = w->job->y ? w->job->y + place : NULL;
+        real *m = w->m + i * w->job->shape.c_out;
+        FOR_TILE(at, outputs_to_points(r, &w->t, w->job->small + place, ROWS, COLUMNS, y, m, sums));
+    }
 }
 
 ALWAYS_INLINE void tile_forward_of(int r, const struct patch_job *job, int share) {
@@ -333,8 +385,11 @@ ALWAYS_INLINE void tile_forward_of(int r, const struct patch_job *job, int share
                                         w.t.next_m,
                                         n};
         point_products(&p, w.t.size.points);
-        for (int64_t i = 0; i < count; i++)
-            points_to_outputs(r, &w.t, w.m + i * n, tile_at(&w.t, first + i), job->bias, job->out);
+        for (int64_t i = 0; i < count; i++) {
+            const struct tile at = tile_at(&w.t, first + i);
+            real *out = job->out + tile_in_outputs(&w.t, at);
+            FOR_TILE(at, points_to_outputs(r, &w.t, w.m + i * n, ROWS, COLUMNS, job, out));
+        }
     }
 }
 
@@ -348,7 +403,7 @@ ALWAYS_INLINE void tile_dx_of(int r, const struct patch_job *job, int share) {
                (size_t)((w.end - w.first) / w.t.size.n * size) * sizeof(real));
     for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
         const int64_t count = kmin(TILE_BLOCK, w.end - first);
-        block_to_m(r, &w, first, count);
+        block_to_m(r, &w, first, count, NULL);
         const struct point_product p = {{w.m, n, 0, 1, 1, n, false, 0},
                                         w.t.next_m,
                                         count,
@@ -362,21 +417,23 @@ ALWAYS_INLINE void tile_dx_of(int r, const struct patch_job *job, int share) {
         point_products(&p, w.t.size.points);
         for (int64_t i = 0; i < count; i++) {
             const struct tile at = tile_at(&w.t, first + i);
-            points_to_image(r, &w.t, w.u + i * deep, at, job->out + at.image * size);
+            real *image = job->out + at.image * size + tile_in_image(&w.t, at);
+            FOR_TILE(at, points_to_image(r, &w.t, w.u + i * deep, ROWS, COLUMNS, image));
         }
     }
 }
 
+// A slice's sums: [point][deep][c_out], then the sums of dy [c_out].
 ALWAYS_INLINE void tile_dw_of(int r, const struct patch_job *job, int share) {
     real *sums = job->scratch + share * patch_dw_share_reals(&job->shape);
     const struct tile_sizes size = tile_sizes(&job->shape);
     const int64_t deep = size.deep, n = job->shape.c_out, n_sums = size.points * deep * n;
-    struct tile_work w = tile_work(job, share, sums + n_sums);
-    memset(sums, 0, (size_t)n_sums * sizeof(real));
+    struct tile_work w = tile_work(job, share, sums + n_sums + n);
+    memset(sums, 0, (size_t)(n_sums + n) * sizeof(real));
     for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
         const int64_t count = kmin(TILE_BLOCK, w.end - first);
         block_to_u(r, &w, first, count);
-        block_to_m(r, &w, first, count);
+        block_to_m(r, &w, first, count, job->bias_out ? sums + n_sums : NULL);
         const struct point_product p = {{w.u, 1, 0, deep, 1, count, true, 0},
                                         w.t.next_u,
                                         deep,
@@ -391,6 +448,17 @@ ALWAYS_INLINE void tile_dw_of(int r, const struct patch_job *job, int share) {
     }
 }
 
+static void tile_bias_reduce(const struct patch_job *job) {
+    const struct tile_sizes t = tile_sizes(&job->shape);
+    const int64_t n = job->shape.c_out, one = patch_dw_share_reals(&job->shape);
+    for (int64_t o = 0; o < n; o++) {
+        const real *from = job->scratch + t.points * t.deep * n + o;
+        real sum = from[0];
+        for (int i = 1; i < patch_shares(&job->shape); i++) sum += from[i * one];
+        job->bias_out[o] = (job->bias_accumulate ? job->bias_out[o] : 0) + sum;
+    }
+}
+
 // A share takes some deep channels: the slices' sums in their order, then the weights of each.
 ALWAYS_INLINE void tile_dw_reduce_of(int r, const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
@@ -398,6 +466,7 @@ ALWAYS_INLINE void tile_dw_reduce_of(int r, const struct patch_job *job, int sha
     const int side = r + 1, n_slices = patch_shares(s);
     const int64_t one = patch_dw_share_reals(s), size = t.deep * s->c_out;
     struct range deep = share_range(t.deep, patch_dw_reduce_shares(job), share);
+    if (share == 0 && job->bias_out) tile_bias_reduce(job);
     for (int64_t d = deep.first; d < deep.end; d++)
         for (int64_t o = 0; o < s->c_out; o += LANES) {
             real sums[TILE_POINTS_MAX][LANES];

@@ -146,6 +146,7 @@ struct attributes { // each op uses a few
     int64_t column, n_classes, height, width, first, count;
     real scale, shift, eps, mix, w_dyn, w_rep, free_nats;
     bool bf16; // products and convolutions: operands are rounded
+    bool relu; // a convolution with its ReLU (fuse.c)
     enum activation act;
     struct conv_shape conv;
     struct patch_shape patch;

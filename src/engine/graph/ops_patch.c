@@ -91,6 +91,7 @@ static void forward_share(const struct run *r, const struct node *n, int share) 
     struct patch_job job = {.shape = n->at.patch,
                             .packed = reals(n->src[PACKED]),
                             .bias = reals(n->src[BIAS]),
+                            .relu = n->at.relu,
                             .out = reals(n->out[0]),
                             .scratch = reals(n->scratch)};
     read_images(&job, n->src[X]);
@@ -124,9 +125,15 @@ void conv_valid_grad(struct graph *g, struct node *n) {
     append_column_sum(g, n, n->src[BIAS], dy);
 }
 
+// The output of a ReLU that fuse.c has made a part of the convolution.
+static const real *relu_output(const struct node *n) {
+    return n->n_src > 2 ? reals(n->src[2]) : NULL;
+}
+
 static void dx_share(const struct run *r, const struct node *n, int share) {
     struct patch_job job = {.shape = n->at.patch,
                             .small = reals(n->src[0]),
+                            .y = relu_output(n),
                             .packed = reals(n->src[1]),
                             .out = reals(n->out[0]),
                             .accumulate = n->accumulate[0],
@@ -141,8 +148,11 @@ void conv_valid_dx_run(const struct run *r, const struct node *n) {
 static struct patch_job dw_job(const struct node *n) {
     struct patch_job job = {.shape = n->at.patch,
                             .small = reals(n->src[1]),
+                            .y = relu_output(n),
                             .out = reals(n->out[0]),
                             .accumulate = n->accumulate[0],
+                            .bias_out = n->n_out > 1 ? reals(n->out[1]) : NULL,
+                            .bias_accumulate = n->accumulate[1],
                             .scratch = reals(n->scratch)};
     read_images(&job, n->src[0]);
     return job;
