@@ -27,6 +27,7 @@
 #define GRAPH_KERNELS_TILES_H
 
 #include "engine/graph/kernels.h"
+#include "engine/graph/kernels_conv.h"
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_rows.h"
 #include "engine/graph/kernels_vec.h"
@@ -301,12 +302,27 @@ struct point_product {
     int64_t c_next, c_row;
 };
 
-static void point_products(const struct point_product *p, int64_t points) {
+// Memory that is needed soon: fetched a little with every product.
+struct ahead {
+    const real *first, *end;
+};
+enum { AHEAD_MAX = 3 };
+
+ALWAYS_INLINE void fetch_ahead(const struct ahead *ahead, int64_t part, int64_t parts) {
+    for (int i = 0; i < AHEAD_MAX; i++)
+        prefetch_part(ahead[i].first, ahead[i].end, ahead[i].end - ahead[i].first, part, parts);
+}
+
+static void point_products(const struct point_product *p, int64_t points,
+                           const struct ahead *ahead) {
     struct micro_a a = p->a;
+    const int64_t slices = (p->columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
     for (int64_t k = 0; k < points; k++, a.a += p->a_next)
-        for (int64_t j = 0; j < p->columns; j += TILE_COLUMNS)
+        for (int64_t j = 0; j < p->columns; j += TILE_COLUMNS) {
+            fetch_ahead(ahead, k * slices + j / TILE_COLUMNS, points * slices);
             micro_panel(a, p->m, p->b + k * p->b_next + j, p->b_row,
                         kmin(TILE_COLUMNS, p->columns - j), p->c + k * p->c_next + j, p->c_row);
+        }
 }
 
 // ---- a share takes some images, in blocks of tiles
@@ -348,6 +364,25 @@ static int64_t tile_in_outputs(const struct tiles *t, struct tile at) {
     return ((at.image * t->rows + at.y) * t->columns + at.x) * t->shape->c_out;
 }
 
+// What tiles [first, end) read of images, and write or read of outputs; nothing past the share.
+static struct ahead images_ahead(const struct tile_work *w, int64_t first, int64_t end) {
+    const int64_t size = w->job->shape.height * w->t.line;
+    if (w->job->frames || first >= w->end) return (struct ahead){NULL, NULL};
+    const struct tile from = tile_at(&w->t, first), to = tile_at(&w->t, kmin(end, w->end) - 1);
+    const int64_t behind = kmin((to.y + w->t.size.side) * w->t.deep_line, size);
+    return (struct ahead){w->job->big + from.image * size + from.y * w->t.deep_line,
+                          w->job->big + to.image * size + behind};
+}
+
+static struct ahead outputs_ahead(const struct tile_work *w, const real *outputs, int64_t first,
+                                  int64_t end) {
+    if (!outputs || first >= w->end) return (struct ahead){NULL, NULL};
+    const struct tile from = tile_at(&w->t, first), to = tile_at(&w->t, kmin(end, w->end) - 1);
+    const int64_t line = w->t.columns * w->job->shape.c_out;
+    return (struct ahead){outputs + (from.image * w->t.rows + from.y) * line,
+                          outputs + (to.image * w->t.rows + to.y + to.rows) * line};
+}
+
 ALWAYS_INLINE void block_to_u(int r, struct tile_work *w, int64_t first, int64_t count) {
     for (int64_t i = 0; i < count; i++) {
         const struct tile at = tile_at(&w->t, first + i);
@@ -384,7 +419,10 @@ ALWAYS_INLINE void tile_forward_of(int r, const struct patch_job *job, int share
                                         w.m,
                                         w.t.next_m,
                                         n};
-        point_products(&p, w.t.size.points);
+        const int64_t next = first + count;
+        const struct ahead ahead[AHEAD_MAX] = {images_ahead(&w, next, next + TILE_BLOCK),
+                                               outputs_ahead(&w, job->out, first, next)};
+        point_products(&p, w.t.size.points, ahead);
         for (int64_t i = 0; i < count; i++) {
             const struct tile at = tile_at(&w.t, first + i);
             real *out = job->out + tile_in_outputs(&w.t, at);
@@ -398,9 +436,6 @@ ALWAYS_INLINE void tile_dx_of(int r, const struct patch_job *job, int share) {
         tile_work(job, share, job->scratch + share * patch_dx_share_reals(&job->shape));
     const int64_t deep = w.t.size.deep, n = job->shape.c_out;
     const int64_t size = job->shape.height * w.t.line;
-    if (!job->accumulate)
-        memset(job->out + w.first / w.t.size.n * size, 0,
-               (size_t)((w.end - w.first) / w.t.size.n * size) * sizeof(real));
     for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
         const int64_t count = kmin(TILE_BLOCK, w.end - first);
         block_to_m(r, &w, first, count, NULL);
@@ -414,11 +449,15 @@ ALWAYS_INLINE void tile_dx_of(int r, const struct patch_job *job, int share) {
                                         w.u,
                                         w.t.next_u,
                                         deep};
-        point_products(&p, w.t.size.points);
+        const int64_t next = first + count, end = next + TILE_BLOCK;
+        const struct ahead ahead[AHEAD_MAX] = {outputs_ahead(&w, job->small, next, end),
+                                               outputs_ahead(&w, job->y, next, end)};
+        point_products(&p, w.t.size.points, ahead);
         for (int64_t i = 0; i < count; i++) {
             const struct tile at = tile_at(&w.t, first + i);
-            real *image = job->out + at.image * size + tile_in_image(&w.t, at);
-            FOR_TILE(at, points_to_image(r, &w.t, w.u + i * deep, ROWS, COLUMNS, image));
+            real *image = job->out + at.image * size, *to = image + tile_in_image(&w.t, at);
+            if (at.y + at.x == 0 && !job->accumulate) memset(image, 0, (size_t)size * sizeof(real));
+            FOR_TILE(at, points_to_image(r, &w.t, w.u + i * deep, ROWS, COLUMNS, to));
         }
     }
 }
@@ -444,7 +483,11 @@ ALWAYS_INLINE void tile_dw_of(int r, const struct patch_job *job, int share) {
                                         sums,
                                         deep * n,
                                         n};
-        point_products(&p, size.points);
+        const int64_t next = first + count, end = next + TILE_BLOCK;
+        const struct ahead ahead[AHEAD_MAX] = {images_ahead(&w, next, end),
+                                               outputs_ahead(&w, job->small, next, end),
+                                               outputs_ahead(&w, job->y, next, end)};
+        point_products(&p, size.points, ahead);
     }
 }
 
