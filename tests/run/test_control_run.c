@@ -3,9 +3,8 @@
 #include <math.h>
 
 #include "engine/data/session.h"
-#include "engine/run/eval.h"
 #include "engine/run/reproduce.h"
-#include "support/small_run.h"
+#include "support/eval_session.h"
 #include "support/two_heads.h"
 
 enum { UPDATES = 30 };
@@ -39,14 +38,6 @@ static struct run_opts options(const struct control_task *control, const char *m
                              .sessions_dir = test_folder(),
                              .settings = settings,
                              .n_settings = N_QUICK + (more != NULL)};
-}
-
-// Runs to the end and keeps worker and feed, for a look at them.
-static struct worker *run(const struct run_opts *opts, struct feed *feed) {
-    struct error e = {0};
-    struct worker *w = worker_new(opts, feed, &e);
-    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
-    return w;
 }
 
 static void assert_same_run(const char *a, const char *b) {
@@ -96,7 +87,7 @@ static void a_pendulums_records_have_its_returns_and_neither_success_nor_buttons
     struct run_opts o = options(NULL, "env.max_episode_steps=6");
     o.no_session = true;
     struct feed *feed = feed_new(0);
-    struct worker *w = run(&o, feed);
+    struct worker *w = run_and_keep(&o, feed);
     int n_returns = 0;
     for (int64_t i = 0; i < feed_n_records(feed); i++) {
         const struct record *r = feed_record(feed, i);
@@ -124,7 +115,7 @@ static void both_heads_are_counted(void **state) {
     struct run_opts o = options(&two_heads_task, "metric.log_every=1");
     o.no_session = true;
     struct feed *feed = feed_new(0);
-    struct worker *w = run(&o, feed);
+    struct worker *w = run_and_keep(&o, feed);
     int64_t sums[5] = {0}, n_ended = 0;
     for (int64_t i = 0; i < feed_n_records(feed); i++) {
         const struct record *r = feed_record(feed, i);
@@ -168,7 +159,7 @@ static void a_policy_of_two_heads_learns_to_go_to_the_corner(void **state) {
     o.settings = keys;
     o.n_settings = sizeof keys / sizeof *keys;
     struct feed *feed = feed_new(0);
-    struct worker *w = run(&o, feed);
+    struct worker *w = run_and_keep(&o, feed);
     double early = 0, late = 0;
     int n_early = 0, n_late = 0;
     for (int64_t i = 0; i < feed_n_records(feed); i++) {
@@ -195,7 +186,7 @@ static void whatever_is_observed_of_a_pendulum_can_be_looked_at(void **state) {
         o.updates = 3;
         o.no_media = k > 0; // plot, strip and video too
         struct feed *feed = feed_new(0);
-        struct worker *w = run(&o, feed);
+        struct worker *w = run_and_keep(&o, feed);
         const struct feed_pictures *p = feed_pictures(feed);
         assert_non_null(p);
         assert_int_equal(p->n_rollout, FEED_ROLLOUT);
@@ -221,7 +212,7 @@ static void a_checkpoint_of_vectors_reads_back(void **state) {
     struct run_opts o = options(NULL, NULL);
     o.updates = 8;
     struct feed *feed = feed_new(0);
-    struct worker *w = run(&o, feed);
+    struct worker *w = run_and_keep(&o, feed);
     if (!worker_verify_checkpoint(w, &e)) fail_msg("%s", e.message);
     worker_free(w);
     feed_free(feed);
@@ -254,18 +245,6 @@ static void a_failing_update_of_vectors_fails_again_from_its_bundle(void **state
 }
 
 // ---- evaluation
-
-static void evaluate(const struct eval_opts *opts, char folder[PATH_SIZE],
-                     struct eval_report *report) {
-    struct error e = {0};
-    struct eval_opts o = *opts;
-    snprintf(folder, PATH_SIZE, "%s", test_folder());
-    o.out_dir = folder;
-    struct eval *v = eval_new(&o, &e);
-    if (!v || !eval_run(v, &e) || !eval_write(v, NULL, &e)) fail_msg("%s", e.message);
-    eval_report(v, report);
-    eval_free(v);
-}
 
 static void an_evaluation_depends_on_seed_and_number_alone(void **state) {
     (void)state;

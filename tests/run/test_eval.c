@@ -64,22 +64,6 @@ static struct file read_out(const char *folder, const char *name) {
     return f;
 }
 
-// Evaluates into a folder of its own; the report if the caller wants it.
-static void evaluate(const struct eval_opts *opts, char folder[PATH_SIZE],
-                     struct eval_report *report) {
-    struct error e = {0};
-    struct eval_opts o = *opts;
-    snprintf(folder, PATH_SIZE, "%s", test_folder());
-    o.out_dir = folder;
-    struct eval *v = eval_new(&o, &e);
-    char steps[PATH_SIZE];
-    if (!v || !eval_run(v, &e) || !eval_write(v, NULL, &e) ||
-        !path_join(steps, folder, "trajectory.jsonl", &e) || !eval_write_trajectory(v, steps, &e))
-        fail_msg("%s", e.message);
-    if (report) eval_report(v, report);
-    eval_free(v);
-}
-
 static void assert_same(const char *a, const char *b, const char *name) {
     struct file x = read_out(a, name), y = read_out(b, name);
     if (x.n != y.n || memcmp(x.data, y.data, x.n) != 0) fail_msg("%s: other bytes", name);

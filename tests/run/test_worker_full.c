@@ -27,13 +27,6 @@ static struct run_opts options(int64_t updates) {
                              .n_settings = sizeof quick / sizeof quick[0]};
 }
 
-static struct worker *run(const struct run_opts *opts, struct feed *feed) {
-    struct error e = {0};
-    struct worker *w = worker_new(opts, feed, &e);
-    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
-    return w;
-}
-
 static void same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {
     (void)state;
     char root[PATH_SIZE];
@@ -45,7 +38,7 @@ static void same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {
         o.sessions_dir = root;
         o.n_threads = 1 + 2 * i;
         struct feed *feed = feed_new(0);
-        struct worker *w = run(&o, feed);
+        struct worker *w = run_and_keep(&o, feed);
         worker_summary(w, &s[i]);
         if (!worker_verify_checkpoint(w, &e)) fail_msg("%s", e.message);
         worker_free(w);
@@ -65,7 +58,7 @@ static void updates_follow_the_ratio(void **state) {
     o.no_session = true;
     o.env_steps = 100;
     struct feed *feed = feed_new(0);
-    struct worker *w = run(&o, feed);
+    struct worker *w = run_and_keep(&o, feed);
     worker_summary(w, &s);
     assert_true(s.env_steps >= 100 && s.env_steps < 104);
     // the first call pays for one tick; then 30 more ticks or so
@@ -81,7 +74,7 @@ static void records_hold_the_behaviours_metrics_only_in_mode_full(void **state) 
         o.no_session = true;
         if (!full) o.mode = "standing_still";
         struct feed *feed = feed_new(0);
-        struct worker *w = run(&o, feed);
+        struct worker *w = run_and_keep(&o, feed);
         assert_int_equal(feed_n_records(feed), 4);
         const struct record *r = feed_record(feed, 3);
         for (int m = METRIC_LOSS_ACTOR; m <= METRIC_GRAD_NORM_CRITIC; m++) {

@@ -55,6 +55,15 @@ static inline __attribute__((unused)) void run_well(const struct run_opts *opts,
     memcpy(session, s.session, sizeof s.session);
 }
 
+// Runs to the end and keeps worker and feed, for a look at them.
+static inline __attribute__((unused)) struct worker *run_and_keep(const struct run_opts *opts,
+                                                                  struct feed *feed) {
+    struct error e = {0};
+    struct worker *w = worker_new(opts, feed, &e);
+    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
+    return w;
+}
+
 static inline __attribute__((unused)) void assert_same_file(const char *a, const char *b,
                                                             const char *name) {
     struct error e = {0};

@@ -16,56 +16,44 @@ static const size_t max_json_bytes = 4 << 20, max_lines_bytes = (size_t)1 << 30;
 // ---- one record
 
 enum whole { ANY, WHOLE };
+enum { UP_TO_LOG_ACTIONS = -1 }; // the most that an entropy can be
 // When a key must be there: always; where an episode ended; where an evaluation ran, had a success,
 // had a failure.
 enum when { ALWAYS, ENDED, EVALUATED, SUCCEEDED, MISSED };
 static const struct rule {
-    const char *key;
     double low, high;
     enum whole whole;
     enum when when;
+    const char *keys[16]; // up to the first NULL
 } rules[] = {
-    {"opt_steps", 1, 1e15, WHOLE, ALWAYS},
-    {"env_steps", 1, 1e15, WHOLE, ALWAYS},
-    {"grad_steps", 1, 1e15, WHOLE, ALWAYS},
-    {"episodes", 0, 1e15, WHOLE, ALWAYS},
-    {"wall_time_s", 0, 1e12, ANY, ALWAYS},
-    {"sps", 0, 1e12, ANY, ALWAYS},
-    {"updates_per_s", 0, 1e12, ANY, ALWAYS},
-    {"env_ms", 0, 1e12, ANY, ALWAYS},
-    {"policy_ms", 0, 1e12, ANY, ALWAYS},
-    {"update_ms", 0, 1e12, ANY, ALWAYS},
-    {"reward_mean", -1e9, 1e9, ANY, ALWAYS},
-    {"done_rate", 0, 1, ANY, ALWAYS},
-    {"trunc_rate", 0, 1, ANY, ALWAYS},
-    {"reset_rate", 0, 1, ANY, ALWAYS},
-    {"dist_p10", 0, 1, ANY, ALWAYS},
-    {"dist_p50", 0, 1, ANY, ALWAYS},
-    {"dist_p90", 0, 1, ANY, ALWAYS},
-    {"entropy_mean", 0, 0, ANY, ALWAYS}, // up to log(actions)
-    {"entropy", 0, 0, ANY, ALWAYS},
-    {"value_mean", -1e30, 1e30, ANY, ALWAYS},
-    {"value_std", 0, 1e30, ANY, ALWAYS},
-    {"loss_total", -1e30, 1e30, ANY, ALWAYS},
-    {"loss_policy", -1e30, 1e30, ANY, ALWAYS},
-    {"loss_value", 0, 1e30, ANY, ALWAYS},
-    {"loss_entropy", -1e30, 0, ANY, ALWAYS},
-    {"approx_kl", -1e30, 1e30, ANY, ALWAYS},
-    {"kl_k3", -1e-6, 1e30, ANY, ALWAYS},
-    {"clipfrac", 0, 1, ANY, ALWAYS},
-    {"grad_norm", 0, 1e30, ANY, ALWAYS},
-    {"explained_variance", -1e30, 1, ANY, ALWAYS},
-    {"lr", 0, 1, ANY, ALWAYS},
-    {"return_mean", -1e30, 1e30, ANY, ENDED},
-    {"length_mean", 1, 1e9, ANY, ENDED},
-    {"success_rate", 0, 1, ANY, ENDED},
-    {"eval_success_rate", 0, 1, ANY, EVALUATED},
-    {"eval_median_steps", 1, 1e9, WHOLE, SUCCEEDED},
-    {"eval_steps_p50", 1, 1e9, WHOLE, SUCCEEDED}, // the same number
-    {"eval_mean_return", -1e30, 1e30, ANY, EVALUATED},
-    {"eval_return_mean_success", -1e30, 1e30, ANY, SUCCEEDED},
-    {"eval_return_mean_fail", -1e30, 1e30, ANY, MISSED},
-    {"eval_dist_at_end_p50", 0, 1, ANY, EVALUATED},
+    {1, 1e15, WHOLE, ALWAYS, {"opt_steps", "env_steps", "grad_steps"}},
+    {0, 1e15, WHOLE, ALWAYS, {"episodes"}},
+    {0,
+     1e12,
+     ANY,
+     ALWAYS,
+     {"wall_time_s", "sps", "updates_per_s", "env_ms", "policy_ms", "update_ms"}},
+    {0,
+     1,
+     ANY,
+     ALWAYS,
+     {"done_rate", "trunc_rate", "reset_rate", "dist_p10", "dist_p50", "dist_p90", "clipfrac",
+      "lr"}},
+    {-1e9, 1e9, ANY, ALWAYS, {"reward_mean"}},
+    {0, UP_TO_LOG_ACTIONS, ANY, ALWAYS, {"entropy_mean", "entropy"}},
+    {-1e30, 1e30, ANY, ALWAYS, {"value_mean", "loss_total", "loss_policy", "approx_kl"}},
+    {0, 1e30, ANY, ALWAYS, {"value_std", "loss_value", "grad_norm"}},
+    {-1e30, 0, ANY, ALWAYS, {"loss_entropy"}},
+    {-1e-6, 1e30, ANY, ALWAYS, {"kl_k3"}},
+    {-1e30, 1, ANY, ALWAYS, {"explained_variance"}},
+    {-1e30, 1e30, ANY, ENDED, {"return_mean"}},
+    {1, 1e9, ANY, ENDED, {"length_mean"}},
+    {0, 1, ANY, ENDED, {"success_rate"}},
+    {0, 1, ANY, EVALUATED, {"eval_success_rate", "eval_dist_at_end_p50"}},
+    {-1e30, 1e30, ANY, EVALUATED, {"eval_mean_return"}},
+    {1, 1e9, WHOLE, SUCCEEDED, {"eval_median_steps", "eval_steps_p50"}}, // the same number
+    {-1e30, 1e30, ANY, SUCCEEDED, {"eval_return_mean_success"}},
+    {-1e30, 1e30, ANY, MISSED, {"eval_return_mean_fail"}},
 };
 enum { N_RULES = sizeof rules / sizeof *rules };
 
@@ -92,20 +80,20 @@ static bool is_due(const cJSON *record, enum when when) {
     return true;
 }
 
-static bool check_number(const cJSON *record, const struct rule *r, double most, const char *where,
-                         struct error *e) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, r->key);
+static bool check_number(const cJSON *record, const struct rule *r, const char *key, double most,
+                         const char *where, struct error *e) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, key);
     const double slack = 1e-5; // float32 sums may end a little above their limit
     if (!item && !is_due(record, r->when)) return true;
-    if (!item) return error_set(e, STATUS_FAILED, "%s: key \"%s\" is missing", where, r->key);
+    if (!item) return error_set(e, STATUS_FAILED, "%s: key \"%s\" is missing", where, key);
     if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
-        return error_set(e, STATUS_FAILED, "%s: key \"%s\" is no finite number", where, r->key);
+        return error_set(e, STATUS_FAILED, "%s: key \"%s\" is no finite number", where, key);
     const double x = item->valuedouble;
     if (r->whole == WHOLE && x != floor(x))
-        return error_set(e, STATUS_FAILED, "%s: key \"%s\" is %g, must be whole", where, r->key, x);
+        return error_set(e, STATUS_FAILED, "%s: key \"%s\" is %g, must be whole", where, key, x);
     if (x < r->low || x > most + slack * fabs(most))
         return error_set(e, STATUS_FAILED, "%s: key \"%s\" is %g, must be within %g and %g", where,
-                         r->key, x, r->low, most);
+                         key, x, r->low, most);
     return true;
 }
 
@@ -133,10 +121,10 @@ static bool check_histogram(const cJSON *record, const struct ppo_log_shape *s, 
 bool ppo_log_check_record(const cJSON *record, const struct ppo_log_shape *s, const char *where,
                           struct error *e) {
     for (int i = 0; i < N_RULES; i++) {
-        const bool entropy = strncmp(rules[i].key, "entropy", 7) == 0;
-        if (!check_number(record, &rules[i], entropy ? log((double)s->n_actions) : rules[i].high,
-                          where, e))
-            return false;
+        const struct rule *r = &rules[i];
+        const double most = r->high == UP_TO_LOG_ACTIONS ? log((double)s->n_actions) : r->high;
+        for (int k = 0; r->keys[k]; k++)
+            if (!check_number(record, r, r->keys[k], most, where, e)) return false;
     }
     const double updates = number_of(record, "opt_steps"), steps = number_of(record, "env_steps");
     if (steps != updates * (double)(s->n_envs * s->n_steps))
