@@ -178,6 +178,11 @@ $(BUILD)/obj/gpu-harness/harness.o: tests/gpu/harness/harness.cpp
 $(HARNESS): $(HARNESS_OBJ)
 	@mkdir -p $(@D)
 	$(CXX) -shared -o $@ $^
+# In NCCL's place for the harness
+FAKE_NCCL := $(BUILD)/tests/gpu/libfake_nccl.so
+$(FAKE_NCCL): tests/gpu/harness/fake_nccl.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fPIC -shared -o $@ $<
 define broken_rule
 $(BUILD)/obj/gpu-harness/broken_$(1).o: src/gpu/$(2).cu
 	@mkdir -p $$(@D)
@@ -198,7 +203,7 @@ ifneq ($(REAL)$(SAN),)   # the kernels are float; sanitizers and fibres do not m
 TEST_SRC := $(filter-out tests/gpu/%,$(TEST_SRC))
 endif
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
-$(filter $(BUILD)/tests/gpu/%,$(TESTS)): | $(HARNESS) $(HARNESS_BROKEN)
+$(filter $(BUILD)/tests/gpu/%,$(TESTS)): | $(HARNESS) $(HARNESS_BROKEN) $(FAKE_NCCL)
 ONLY ?=
 TESTS_RUN = $(if $(ONLY),$(foreach o,$(ONLY),$(filter $(BUILD)/tests/$(o)%,$(TESTS))),$(TESTS))
 

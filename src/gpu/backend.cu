@@ -11,6 +11,7 @@
 #include "gpu/placed.h"
 #include "gpu/probe.h"
 #include "gpu/program.h"
+#include "gpu/ranks.h"
 #include "gpu/watch.h"
 #include "gpu/rollout.h"
 
@@ -299,6 +300,10 @@ extern "C" const struct backend *workbench_backend(void) {
     table.address = placed_address;
     table.allow_tf32 = allow_tf32;
     table.adam = gpu_adam;
+    table.ranks_ready = gpu_ranks_ready;
+    table.ranks_id = gpu_ranks_id;
+    table.ranks_join = gpu_ranks_join;
+    table.ranks_leave = gpu_ranks_leave;
     table.play = gpu_play();
     table.rollouts = gpu_rollouts();
     return &table;

@@ -142,6 +142,13 @@ bool gpu_copy(struct gpu *g, void *to, const void *from, size_t bytes) {
         cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, g->device->stream));
 }
 
+// The library finds out by itself that the stream is captured.
+bool gpu_outside(struct gpu *g, const struct gpu_outside *o) {
+    g->launches++;
+    if (!g->failed) o->call(g, o);
+    return !g->failed;
+}
+
 void *gpu_pinned_new(struct gpu *g, size_t bytes) {
     void *at = 0;
     if (!may(g, "pinned memory is allocated")) return 0;

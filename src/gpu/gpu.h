@@ -36,6 +36,8 @@ struct gpu {
     enum gpu_precision precision; // of the node that is enqueued
     int64_t launches;             // kernels, products, copies, clears enqueued so far
     struct gpu_watch *watch;      // NULL: nobody wants to know what takes how long
+    struct backend_ranks *ranks; // of the graph that runs: others' numbers count too. NULL: alone
+    void *gathered;              // room for all ranks' numbers of its largest node that gathers
     bool failed;
     char message[GPU_MESSAGE_SIZE];
 };
@@ -106,6 +108,18 @@ void *gpu_pinned_new(struct gpu *g, size_t bytes); // NULL: g->message says why
 void gpu_pinned_free(void *memory);                // NULL is fine
 bool gpu_download_later(struct gpu *g, void *to, const void *from, size_t bytes);
 void gpu_product(struct gpu *g, const struct gpu_gemm *p);
+// Work that another library enqueues in g's stream (NCCL): call reads `from` and writes `to`. Now,
+// or, where g is captured, at every replay.
+struct gpu_outside {
+    const char *name;
+    void (*call)(struct gpu *g, const struct gpu_outside *o);
+    void *ctx;
+    const void *from;
+    size_t from_bytes;
+    void *to;
+    size_t to_bytes;
+};
+bool gpu_outside(struct gpu *g, const struct gpu_outside *o);
 // Order between two devices' streams: what g enqueued before gpu_record is over before what another
 // enqueues after gpu_await begins. Awaiting what was never recorded is nothing.
 struct gpu_event;

@@ -9,6 +9,7 @@
 #include "gpu/noise.h"
 #include "gpu/optim.h"
 #include "gpu/placed.h"
+#include "gpu/ranks.h"
 #include "gpu/ring.h"
 #include "gpu/watch.h"
 #include "gpu/rollout.h"
@@ -81,7 +82,9 @@ static void run_normal(struct backend_program *p, struct placed_command *c, int 
 
 static void run_graph(struct backend_program *p, struct placed_command *c, int place) {
     (void)place;
+    p->gpu.ranks = c->c.ranks;
     if (placed_clear(c->c.graph, &p->gpu)) placed_run(c->c.graph, &p->gpu);
+    p->gpu.ranks = 0;
 }
 
 static void run_copy(struct backend_program *p, struct placed_command *c, int place) {
@@ -103,7 +106,12 @@ static void run_check(struct backend_program *p, struct placed_command *c, int p
 static void run_adam(struct backend_program *p, struct placed_command *c, int place) {
     (void)place;
     const int64_t n = c->set->params->n_flat;
-    const struct optim_adam o = {c->c.learning_rate, c->c.beta1, c->c.beta2, c->c.eps, 1, 1,
+    const struct optim_adam o = {c->c.learning_rate,
+                                 c->c.beta1,
+                                 c->c.beta2,
+                                 c->c.eps,
+                                 1,
+                                 1,
                                  buf_make((const double *)p->rate.at, p->rate.n)};
     optim_adam(&p->gpu, &o, buf_make((const real *)c->set->grads, n), buf_make(c->set->moment1, n),
                buf_make(c->set->moment2, n), buf_make(c->set->weights, n), c->scalars, state_of(p));
@@ -168,6 +176,13 @@ static void run_stage(struct backend_program *p, struct placed_command *c, int p
                     buf_make((const double *)c->scalars.at, c->scalars.n ? 1 : 0));
 }
 
+static void run_mean(struct backend_program *p, struct placed_command *c, int place) {
+    (void)place;
+    gpu_ranks_mean(&p->gpu, c->c.ranks,
+                   c->set ? buf_make(c->set->grads, c->set->params->n_flat)
+                          : buf_make((real *)c->to, c->c.to->n_elements));
+}
+
 struct command_runs {
     command_run *run, *before, *after; // NULL: nothing
 };
@@ -192,6 +207,7 @@ static const struct command_runs *runs_of(enum command_kind kind) {
         {0, 0, after_act},
         {run_sample, before_sample, after_sample},
         {run_stage, 0, 0},
+        {run_mean, 0, 0},
     };
     static_assert(sizeof table / sizeof *table == N_COMMANDS, "one per kind, in its order");
     return &table[kind];
@@ -228,10 +244,11 @@ static bool give_scalars(struct backend_program *p, struct placed_command *c, in
 }
 
 static bool resolve_sets(struct backend_program *p, struct placed_command *c) {
-    const bool optimised = c->c.kind == COMMAND_NORM || c->c.kind == COMMAND_ADAM;
+    const bool optimised =
+        c->c.kind == COMMAND_NORM || c->c.kind == COMMAND_ADAM || c->c.kind == COMMAND_MEAN;
     if (c->c.set && !(c->set = add_set(p, c->c.set, optimised))) return false;
     if (c->c.source && !(c->source = add_set(p, c->c.source, false))) return false;
-    if (!c->c.set || c->c.kind == COMMAND_TRACK) return true;
+    if (!c->c.set || c->c.kind == COMMAND_TRACK || c->c.kind == COMMAND_MEAN) return true;
     if (c->c.kind == COMMAND_NORM) return give_scalars(p, c, optim_scalars);
     for (struct placed_command *norm = p->list; norm < c; norm++)
         if (norm->c.kind == COMMAND_NORM && norm->set == c->set) c->scalars = norm->scalars;
@@ -294,6 +311,22 @@ static bool allocate(struct backend_program *p, const struct backend_command *li
            gpu_program_scale_rates(p, 1);
 }
 
+// Room for what the graphs' nodes gather from all ranks.
+static bool make_room(struct backend_program *p) {
+    int64_t most = 0;
+    for (int i = 0; i < p->n; i++) {
+        const struct backend_command *c = &p->list[i].c;
+        if (c->kind != COMMAND_RUN || !c->ranks) continue;
+        const struct graph *g = c->graph->g;
+        for (int k = 0; k < g->n_nodes; k++) {
+            if (g->nodes[k]->kind != OP_QUANTILES) continue;
+            const int64_t all = g->nodes[k]->src[0]->n_elements * gpu_ranks_n(c->ranks);
+            if (all > most) most = all;
+        }
+    }
+    return !most || (p->gpu.gathered = gpu_alloc(&p->gpu, (size_t)most * sizeof(real))) != 0;
+}
+
 static bool build(struct backend_program *p, const struct backend_command *list, int n) {
     if (!allocate(p, list, n)) return false;
     reserve(&p->report.bytes, STATE_SIZE * sizeof(int64_t) + SEEN * sizeof(double));
@@ -306,7 +339,7 @@ static bool build(struct backend_program *p, const struct backend_command *list,
             if (!add_set(p, p->graphs[i]->sets[k].on->params, false)) return false;
     if (p->gpu.workspace_bytes && !(p->gpu.workspace = gpu_alloc(&p->gpu, p->gpu.workspace_bytes)))
         return false;
-    if (!(p->timer = gpu_timer_new(&p->gpu))) return false;
+    if (!(p->timer = gpu_timer_new(&p->gpu)) || !make_room(p)) return false;
     return open_channel(&p->gpu, &p->feed) && open_channel(&p->gpu, &p->report) &&
            gpu_program_store(p, 0);
 }
@@ -350,6 +383,7 @@ void gpu_program_free(struct backend_program *p) {
     gpu_free(p->gpu.device, p->seen.at);
     gpu_free(p->gpu.device, p->rate.at);
     gpu_free(p->gpu.device, p->gpu.workspace);
+    gpu_free(p->gpu.device, p->gpu.gathered);
     gpu_close(p->gpu.device);
     free(p->list);
     free(p->graphs);

@@ -3,6 +3,7 @@
 
 #include "gpu/block_sum.h"
 #include "gpu/launchers.h"
+#include "gpu/ranks.h"
 
 // ---- sums in double: a block per slice, then one block over the slices
 
@@ -196,6 +197,11 @@ __global__ void quantiles_kernel(buf<const real> x, real low, real high, buf<rea
 }
 
 void gpu_quantiles(struct gpu *g, const struct gpu_args *a) {
-    LAUNCH(g, quantiles_kernel, 1, THREADS, src_real(a, 0), a->n->at.scale, a->n->at.shift,
+    buf<const real> x = src_real(a, 0);
+    if (g->ranks) {
+        const int64_t all = x.n * gpu_ranks_n(g->ranks);
+        x = gpu_ranks_gather(g, g->ranks, x, buf_make((real *)g->gathered, all));
+    }
+    LAUNCH(g, quantiles_kernel, 1, THREADS, x, a->n->at.scale, a->n->at.shift,
            out_real(a, 0));
 }

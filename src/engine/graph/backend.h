@@ -34,8 +34,9 @@ struct device_ring;    // engine/env/device_play.h
 struct device_rollout; // engine/algo/ppo/device_rollout.h
 struct device_rollouts;
 struct backend_program;
+struct backend_ranks;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 6 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 7 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -87,6 +88,7 @@ enum command_kind {
     // where ring_batch_into says. Part of what is captured.
     COMMAND_SAMPLE,
     COMMAND_STAGE, // a piece of rollout's work, with the norm of set, if any
+    COMMAND_MEAN,  // the set's gradients, or to: their mean over the ranks
     N_COMMANDS
 };
 
@@ -107,6 +109,14 @@ struct backend_command { // each kind uses a few; a tensor lies in the graph bef
     int32_t length, batch, n_terminal; // COMMAND_SAMPLE: replay_draw's
     struct device_rollout *rollout;
     int32_t stage, which; // COMMAND_STAGE: of enum rollout_stage
+    // COMMAND_MEAN: who they are. COMMAND_RUN: quantiles are those of all ranks' numbers; NULL: of
+    // this one's.
+    struct backend_ranks *ranks;
+};
+
+// What rank 0 makes up and the others are told, by which a device's ranks find each other.
+struct backend_ranks_id {
+    char bytes[128];
 };
 
 struct backend_progress {
@@ -198,6 +208,14 @@ struct backend {
     // Nodes that a graph made in bf16 are in bf16 whatever this says.
     void (*allow_tf32)(bool on);
     bool (*adam)(struct backend_adam *a, char *message, size_t size);
+    // Several processes, a device each, that enqueue the same programs. ready: is what it needs
+    // here? id: of a new group. join waits until all n have come. A rank that does not come, or
+    // dies, leaves the others waiting.
+    bool (*ranks_ready)(char *message, size_t size);
+    bool (*ranks_id)(struct backend_ranks_id *out, char *message, size_t size);
+    struct backend_ranks *(*ranks_join)(const struct backend_ranks_id *id, int rank, int n,
+                                        char *message, size_t size);
+    void (*ranks_leave)(struct backend_ranks *r); // after all programs; NULL is fine
     const struct device_play *play;         // machines and replay ring: engine/env/device_play.h
     const struct device_rollouts *rollouts; // PPO's: engine/algo/ppo/device_rollout.h
 };

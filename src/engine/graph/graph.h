@@ -271,7 +271,8 @@ struct executor;
 // the graph, and later that it runs it.
 struct executor *executor_new(struct graph *g, struct pool *pool);
 struct executor *cpu_executor_new(struct graph *g, struct pool *pool); // on the CPU
-// Quantiles are those of all ranks' numbers from now on (ranks.h); borrowed. On the CPU only.
+// Quantiles are those of all ranks' numbers from now on (ranks.h); borrowed. On a device it is the
+// program that knows the ranks (program_join), and executor_run is one rank's alone.
 struct ranks;
 void executor_set_ranks(struct executor *ex, struct ranks *ranks);
 void executor_run(struct executor *ex);

@@ -7,11 +7,13 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "engine/graph/node.h"
+#include "engine/graph/ranks.h"
 
 enum { MAX_COMMANDS = 96 };
 
 struct program {
     const struct backend *backend;
+    struct backend_ranks *ranks; // NULL: one alone
     struct backend_command list[MAX_COMMANDS];
     int n;
     struct backend_program *device; // once it is sealed
@@ -63,7 +65,28 @@ void program_noise(struct program *p, struct executor *ex, struct tensor *t, uin
     c->purpose = purpose;
 }
 
-void program_run(struct program *p, struct executor *ex) { add(p, COMMAND_RUN, ex); }
+void program_join(struct program *p, const struct ranks *ranks) {
+    CHECK(!ranks || ranks->device, "ranks that have not joined on the device");
+    p->ranks = ranks ? ranks->device : NULL;
+}
+
+void program_run(struct program *p, struct executor *ex) {
+    add(p, COMMAND_RUN, ex)->ranks = p->ranks;
+}
+
+void program_mean(struct program *p, const struct params *set) {
+    if (!p->ranks) return;
+    struct backend_command *c = add(p, COMMAND_MEAN, NULL);
+    c->set = set;
+    c->ranks = p->ranks;
+}
+
+void program_mean_of(struct program *p, struct executor *ex, struct tensor *t) {
+    if (!p->ranks) return;
+    struct backend_command *c = add(p, COMMAND_MEAN, ex);
+    c->to = t;
+    c->ranks = p->ranks;
+}
 
 void program_copy(struct program *p, struct executor *ex, struct tensor *to,
                   struct executor *from_ex, const struct tensor *from) {

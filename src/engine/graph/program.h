@@ -25,6 +25,9 @@
 
 struct program;
 struct program *program_new(void);
+// Before all commands: several ranks run it (ranks.h, ranks_join_device); NULL: one alone.
+struct ranks;
+void program_join(struct program *p, const struct ranks *ranks);
 void program_free(struct program *p); // NULL is fine
 
 // ---- commands, in the order in which they run
@@ -34,6 +37,9 @@ void program_fill(struct program *p, struct executor *ex, struct tensor *t, int6
 void program_noise(struct program *p, struct executor *ex, struct tensor *t, uint64_t seed,
                    uint32_t purpose, bool normal);
 void program_run(struct program *p, struct executor *ex);
+// The set's gradients, or t, become their mean over the ranks; alone nothing.
+void program_mean(struct program *p, const struct params *set);
+void program_mean_of(struct program *p, struct executor *ex, struct tensor *t);
 void program_copy(struct program *p, struct executor *ex, struct tensor *to,
                   struct executor *from_ex, const struct tensor *from);
 void program_norm(struct program *p, const struct params *set, double max_norm, double *norm);

@@ -15,6 +15,7 @@
 #ifndef GRAPH_RANKS_H
 #define GRAPH_RANKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ struct ranks {
     void *room; // ranks_gathered's
     int64_t room_bytes;
     struct ranks_watch *watch; // ranks_watch's; NULL: none
+    // ranks_join_device's: the same ranks on their devices; NULL: on CPUs.
+    const struct backend *backend;
+    struct backend_ranks *device;
 };
 static inline int ranks_n(const struct ranks *r) { return r ? r->n : 1; }
 static inline int ranks_rank(const struct ranks *r) { return r ? r->rank : 0; }
@@ -52,6 +56,12 @@ void ranks_close(struct ranks *r); // all of them; NULL is fine
 // code 1, whatever it waits for. Until ranks_close. Where the kernel has no pidfd_open (before 5.3)
 // nobody is watched. What dies on other machines is the launcher's to notice.
 void ranks_watch(struct ranks *r);
+
+// Programs of `b` (program.h) run on all ranks' devices from now on, until ranks_close. All come;
+// b NULL: this rank has no device. True on all, with b NULL on all or all joined; else false on
+// all, and why.
+struct backend;
+bool ranks_join_device(struct ranks *r, const struct backend *b, char *why, size_t size);
 
 // Open MPI, opened at run time (libmpi.so.40). NULL: not there, or the processes were not started
 // by mpirun (or Slurm's srun --mpi=pmix); why says which. Calls MPI_Init_thread: other threads may

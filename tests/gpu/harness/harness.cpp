@@ -505,6 +505,24 @@ bool gpu_copy(gpu *g, void *to, const void *from, size_t bytes) {
     return true;
 }
 
+// Unlocked while it calls: it may wait for another thread's call.
+bool gpu_outside(gpu *g, const struct gpu_outside *o) {
+    const struct gpu_outside kept = *o;
+    g->launches++;
+    {
+        std::lock_guard<std::recursive_mutex> lock(one_launch);
+        if (g->failed || harness_capture(g, [=](gpu *later) { gpu_outside(later, &kept); }))
+            return !g->failed;
+        const allocation *a = copied(g, o->from, o->from_bytes, o->name),
+                         *b = copied(g, o->to, o->to_bytes, o->name);
+        if (!a || !b || !touch(g, a, o->from, o->from_bytes, o->name, false) ||
+            !touch(g, b, o->to, o->to_bytes, o->name, true))
+            return false;
+    }
+    o->call(g, o);
+    return !g->failed;
+}
+
 void *gpu_pinned_new(gpu *g, size_t bytes) {
     return may(g, "pinned memory is allocated") ? malloc(bytes) : nullptr;
 }

@@ -234,6 +234,10 @@ void behaviour_program(struct behaviour *b, const struct behaviour_states *s, st
     program_copy(p, ex, in->continues, s->world, s->continues);
     add_noise(b, p);
     program_run(p, ex);
+    program_mean(p, &b->actor);
+    program_mean(p, &b->critic);
+    program_mean_of(p, ex, b->nodes.actor.loss);
+    program_mean_of(p, ex, b->nodes.critic_total);
     program_norm(p, &b->actor, b->actor_optim.max_norm, &b->norm_actor);
     program_norm(p, &b->critic, b->critic_optim.max_norm, &b->norm_critic);
     program_check(p, ex, b->nodes.actor.loss, &b->actor);

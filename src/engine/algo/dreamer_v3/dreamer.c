@@ -73,6 +73,7 @@ static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
     const struct wm_tensors t = wm_tensors(d->world);
     const struct behaviour_states states = {wm_executor(d->world), t.z, t.h, t.continues};
     d->read_every = opts->read_every;
+    program_join(d->program, opts->ranks);
     if (opts->ring) {
         const struct config *cfg = opts->config;
         program_sample(d->program, opts->ring,

@@ -47,7 +47,7 @@ struct dreamer_opts {
     // Several processes train together (graph/ranks.h): the config's batch is a rank's share, the
     // whole batch's sequences [rank * share, (rank + 1) * share) are given to it, and all ranks
     // make the same updates, those of one rank with the whole batch up to rounding. NULL: one
-    // alone. CPU.
+    // alone. On a device: with read_every, and where it is in force (no joint profile).
     struct ranks *ranks;
 };
 

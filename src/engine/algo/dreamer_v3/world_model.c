@@ -185,6 +185,8 @@ void wm_program(struct world_model *wm, struct program *p, bool feed_batch) {
     program_fill(p, ex, in->is_first, 0, wm->train_batch.batch, 1);
     if (!wm->noise) program_noise(p, ex, in->u, wm->seed, RNG_POSTERIOR, false);
     program_run(p, ex);
+    program_mean(p, &wm->params);
+    program_mean_of(p, ex, wm->train.loss);
     program_norm(p, &wm->params, wm->optim.max_norm, &wm->grad_norm);
     program_check(p, ex, wm->train.loss, &wm->params);
     program_adam(p, &wm->params, &adam);
@@ -214,6 +216,7 @@ void wm_stay_on_device(struct world_model *wm, int64_t read_every) {
     wm->program = program_new();
     if (!wm->program) return;
     wm->read_every = read_every;
+    program_join(wm->program, wm->ranks);
     wm_program(wm, wm->program, true);
     program_advance(wm->program);
     program_seal(wm->program, wm->opt_steps);
