@@ -184,7 +184,8 @@ static void fit_y(struct frame *f, const struct plot_panel *panel, const struct 
         if (isinf(low)) low = 0, high = 1;
         if (high - low < fabs(high) * 1e-6 || high == low) {
             double pad = high == 0 ? 1 : fabs(high) * 0.1;
-            low -= pad, high += pad;
+            if (high != 0) low -= pad; // a share or a count of 0 has nothing below it
+            high += pad;
         }
     }
     double pad = (high - low) * 0.04;

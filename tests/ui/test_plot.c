@@ -144,6 +144,16 @@ static void axes_carry_units_and_round_numbers(void **state) {
     free(text);
 }
 
+static void an_axis_of_zeros_begins_at_zero(void **state) {
+    (void)state;
+    for (int i = 0; i < 20; i++) push(0);
+    const struct plot_look l = look();
+    char *text = drawn(40, 10, &panel, &l, false);
+    assert_non_null(strstr(text, " 0\u2524"));
+    assert_null(strstr(text, "-"));
+    free(text);
+}
+
 static void a_logarithmic_axis_has_powers_of_ten(void **state) {
     (void)state;
     for (int i = 0; i < 1000; i++) push(powf(10, 3 - (float)i / 200));
@@ -245,6 +255,7 @@ int main(void) {
         T(axes_carry_units_and_round_numbers),
         T(a_logarithmic_axis_has_powers_of_ten),
         T(zero_on_a_logarithmic_axis_sits_on_the_bottom),
+        T(an_axis_of_zeros_begins_at_zero),
         T(the_crosshair_shows_the_exact_value),
         T(two_points_are_joined_by_a_straight_line),
         T(numbers_are_short_and_exact_enough),
