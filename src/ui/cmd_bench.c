@@ -209,8 +209,11 @@ static int bench_emu_command(const struct cli *cli) {
     if (backend_chosen()) return bench_emu_on_device(cli, &opts, device.why);
     if (!bench_emu(&opts, &r, &e)) return cli_fail(&e);
     if (!cli->json) {
-        printf("emulator, %d machines, %d threads: %.0f frames/s (%lld frames in %.3f s)\n",
-               r.n_envs, r.n_threads, r.frames_per_second, (long long)r.frames, r.seconds);
+        printf(
+            "emulator, %d machine%s, %d thread%s: %.0f frames/s (best of five times %lld frames, "
+            "%.3g s)\n",
+            r.n_envs, r.n_envs == 1 ? "" : "s", r.n_threads, r.n_threads == 1 ? "" : "s",
+            r.frames_per_second, (long long)r.frames, r.seconds);
         return 0;
     }
     cJSON *o = cJSON_CreateObject();
