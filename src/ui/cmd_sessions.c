@@ -203,12 +203,7 @@ static void print_returns(const struct comparison *c) {
     }
 }
 
-static void print_comparison(const struct comparison *c) {
-    char note[200];
-    if (c->by_return) {
-        print_returns(c);
-        return;
-    }
+static void print_successes(const struct comparison *c) {
     printf("%-44s %10s %8s %8s %8s  %22s  %22s\n", "run", "env steps", "wall s", "steps/s",
            "success", "50 %: steps, wall s", "90 %: steps, wall s");
     for (int i = 0; i < c->n_runs; i++) {
@@ -222,6 +217,14 @@ static void print_comparison(const struct comparison *c) {
     printf("\n%-44s  %32s  %32s\n", "seeds together", "50 %: runs, median steps, wall s",
            "90 %: runs, median steps, wall s");
     for (int g = 0; g < c->n_groups; g++) print_group(&c->groups[g]);
+}
+
+static void print_comparison(const struct comparison *c) {
+    char note[200];
+    if (c->by_return)
+        print_returns(c);
+    else
+        print_successes(c);
     compare_differences(c, note, sizeof note);
     if (note[0]) printf("%s\n", note);
 }
