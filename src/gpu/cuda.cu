@@ -249,6 +249,15 @@ double gpu_timer_ms(struct gpu *g, struct gpu_timer *t) {
     return 0;
 }
 
+double gpu_timer_between(struct gpu *g, struct gpu_timer *from, int end, struct gpu_timer *to,
+                         int end_of_to) {
+    float ms = 0;
+    if (CHECK_CUDA(g, "timer", cudaEventSynchronize(from->ends[end])) &&
+        CHECK_CUDA(g, "timer", cudaEventSynchronize(to->ends[end_of_to])))
+        CHECK_CUDA(g, "timer", cudaEventElapsedTime(&ms, from->ends[end], to->ends[end_of_to]));
+    return (double)ms;
+}
+
 // ---- capture: one CUDA graph
 
 struct gpu_capture {

@@ -144,6 +144,9 @@ struct gpu_timer *gpu_timer_new(struct gpu *g);                   // NULL: g->me
 void gpu_timer_free(struct gpu_timer *t);                         // NULL is fine
 bool gpu_timer_mark(struct gpu *g, struct gpu_timer *t, int end); // 0: begins, 1: ends here
 double gpu_timer_ms(struct gpu *g, struct gpu_timer *t);
+// From an end of one to an end of another, on whichever streams; waits for both, which were marked.
+double gpu_timer_between(struct gpu *g, struct gpu_timer *from, int end, struct gpu_timer *to,
+                         int end_of_to);
 void *gpu_stream(const struct gpu *g);
 void gpu_launched(struct gpu *g, const char *kernel, const char *file, int line);
 // Whether a launch of this shape may go ahead: no error so far, and what the chip takes.

@@ -36,6 +36,9 @@ struct device_ring {
     int n_commits;
     struct gpu_event *arrived, *acted, *read_done, *fence;
     int64_t aim_first, aim_end; // the programs' window
+    // Of the rollout since the last fence, of the batches of the window; marked: how many ends.
+    struct gpu_timer *played, *learned;
+    int played_marks, learned_marks;
     int into_length, into_batch;
     bool reading;          // a gather may be under way,
     int64_t reading_first; // of rows from here on
@@ -166,11 +169,17 @@ static void arrive(struct device_ring *r, buf<float> reward, buf<uint32_t> flags
     r->parts |= ARRIVED;
 }
 
+// The beginning once, the end as often as it moves on.
+static void mark(struct gpu *g, struct gpu_timer *timer, int *marks, int end) {
+    if (end <= *marks && (end || !*marks) && gpu_timer_mark(g, timer, end)) *marks = end + 1;
+}
+
 static bool ring_tick(struct device_ring *r) {
     struct device_machines *m = r->machines;
     const int64_t t = r->total;
     if (!m || r->parts) return refuse(r, m ? "the last one is not committed" : "no machines");
     if (!claim(r)) return fine(r);
+    mark(r->actor, r->played, &r->played_marks, 0);
     buf<const uint32_t> flags = {};
     buf<const int32_t> action = {};
     if (t) {
@@ -228,7 +237,10 @@ static void tally_row(struct device_ring *r) {
 static bool ring_commit(struct device_ring *r) {
     if (r->parts != (ARRIVED | ACTED)) return refuse(r, "it is not whole");
     r->parts = 0;
-    if (r->machines) tally_row(r);
+    if (r->machines) {
+        tally_row(r);
+        mark(r->actor, r->played, &r->played_marks, 1);
+    }
     r->total++;
     if (r->total % r->opts.commit_stride) return fine(r);
     struct commit *c = &r->commits[r->total / r->opts.commit_stride % r->n_commits];
@@ -341,6 +353,7 @@ static bool ring_fence(struct device_ring *r) {
                         reading_of(r->machines->results.distance),
                         reading_of(row_of(r, r->a.flags, last)));
     r->sums_read = false;
+    r->played_marks = 0;
     gpu_record(r->actor, r->fence);
     return fine(r);
 }
@@ -431,8 +444,22 @@ static bool ring_load(struct device_ring *r, const struct device_rows *h) {
 // ---- programs: the row that is being written, and batches
 
 static void ring_aim(struct device_ring *r, int64_t first, int64_t end) {
+    if (first != r->aim_first || end != r->aim_end) r->learned_marks = 0;
     r->aim_first = first;
     r->aim_end = end;
+}
+
+static bool ring_times(struct device_ring *r, struct device_times *out) {
+    struct gpu *g = &r->learner;
+    struct gpu_timer *a = r->played, *b = r->learned;
+    if (r->played_marks < 2 || r->learned_marks < 2) return refuse(r, "nothing to time");
+    out->actor_ms = gpu_timer_between(g, a, 0, a, 1);
+    out->learner_ms = gpu_timer_between(g, b, 0, b, 1);
+    // Both from the actor's beginning on.
+    const double begin = gpu_timer_between(g, a, 0, b, 0), end = begin + out->learner_ms;
+    const double first = begin > 0 ? begin : 0, last = end < out->actor_ms ? end : out->actor_ms;
+    out->both_ms = last > first ? last - first : 0;
+    return fine(r);
 }
 
 template <class T> static buf<T> place_of(void *at, int64_t n) {
@@ -504,6 +531,7 @@ void ring_begin_batch(struct device_ring *r, struct gpu *g, const struct ring_dr
     } else if (first < OLDEST_ROW(r) || end > r->total) {
         gpu_fail(g, "rows %" PRId64 " to %" PRId64 " are not in the ring", first, end - 1);
     } else if (gpu_await(g, commit_of(r, end))) {
+        mark(g, r->learned, &r->learned_marks, 0);
         ring_enqueue_aim(g, &r->into, first, end);
     }
 }
@@ -514,7 +542,10 @@ void ring_enqueue_batch(struct device_ring *r, struct gpu *g, const struct ring_
     ring_enqueue_gather(g, &r->a, &r->into, d->length, d->batch, state);
 }
 
-void ring_end_batch(struct device_ring *r, struct gpu *g) { has_read(r, g, r->aim_first); }
+void ring_end_batch(struct device_ring *r, struct gpu *g) {
+    has_read(r, g, r->aim_first);
+    mark(g, r->learned, &r->learned_marks, 1);
+}
 
 // ---- making
 
@@ -575,7 +606,8 @@ static bool get_events(struct device_ring *r) {
     struct gpu_event **const others[] = {&r->arrived, &r->acted, &r->read_done, &r->fence};
     for (size_t i = 0; fine && i < sizeof others / sizeof *others; i++)
         fine = (*others[i] = gpu_event_new(&r->learner)) != 0;
-    return fine;
+    return fine && (r->played = gpu_timer_new(&r->learner)) &&
+           (r->learned = gpu_timer_new(&r->learner));
 }
 
 static bool get_memory(struct device_ring *r) {
@@ -624,6 +656,8 @@ static void ring_free(struct device_ring *r) {
         if (r->commits[i].event) gpu_event_free(r->commits[i].event);
     struct gpu_event *const others[] = {r->arrived, r->acted, r->read_done, r->fence};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) gpu_event_free(others[i]);
+    gpu_timer_free(r->played);
+    gpu_timer_free(r->learned);
     gpu_pinned_free(r->sums);
     free(r->commits);
     gpu_close(r->learner.device);
@@ -676,6 +710,7 @@ void ring_fill_table(struct device_play *p) {
     p->ring_aim = ring_aim;
     p->ring_batch_into = ring_batch_into;
     p->ring_rows = ring_rows;
+    p->ring_times = ring_times;
     p->ring_save = ring_save;
     p->ring_load = ring_load;
     p->ring_sample = ring_sample;

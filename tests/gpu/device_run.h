@@ -44,9 +44,4 @@ static inline struct run_opts device_run(const char *device, const char *const *
                              .n_settings = n};
 }
 
-// Before the first run.
-static inline void device_run_on_harness(void) {
-    if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
-}
-
 #endif

@@ -51,7 +51,7 @@ static void a_resumed_run_gives_the_bytes_of_one_that_did_not_stop(void **state)
 }
 
 int main(void) {
-    device_run_on_harness();
+    parity_for_runs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_resumed_run_gives_the_bytes_of_one_that_did_not_stop),
     };

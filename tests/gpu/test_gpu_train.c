@@ -41,12 +41,24 @@ static void compare(const struct record *a, const struct record *b) {
     assert_true(n > 25);
 }
 
+static void check_times(const struct record *r) {
+    const float actor = r->value[METRIC_ACTOR_MS], learner = r->value[METRIC_LEARNER_MS],
+                overlap = r->value[METRIC_OVERLAP];
+    assert_true(r->present >> METRIC_OVERLAP & 1);
+    assert_true(overlap >= 0 && overlap <= 1);
+    if (parity_on_harness()) assert_true(actor > 0 && learner > 0 && overlap == 0);
+}
+
 static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
     (void)state;
     struct feed *cpu = run("cpu", LOGGED, UPDATES), *device = run("cuda", LOGGED, UPDATES);
     assert_int_equal(feed_n_records(cpu), UPDATES);
     assert_int_equal(feed_n_records(device), UPDATES);
-    for (int64_t i = 0; i < UPDATES; i++) compare(feed_record(device, i), feed_record(cpu, i));
+    for (int64_t i = 0; i < UPDATES; i++) {
+        compare(feed_record(device, i), feed_record(cpu, i));
+        check_times(feed_record(device, i));
+    }
+    assert_false(feed_record(cpu, 0)->present >> METRIC_OVERLAP & 1);
     feed_free(cpu);
     feed_free(device);
 }
@@ -78,7 +90,7 @@ static void rows_of_the_host_are_counted(void **state) {
 }
 
 int main(void) {
-    device_run_on_harness();
+    parity_for_runs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
         cmocka_unit_test(longer_runs_send_nothing_more),

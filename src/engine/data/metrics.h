@@ -143,6 +143,11 @@
     X(GFLOPS_ACTOR, "gflops_actor", NULL, 1, "GFLOP/s", "products of that part over its time")     \
     X(GFLOPS_UPDATE, "gflops_update", NULL, 1, "GFLOP/s",                                          \
       "products of a gradient step over its time")                                                 \
+    X(ACTOR_MS, "actor_ms", NULL, 1, "ms",                                                         \
+      "device: the rollout beside a batch, machines and policy")                                   \
+    X(LEARNER_MS, "learner_ms", NULL, 1, "ms", "device: the gradient steps of a batch")            \
+    X(OVERLAP, "overlap", NULL, 1, "share",                                                        \
+      "device: of the shorter of the two, how much ran beside the other")                          \
     X(PEAK_GFLOPS, "peak_gflops", NULL, 1, "GFLOP/s",                                              \
       "multiply-adds of this machine, measured when the run began")
 

@@ -99,6 +99,9 @@ struct device_sums {
     double return_sum, length_sum;    // of those
     double actions[DEVICE_MAX_ACTIONS];
 };
+struct device_times {
+    double actor_ms, learner_ms, both_ms; // both: side by side
+};
 struct device_sample {
     uint64_t seed, step;
     int length, batch, n_terminal; // replay_draw's
@@ -156,6 +159,9 @@ struct device_play {
                             int batch);
     // The `length` rows of one environment before row `end` as a batch of 1 for ring_fetch.
     bool (*ring_rows)(struct device_ring *r, int env, int64_t end, int length);
+    // How long the machines played since the last fence and programs learned from the window that
+    // ring_aim gave last, by the device's clock; waits for both. False: nothing yet.
+    bool (*ring_times)(struct device_ring *r, struct device_times *out);
     struct device_batch_at (*ring_batch_at)(const struct device_ring *r);
     // Between two rows, for checkpoints: the ring to the host's arrays, or what they hold to the
     // ring, whose rows so far are lost. Both wait.

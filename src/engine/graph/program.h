@@ -93,5 +93,6 @@ void program_seek(struct program *p, int64_t step, bool anew);
 void program_scale_rates(struct program *p, double factor); // enqueued, from the next launch on
 void program_read(struct program *p, struct backend_progress *out);
 void program_fetch(struct program *p);
+double program_ms(struct program *p); // of the last launch that was read, by the device's clock
 
 #endif

@@ -244,6 +244,9 @@ static void check_dreamer(struct gate *g) {
     if (strcmp(g->opts->kind, "gpu") == 0) {
         gate_check_update_on_gpu(g);
         gate_check_bus(g);
+        gate_check_rows(g);
+        gate_check_loop(g);
+        gate_check_batch_time(g, 0);
         gate_check_exit_lab(g);
     }
 }

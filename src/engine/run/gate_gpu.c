@@ -155,11 +155,13 @@ void gate_check_exit_lab(struct gate *g) {
     feed_free(feed);
     if (ran)
         snprintf(detail, sizeof detail,
-                 "%lld updates, %lld policy steps, best success rate %.0f %% (bar above 0), %s",
+                 "%lld updates, %lld policy steps, best success rate %.0f %% (bar above 0), %s; "
+                 "machines and replay on the %s",
                  (long long)s.opt_steps, (long long)s.env_steps, 100 * best,
-                 s.all_finite ? "all finite" : "NOT all finite");
+                 s.all_finite ? "all finite" : "NOT all finite", s.on_device ? "device" : "HOST");
     else
         snprintf(detail, sizeof detail, "%s", e.message);
-    gate_add_result(g, "exit_lab", ran && s.all_finite && s.opt_steps > 0 && best > 0,
+    gate_add_result(g, "exit_lab",
+                    ran && s.all_finite && s.on_device && s.opt_steps > 0 && best > 0,
                     (double)(clock_now_ns() - t0) * 1e-9, detail);
 }

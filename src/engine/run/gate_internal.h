@@ -38,6 +38,10 @@ void gate_check_dream(struct gate *g);         // gate_dream.c
 void gate_check_update_on_gpu(struct gate *g); // gate_gpu.c
 void gate_check_bus(struct gate *g);
 void gate_check_exit_lab(struct gate *g);
+void gate_check_rows(struct gate *g); // gate_gpu_play.c
+void gate_check_loop(struct gate *g);
+// times_floor: the bar; 0: its own, which only a real GPU is judged by.
+void gate_check_batch_time(struct gate *g, double times_floor);
 // What PPO's run of the toy task is judged by: shares of the last rollout's and of greedy episodes;
 // mean explained variance of the last ten updates; mean KL (k3) of the updates; the largest one
 // before an update's first step. False, and which bar is missed.

@@ -80,6 +80,7 @@ struct worker_summary {
     double worst_entropy_gap; // max |prior - posterior| / max(1, prior) after warm-up
     double update_ms;         // median
     bool all_finite;
+    bool on_device; // DreamerV3: machines and replay were
     // PPO: of the whole run, the two means a step of all environments: their emulators, and the
     // policy's choice; of the last rollout (NaN where no episode ended in it)
     int64_t episodes, successes;

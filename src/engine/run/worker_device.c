@@ -1,5 +1,6 @@
 // Worker device: machines and replay ring of a run on the device that it learns on, so that between
 // two records nothing crosses the bus.
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,18 @@ bool worker_device_look_at_policy(struct worker *w, struct error *e) {
     worker_policy_failed(w, &r->error);
     *e = r->error;
     return false;
+}
+
+bool worker_device_times(const struct worker *w, float *actor_ms, float *learner_ms,
+                         float *overlap) {
+    const struct on_device *d = w->on_device;
+    struct device_times t;
+    if (!d || !d->play->ring_times(d->ring, &t)) return false;
+    const double shorter = fmin(t.actor_ms, t.learner_ms);
+    *actor_ms = (float)t.actor_ms;
+    *learner_ms = (float)t.learner_ms;
+    *overlap = shorter > 0 ? (float)(t.both_ms / shorter) : 0;
+    return true;
 }
 
 // ---- checkpoints

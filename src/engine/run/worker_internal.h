@@ -246,6 +246,9 @@ void worker_device_aim(struct worker *w); // the next update samples what the fe
 // of an episode. Nothing on the host.
 bool worker_device_look(struct worker *w, struct error *e);
 bool worker_device_look_at_policy(struct worker *w, struct error *e);
+// Acting and learning on the device since the last fence; false: nothing to say.
+bool worker_device_times(const struct worker *w, float *actor_ms, float *learner_ms,
+                         float *overlap);
 // For a checkpoint: everything that is the host's there becomes what the device has; waits.
 bool worker_device_fetch(struct worker *w, struct error *e);
 bool worker_device_store(struct worker *w, struct error *e); // the other way: what was loaded

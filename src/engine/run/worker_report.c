@@ -158,8 +158,17 @@ static void put_update(struct worker *w, struct record *r) {
     put(r, METRIC_PEAK_GFLOPS, w->peak_gflops);
 }
 
+static void put_overlap(const struct worker *w, struct record *r) {
+    float actor, learner, overlap;
+    if (!worker_device_times(w, &actor, &learner, &overlap)) return;
+    put(r, METRIC_ACTOR_MS, (double)actor);
+    put(r, METRIC_LEARNER_MS, (double)learner);
+    put(r, METRIC_OVERLAP, (double)overlap);
+}
+
 static void put_timing(struct worker *w, struct record *r) {
     update_rates(w);
+    put_overlap(w, r);
     if (w->rates_known) {
         put(r, METRIC_SPS, (double)w->sps);
         put(r, METRIC_TRAIN_SPS, (double)w->train_sps);
@@ -260,6 +269,7 @@ void worker_summary(const struct worker *w, struct worker_summary *out) {
                                    .first_obs_nll = s->first_obs_nll,
                                    .worst_entropy_gap = s->worst_entropy_gap,
                                    .all_finite = s->all_finite,
+                                   .on_device = w->on_device != NULL,
                                    .mean_picture_loss = mean_picture_loss(w)};
     int64_t n = s->n_updates < OBS_WINDOW ? s->n_updates : OBS_WINDOW;
     for (int64_t i = 0; i < n; i++) out->last_obs_nll += s->obs_window[i] / (double)n;
