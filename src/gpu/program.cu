@@ -252,8 +252,9 @@ static bool resolve_sets(struct backend_program *p, struct placed_command *c) {
     if (c->c.kind == COMMAND_NORM) return give_scalars(p, c, optim_scalars);
     for (struct placed_command *norm = p->list; norm < c; norm++)
         if (norm->c.kind == COMMAND_NORM && norm->set == c->set) c->scalars = norm->scalars;
-    if (!c->scalars.n) gpu_fail(&p->gpu, "a program uses a gradient norm before it is known");
-    return c->scalars.n != 0;
+    if (c->scalars.n || c->c.kind == COMMAND_STAGE) return true; // a stage may do without
+    gpu_fail(&p->gpu, "a program uses a gradient norm before it is known");
+    return false;
 }
 
 static size_t reserve(size_t *total, size_t bytes) {

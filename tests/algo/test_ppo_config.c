@@ -41,6 +41,7 @@ static const struct {
     {"algo.target_kl", {"0", "0.02"}, {"-1", "nan"}},
     {"env.frame_stack", {"1", "8"}, {"0", "9"}},
     {"env.num_envs", {"1", "65536"}, {"0", "65537"}},
+    {"env.device", {"host", "auto"}, {"cuda", ""}},
     {"env.max_episode_steps", {"1", "512"}, {"0", "-1"}},
     {"env.action_codec", {"v1", "v0"}, {"v2", "NOOP"}},
     {"eval.every", {"0", "10"}, {"-1", "often"}},

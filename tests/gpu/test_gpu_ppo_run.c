@@ -5,8 +5,11 @@
 #include "algo/ppo_toy_run.h"
 #include "engine/algo/ppo/ppo_device.h"
 #include "engine/algo/ppo/ppo_internal.h"
+#include "engine/algo/ppo/ppo_log.h"
 #include "engine/env/task.h"
+#include "engine/run/worker.h"
 #include "gpu/which.h"
+#include "support/small_run.h"
 
 enum { UPDATES = 2, LIMIT = 5 };
 static const double rate = 1e-3;
@@ -66,7 +69,8 @@ static bool player_update(struct player *p, double lr, struct ppo_learned *l) {
     ppo_device_play(p->device);
     if (!ppo_device_learn(p->device, lr, l)) return false;
     ppo_device_stats(p->device, &stats);
-    collect_take_stats(p->run.collect, &stats);
+    const struct ppo_device_times times = ppo_device_times(p->device);
+    collect_take_stats(p->run.collect, &stats, &times.rollout);
     return true;
 }
 
@@ -150,7 +154,7 @@ static void same_on_both(const struct ppo_opts *o, bool lab) {
         compare_stats(collect_stats(device.run.collect), collect_stats(cpu.run.collect));
         compare_learned(&a, &b);
     }
-    ppo_device_fetch(device.device);
+    ppo_device_fetch(device.device, lab);
     compare_weights(ppo_params(device.run.agent), ppo_params(cpu.run.agent));
     compare_boundaries(&device.run, &cpu.run);
     assert_memory_equal(ppo_counters(device.run.agent), ppo_counters(cpu.run.agent),
@@ -179,10 +183,145 @@ static void the_device_plays_and_learns_as_the_cpu_does(void **state) {
     same_on_both(&o, true);
 }
 
+// ---- what crosses the bus
+
+static void nothing_crosses_the_bus_in_a_rollout(void **state) {
+    (void)state;
+    struct player p;
+    struct ppo_opts o = tiny(2, 4);
+    o.epochs = 1;
+    struct ppo_learned l;
+    const struct backend *b = parity_backend();
+    player_open(&p, &o, true, true);
+    for (int k = 0; k < 2; k++) { // enqueued and captured, replayed
+        const struct backend_bus before = b->bus();
+        ppo_device_play(p.device);
+        assert_int_equal(b->bus().copies, before.copies);
+        assert_true(ppo_device_learn(p.device, rate, &l));
+        // The samples of each optimiser step, and one reading of everything.
+        assert_int_equal(b->bus().copies - before.copies, o.epochs * o.minibatches + 1);
+    }
+    player_close(&p, true);
+}
+
+// ---- the ratio is one while the weights are those that played
+
+static void before_the_first_step_the_ratio_is_one(void **state) {
+    (void)state;
+    struct player p;
+    struct ppo_opts o = tiny(3, 4);
+    struct ppo_learned l;
+    o.epochs = o.minibatches = 1;
+    player_open(&p, &o, true, true);
+    for (int k = 0; k < 2; k++) {
+        assert_true(player_update(&p, 1e-2, &l));
+        // The harness multiplies in one order whatever the shape; cuBLAS may not.
+        const double least = parity_on_harness() ? 0 : 1e-6;
+        assert_true(fabs(l.first[PPO_KL]) <= least && l.first[PPO_KL_K3] <= least);
+        assert_true(l.first[PPO_CLIP_FRACTION] == 0);
+    }
+    player_close(&p, true);
+}
+
+// ---- a number that is not finite
+
+static void a_bad_number_stops_the_update_and_leaves_the_weights(void **state) {
+    (void)state;
+    struct player p;
+    struct ppo_opts o = tiny(2, 4);
+    struct ppo_learned l;
+    player_open(&p, &o, false, true);
+    struct params *set = ppo_params(p.run.agent);
+    const size_t bytes = (size_t)set->n_flat * sizeof(real);
+    real *before = malloc(bytes);
+    memcpy(before, set->weights, bytes);
+    play(&p.run);
+    p.run.rollout->rewards[3] = (real)NAN;
+    assert_false(ppo_learn(p.run.agent, p.run.rollout, rate, &l));
+    if (!strstr(l.bad_node, "returns") && !strstr(l.bad_node, "advantages"))
+        fail_msg("%s", l.bad_node);
+    assert_memory_equal(before, set->weights, bytes);
+    // The bundle's minibatch: the samples of the failing step, and what they were given.
+    int64_t n;
+    const int64_t *samples = ppo_last_minibatch(p.run.agent, &n);
+    const struct ppo_minibatch m = ppo_minibatch(p.run.agent);
+    assert_int_equal(l.bad_epoch * o.minibatches + l.bad_minibatch,
+                     ppo_counters(p.run.agent)->grad_steps);
+    for (int64_t i = 0; i < n; i++)
+        assert_int_equal(m.actions[i], p.run.rollout->actions[samples[i]]);
+    free(before);
+    player_close(&p, false);
+}
+
+// ---- whole runs: files, records, going on
+
+static const char *const SETTINGS[] = {"env.num_envs=2",          "algo.rollout_steps=4",
+                                       "algo.minibatches=2",      "algo.update_epochs=1",
+                                       "env.max_episode_steps=3", "checkpoint.every=1"};
+
+static struct feed *run_it(const struct run_opts *o, struct worker_summary *s) {
+    struct error e = {0};
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(o, feed, &e);
+    if (!w || worker_run(w, &e) != STATUS_OK || !worker_verify_checkpoint(w, &e))
+        fail_msg("%s", e.message);
+    worker_summary(w, s);
+    worker_free(w);
+    return feed;
+}
+
+static void compare_records(const struct record *a, const struct record *b) {
+    assert_true(a->present == b->present && a->env_steps == b->env_steps);
+    assert_memory_equal(a->action_hist, b->action_hist, sizeof a->action_hist);
+    for (int m = 0; m < METRIC_COUNT; m++)
+        if (a->present & METRIC_BIT(m) && !metric_info[m].timed)
+            near(metric_info[m].name, (double)a->value[m], (double)b->value[m]);
+}
+
+static void a_run_on_the_device_writes_the_same_session_and_goes_on(void **state) {
+    (void)state;
+    char root[PATH_SIZE];
+    struct worker_summary cpu, whole, part, resumed;
+    struct error e = {0};
+    int64_t n;
+    snprintf(root, sizeof root, "%s", test_folder());
+    if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
+    struct run_opts o = {.algo = "ppo",
+                         .task = "exit_lab",
+                         .device = "cpu",
+                         .updates = 2,
+                         .n_threads = 1,
+                         .no_media = true,
+                         .sessions_dir = root,
+                         .settings = SETTINGS,
+                         .n_settings = sizeof SETTINGS / sizeof *SETTINGS};
+    struct feed *a = run_it(&o, &cpu);
+    o.device = "cuda";
+    struct feed *b = run_it(&o, &whole);
+    assert_int_equal(feed_n_records(a), 2);
+    assert_int_equal(feed_n_records(b), 2);
+    for (int i = 0; i < 2; i++) compare_records(feed_record(b, i), feed_record(a, i));
+    if (!ppo_log_check_session(whole.session, &n, &e)) fail_msg("%s", e.message);
+    feed_free(a);
+    feed_free(b);
+    o.updates = 1;
+    feed_free(run_it(&o, &part));
+    const struct run_opts again = {
+        .resume = part.session, .device = "cuda", .updates = 2, .n_threads = 1, .no_media = true};
+    feed_free(run_it(&again, &resumed));
+    assert_string_equal(resumed.session, part.session);
+    assert_same_file(resumed.session, whole.session, "metrics.jsonl");
+    assert_same_file(resumed.session, whole.session, "checkpoints/step_000000002.safetensors");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rollouts_of_the_host_are_learned_from_as_on_the_cpu),
         cmocka_unit_test(the_device_plays_and_learns_as_the_cpu_does),
+        cmocka_unit_test(nothing_crosses_the_bus_in_a_rollout),
+        cmocka_unit_test(before_the_first_step_the_ratio_is_one),
+        cmocka_unit_test(a_bad_number_stops_the_update_and_leaves_the_weights),
+        cmocka_unit_test(a_run_on_the_device_writes_the_same_session_and_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,7 +87,7 @@ enum command_kind {
     // A batch of the window that ring_aim was given, drawn for the program's step and gathered to
     // where ring_batch_into says. Part of what is captured.
     COMMAND_SAMPLE,
-    COMMAND_STAGE, // a piece of rollout's work, with the norm of set, if any
+    COMMAND_STAGE, // a piece of rollout's work, with the norm of set where it was found
     COMMAND_MEAN,  // the set's gradients, or to: their mean over the ranks
     N_COMMANDS
 };

@@ -204,6 +204,8 @@ void program_scale_rates(struct program *p, double factor) {
     DEVICE(p, program_scale_rates(p->device, factor));
 }
 
+double program_ms(struct program *p) { return p->backend->program_ms(p->device); }
+
 void program_read(struct program *p, struct backend_progress *out) {
     DEVICE(p, program_read(p->device, out));
 }

@@ -69,7 +69,9 @@ struct program_sample {
 };
 void program_sample(struct program *p, struct device_ring *ring, const struct program_sample *s);
 struct device_rollout;
-// A piece of its work (engine/algo/ppo/device_rollout.h); set NULL: needs no gradient norm.
+// A piece of its work (engine/algo/ppo/device_rollout.h). With `set` it has the norm of its
+// gradient, where the program has found one, and its launches take turns with all others of the
+// set. NULL: neither.
 void program_stage(struct program *p, struct device_rollout *rollout, int stage, int which,
                    const struct params *set);
 // A launch taken apart, after the first one (backend.h: program_items).
@@ -91,6 +93,8 @@ void program_store(struct program *p, int64_t step);
 void program_launch(struct program *p);
 void program_seek(struct program *p, int64_t step, bool anew);
 void program_scale_rates(struct program *p, double factor); // enqueued, from the next launch on
+// How long the device worked on the last launch that has been waited for.
+double program_ms(struct program *p);
 void program_read(struct program *p, struct backend_progress *out);
 void program_fetch(struct program *p);
 double program_ms(struct program *p); // of the last launch that was read, by the device's clock

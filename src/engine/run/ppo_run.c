@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "engine/algo/ppo/ppo_stats.h"
 #include "engine/data/plot.h"
 #include "engine/run/ppo_run_internal.h"
 
@@ -34,6 +33,9 @@ static void say_size(const struct ppo_run *r) {
               "threads, kernels %s",
               r->name, need / 1e6, (long long)o->n_envs, (long long)o->n_steps,
               (long long)ppo_params(r->agent)->n_weights, r->n_threads, cpu_kernels_name());
+    if (r->on_device)
+        log_write(LOG_INFO, "of the device's memory: about %.0f MB",
+                  (double)ppo_device_bytes(r->on_device) / 1e6);
     if (need > have)
         log_write(LOG_WARN,
                   "that is more than this machine's %.0f MB: take more algo.minibatches, fewer "
@@ -61,6 +63,7 @@ void ppo_run_free(struct ppo_run *r) {
     if (!r) return;
     session_close(r->session);
     frames_close(r->frames, NULL);
+    ppo_device_free(r->on_device);
     collect_free(r->collect);
     ppo_rollout_free(r->rollout);
     ppo_free(r->agent);
@@ -161,7 +164,6 @@ static void put_rollout(const struct ppo_run *r, struct record *rec) {
     const struct collect_stats *s = collect_stats(r->collect);
     const struct ppo_rollout_opts *size = &r->rollout->opts;
     const int64_t n = size->n_envs * size->n_steps;
-    double mean, std;
     put(rec, METRIC_REWARD_MEAN, s->reward_sum / (double)n);
     put(rec, METRIC_DONE_RATE, (double)s->dones / (double)n);
     put(rec, METRIC_TRUNC_RATE, (double)s->truncs / (double)n);
@@ -173,15 +175,11 @@ static void put_rollout(const struct ppo_run *r, struct record *rec) {
         put(rec, METRIC_LENGTH_MEAN, s->length_sum / (double)s->episodes);
         put(rec, METRIC_SUCCESS_RATE, (double)s->successes / (double)s->episodes);
     }
-    stats_mean_std(r->rollout->values, n, &mean, &std);
-    put(rec, METRIC_VALUE_MEAN, mean);
-    put(rec, METRIC_VALUE_STD, std);
-    float *last = mem_alloc((size_t)size->n_envs * sizeof *last);
-    memcpy(last, r->rollout->distances + n - size->n_envs, (size_t)size->n_envs * sizeof *last);
-    put(rec, METRIC_DIST_P10, stats_quantile(last, size->n_envs, 0.1));
-    put(rec, METRIC_DIST_P50, stats_quantile(last, size->n_envs, 0.5));
-    put(rec, METRIC_DIST_P90, stats_quantile(last, size->n_envs, 0.9));
-    free(last);
+    put(rec, METRIC_VALUE_MEAN, s->value_mean);
+    put(rec, METRIC_VALUE_STD, s->value_std);
+    put(rec, METRIC_DIST_P10, s->dist_p10);
+    put(rec, METRIC_DIST_P50, s->dist_p50);
+    put(rec, METRIC_DIST_P90, s->dist_p90);
     rec->n_actions = r->env->n_actions;
     for (int a = 0; a < r->env->n_actions; a++) rec->action_hist[a] = s->action_counts[a];
 }
@@ -279,13 +277,31 @@ static bool fail_update(struct ppo_run *r, const struct ppo_learned *l, struct e
                      r->session ? session_path(r->session) : "");
 }
 
+static bool update_here(struct ppo_run *r, double rate, struct ppo_learned *l) {
+    collect_finish(r->collect);
+    const int64_t t0 = clock_now_ns();
+    const bool fine = ppo_learn(r->agent, r->rollout, rate, l);
+    r->update_ms = (double)(clock_now_ns() - t0) * 1e-6;
+    return fine;
+}
+
+// A whole rollout too: the host waits for nothing before the update's numbers.
+static bool update_there(struct ppo_run *r, double rate, struct ppo_learned *l) {
+    struct collect_stats stats;
+    ppo_device_play(r->on_device);
+    if (!ppo_device_learn(r->on_device, rate, l)) return false;
+    const struct ppo_device_times t = ppo_device_times(r->on_device);
+    ppo_device_stats(r->on_device, &stats);
+    collect_take_stats(r->collect, &stats, &t.rollout);
+    r->update_ms = t.update_ms;
+    return true;
+}
+
 static bool finish_rollout(struct ppo_run *r, struct error *e) {
     struct ppo_learned l;
     const double rate = ppo_config_rate(&r->config, updates_done(r), r->n_updates);
-    collect_finish(r->collect);
-    const int64_t t0 = clock_now_ns();
-    if (!ppo_learn(r->agent, r->rollout, rate, &l)) return fail_update(r, &l, e);
-    r->update_ms = (double)(clock_now_ns() - t0) * 1e-6;
+    if (!(ppo_run_plays_on_device(r) ? update_there : update_here)(r, rate, &l))
+        return fail_update(r, &l, e);
     const int64_t done = updates_done(r);
     struct record rec = {.opt_steps = done, .env_steps = collect_env_steps(r->collect)};
     put_rollout(r, &rec);
@@ -294,10 +310,14 @@ static bool finish_rollout(struct ppo_run *r, struct error *e) {
     put_timing(r, &rec);
     note_for_summary(r, &rec);
     r->worst_first_k3 = fmax(r->worst_first_k3, l.first[PPO_KL_K3]);
-    ppo_rollout_carry(r->rollout);
     collect_clear(r->collect);
     r->update_start_ns = clock_now_ns();
-    ppo_run_take_boundary(r);
+    if (ppo_run_plays_on_device(r)) {
+        r->boundary.env_steps = collect_env_steps(r->collect);
+    } else {
+        ppo_rollout_carry(r->rollout);
+        ppo_run_take_boundary(r);
+    }
     if (done % r->config.log_every == 0) {
         feed_push_record(r->feed, &rec, elapsed_s(r));
         if (r->session && !session_append(r->session, &rec, e)) return false;
@@ -322,8 +342,9 @@ static bool loop(struct ppo_run *r, struct error *e) {
     while (!target_reached(r)) {
         if (!wait_while_paused(r, e)) return false;
         if (control_stop_requested(feed_control(r->feed))) break;
-        collect_step(r->collect);
-        if (ppo_rollout_is_full(r->rollout) && !finish_rollout(r, e)) return false;
+        const bool there = ppo_run_plays_on_device(r);
+        if (!there) collect_step(r->collect);
+        if ((there || ppo_rollout_is_full(r->rollout)) && !finish_rollout(r, e)) return false;
         if (!serve_screens(r, PHASE_TRAINING, e)) return false;
     }
     return true;

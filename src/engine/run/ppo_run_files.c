@@ -97,6 +97,9 @@ bool ppo_run_checkpoint(struct ppo_run *r, bool last, struct error *e) {
     const int64_t now = ppo_counters(r->agent)->updates;
     struct error why = {0};
     if (!r->session || r->saved_updates == now) return true;
+    const bool episodes = ppo_run_plays_on_device(r) && r->boundary.env_bytes > 0;
+    if (r->on_device) ppo_device_fetch(r->on_device, episodes);
+    if (episodes) ppo_run_take_boundary(r);
     if (save_newest(r, path, &why)) {
         r->saved_updates = now;
         r->warning[0] = 0;

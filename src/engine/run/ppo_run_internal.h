@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "engine/algo/ppo/collect.h"
 #include "engine/algo/ppo/ppo_config.h"
+#include "engine/algo/ppo/ppo_device.h"
 #include "engine/algo/ppo/ppo_eval.h"
 #include "engine/data/checkpoint.h"
 #include "engine/data/frames.h"
@@ -20,7 +21,7 @@ struct ppo_boundary {
     uint8_t *envs;             // [n_envs][env_bytes]
     uint8_t *memory, *collect; // ppo_rollout_memory_bytes, collect_state_bytes
     int64_t env_steps;
-};
+}; // where a device plays: as it was when the last checkpoint was written
 
 struct ppo_run {
     struct run_opts opts; // texts belong to the caller
@@ -38,6 +39,7 @@ struct ppo_run {
     struct ppo *agent;
     struct ppo_rollout *rollout;
     struct collect *collect;
+    struct ppo_device *on_device; // NULL: on the CPU
     struct ppo_boundary boundary;
     int64_t saved_updates;   // of the last checkpoint; -1: none
     int64_t n_updates;       // until which it goes; 0: no such bound
@@ -66,6 +68,9 @@ struct ppo_run {
 bool ppo_run_configure(struct ppo_run *r, struct error *e); // options -> config, game
 bool ppo_run_build(struct ppo_run *r, struct error *e);     // environments, agent, buffers
 bool ppo_run_open_session(struct ppo_run *r, struct error *e);
+
+// Whether machines and rollout are there too, and the host sees neither.
+bool ppo_run_plays_on_device(const struct ppo_run *r);
 
 // ppo_run_files.c
 void ppo_run_take_boundary(struct ppo_run *r);

@@ -262,6 +262,36 @@ static struct env *make_env(struct ppo_run *r, int n_envs, struct error *e) {
     return env_gameboy_new(&opts, e);
 }
 
+// ---- on the device
+
+// What keeps the environments on the host, NULL: nothing.
+static const char *obstacle(const struct ppo_run *r) {
+    if (strcmp(r->config.env_device, "host") == 0) return "env.device=host";
+    return r->task ? NULL : "the task is no Game Boy";
+}
+
+bool ppo_run_plays_on_device(const struct ppo_run *r) {
+    return r->on_device && ppo_device_plays(r->on_device);
+}
+
+static bool build_on_device(struct ppo_run *r, struct error *e) {
+    char why[BACKEND_MESSAGE_SIZE];
+    const char *no = obstacle(r);
+    if (!backend_chosen()) return true;
+    snprintf(r->device.play, sizeof r->device.play, "machines and rollout on the %s%s%s%s",
+             no ? "host" : "device", no ? " (" : "", no ? no : "", no ? ")" : "");
+    const struct ppo_device_opts opts = {.env = no ? NULL : r->env,
+                                         .rollout = r->rollout,
+                                         .collect = r->collect,
+                                         .max_steps = (int)r->config.max_episode_steps};
+    r->on_device = ppo_device_new(r->agent, &opts, why, sizeof why);
+    if (!r->on_device)
+        return error_set(e, STATUS_FAILED, "PPO on the device: %s%s", why,
+                         no ? "" : "; env.device=host keeps its machines on the host");
+    ppo_device_begin(r->on_device);
+    return true;
+}
+
 bool ppo_run_build(struct ppo_run *r, struct error *e) {
     struct ppo_opts o;
     r->pool = pool_new(r->n_threads);
@@ -282,7 +312,7 @@ bool ppo_run_build(struct ppo_run *r, struct error *e) {
     if (r->resume_checkpoint[0] && !ppo_run_load_checkpoint(r, r->resume_checkpoint, e))
         return false;
     ppo_run_take_boundary(r);
-    return true;
+    return build_on_device(r, e);
 }
 
 // ---- the session

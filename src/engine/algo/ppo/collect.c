@@ -195,7 +195,11 @@ void collect_finish(struct collect *c) {
 
 int64_t collect_ticks(const struct collect *c) { return c->tick; }
 void collect_advance(struct collect *c, int64_t n_steps) { c->tick += n_steps; }
-void collect_take_stats(struct collect *c, const struct collect_stats *stats) { c->stats = *stats; }
+void collect_take_stats(struct collect *c, const struct collect_stats *stats,
+                        const struct collect_times *times) {
+    c->stats = *stats;
+    c->times = *times;
+}
 
 void collect_episodes(const struct collect *c, double *returns, double *lengths) {
     for (int i = 0; i < c->env->n_envs; i++) {

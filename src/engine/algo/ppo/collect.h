@@ -62,7 +62,8 @@ void collect_load(struct collect *c, const void *in);
 // ---- where a device plays (ppo_device.h): this collector keeps the run's numbers only
 int64_t collect_ticks(const struct collect *c); // steps of each environment so far
 void collect_advance(struct collect *c, int64_t n_steps);
-void collect_take_stats(struct collect *c, const struct collect_stats *stats);
+void collect_take_stats(struct collect *c, const struct collect_stats *stats,
+                        const struct collect_times *times);
 // Of the episodes in progress, [n_envs].
 void collect_episodes(const struct collect *c, double *returns, double *lengths);
 void collect_set_episodes(struct collect *c, const double *returns, const double *lengths);

@@ -37,6 +37,8 @@
     DECIMAL(target_kl, "algo.target_kl", 0, "[0, inf)", "ends an update after a pass whose k3 is above; 0: never")     \
     INTEGER(frame_stack, "env.frame_stack", 4, "[1, 8]", "frames the network sees")                                    \
     INTEGER(num_envs, "env.num_envs", 256, "[1, 65536]", "environments stepped together")                              \
+    CHOICE(env_device, "env.device", "auto", "auto|host",                                                              \
+           "with a GPU: machines and rollout there where the task allows it, or on the host")                          \
     INTEGER(max_episode_steps, "env.max_episode_steps", 256, "[1, 1000000000]", "steps until an episode is truncated") \
     CHOICE(action_codec, "env.action_codec", "v0", "v0|v1", "buttons an agent has: v0 without, v1 with NOOP")          \
     INTEGER(eval_every, "eval.every", 0, "[0, 1000000000]", "updates between greedy evaluations; 0: none")             \

@@ -21,9 +21,8 @@ struct ppo_device {
     struct device_env *machines; // NULL: the host plays
     struct device_rollout *rollout;
     int n_finals;
-    struct program *step, *prepare, *learn;
-    double *norm; // program_read's
-    bool warned;  // that a machine is locked
+    struct program *choose, *play, *prepare, *learn;
+    bool warned; // that a machine is locked
 };
 
 #define ROLLOUT(d, call)                                                                           \
@@ -39,15 +38,19 @@ const struct device_rollouts *device_rollouts_of(const struct backend *b, char *
 
 // ---- the programs
 
+// Two for a step, so that the log can tell the policy's time from the machines'.
 static void add_step(struct ppo_device *d) {
     struct ppo *p = d->agent;
-    d->step = program_new();
-    program_stage(d->step, d->rollout, ROLLOUT_LOOK, 0, NULL);
-    program_run(d->step, p->act.executor);
-    program_stage(d->step, d->rollout, ROLLOUT_CHOOSE, 0, NULL);
-    program_stage(d->step, d->rollout, ROLLOUT_PLAY, 0, NULL);
-    program_advance(d->step);
-    program_seal(d->step, 0);
+    d->choose = program_new();
+    program_stage(d->choose, d->rollout, ROLLOUT_LOOK, 0, NULL);
+    program_run(d->choose, p->act.executor);
+    program_stage(d->choose, d->rollout, ROLLOUT_CHOOSE, 0, NULL);
+    program_advance(d->choose);
+    program_seal(d->choose, 0);
+    d->play = program_new();
+    program_stage(d->play, d->rollout, ROLLOUT_PLAY, 0, &p->params); // in turns with the others
+    program_advance(d->play);
+    program_seal(d->play, 0);
 }
 
 static void add_prepare(struct ppo_device *d) {
@@ -154,14 +157,20 @@ void ppo_device_free(struct ppo_device *d) {
     d->agent->device = NULL;
     program_free(d->learn);
     program_free(d->prepare);
-    program_free(d->step);
+    program_free(d->play);
+    program_free(d->choose);
     if (d->lib) d->lib->rollout_free(d->rollout);
     device_env_free(d->machines);
     free(d);
 }
 
 bool ppo_device_plays(const struct ppo_device *d) { return d->machines != NULL; }
-int64_t ppo_device_bytes(const struct ppo_device *d) { return d->lib->rollout_bytes(d->rollout); }
+
+int64_t ppo_device_bytes(const struct ppo_device *d) {
+    enum { A_MACHINE = 55000 }; // device_play.h
+    return d->lib->rollout_bytes(d->rollout) + ppo_bytes(d->agent) +
+           (d->machines ? A_MACHINE * d->agent->opts.n_envs : 0);
+}
 
 // ---- between host and device
 
@@ -214,15 +223,16 @@ void ppo_device_begin(struct ppo_device *d) {
     if (d->machines) {
         check_machines(device_env_store(d->machines, why, sizeof why), why);
         store_memory(d);
-        program_store(d->step, collect_ticks(d->opts.collect));
+        program_store(d->choose, collect_ticks(d->opts.collect));
+        program_store(d->play, collect_ticks(d->opts.collect));
     }
     program_store(d->learn, d->agent->counters.grad_steps);
 }
 
-void ppo_device_fetch(struct ppo_device *d) {
+void ppo_device_fetch(struct ppo_device *d, bool episodes) {
     char why[BACKEND_MESSAGE_SIZE] = "";
     program_fetch(d->learn);
-    if (!d->machines) return;
+    if (!episodes) return;
     check_machines(device_env_fetch(d->machines, why, sizeof why), why);
     fetch_memory(d);
 }
@@ -230,7 +240,10 @@ void ppo_device_fetch(struct ppo_device *d) {
 // ---- a rollout
 
 void ppo_device_play(struct ppo_device *d) {
-    for (int64_t t = 0; t < d->agent->opts.n_steps; t++) program_launch(d->step);
+    for (int64_t t = 0; t < d->agent->opts.n_steps; t++) {
+        program_launch(d->choose);
+        program_launch(d->play);
+    }
     collect_advance(d->opts.collect, d->agent->opts.n_steps);
 }
 
@@ -320,6 +333,16 @@ bool ppo_device_learn(struct ppo_device *d, double learning_rate, struct ppo_lea
 }
 
 // ---- the log's numbers
+
+struct ppo_device_times ppo_device_times(const struct ppo_device *d) {
+    const struct ppo_opts *o = &d->agent->opts;
+    struct ppo_device_times t = {.update_ms = program_ms(d->prepare) +
+                                              (double)report_of(d)->n_steps * program_ms(d->learn)};
+    if (!d->machines) return t;
+    t.rollout.policy_ns = (int64_t)(1e6 * (double)o->n_steps * program_ms(d->choose));
+    t.rollout.env_ns = (int64_t)(1e6 * (double)o->n_steps * program_ms(d->play));
+    return t;
+}
 
 void ppo_device_stats(struct ppo_device *d, struct collect_stats *out) {
     const struct device_rollout_report *r = report_of(d);

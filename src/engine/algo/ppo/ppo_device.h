@@ -8,9 +8,10 @@
 //         if (!ppo_device_learn(d, rate, &l)) stop(l.bad_node);
 //         ppo_device_stats(d, &stats);                 // of the rollout, read with the update
 //     }
-//     ppo_device_fetch(d);                             // for a checkpoint: everything to the host
+//     ppo_device_fetch(d, true);                       // for a checkpoint: everything to the host
 //
-// Three programs: a step of all environments, what a full rollout needs once, an optimiser step.
+// Programs: a step of all environments (choosing, playing), what a full rollout needs once, an
+// optimiser step.
 // Each is captured at its second launch and replayed from then on. The host shuffles (ppo_shuffle)
 // and sends a minibatch's numbers along with its launch; losses and statistics come back in one
 // transfer an update. With target_kl also after each pass.
@@ -38,7 +39,7 @@ struct ppo_device *ppo_device_new(struct ppo *p, const struct ppo_device_opts *o
                                   size_t size);
 void ppo_device_free(struct ppo_device *d); // before the agent; NULL is fine
 bool ppo_device_plays(const struct ppo_device *d);
-int64_t ppo_device_bytes(const struct ppo_device *d); // of the rollout's storage there
+int64_t ppo_device_bytes(const struct ppo_device *d); // about what all of it takes there
 
 // From the host: weights, moments, counters, and with machines every environment (which must have
 // been reset or loaded), rollout memory and collect. Also after any of these was changed.
@@ -49,7 +50,14 @@ void ppo_device_put(struct ppo_device *d, const struct ppo_rollout *r);
 bool ppo_device_learn(struct ppo_device *d, double learning_rate, struct ppo_learned *out);
 // Of the last rollout that was learned from; environment 0's newest frame to the host's rollout.
 void ppo_device_stats(struct ppo_device *d, struct collect_stats *out);
-// Weights and moments; with machines also what ppo_device_begin takes. Between two updates.
-void ppo_device_fetch(struct ppo_device *d);
+// How long the device worked, by each program's last launch: of a rollout, of an update.
+struct ppo_device_times {
+    struct collect_times rollout; // 0 where the host plays
+    double update_ms;
+};
+struct ppo_device_times ppo_device_times(const struct ppo_device *d);
+// Weights and moments; with `episodes` (there are machines) also the rest of what
+// ppo_device_begin takes. Between two updates.
+void ppo_device_fetch(struct ppo_device *d, bool episodes);
 
 #endif
