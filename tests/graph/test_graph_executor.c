@@ -419,6 +419,49 @@ static void broken_shapes_name_the_node(void **state) {
     }
 }
 
+// Two layers, so that the first one's memory could be had by the second.
+static void weights_that_rest_are_packed_again_only_when_told(void **state) {
+    (void)state;
+    enum { ROWS = 40, WIDTH = 64 };
+    struct params params;
+    params_init(&params);
+    params_add(&params, "a", 2, (int64_t[]){WIDTH, WIDTH});
+    params_add(&params, "b", 2, (int64_t[]){WIDTH, WIDTH});
+    params_allocate(&params);
+    for (int64_t i = 0; i < params.n_flat; i++) params.weights[i] = (real)(i % 7 - 3) / 8;
+    struct graph *g[2];
+    struct executor *ex[2];
+    struct tensor *x[2], *y[2];
+    struct pool *pool = pool_new(1);
+    for (int k = 0; k < 2; k++) { // the second packs at every run
+        g[k] = graph_new();
+        x[k] = g_input(g[k], "x", DTYPE_REAL, 2, (int64_t[]){ROWS, WIDTH});
+        struct tensor *h = g_linear(g[k], x[k], g_param(g[k], &params, "a"), NULL, NULL, 0);
+        y[k] = g_linear(g[k], g_tanh(g[k], h), g_param(g[k], &params, "b"), NULL, NULL, 0);
+        graph_keep(g[k], y[k]);
+        if (k == 0) graph_rest_weights(g[k]);
+        graph_plan(g[k]);
+        ex[k] = cpu_executor_new(g[k], pool);
+        for (int64_t i = 0; i < ROWS * WIDTH; i++) reals(x[k])[i] = (real)(i % 11 - 5) / 4;
+    }
+    const size_t bytes = ROWS * WIDTH * sizeof(real);
+    for (int turn = 0; turn < 4; turn++) {
+        for (int k = 0; k < 2; k++) executor_run(ex[k]);
+        if (turn == 2) // not told
+            assert_memory_not_equal(y[0]->data, y[1]->data, bytes);
+        else
+            assert_memory_equal(y[0]->data, y[1]->data, bytes);
+        if (turn == 1) params.weights[5] += 1;
+        if (turn == 2) executor_weights_changed(ex[0]);
+    }
+    for (int k = 0; k < 2; k++) {
+        executor_free(ex[k]);
+        graph_free(g[k]);
+    }
+    pool_free(pool);
+    params_deinit(&params);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_the_same_bits_for_any_number_of_threads),
@@ -430,6 +473,7 @@ int main(void) {
         cmocka_unit_test(backward_nodes_are_named_after_their_forward_node),
         cmocka_unit_test(a_profile_counts_runs_of_each_kind),
         cmocka_unit_test(broken_shapes_name_the_node),
+        cmocka_unit_test(weights_that_rest_are_packed_again_only_when_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ struct executor {
     const struct node **steps; // nodes that do something, in order
     int n_steps;
     bool profile;
+    bool packed; // what follows from parameters alone is there
     struct {
         int64_t n_runs, ns;
     } * times;                     // of each step
@@ -184,6 +185,7 @@ static void finish(struct executor *ex) {
 static void run_profiled(struct executor *ex) {
     int64_t before = clock_now_ns();
     for (int i = 0; i < ex->n_steps; i++) {
+        if (ex->packed && ex->steps[i]->of_weights) continue;
         run_step(ex, ex->steps[i]);
         if (ex->backend) DEVICE(ex, wait(ex->device));
         int64_t now = clock_now_ns();
@@ -201,9 +203,13 @@ void executor_run(struct executor *ex) {
         for (int i = 0; i < ex->n_steps; i++) DEVICE(ex, run(ex->device, ex->steps[i]));
     else
         for (int i = 0; i < ex->n_steps; i++)
-            op_table[ex->steps[i]->kind].run(&ex->run, ex->steps[i]);
+            if (!ex->packed || !ex->steps[i]->of_weights)
+                op_table[ex->steps[i]->kind].run(&ex->run, ex->steps[i]);
+    ex->packed = ex->g->weights_rest && !ex->backend;
     finish(ex);
 }
+
+void executor_weights_changed(struct executor *ex) { ex->packed = false; }
 
 struct backend_graph *executor_device(const struct executor *ex) {
     return ex->device;

@@ -316,6 +316,11 @@ void graph_keep(struct graph *g, struct tensor *t) {
     t->keep = true;
 }
 
+void graph_rest_weights(struct graph *g) {
+    CHECK(!g->planned, "before graph_plan");
+    g->weights_rest = true;
+}
+
 int graph_n_nodes(const struct graph *g) { return g->n_nodes; }
 
 // ---- packed weights

@@ -251,6 +251,10 @@ void graph_keep(struct graph *g,
 // large and whose time is not. Before graph_plan.
 void graph_recompute(struct graph *g, size_t least_bytes);
 void graph_plan(struct graph *g);
+// What follows from parameters alone, packed weights above all, is computed in the first run and
+// then only after executor_weights_changed. Not on a device. Before graph_plan; not with a shared
+// slab.
+void graph_rest_weights(struct graph *g);
 size_t graph_slab_bytes(const struct graph *g); // memory of the activations, without what is shared
 
 // Memory that several graphs use in turn: only one of them runs at a time, and none finds there
@@ -276,7 +280,8 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool); // on the
 struct ranks;
 void executor_set_ranks(struct executor *ex, struct ranks *ranks);
 void executor_run(struct executor *ex);
-void executor_free(struct executor *ex); // NULL is fine
+void executor_weights_changed(struct executor *ex); // for graph_rest_weights
+void executor_free(struct executor *ex);            // NULL is fine
 // Where the backend has placed the graph (backend.h), for programs; NULL on the CPU.
 struct backend_graph *executor_device(const struct executor *ex);
 // Copies between host and device so far; 0 on the CPU.

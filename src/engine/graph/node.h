@@ -166,6 +166,7 @@ struct node {
     struct attributes at;
     struct tensor *scratch; // for this node only, or NULL
     bool reached;           // a gradient may arrive here
+    bool of_weights;        // reads nothing but parameters (graph_rest_weights)
     bool given;             // not run: another node computes it (reuse.c, fuse.c)
     uint32_t name_hash;     // of the name before it was made unique
     char name[TENSOR_NAME_SIZE];
@@ -217,6 +218,7 @@ struct graph {
     char scope[TENSOR_NAME_SIZE];
     int scope_length, scope_marks[SCOPE_MAX_DEPTH], scope_depth;
     bool has_gradients, planned, bf16, fused; // fused: for the CPU alone (fuse.c)
+    bool weights_rest;                        // graph_rest_weights
     size_t recompute_bytes;                   // graph_recompute's; 0: nothing is computed twice
     struct linear_groups *groups;             // during graph_gradients
     char *slab;

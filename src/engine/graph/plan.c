@@ -26,6 +26,20 @@ static void touch(const struct tensor *t, int node) {
     r->last_use = node;
 }
 
+// What rests from one run to the next is nobody else's memory.
+static void rest(struct graph *g, struct node *n) {
+    n->of_weights = n->n_src > 0 && op_table[n->kind].run;
+    for (int s = 0; s < n->n_src && n->of_weights; s++) {
+        const struct tensor *t = n->src[s] ? tensor_root(n->src[s], NULL) : NULL;
+        n->of_weights = !t || t->storage == STORE_PARAM || (t->node && t->node->of_weights);
+    }
+    for (int o = 0; o < n->n_out && n->of_weights; o++) {
+        struct root *r = tensor_root(n->out[o], NULL)->root;
+        r->first_use = 0;
+        r->last_use = g->n_nodes;
+    }
+}
+
 void plan_lifetimes(struct graph *g) {
     for (int i = 0; i < g->n_tensors; i++)
         if (g->tensors[i]->root)
@@ -44,6 +58,7 @@ void plan_lifetimes(struct graph *g) {
         r->last_use = g->n_nodes;
         if (t->grad) tensor_root(t->grad, NULL)->root->last_use = g->n_nodes;
     }
+    for (int i = 0; i < g->n_nodes && g->weights_rest; i++) rest(g, g->nodes[i]);
 }
 
 bool plan_has(const struct tensor *t) {
@@ -252,6 +267,7 @@ static void plan(struct graph *g, bool apart) {
 void graph_plan(struct graph *g) { plan(g, false); }
 
 void graph_plan_shared(struct graph *g, struct slab *s) {
+    CHECK(!g->weights_rest, "packed weights cannot rest in memory that others use");
     g->shared = backend_chosen() ? NULL : s; // a device mirrors a graph's slab as a whole
     plan(g, false);
 }

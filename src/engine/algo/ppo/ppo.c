@@ -28,6 +28,7 @@ static void build_act(struct ppo *p) {
     p->act.net = ppo_net_build(g, &p->params, p->act.stacks);
     graph_keep(g, p->act.net.logits);
     graph_keep(g, p->act.net.values);
+    graph_rest_weights(g);
     graph_scope_pop(g);
     graph_plan(g);
     p->act.executor = executor_new(g, p->pool);
@@ -101,6 +102,7 @@ void ppo_free(struct ppo *p) {
 
 const struct ppo_opts *ppo_options(const struct ppo *p) { return &p->opts; }
 struct params *ppo_params(struct ppo *p) {
+    executor_weights_changed(p->act.executor);
     return &p->params;
 }
 struct ppo_counters *ppo_counters(struct ppo *p) {
@@ -248,6 +250,7 @@ bool ppo_step(struct ppo *p, double learning_rate, struct ppo_learned *out) {
     if (!isfinite((double)terms[PPO_TOTAL])) return fail_step(p, out);
     const double norm = optim_step(&p->params, p->pool, &adam, p->counters.grad_steps + 1);
     if (!isfinite(norm)) return fail_step(p, out);
+    executor_weights_changed(p->act.executor);
     p->counters.grad_steps++;
     for (int i = 0; i < PPO_N_TERMS; i++) {
         if (out->steps == 0) out->first[i] = (double)terms[i];

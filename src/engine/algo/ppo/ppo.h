@@ -45,7 +45,8 @@ struct ppo;
 struct ppo *ppo_new(const struct ppo_opts *opts, struct pool *pool);
 void ppo_free(struct ppo *p); // NULL is fine
 const struct ppo_opts *ppo_options(const struct ppo *p);
-// Weights, gradients and moments, for checkpoints and tests.
+// Weights, gradients and moments, for checkpoints and tests. Acting packs the weights once and goes
+// on with that: ask again after it for what is to be changed.
 struct params *ppo_params(struct ppo *p);
 // Updates and optimiser steps so far: part of a checkpoint with the parameters.
 struct ppo_counters {
