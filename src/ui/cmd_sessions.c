@@ -208,8 +208,11 @@ static void print_successes(const struct comparison *c) {
            "success", "50 %: steps, wall s", "90 %: steps, wall s");
     for (int i = 0; i < c->n_runs; i++) {
         const struct compare_run *r = &c->runs[i];
-        printf("%-44s %10lld %8.0f %8.0f %7.0f%%", r->label, (long long)r->env_steps, r->wall_s,
-               r->sps, 100 * r->last_success);
+        char success[16] = "-"; // no episode has ended
+        if (!isnan(r->last_success))
+            snprintf(success, sizeof success, "%.0f%%", 100 * r->last_success);
+        printf("%-44s %10lld %8.0f %8.0f %8s", r->label, (long long)r->env_steps, r->wall_s, r->sps,
+               success);
         for (int k = 0; k < COMPARE_N_LEVELS; k++)
             print_level(r->levels[k].reached, (double)r->levels[k].env_steps, r->levels[k].wall_s);
         putchar('\n');

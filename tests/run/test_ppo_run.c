@@ -247,10 +247,7 @@ static struct feed *feed_of_run(const char *setting, int64_t updates) {
     o.settings = settings;
     o.n_settings = N_SMALL + (setting != NULL);
     struct feed *feed = feed_new(0);
-    struct error e = {0};
-    struct worker *w = worker_new(&o, feed, &e);
-    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s", e.message);
-    worker_free(w);
+    worker_free(run_and_keep(&o, feed));
     assert_int_equal(feed_n_records(feed), updates);
     return feed;
 }
@@ -335,6 +332,29 @@ static void a_greedy_evaluation_is_recorded_every_so_many_updates(void **state) 
         const float start = 2 * 270.0f / 17280;
         assert_float_equal(v[METRIC_EVAL_MEAN_RETURN], -0.09f + start - v[METRIC_EVAL_DIST_AT_END],
                            1e-5f);
+    }
+    feed_free(feed);
+}
+
+// Updates 3, 6 and 9 ask for one; records are those of 2, 4, 6, 8 and 10.
+static void an_evaluation_comes_with_the_next_record_that_is_written(void **state) {
+    (void)state;
+    static const bool evaluated[] = {false, true, true, false, true};
+    const char *settings[N_SMALL + 2];
+    memcpy(settings, small, sizeof small);
+    settings[N_SMALL] = "eval.every=3";
+    settings[N_SMALL + 1] = "metric.log_every=2";
+    struct run_opts o = options(NULL, 10);
+    o.no_session = true;
+    o.settings = settings;
+    o.n_settings = N_SMALL + 2;
+    struct feed *feed = feed_new(0);
+    worker_free(run_and_keep(&o, feed));
+    assert_int_equal(feed_n_records(feed), 5);
+    for (int i = 0; i < 5; i++) {
+        const struct record *r = feed_record(feed, i);
+        assert_int_equal(r->opt_steps, 2 * (i + 1));
+        assert_int_equal(r->present >> METRIC_EVAL_MEAN_RETURN & 1, evaluated[i]);
     }
     feed_free(feed);
 }
@@ -563,6 +583,7 @@ int main(void) {
         cmocka_unit_test(rates_are_means_over_the_transitions_of_a_rollout),
         cmocka_unit_test(a_saved_policy_plays_as_it_did_in_training),
         cmocka_unit_test(a_greedy_evaluation_is_recorded_every_so_many_updates),
+        cmocka_unit_test(an_evaluation_comes_with_the_next_record_that_is_written),
         cmocka_unit_test(evaluations_change_nothing_else_of_a_run),
         cmocka_unit_test(a_run_says_first_how_much_memory_it_will_take),
         cmocka_unit_test(a_run_that_does_not_fit_the_machine_is_warned_of),

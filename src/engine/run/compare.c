@@ -286,7 +286,12 @@ void compare_free(struct comparison *c) { free(c); }
 void compare_differences(const struct comparison *c, char *out, size_t size) {
     bool codec = false;
     const bool task = !one_task(c);
-    for (int i = 1; i < c->n_runs; i++) codec |= strcmp(c->runs[i].codec, c->runs[0].codec) != 0;
+    const char *first = ""; // of those that have buttons at all
+    for (int i = 0; i < c->n_runs; i++) {
+        const char *own = c->runs[i].codec;
+        codec |= *own && *first && strcmp(own, first) != 0;
+        if (*own) first = own;
+    }
     snprintf(
         out, size, "%s%s%s", task ? "the runs have different tasks" : "", task && codec ? "; " : "",
         codec ? "the runs have different action codecs, so random play is not equally good" : "");

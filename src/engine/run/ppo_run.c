@@ -238,6 +238,12 @@ static void evaluate(struct ppo_run *r, struct record *rec) {
     free(episodes);
 }
 
+// Every eval_every updates, with the next record that is written.
+static bool evaluation_is_due(const struct ppo_config *c, int64_t done) {
+    return c->eval_every > 0 && done % c->log_every == 0 &&
+           done / c->eval_every > (done - c->log_every) / c->eval_every;
+}
+
 static void note_for_summary(struct ppo_run *r, const struct record *rec) {
     r->last = *collect_stats(r->collect);
     r->episodes += r->last.episodes;
@@ -306,7 +312,7 @@ static bool finish_rollout(struct ppo_run *r, struct error *e) {
     struct record rec = {.opt_steps = done, .env_steps = collect_env_steps(r->collect)};
     put_rollout(r, &rec);
     put_update(r, &l, rate, &rec);
-    if (r->config.eval_every > 0 && done % r->config.eval_every == 0) evaluate(r, &rec);
+    if (evaluation_is_due(&r->config, done)) evaluate(r, &rec);
     put_timing(r, &rec);
     note_for_summary(r, &rec);
     r->worst_first_k3 = fmax(r->worst_first_k3, l.first[PPO_KL_K3]);
