@@ -104,7 +104,8 @@ static void *inside_set(const struct device_set *s, const real *host, real *devi
 
 void *placed_address(const struct backend_graph *b, const struct tensor *t) {
     if (!t || !t->data) return 0;
-    void *at = inside(&b->slab, t->data);
+    void *at = chain_moved(b->chains, t);
+    if (!at) at = inside(&b->slab, t->data);
     for (int i = 0; i < b->n_inputs && !at; i++) at = inside(&b->inputs[i], t->data);
     for (int i = 0; i < b->n_sets && !at; i++) {
         const struct device_set *s = b->sets[i].on;
@@ -128,6 +129,7 @@ static bool resolve(struct backend_graph *b, const struct node *n) {
     a->src = (void **)calloc((size_t)n->n_src + 1, sizeof *a->src);
     if (!a->src) return false;
     for (int i = 0; i < n->n_src; i++) a->src[i] = placed_address(b, n->src[i]);
+    if (n->kind == OP_LINEAR_DX) a->src[1] = placed_address(b, gpu_weights_of(n));
     for (int i = 0; i < n->n_out; i++) a->out[i] = placed_address(b, n->out[i]);
     const struct gpu_op *op = gpu_op_of(n->kind);
     const size_t bytes = op && op->workspace ? op->workspace(n) : 0;
@@ -140,6 +142,7 @@ static void graph_free_(struct backend_graph *b) {
     for (int i = 0; b->args && i < b->g->n_nodes; i++) free(b->args[i].src);
     for (int i = 0; i < b->n_inputs; i++) gpu_free(b->gpu.device, b->inputs[i].device);
     for (int i = 0; i < b->n_sets; i++) sets_give(b->gpu.device, b->sets[i].on);
+    chain_plan_free(b->gpu.device, b->chains);
     gpu_free(b->gpu.device, b->slab.device);
     gpu_free(b->gpu.device, b->gpu.workspace);
     gpu_close(b->gpu.device);
@@ -155,7 +158,7 @@ static bool place(struct backend_graph *b) {
     b->sets = (struct placed_set *)calloc((size_t)g->n_tensors + 1, sizeof *b->sets);
     b->args = (struct gpu_args *)calloc((size_t)g->n_nodes + 1, sizeof *b->args);
     if (!b->inputs || !b->sets || !b->args) return false;
-    if (!place_roots(b)) return false;
+    if (!place_roots(b) || !chain_plan_new(b)) return false;
     for (int i = 0; i < g->n_nodes; i++)
         if (!resolve(b, g->nodes[i])) return false;
     if (!b->gpu.workspace_bytes) return true;
@@ -220,12 +223,20 @@ static bool enqueue(struct backend_graph *b, struct gpu *g, const struct node *n
 bool placed_run(struct backend_graph *b, struct gpu *g) {
     for (int i = 0; i < b->g->n_nodes; i++) {
         const struct node *n = b->g->nodes[i];
-        if (n->given || !gpu_op_of(n->kind)) continue;
-        gpu_watch_node(g, n);
-        if (!enqueue(b, g, n)) return false;
+        const struct chain *c = chain_at(b->chains, i);
+        if (n->given || !gpu_op_of(n->kind) || chain_skips(b->chains, n)) continue;
+        gpu_watch_nodes(g, n, c ? b->g->nodes[c->last] : n);
+        if (c) {
+            chain_enqueue(g, c);
+            i = c->last;
+        } else if (!enqueue(b, g, n)) {
+            return false;
+        }
     }
-    return true;
+    return !g->failed;
 }
+
+static bool run_all(struct backend_graph *b) { return placed_run(b, &b->gpu); }
 
 static bool run_node(struct backend_graph *b, const struct node *n) {
     return enqueue(b, &b->gpu, n);
@@ -277,6 +288,7 @@ extern "C" const struct backend *workbench_backend(void) {
     table.graph_free = graph_free_;
     table.begin = begin;
     table.run = run_node;
+    table.run_all = run_all;
     table.wait = wait_all;
     table.fetch = fetch;
     table.fetch_grads = fetch_grads;

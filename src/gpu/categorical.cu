@@ -1,28 +1,14 @@
 // Kernels: categoricals: unimix, sampling, mode, KL, entropy, log-probability (spec/dreamer_v3.md
 // 3.3, 4.3, Appendix A).
-#include "base/fmath.h"
 #include "gpu/launchers.h"
-
-#define CLAMP_EPS                                                                                  \
-    ((real)1.1920928955078125e-07) // the float32 epsilon of the reference's probability clamp
-DEVICE_FUNCTION real at_least_eps(real m) { return m < CLAMP_EPS ? CLAMP_EPS : m; } // NaN stays
+#include "gpu/row_ops.h"
 
 // ---- unimix: a warp per categorical of n classes
 
 __global__ void unimix_kernel(buf<const real> logits, int64_t rows, int64_t n, real mix,
                               buf<real> m) {
-    const int64_t row = warp_row(rows), at = row * n;
-    if (row < 0) return;
-    real max = logits[at], sum = 0;
-    for (int64_t i = lane_of(); i < n; i += WARP) {
-        const real v = logits[at + i];
-        max = v > max ? v : max;
-    }
-    max = warp_max(max);
-    for (int64_t i = lane_of(); i < n; i += WARP) sum += fast_exp(logits[at + i] - max);
-    const real scale = (1 - mix) / warp_sum(sum), floor = mix / (real)n;
-    for (int64_t i = lane_of(); i < n; i += WARP)
-        m[at + i] = fast_exp(logits[at + i] - max) * scale + floor;
+    const int64_t row = warp_row(rows);
+    if (row >= 0) unimix_row(logits, row, n, mix, m);
 }
 
 void gpu_unimix(struct gpu *g, const struct gpu_args *a) {
@@ -32,19 +18,10 @@ void gpu_unimix(struct gpu *g, const struct gpu_args *a) {
            m);
 }
 
-// q = (1 - mix) softmax; dx_j = q_j (dm_j - sum_k q_k dm_k / (1 - mix))
 __global__ void unimix_dx_kernel(buf<const real> m, buf<const real> dm, int64_t rows, int64_t n,
                                  real mix, buf<real> dx, bool add) {
-    const int64_t row = warp_row(rows), at = row * n;
-    if (row < 0) return;
-    const real floor = mix / (real)n;
-    real dot = 0;
-    for (int64_t i = lane_of(); i < n; i += WARP) dot += (m[at + i] - floor) * dm[at + i];
-    dot = warp_sum(dot) / (1 - mix);
-    for (int64_t i = lane_of(); i < n; i += WARP) {
-        const real d = (m[at + i] - floor) * (dm[at + i] - dot);
-        dx[at + i] = add ? dx[at + i] + d : d;
-    }
+    const int64_t row = warp_row(rows);
+    if (row >= 0) unimix_dx_row(m, dm, row, n, mix, dx, add);
 }
 
 void gpu_unimix_dx(struct gpu *g, const struct gpu_args *a) {
@@ -56,18 +33,8 @@ void gpu_unimix_dx(struct gpu *g, const struct gpu_args *a) {
 
 // ---- sample and mode: a thread per categorical, because the cumulative sum runs in order
 
-// The index is the number of k with cdf_k <= u, at most n - 1.
 __global__ void sample_kernel(buf<const real> m, buf<const real> u, int64_t n, buf<real> z) {
-    EACH(row, u.n) {
-        const int64_t at = row * n;
-        real cdf = 0;
-        int64_t index = 0;
-        for (; index < n - 1; index++) {
-            cdf += m[at + index];
-            if (!(cdf <= u[row])) break;
-        }
-        for (int64_t i = 0; i < n; i++) z[at + i] = i == index ? 1 : 0;
-    }
+    EACH(row, u.n) sample_row(m, u, row, n, z);
 }
 
 void gpu_sample(struct gpu *g, const struct gpu_args *a) {

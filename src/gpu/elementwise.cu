@@ -1,10 +1,10 @@
 // Kernels: elementwise functions and their gradients (formulas: src/engine/graph/kernels_rows.h).
-#include "base/fmath.h"
 #include "gpu/launchers.h"
+#include "gpu/row_ops.h"
 
 // ---- one kernel per function: `value` of elements a and b at i becomes y, or is added to it
 
-#define MAP(name, value)                                                                           \
+#define MAP(kind, name, value)                                                                     \
     __global__ void name##_kernel(buf<const real> sa, buf<const real> sb, real p, real q,          \
                                   buf<real> y, bool add) {                                         \
         EACH(i, y.n) {                                                                             \
@@ -20,36 +20,7 @@
                a->n->at.scale, a->n->at.shift, y, a->n->accumulate[0]);                            \
     }
 
-#define CLAMP_EPS                                                                                  \
-    ((real)1.1920928955078125e-07) // the float32 epsilon of the reference's probability clamp
-DEVICE_FUNCTION real log_clamped_of(real m) {
-    const real v = m < CLAMP_EPS ? CLAMP_EPS : m; // NaN stays
-    return fast_log(v > 1 - CLAMP_EPS ? 1 - CLAMP_EPS : v);
-}
-
-DEVICE_FUNCTION real limit_factor(real x, real bound) {
-    const real size = fast_abs(x);
-    return size > bound ? bound / size : 1;
-}
-
-MAP(copy, a)
-MAP(add, a + b)
-MAP(affine, p *a + q)
-MAP(affine_dx, p *a)
-MAP(mul, a *b)
-MAP(tanh, fast_tanh(a))
-MAP(tanh_dx, b *(1 - a * a))
-MAP(sigmoid, fast_sigmoid(a))
-MAP(sigmoid_dx, b *a *(1 - a))
-MAP(symlog, fast_symlog(a))
-MAP(symlog_dx, b / (1 + fast_abs(a)))
-MAP(relu, a > 0 ? a : 0 * a) // NaN stays NaN
-MAP(relu_dx, a > 0 ? b : 0)
-MAP(less, a < p ? 1 : 0)
-MAP(log_clamped, log_clamped_of(a))
-MAP(bce, fast_softplus(a) - a * b)
-MAP(limit, a *limit_factor(a, p))
-MAP(limit_dx, b *limit_factor(a, p)) // the factor is a constant to the gradient
+GPU_MAPS(MAP)
 
 // ---- those with another shape
 

@@ -108,6 +108,11 @@ void *gpu_pinned_new(struct gpu *g, size_t bytes); // NULL: g->message says why
 void gpu_pinned_free(void *memory);                // NULL is fine
 bool gpu_download_later(struct gpu *g, void *to, const void *from, size_t bytes);
 void gpu_product(struct gpu *g, const struct gpu_gemm *p);
+// The parameter that a data gradient multiplies with, whether or not the graph packs it.
+static inline const struct tensor *gpu_weights_of(const struct node *linear_dx) {
+    const struct tensor *w = linear_dx->src[1];
+    return w->node && w->node->kind == OP_PACK ? w->node->src[0] : w;
+}
 // Work that another library enqueues in g's stream (NCCL): call reads `from` and writes `to`. Now,
 // or, where g is captured, at every replay.
 struct gpu_outside {

@@ -1,5 +1,6 @@
 // Kernels: linear layers. Products go through gpu_product; rows that are one-hot are gathered.
 #include "gpu/launchers.h"
+#include "gpu/row_ops.h"
 
 enum { X, W, BIAS, ADDEND, PACKED, ONES };
 
@@ -27,21 +28,7 @@ void gpu_pack(struct gpu *g, const struct gpu_args *a) {
 __global__ void ones_kernel(buf<const real> x, int64_t rows, int64_t n, int64_t limit,
                             buf<int32_t> index) {
     const int64_t row = warp_row(rows);
-    if (row < 0) return;
-    const uint32_t below = (1u << lane_of()) - 1;
-    int64_t count = 0;
-    bool fine = true;
-    for (int64_t first = 0; first < n; first += WARP) {
-        const int64_t i = first + lane_of();
-        const real v = i < n ? x[row * n + i] : 0;
-        const uint32_t ones = warp_ballot(v != 0);
-        fine = warp_ballot(v != 0 && v != 1) == 0 && fine;
-        const int64_t at = count + __popc(ones & below);
-        if (v != 0 && at < limit) index[row * (limit + 1) + 1 + at] = (int32_t)i;
-        count += __popc(ones);
-    }
-    if (lane_of() == 0)
-        index[row * (limit + 1)] = (int32_t)(fine && count <= limit ? count : limit + 1);
+    if (row >= 0) ones_row(x, row, n, limit, index);
 }
 
 void gpu_ones(struct gpu *g, const struct gpu_args *a) {
@@ -61,22 +48,12 @@ __global__ void bias_kernel(buf<const real> bias, buf<const real> addend, int64_
     }
 }
 
-// A thread per element of y; a row that is not one-hot is multiplied.
+// A thread per element of y.
 __global__ void gather_kernel(buf<const real> x, int64_t k, buf<const int32_t> index, int64_t limit,
                               buf<const real> packed, int64_t n, buf<const real> bias,
                               buf<const real> addend, buf<real> y) {
-    EACH(i, y.n) {
-        const int64_t row = i / n, j = i % n, at = row * (limit + 1);
-        const int64_t count = index[at];
-        real sum = 0;
-        if (count <= limit)
-            for (int64_t c = 1; c <= count; c++) sum += packed[index[at + c] * n + j];
-        else
-            for (int64_t c = 0; c < k; c++) sum += x[row * k + c] * packed[c * n + j];
-        if (bias.n) sum += bias[j];
-        if (addend.n) sum += addend[i];
-        y[i] = sum;
-    }
+    EACH(i, y.n)
+    y[i] = gathered(x, k, index, limit, packed, n, bias, addend, i / n, i % n);
 }
 
 void gpu_linear(struct gpu *g, const struct gpu_args *a) {
@@ -92,27 +69,30 @@ void gpu_linear(struct gpu *g, const struct gpu_args *a) {
     }
     const bool add = bias.n || addend.n;
     if (add) LAUNCH(g, bias_kernel, blocks_for(y.n), THREADS, bias, addend, n, y);
-    struct gpu_gemm p = {m,     n, k,  src_real(a, X), src_real(a, PACKED), k, n, n, false,
-                         false, y, add};
+    // The parameter itself, transposed: what the graph packs is for others.
+    const struct tensor *w = a->n->src[W];
+    const int64_t column = a->n->at.column;
+    const buf<const real> b = buf_make((const real *)a->src[W] + column, w->n_elements - column);
+    struct gpu_gemm p = {m,    n, k,  src_real(a, X), b, k, w->n_elements / w->shape[0], n, false,
+                         true, y, add};
     gpu_product(g, &p);
 }
 
 // ---- gradients
 
-// dx = dy w, of the weights themselves (a matrix) or packed (a list)
+// dx = dy w
 void gpu_linear_dx(struct gpu *g, const struct gpu_args *a) {
-    const struct tensor *w = a->n->src[1];
+    const struct tensor *w = gpu_weights_of(a->n);
     const int64_t m = a->n->src[0]->shape[0], k = a->n->src[0]->shape[1],
                   n = a->n->out[0]->shape[1];
-    const bool is_packed = w->n_dims == 1;
-    const int64_t column = is_packed ? 0 : a->n->at.column;
+    const int64_t column = a->n->at.column;
     struct gpu_gemm p = {m,
                          n,
                          k,
                          src_real(a, 0),
                          buf_make((const real *)a->src[1] + column, w->n_elements - column),
                          k,
-                         is_packed ? n : w->n_elements / w->shape[0],
+                         w->n_elements / w->shape[0],
                          n,
                          false,
                          false,

@@ -3,38 +3,14 @@
 // y = act(gamma * (x - mean) / sqrt(var + eps) + beta); RMS norm has no beta, and 0 in place of the
 // mean. Backward: dx by rows; dgamma and dbeta are
 // column sums of values that the first kernel leaves in the workspace.
-#include "base/fmath.h"
 #include "gpu/launchers.h"
-
-struct norm_stats {
-    real mean, scale;
-};
-
-DEVICE_FUNCTION struct norm_stats norm_of(buf<const real> x, int64_t first, int64_t n, real eps,
-                                          bool rms) {
-    struct norm_stats s;
-    real sum = 0, squares = 0;
-    for (int64_t c = lane_of(); !rms && c < n; c += WARP) sum += x[first + c];
-    s.mean = warp_sum(sum) / (real)n;
-    for (int64_t c = lane_of(); c < n; c += WARP) {
-        const real d = x[first + c] - s.mean;
-        squares += d * d;
-    }
-    s.scale = 1 / fast_sqrt(warp_sum(squares) / (real)n + eps);
-    return s;
-}
+#include "gpu/row_ops.h"
 
 __global__ void norm_kernel(buf<const real> x, buf<const real> gamma, buf<const real> beta,
                             int64_t rows, int64_t n, real eps, bool silu, buf<real> y) {
     const int64_t row = warp_row(rows);
     if (row < 0) return;
-    const bool rms = beta.n == 0;
-    const struct norm_stats s = norm_of(x, row * n, n, eps, rms);
-    for (int64_t c = lane_of(); c < n; c += WARP) {
-        const real shift = rms ? 0 : beta[c];
-        const real z = gamma[c] * ((x[row * n + c] - s.mean) * s.scale) + shift;
-        y[row * n + c] = silu ? fast_silu(z) : z;
-    }
+    norm_row(x, gamma, beta, row, n, eps, silu, y);
 }
 
 static bool has_silu(const struct node *n) { return n->at.act == ACT_SILU; }
@@ -52,28 +28,7 @@ __global__ void norm_dx_kernel(buf<const real> x, buf<const real> gamma, buf<con
                                buf<real> dx, bool add, buf<real> dz_xhat, buf<real> dz) {
     const int64_t row = warp_row(rows);
     if (row < 0) return;
-    const bool rms = beta.n == 0;
-    const struct norm_stats s = norm_of(x, row * n, n, eps, rms);
-    real sum = 0, sum_xhat = 0;
-    for (int64_t c = lane_of(); c < n; c += WARP) {
-        const int64_t i = row * n + c;
-        const real xhat = (x[i] - s.mean) * s.scale, shift = rms ? 0 : beta[c];
-        const real z = gamma[c] * xhat + shift;
-        const real p = fast_sigmoid(z);
-        const real d = silu ? dy[i] * (p * (1 + z * (1 - p))) : (real)dy[i];
-        dz[i] = d;
-        dz_xhat[i] = d * xhat;
-        sum += rms ? 0 : d * gamma[c]; // the mean's share
-        sum_xhat += d * gamma[c] * xhat;
-    }
-    sum = warp_sum(sum) / (real)n;
-    sum_xhat = warp_sum(sum_xhat) / (real)n;
-    for (int64_t c = lane_of(); dx.n && c < n; c += WARP) { // each lane reads its own dz
-        const int64_t i = row * n + c;
-        const real xhat = (x[i] - s.mean) * s.scale;
-        const real d = (dz[i] * gamma[c] - sum - xhat * sum_xhat) * s.scale;
-        dx[i] = add ? dx[i] + d : d;
-    }
+    norm_dx_row(x, gamma, beta, dy, row, n, eps, silu, dx, add, dz_xhat, dz, false);
 }
 
 // [rows, n] twice, then what the column sums need

@@ -3,6 +3,7 @@
 #define GPU_PLACED_H
 
 #include "gpu/gpu.h"
+#include "gpu/chain.h"
 #include "gpu/sets.h"
 
 struct mirror { // a range of the host and its place on the device
@@ -24,6 +25,7 @@ struct backend_graph {
     struct placed_set *sets;
     int n_inputs, n_sets;
     struct gpu_args *args; // by node index
+    struct chain_plan *chains;
     int64_t copies;
 };
 

@@ -1,31 +1,14 @@
 // Kernels: GRU gates and the reset blend (spec/dreamer_v3.md 3.1, 3.4).
-#include "base/fmath.h"
 #include "gpu/launchers.h"
+#include "gpu/row_ops.h"
 
 // y [rows, 3 width] after LayerNorm: reset, candidate, update. A block of a row is a row of its
 // own.
 static int64_t gates_width(const struct node *n) { return last_of(n->src[1]) / n->at.count; }
 
-struct gates {
-    real r, c, u, candidate;
-};
-
-DEVICE_FUNCTION struct gates gates_of(buf<const real> y, int64_t row, int64_t i, int64_t width) {
-    const int64_t at = row * 3 * width + i;
-    struct gates g;
-    g.candidate = y[at + width];
-    g.r = fast_sigmoid(y[at]);
-    g.c = fast_tanh(g.r * g.candidate);
-    g.u = fast_sigmoid(y[at + 2 * width] - 1);
-    return g;
-}
-
 __global__ void gru_gates_kernel(buf<const real> y, buf<const real> h, int64_t width,
                                  buf<real> out) {
-    EACH(i, out.n) {
-        const struct gates g = gates_of(y, i / width, i % width, width);
-        out[i] = g.u * g.c + (1 - g.u) * h[i];
-    }
+    EACH(i, out.n) gates_at(y, h, i, width, out);
 }
 
 void gpu_gru_gates(struct gpu *g, const struct gpu_args *a) {
@@ -34,22 +17,10 @@ void gpu_gru_gates(struct gpu *g, const struct gpu_args *a) {
            gates_width(a->n), out);
 }
 
-DEVICE_FUNCTION void put(buf<real> to, int64_t i, real v, bool add) { to[i] = add ? to[i] + v : v; }
-
 __global__ void gru_gates_dx_kernel(buf<const real> y, buf<const real> h, buf<const real> dout,
                                     int64_t width, buf<real> dy, bool add_dy, buf<real> dh,
                                     bool add_dh) {
-    EACH(i, dout.n) {
-        const struct gates g = gates_of(y, i / width, i % width, width);
-        const int64_t at = i / width * 3 * width + i % width;
-        const real d = dout[i], dq = d * g.u * (1 - g.c * g.c);
-        if (dy.n) {
-            put(dy, at, dq * g.candidate * g.r * (1 - g.r), add_dy);
-            put(dy, at + width, dq * g.r, add_dy);
-            put(dy, at + 2 * width, d * (g.c - h[i]) * g.u * (1 - g.u), add_dy);
-        }
-        if (dh.n) put(dh, i, d * (1 - g.u), add_dh);
-    }
+    EACH(i, dout.n) gates_dx_at(y, h, dout, i, width, dy, add_dy, dh, add_dh);
 }
 
 void gpu_gru_gates_dx(struct gpu *g, const struct gpu_args *a) {
@@ -63,10 +34,7 @@ void gpu_gru_gates_dx(struct gpu *g, const struct gpu_args *a) {
 
 __global__ void blend_kernel(buf<const real> f, buf<const real> a, buf<const real> b, int64_t width,
                              buf<real> out) {
-    EACH(i, out.n) {
-        const real share = f[i / width], kept = (1 - share) * a[i];
-        out[i] = b.n ? kept + share * b[b.n == out.n ? i : i % width] : kept;
-    }
+    EACH(i, out.n) blend_at(f, a, b, i, width, out);
 }
 
 void gpu_blend(struct gpu *g, const struct gpu_args *a) {
@@ -77,10 +45,7 @@ void gpu_blend(struct gpu *g, const struct gpu_args *a) {
 
 __global__ void blend_dx_kernel(buf<const real> f, bool one_minus, buf<const real> dy,
                                 int64_t width, buf<real> dx, bool add) {
-    EACH(i, dx.n) {
-        const real share = one_minus ? 1 - f[i / width] : (real)f[i / width];
-        put(dx, i, share * dy[i], add);
-    }
+    EACH(i, dx.n) blend_dx_at(f, one_minus, dy, i, width, dx, add);
 }
 
 // b is one row for all: a thread adds up a column.

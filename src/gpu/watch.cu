@@ -7,7 +7,7 @@
 enum { HOLD_EVERY = 48, HOLD_US = 2000, FIRST_CAPACITY = 1024 };
 
 struct watched {
-    const struct node *node;
+    const struct node *node, *last;
     int command, launches, n_passes;
     struct gpu_timer *timer;
     float ms[WATCH_MAX_PASSES];
@@ -36,17 +36,19 @@ static void close(struct gpu *g) {
         last->launches = (int)(g->launches - w->launches);
 }
 
-static void list_next(struct gpu *g, const struct node *n) {
+static void list_next(struct gpu *g, const struct node *n, const struct node *last) {
     struct gpu_watch *w = g->watch;
     if (w->n == w->capacity && !grow(g, w)) return;
     struct watched *next = &w->list[w->n];
     memset(next, 0, sizeof *next);
     next->node = n;
+    next->last = last;
     next->command = w->command;
     w->at = w->n++;
 }
 
-static void time_next(struct gpu *g, const struct node *n) {
+static void time_next(struct gpu *g, const struct node *n, const struct node *last) {
+    (void)last;
     struct gpu_watch *w = g->watch;
     w->at++;
     if (w->at >= w->n || w->list[w->at].node != n || w->list[w->at].command != w->command) {
@@ -57,13 +59,13 @@ static void time_next(struct gpu *g, const struct node *n) {
     gpu_timer_mark(g, w->list[w->at].timer, 0);
 }
 
-void gpu_watch_next(struct gpu *g, const struct node *n, int command) {
+void gpu_watch_next(struct gpu *g, const struct node *n, const struct node *last, int command) {
     struct gpu_watch *w = g->watch;
     if (g->failed) return;
     if (w->n == 0) w->at = -1;
     close(g);
     if (command >= 0) w->command = command;
-    (w->timing ? time_next : list_next)(g, n);
+    (w->timing ? time_next : list_next)(g, n, last);
     w->launches = g->launches;
 }
 
@@ -99,7 +101,7 @@ static int compare_floats(const void *a, const void *b) {
 struct backend_item gpu_watch_item(const struct gpu_watch *w, int i) {
     struct watched *item = &w->list[i];
     qsort(item->ms, (size_t)item->n_passes, sizeof *item->ms, compare_floats);
-    const struct backend_item out = {item->node, item->command, item->launches,
+    const struct backend_item out = {item->node, item->last, item->command, item->launches,
                                      item->n_passes ? (double)item->ms[item->n_passes / 2] : 0};
     return out;
 }

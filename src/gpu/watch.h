@@ -7,10 +7,10 @@
 //     g->watch = 0;
 //     gpu_watch_item(&w, 0 .. w.n - 1); gpu_watch_free(&w);
 //
-// Whoever enqueues says what comes next (gpu_watch_command, gpu_watch_node); with no watch these do
-// nothing. Every launch must say the same. Times are those between two marks in the stream; every
-// few items the stream is held, so that the host is always ahead and no item's time holds a wait
-// for it.
+// Whoever enqueues says what comes next (gpu_watch_command, gpu_watch_nodes); with no watch these
+// do nothing. Every launch must say the same. Times are those between two marks in the stream;
+// every few items the stream is held, so that the host is always ahead and no item's time holds a
+// wait for it.
 #ifndef GPU_WATCH_H
 #define GPU_WATCH_H
 
@@ -28,12 +28,13 @@ struct gpu_watch {
     int64_t launches; // of g when the item began
 };
 
-void gpu_watch_next(struct gpu *g, const struct node *n, int command);
+void gpu_watch_next(struct gpu *g, const struct node *n, const struct node *last, int command);
 static inline void gpu_watch_command(struct gpu *g, int command) {
-    if (g->watch) gpu_watch_next(g, 0, command);
+    if (g->watch) gpu_watch_next(g, 0, 0, command);
 }
-static inline void gpu_watch_node(struct gpu *g, const struct node *n) {
-    if (g->watch) gpu_watch_next(g, n, -1); // of the command under way
+// The nodes n .. last, of the command under way.
+static inline void gpu_watch_nodes(struct gpu *g, const struct node *n, const struct node *last) {
+    if (g->watch) gpu_watch_next(g, n, last, -1);
 }
 bool gpu_watch_begin(struct gpu *g); // of a pass
 bool gpu_watch_end(struct gpu *g);   // waits

@@ -41,6 +41,8 @@ static inline void parity_check_plan(const struct grad_case *c, bool guarded) {
     const int n_runs =
         device.y->n_elements < PARITY_TWICE ? 2 : 1; // the second must not see the first
     for (int run = 0; run < n_runs; run++) {
+        // First as a whole, where neighbours may be one launch; at last node by node.
+        executor_profile(device.ex, run == n_runs - 1);
         grad_poison(&device);
         grad_loss(&device);
         parity_compare(device.y->name, reals(device.y), reals(cpu.y), device.y->n_elements);

@@ -1,5 +1,4 @@
 // What the bars of the GPU are measured with: contents of the reports, right and broken.
-#define _DEFAULT_SOURCE
 #include "gpu/parity.h"
 
 #include <sys/wait.h>

@@ -36,7 +36,7 @@ struct device_rollouts;
 struct backend_program;
 struct backend_ranks;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 7 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 8 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -134,9 +134,10 @@ struct backend_bus {
 // COMMAND_RUN that is the clearing of gradients before its nodes.
 struct backend_item {
     const struct node *node;
-    int command;  // its place in the list
-    int launches; // kernels, products, copies and clears that it enqueues
-    double ms;    // on the device, median; of several launches with what lies between them
+    const struct node *last; // of the nodes from `node` on that are one launch; else `node`
+    int command;             // its place in the list
+    int launches;            // kernels, products, copies and clears that it enqueues
+    double ms; // on the device, median; of several launches with what lies between them
 };
 typedef void backend_item_fn(void *ctx, const struct backend_item *item);
 
@@ -164,6 +165,7 @@ struct backend {
     // Inputs and weights to the device; parameter gradients zeroed as the plan says.
     bool (*begin)(struct backend_graph *b);
     bool (*run)(struct backend_graph *b, const struct node *n); // enqueued
+    bool (*run_all)(struct backend_graph *b); // all of them, several as one where that is possible
     bool (*wait)(struct backend_graph *b);
     // A tensor to the host's place for it; waits.
     bool (*fetch)(struct backend_graph *b, const struct tensor *t);

@@ -200,7 +200,7 @@ void executor_run(struct executor *ex) {
     if (ex->profile)
         run_profiled(ex);
     else if (ex->backend)
-        for (int i = 0; i < ex->n_steps; i++) DEVICE(ex, run(ex->device, ex->steps[i]));
+        DEVICE(ex, run_all(ex->device));
     else
         for (int i = 0; i < ex->n_steps; i++)
             if (!ex->packed || !ex->steps[i]->of_weights)

@@ -241,11 +241,24 @@ static void describe_command(const struct backend_command *c, struct program_ite
     if (c->kind == COMMAND_TRACK) out->bytes /= (double)c->every; // on average
 }
 
-static void describe_node(const struct node *n, struct program_item *out) {
-    node_text(n, out->text, sizeof out->text);
-    out->bytes = node_bytes(n);
-    out->flop = node_least_flop(n);
-    out->bf16 = n->at.bf16;
+static bool does_something(const struct node *n) {
+    return op_table[n->kind].run && !n->given && n->kind != OP_PACK;
+}
+
+// Several nodes that are one launch: their work added up, by the first one's name.
+static void describe_nodes(const struct node *first, const struct node *last,
+                           struct program_item *out) {
+    int n_nodes = 0, at = 0;
+    for (int i = first->index; i <= last->index; i++) {
+        const struct node *n = first->g->nodes[i];
+        if (i > first->index && !does_something(n)) continue;
+        n_nodes++;
+        out->bytes += node_bytes(n);
+        out->flop += node_least_flop(n);
+        out->bf16 = out->bf16 || n->at.bf16;
+    }
+    if (n_nodes > 1) at = snprintf(out->text, sizeof out->text, "%d nodes from ", n_nodes);
+    node_text(first, out->text + at, (int)sizeof out->text - at);
 }
 
 struct item_job {
@@ -259,7 +272,7 @@ static void pass_on(void *ctx, const struct backend_item *item) {
     struct program_item out = {.launches = item->launches, .ms = item->ms};
     if (!item->launches) return; // nothing on the device
     if (item->node)
-        describe_node(item->node, &out);
+        describe_nodes(item->node, item->last, &out);
     else
         describe_command(&job->p->list[item->command], &out);
     job->each(job->ctx, &out);
