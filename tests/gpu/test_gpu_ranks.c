@@ -2,7 +2,7 @@
 // enqueued, captured and replayed; a bad number on one stops both; what is missing is said.
 //
 // The devices are two of the harness, NCCL is a library of the tests' own over threads.
-#include "gpu/parity.h"
+#include "gpu/device_run.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -206,6 +206,100 @@ static void a_rank_without_a_gpu_is_named(void **state) {
     thread_ranks_deinit(&ranks);
 }
 
+// ---- whole runs
+
+struct run_thread {
+    pthread_t thread;
+    struct run_opts opts;
+    struct feed *feed;
+    struct error error;
+};
+
+static void *run_worker_of_rank(void *ctx) {
+    struct run_thread *t = ctx;
+    struct worker *w = worker_new(&t->opts, t->feed, &t->error);
+    if (w) worker_run(w, &t->error);
+    worker_free(w);
+    return NULL;
+}
+
+// The records of rank 0.
+static struct feed *run_both(const char *device, const char *const *more, char why[600]) {
+    struct run_thread t[RANKS];
+    struct thread_ranks ranks;
+    thread_ranks_init(&ranks, RANKS);
+    for (int k = 0; k < RANKS; k++) {
+        t[k] = (struct run_thread){.opts = device_run(device, more, 2), .feed = feed_new(0)};
+        t[k].opts.ranks = &ranks.ranks[k];
+        assert_int_equal(pthread_create(&t[k].thread, NULL, run_worker_of_rank, &t[k]), 0);
+    }
+    for (int k = 0; k < RANKS; k++) pthread_join(t[k].thread, NULL);
+    snprintf(why, 600, "%s", t[0].error.message);
+    assert_true(!t[0].error.message[0] == !t[1].error.message[0]);
+    feed_free(t[1].feed);
+    thread_ranks_deinit(&ranks);
+    return t[0].feed;
+}
+
+static void runs_of_two_ranks_on_devices_have_the_records_of_those_on_cpus(void **state) {
+    (void)state;
+    static const char *const more[] = {"algo.per_rank_batch_size=1", "metric.log_every=1",
+                                       "algo.per_rank_sequence_length=2", "algo.replay_ratio=1",
+                                       NULL};
+    char why[600];
+    struct feed *cpu = run_both("cpu", more, why);
+    assert_string_equal(why, "");
+    struct feed *device = run_both("cuda", more, why);
+    assert_string_equal(why, "");
+    assert_int_equal(feed_n_records(cpu), 2);
+    assert_int_equal(feed_n_records(device), 2);
+    for (int64_t i = 0; i < 2; i++) {
+        const struct record *a = feed_record(device, i), *b = feed_record(cpu, i);
+        assert_int_equal(a->env_steps, b->env_steps);
+        int n = 0;
+        for (int m = 0; m < METRIC_COUNT; m++) {
+            if (metric_info[m].timed || !(a->present & b->present & METRIC_BIT(m))) continue;
+            const double x = (double)a->value[m], y = (double)b->value[m];
+            if (!(fabs(x - y) <= 1e-4 * fmax(1, fabs(y))))
+                fail_msg("%s: %.9g on devices, %.9g on CPUs", metric_info[m].name, x, y);
+            n++;
+        }
+        assert_true(n > 25);
+    }
+    feed_free(cpu);
+    feed_free(device);
+}
+
+static void the_official_profile_stays_on_cpus(void **state) {
+    (void)state;
+    static const char *const more[] = {"algo.profile=official", "algo.per_rank_sequence_length=2",
+                                       NULL};
+    char why[600];
+    feed_free(run_both("cuda", more, why));
+    if (!strstr(why, "--device cpu")) fail_msg("%s", why);
+}
+
+// Each rank of a machine sees one of its GPUs.
+static void ranks_of_a_machine_take_a_gpu_each(void **state) {
+    (void)state;
+    static const struct {
+        const char *given;
+        int local, n_local;
+        const char *own;
+    } list[] = {{NULL, 2, 4, "2"},      {"4,5,6,7", 0, 4, "4"},
+                {"4,5,6,7", 3, 4, "7"}, {"4,5", 2, 4, ""},
+                {"3", 1, 2, "3"},       {"", 1, 2, ""},
+                {"4,5", 0, 1, "4,5"},   {"GPU-a,GPU-b", 1, 2, "GPU-b"}};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        const struct ranks r = {.local = list[i].local, .n_local = list[i].n_local, .n = 4};
+        unsetenv("CUDA_VISIBLE_DEVICES");
+        if (list[i].given) setenv("CUDA_VISIBLE_DEVICES", list[i].given, 1);
+        device_of_rank(&r);
+        assert_string_equal(getenv("CUDA_VISIBLE_DEVICES"), list[i].own);
+    }
+    unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
 // The library is looked for once a process, so these two ask another one.
 static int joins_with(const char *library) {
     struct rank_thread t[RANKS];
@@ -238,11 +332,12 @@ static void a_library_that_is_missing_or_another_is_one_line(void **state) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1) return joins_with(argv[1]);
     if (!parity_on_harness()) { // one process a GPU there: mpirun, docs/gpu.md
         printf("skipped: two ranks need two GPUs and two processes\n");
         return 0;
     }
-    if (argc > 1) return joins_with(argv[1]);
+    device_run_on_harness();
     setenv("WORKBENCH_NCCL_LIBRARY", harness_path("fake_nccl"), 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_devices_of_half_a_batch_give_the_weights_of_one),
@@ -250,6 +345,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_bad_number_on_one_device_stops_both),
         cmocka_unit_test(what_nccl_refuses_is_said_on_all),
         cmocka_unit_test(a_rank_without_a_gpu_is_named),
+        cmocka_unit_test(runs_of_two_ranks_on_devices_have_the_records_of_those_on_cpus),
+        cmocka_unit_test(the_official_profile_stays_on_cpus),
+        cmocka_unit_test(ranks_of_a_machine_take_a_gpu_each),
         cmocka_unit_test(a_library_that_is_missing_or_another_is_one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

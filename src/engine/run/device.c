@@ -2,9 +2,11 @@
 #include "engine/run/device.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/graph/ranks.h"
 
 bool device_describe(char *text, size_t size) {
     char why[BACKEND_MESSAGE_SIZE];
@@ -20,6 +22,27 @@ static bool use_cpu(struct device *out) {
     out->name = "cpu";
     backend_choose(NULL);
     return true;
+}
+
+// Number `place` of a list with commas; empty behind its end.
+static void pick(const char *list, int place, char *out, size_t size) {
+    for (; place > 0 && *list; place--) {
+        list += strcspn(list, ",");
+        list += *list == ',';
+    }
+    snprintf(out, size, "%.*s", (int)strcspn(list, ","), list);
+}
+
+// CUDA reads the variable when it is opened, and then knows no other GPU in any thread.
+void device_of_rank(const struct ranks *ranks) {
+    const char *given = getenv("CUDA_VISIBLE_DEVICES");
+    char own[64];
+    if (!ranks || ranks->n_local < 2 || (given && !strchr(given, ','))) return;
+    if (given)
+        pick(given, ranks->local, own, sizeof own);
+    else
+        snprintf(own, sizeof own, "%d", ranks->local);
+    setenv("CUDA_VISIBLE_DEVICES", own, 1);
 }
 
 bool device_choose(const char *wanted, struct device *out, struct error *e) {

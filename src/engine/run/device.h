@@ -21,6 +21,11 @@ struct device {
     char play[80];                  // cuda: where machines and replay are, and why; "": nobody says
 };
 
+// Before it, where several ranks share the machine: each sees one of its GPUs from now on. The one
+// of CUDA_VISIBLE_DEVICES, or of all, that has the rank's place; where that names a single one,
+// that one. NULL or one rank: nothing.
+struct ranks; // engine/graph/ranks.h
+void device_of_rank(const struct ranks *ranks);
 // Unknown names are usage errors; "cuda" without a GPU is STATUS_FAILED, in one line.
 bool device_choose(const char *wanted, struct device *out, struct error *e);
 // TF32 products on or off, for the graphs of the chosen device; a usage error on the CPU.

@@ -27,7 +27,8 @@ static void say_where(const struct worker *w) {
 
 // With several ranks, none opens the session before all have read what is in it.
 static bool set_up(struct worker *w, struct error *e) {
-    return worker_agree(w, worker_configure(w, e) && worker_build(w, e), e) &&
+    return worker_agree(w, worker_configure(w, e), e) &&
+           worker_agree(w, worker_join_devices(w, e) && worker_build(w, e), e) &&
            worker_agree(w, worker_open_session(w, e), e) &&
            worker_agree(w, worker_introduce(w, e), e);
 }

@@ -55,7 +55,8 @@ struct run_opts {         // NULL or 0: the default in parentheses
     // algo.per_rank_batch_size sequences of its own ring; all make the same gradient steps and end
     // together. Rank 0 writes the session, the others their own state beside its checkpoints.
     // `updates`, `env_steps` and the counts in records are those of all ranks. Borrowed until
-    // worker_free; DreamerV3 on the CPU. All ranks call all functions here. NULL: one alone.
+    // worker_free; DreamerV3. On a GPU each has one of its own. All ranks call all functions here.
+    // NULL: one alone.
     struct ranks *ranks;
 };
 

@@ -200,6 +200,8 @@ bool worker_meet(struct worker *w, struct meeting *m, struct error *e); // false
 // in the second case.
 bool worker_agree(struct worker *w, bool fine, struct error *e);
 bool worker_check_ranks(const struct worker *w, struct error *e); // what cannot be
+// The devices that the ranks have chosen become those of one run.
+bool worker_join_devices(struct worker *w, struct error *e);
 // When rank 0 has its session: all learn its folder, and that all make the same run.
 bool worker_introduce(struct worker *w, struct error *e);
 // The metrics become means over the ranks (the means of their percentiles and deviations too), the

@@ -90,10 +90,22 @@ bool worker_check_ranks(const struct worker *w, struct error *e) {
         return error_set(e, STATUS_USAGE,
                          "buffer.size=%lld is less than a row for each of %d ranks",
                          (long long)w->config.buffer_size, r->n);
+    if (r && backend_chosen() && profile_of(&w->config)->joint)
+        return error_set(e, STATUS_USAGE,
+                         "algo.profile=%s: several ranks learn on CPUs; add --device cpu",
+                         w->config.profile);
     if (whole > UINT32_MAX / 4096)
         return error_set(e, STATUS_USAGE, "a batch of %lld sequences on %d ranks is too large",
                          (long long)w->config.batch_size, r->n);
     return true;
+}
+
+bool worker_join_devices(struct worker *w, struct error *e) {
+    char why[BACKEND_MESSAGE_SIZE];
+    if (!w->opts.ranks || ranks_join_device(w->opts.ranks, backend_chosen(), why, sizeof why))
+        return true;
+    return error_set(e, STATUS_FAILED, "--device %s: %s", w->opts.device ? w->opts.device : "auto",
+                     why);
 }
 
 // ---- records

@@ -23,9 +23,6 @@ static bool check_options(const struct run_opts *o, struct error *e) {
     if (o->algo && strcmp(o->algo, "dreamer_v3") != 0)
         return error_set(e, STATUS_USAGE, "--algo %s: no such algorithm; known: dreamer_v3, ppo",
                          o->algo);
-    if (o->ranks && o->device && strcmp(o->device, "cuda") == 0)
-        return error_set(e, STATUS_USAGE,
-                         "--ranks mpi trains on CPUs only: leave --device cuda out");
     if (o->resume && o->no_session)
         return error_set(e, STATUS_USAGE, "--resume and --no-session exclude each other");
     if (o->mode && !worker_algo_find(o->mode))
@@ -211,8 +208,8 @@ static int threads_of_rank(const struct worker *w) {
 }
 
 bool worker_configure(struct worker *w, struct error *e) {
-    if (!check_options(&w->opts, e) ||
-        !device_choose(w->opts.ranks ? "cpu" : w->opts.device, &w->device, e) ||
+    device_of_rank(w->opts.ranks);
+    if (!check_options(&w->opts, e) || !device_choose(w->opts.device, &w->device, e) ||
         !load_config(w, e) || !worker_check_ranks(w, e) || !check_bounds(w, e) || !load_rom(w, e))
         return false;
     if (w->resume && !worker_resume_same_game(w, e)) return false;
