@@ -61,6 +61,35 @@ static void another_seed_gives_other_numbers(void **state) {
     assert_true(a.first_obs_nll != b.first_obs_nll);
 }
 
+// Without its latent and without learning, a model's loss tells the pictures of a batch: over six
+// batches it differs by 1 %, by 0.06 % where the same rows are drawn every time.
+static void every_update_learns_from_another_batch(void **state) {
+    (void)state;
+    if (SANITIZED) skip(); // a long prefill
+    static const char *const still[] = {"algo.learning_starts=400",
+                                        "algo.world_model.optimizer.lr=1e-12"};
+    struct error e = {0};
+    double least = INFINITY, most = 0;
+    struct feed *feed = feed_new(0);
+    struct run_opts o = options("sprites", 6);
+    o.no_session = true;
+    o.zero_latent = true;
+    o.settings = still;
+    o.n_settings = 2;
+    struct worker *w = worker_new(&o, feed, &e);
+    assert_non_null(w);
+    assert_int_equal(worker_run(w, &e), STATUS_OK);
+    assert_int_equal(feed_n_records(feed), 6);
+    for (int i = 0; i < 6; i++) {
+        const double loss = (double)feed_record(feed, i)->value[METRIC_OBS_NLL];
+        least = fmin(least, loss);
+        most = fmax(most, loss);
+    }
+    if (!(most - least > 0.003 * least)) fail_msg("losses from %g to %g", least, most);
+    worker_free(w);
+    feed_free(feed);
+}
+
 static void one_update_per_policy_step_after_the_prefill(void **state) {
     (void)state;
     struct worker_summary s;
@@ -377,6 +406,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_seed_gives_the_same_bytes_whatever_the_threads),
         cmocka_unit_test(another_seed_gives_other_numbers),
+        cmocka_unit_test(every_update_learns_from_another_batch),
         cmocka_unit_test(one_update_per_policy_step_after_the_prefill),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_the_run_with_a_failure_folder),
         cmocka_unit_test(pause_single_update_checkpoint_and_stop_are_obeyed),
