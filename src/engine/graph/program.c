@@ -286,5 +286,3 @@ void program_items(struct program *p, int passes, program_item_fn *each, void *c
 int64_t program_graph_nodes(const struct program *p) {
     return p->backend->program_graph_nodes(p->device);
 }
-
-double program_ms(struct program *p) { return p->backend->program_ms(p->device); }

@@ -93,8 +93,6 @@ void program_store(struct program *p, int64_t step);
 void program_launch(struct program *p);
 void program_seek(struct program *p, int64_t step, bool anew);
 void program_scale_rates(struct program *p, double factor); // enqueued, from the next launch on
-// How long the device worked on the last launch that has been waited for.
-double program_ms(struct program *p);
 void program_read(struct program *p, struct backend_progress *out);
 void program_fetch(struct program *p);
 double program_ms(struct program *p); // of the last launch that was read, by the device's clock
