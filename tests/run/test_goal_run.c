@@ -138,6 +138,50 @@ static void the_time_limit_is_the_stages_unless_it_is_set(void **state) {
     }
 }
 
+// Eight steps of standing still cost what the keys say, and nothing else is earned.
+static void the_reward_is_what_the_keys_say(void **state) {
+    (void)state;
+    static const char *const keys[] = {"algo.learning_starts=40",
+                                       "env.num_envs=2",
+                                       "env.max_episode_steps=8",
+                                       "algo.per_rank_batch_size=2",
+                                       "algo.per_rank_sequence_length=16",
+                                       "env.step_cost=-0.5",
+                                       "env.alpha=0"};
+    char session[200];
+    struct error e = {0};
+    struct run_opts o = options();
+    int n_ended = 0;
+    o.task = "exit_lab";
+    o.sessions_dir = test_folder();
+    o.settings = keys, o.n_settings = 7;
+    o.updates = 6;
+    if (run(&o, session, &e) != STATUS_OK) fail_msg("%s", e.message);
+    struct session_data *d = session_read(session, &e);
+    if (!d) fail_msg("%s", e.message);
+    for (int64_t i = 0; i < d->n_records; i++)
+        if (d->records[i].present & METRIC_BIT(METRIC_RETURN_MEAN)) {
+            assert_float_equal(d->records[i].value[METRIC_RETURN_MEAN], -4, 1e-6);
+            n_ended++;
+        }
+    assert_true(n_ended > 0);
+    session_data_free(d);
+}
+
+static void rewards_of_a_task_without_a_goal_are_refused(void **state) {
+    (void)state;
+    static const char *const tasks[] = {"static", "pendulum"}, *const keys[] = {"env.alpha=2",
+                                                                                "env.goal_bonus=1",
+                                                                                "env.step_cost=0"};
+    for (int i = 0; i < 6; i++) {
+        struct error e = {0};
+        struct run_opts o = {.task = tasks[i / 3], .no_session = true, .updates = 1};
+        o.settings = &keys[i % 3], o.n_settings = 1;
+        assert_int_equal(run(&o, NULL, &e), STATUS_USAGE);
+        if (!strstr(e.message, "has no goal")) fail_msg("%s", e.message);
+    }
+}
+
 static void a_scene_has_no_goal_in_meta(void **state) {
     (void)state;
     char session[200];
@@ -160,9 +204,9 @@ static double value(const struct record *r, enum metric m) {
 // Every episode is cut off after eight steps, so none succeeds.
 static void records_tell_of_episodes_distances_actions_and_steps(void **state) {
     (void)state;
-    static const char *const keys[] = {
-        "algo.learning_starts=40", "env.num_envs=2", "env.max_episode_steps=8",
-        "algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=16"};
+    static const char *const keys[] = {"algo.learning_starts=40", "env.num_envs=2",
+                                       "env.max_episode_steps=8", "algo.per_rank_batch_size=2",
+                                       "algo.per_rank_sequence_length=16"};
     char session[200];
     struct error e = {0};
     struct run_opts o = options();
@@ -244,6 +288,8 @@ int main(void) {
         cmocka_unit_test(a_goal_task_runs_in_mode_full_and_meta_names_its_goal),
         cmocka_unit_test(a_users_files_give_the_run_of_the_task_they_are),
         cmocka_unit_test(the_time_limit_is_the_stages_unless_it_is_set),
+        cmocka_unit_test(the_reward_is_what_the_keys_say),
+        cmocka_unit_test(rewards_of_a_task_without_a_goal_are_refused),
         cmocka_unit_test(a_scene_has_no_goal_in_meta),
         cmocka_unit_test(records_tell_of_episodes_distances_actions_and_steps),
         cmocka_unit_test(what_does_not_fit_the_goal_is_refused_with_both_values),

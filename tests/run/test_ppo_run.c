@@ -336,6 +336,33 @@ static void a_greedy_evaluation_is_recorded_every_so_many_updates(void **state) 
     feed_free(feed);
 }
 
+// Half a point a step and no distance: nine steps, also in the evaluation and in that of the saved
+// session.
+static void the_reward_of_a_goal_is_what_the_keys_say(void **state) {
+    (void)state;
+    static const char *const more[] = {"eval.every=2", "env.step_cost=-0.5", "env.alpha=0"};
+    const char *settings[N_SMALL + 3];
+    struct error e = {0};
+    char session[200];
+    memcpy(settings, small, sizeof small);
+    memcpy(settings + N_SMALL, more, sizeof more);
+    struct run_opts o = options(test_folder(), 2);
+    o.settings = settings;
+    o.n_settings = N_SMALL + 3;
+    run_well(&o, session);
+    struct session_data *d = session_read(session, &e);
+    if (!d) fail_msg("%s", e.message);
+    assert_float_equal(d->records[1].value[METRIC_RETURN_MEAN], -4.5, 1e-6);
+    assert_float_equal(d->records[1].value[METRIC_EVAL_MEAN_RETURN], -4.5, 1e-6);
+    session_data_free(d);
+    struct eval *v = eval_new(&(struct eval_opts){.path = session, .episodes = 2, .n_envs = 2}, &e);
+    struct eval_report r;
+    if (!v || !eval_run(v, &e)) fail_msg("%s", e.message);
+    eval_report(v, &r);
+    assert_float_equal(r.policy_stats.mean_reward, -4.5, 1e-6);
+    eval_free(v);
+}
+
 // Updates 3, 6 and 9 ask for one; records are those of 2, 4, 6, 8 and 10.
 static void an_evaluation_comes_with_the_next_record_that_is_written(void **state) {
     (void)state;
@@ -583,6 +610,7 @@ int main(void) {
         cmocka_unit_test(rates_are_means_over_the_transitions_of_a_rollout),
         cmocka_unit_test(a_saved_policy_plays_as_it_did_in_training),
         cmocka_unit_test(a_greedy_evaluation_is_recorded_every_so_many_updates),
+        cmocka_unit_test(the_reward_of_a_goal_is_what_the_keys_say),
         cmocka_unit_test(an_evaluation_comes_with_the_next_record_that_is_written),
         cmocka_unit_test(evaluations_change_nothing_else_of_a_run),
         cmocka_unit_test(a_run_says_first_how_much_memory_it_will_take),

@@ -107,6 +107,9 @@
            "save the ring beside the checkpoints, so that a resumed run goes on exactly")                              \
     INTEGER(num_envs, "env.num_envs", 1, "[1, 65536]", "environments stepped together")                                \
     INTEGER(max_episode_steps, "env.max_episode_steps", 256, "[1, 1000000000]", "steps until an episode is truncated") \
+    DECIMAL(alpha, "env.alpha", 1, "[0, 1000]", "goal tasks: reward per distance that a step comes nearer")            \
+    DECIMAL(goal_bonus, "env.goal_bonus", 10, "[0, 1e6]", "goal tasks: reward for arriving")                           \
+    DECIMAL(step_cost, "env.step_cost", -0.01, "[-1000, 1000]", "goal tasks: reward of every step")                    \
     CHOICE(observation, "env.observation", "task", "task|pixels|vector|both",                                          \
            "what of a control task is observed; task: its vector (a Game Boy has pictures alone)")                     \
     CHOICE(env_device, "env.device", "auto", "auto|host",                                                              \

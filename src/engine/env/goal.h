@@ -31,6 +31,14 @@ struct goal {
 // tau .05, k 2, alpha 1, bonus 10, cost -.01, max_steps 128 (spec/gameboy.md 8).
 extern const struct goal_rules goal_default_rules;
 
+// What a run's keys say of the reward; tau, k and the time limit are the task's.
+static inline void goal_rules_set_reward(struct goal_rules *rules, double alpha, double goal_bonus,
+                                         double step_cost) {
+    rules->alpha = (float)alpha;
+    rules->goal_bonus = (float)goal_bonus;
+    rules->step_cost = (float)step_cost;
+}
+
 // One environment's progress towards the goal.
 struct goal_progress {
     float distance; // of the last frame (stack) seen

@@ -104,6 +104,8 @@ static bool open_task(struct ppo_run *r, struct error *e) {
     if (ppo_config_given(&r->config, "env.max_episode_steps"))
         r->task->rules.max_steps = (int)r->config.max_episode_steps;
     r->config.max_episode_steps = r->task->rules.max_steps;
+    goal_rules_set_reward(&r->task->rules, r->config.alpha, r->config.goal_bonus,
+                          r->config.step_cost);
     r->goal = r->task->goal.goal;
     return true;
 }
@@ -252,6 +254,7 @@ static struct env *make_env(struct ppo_run *r, int n_envs, struct error *e) {
     if (!r->task) {
         struct goal_rules rules = toy_rules;
         rules.max_steps = (int)r->config.max_episode_steps;
+        goal_rules_set_reward(&rules, r->config.alpha, r->config.goal_bonus, r->config.step_cost);
         return env_toy_new(
             &(struct env_toy_opts){.n_envs = n_envs, .action_codec = codec, .rules = &rules}, e);
     }

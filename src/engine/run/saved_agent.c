@@ -98,6 +98,9 @@ static bool read_ppo_config(struct saved_agent *a, const char *text, size_t n, c
         return false;
     memcpy(a->config.action_codec, c->action_codec, sizeof a->config.action_codec);
     a->config.max_episode_steps = c->max_episode_steps;
+    a->config.alpha = c->alpha;
+    a->config.goal_bonus = c->goal_bonus;
+    a->config.step_cost = c->step_cost;
     a->config.seed = c->seed;
     return true;
 }
@@ -235,6 +238,7 @@ static bool open_goal(struct saved_agent *a, const struct saved_files *f, struct
     if (!(f->rom ? task_open_files(&files, t, e) : task_open_builtin(a->task, codec, t, e)))
         return false;
     t->rules.max_steps = (int)a->config.max_episode_steps;
+    goal_rules_set_reward(&t->rules, a->config.alpha, a->config.goal_bonus, a->config.step_cost);
     return same_hash(a, "rom", f->rom ? f->rom : a->task, t->rom_sha256, e) &&
            same_hash(a, "start_state", f->state ? f->state : a->task, t->state_sha256, e) &&
            same_hash(a, "goal", f->goal_dir ? f->goal_dir : a->task, t->goal.sha256, e);
@@ -273,6 +277,7 @@ static struct env *make_toy(const struct saved_agent *a, int n_envs, struct erro
     char codec[64];
     struct goal_rules rules = toy_rules;
     rules.max_steps = (int)a->config.max_episode_steps;
+    goal_rules_set_reward(&rules, a->config.alpha, a->config.goal_bonus, a->config.step_cost);
     return env_toy_new(&(struct env_toy_opts){.n_envs = n_envs,
                                               .action_codec = codec_id(a, codec),
                                               .rules = &rules},

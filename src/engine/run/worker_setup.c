@@ -107,6 +107,16 @@ static bool load_goal_task(struct worker *w, const char *name, struct error *e) 
     if (o->resume || is_set(o, "env.max_episode_steps"))
         task->rules.max_steps = (int)w->config.max_episode_steps;
     w->config.max_episode_steps = task->rules.max_steps;
+    goal_rules_set_reward(&task->rules, w->config.alpha, w->config.goal_bonus, w->config.step_cost);
+    return true;
+}
+
+// Who sets the reward of a goal where there is none would not see it.
+static bool refuse_rewards(const struct run_opts *o, const char *name, struct error *e) {
+    static const char *const keys[] = {"env.alpha", "env.goal_bonus", "env.step_cost"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (is_set(o, keys[i]))
+            return error_set(e, STATUS_USAGE, "%s: %s has no goal; leave it out", keys[i], name);
     return true;
 }
 
@@ -138,7 +148,7 @@ static bool refuse_game_boy(const struct run_opts *o, const char *name, struct e
 
 static bool load_control(struct worker *w, const struct control_task *task, struct error *e) {
     const struct run_opts *o = &w->opts;
-    if (!refuse_game_boy(o, task->name, e)) return false;
+    if (!refuse_game_boy(o, task->name, e) || !refuse_rewards(o, task->name, e)) return false;
     if (task->actions.n_continuous && w->config.action_clip > 1)
         return error_set(e, STATUS_USAGE,
                          "algo.actor.action_clip=%g: the actions of --task %s lie in [-1, 1]",
@@ -184,7 +194,7 @@ static bool load_rom(struct worker *w, struct error *e) {
         w->rom_bytes = task->rom_bytes;
     }
     sha256_hex(w->rom_data, w->rom_bytes, w->rom_sha256);
-    return true;
+    return refuse_rewards(&w->opts, w->rom_name, e);
 }
 
 // A bound that can never be reached would mean a run without end.

@@ -40,6 +40,9 @@
     CHOICE(env_device, "env.device", "auto", "auto|host",                                                              \
            "with a GPU: machines and rollout there where the task allows it, or on the host")                          \
     INTEGER(max_episode_steps, "env.max_episode_steps", 256, "[1, 1000000000]", "steps until an episode is truncated") \
+    DECIMAL(alpha, "env.alpha", 1, "[0, 1000]", "goal tasks: reward per distance that a step comes nearer")            \
+    DECIMAL(goal_bonus, "env.goal_bonus", 10, "[0, 1e6]", "goal tasks: reward for arriving")                           \
+    DECIMAL(step_cost, "env.step_cost", -0.01, "[-1000, 1000]", "goal tasks: reward of every step")                    \
     CHOICE(action_codec, "env.action_codec", "v0", "v0|v1", "buttons an agent has: v0 without, v1 with NOOP")          \
     INTEGER(eval_every, "eval.every", 0, "[0, 1000000000]", "updates between greedy evaluations; 0: none")             \
     INTEGER(eval_episodes, "eval.episodes", 4, "[1, 65536]", "episodes of an evaluation")                              \
