@@ -96,7 +96,7 @@ static const struct { const char *key, *good[3], *bad[4]; } ranges[] = {
     {"buffer.terminal_fraction", {"0", "0.25", "1"}, {"-0.1", "1.1", "nan", "half"}},
     {"env.num_envs", {"1", "16", "65536"}, {"0", "-1", "65537", "1e2"}},
     {"env.alpha", {"0", "1", "10"}, {"-1", "1001", "nan"}},
-    {"env.goal_bonus", {"0", "5"}, {"-1", "x"}},
+    {"env.goal_bonus", {"0", "5", "1e6"}, {"-1", "x"}},
     {"env.step_cost", {"-0.01", "0", "1"}, {"-1001", "inf"}},
     {"env.max_episode_steps", {"1", "256", "1000000000"}, {"0", "-1", "1000000001", "never"}},
     {"checkpoint.every", {"0", "1000", "1000000000"}, {"-1", "1000000001", "0.5", ""}},
