@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
+#include "engine/run/reproduce.h"
 #include "support/small_run.h"
 #include "support/thread_ranks.h"
 #include "support/two_heads.h"
@@ -335,6 +336,34 @@ static void a_rank_that_fails_ends_all_and_says_why(void **state) {
     assert_non_null(strstr(runs[0].error.message, "rank 1"));
 }
 
+// Each rank's bundle is that update again, by itself.
+static void a_bundle_of_each_rank_reproduces_its_update(void **state) {
+    (void)state;
+    char session[200], bundle[300];
+    struct error e = {0};
+    struct reproduction r;
+    static const char *const key = "algo.world_model.kl_dynamic=1e39";
+    struct run_opts o = agent_run(6);
+    run_ranks_well(&o, session);
+    const struct run_opts on = {.resume = session,
+                                .updates = 12,
+                                .n_threads = 1,
+                                .no_media = true,
+                                .settings = &key,
+                                .n_settings = 1};
+    struct rank_run runs[RANKS] = {{.opts = on}, {.opts = on}};
+    run_both(runs);
+    for (int k = 0; k < RANKS; k++) {
+        assert_int_equal(runs[k].status, STATUS_FAILED);
+        snprintf(bundle, sizeof bundle, "%s/failures/step_000000007%s", session,
+                 k ? ".rank_1" : "");
+        if (!reproduce_run(bundle, 1, &r, &e)) fail_msg("%s", e.message);
+        assert_int_equal(r.update, 7);
+        assert_string_equal(r.found, r.recorded);
+        assert_non_null(strstr(runs[k].error.message, r.found));
+    }
+}
+
 static void ranks_that_were_given_other_keys_are_refused(void **state) {
     (void)state;
     struct run_opts o = agent_run(8);
@@ -465,6 +494,7 @@ int main(void) {
         cmocka_unit_test(a_rank_without_its_file_is_refused_on_all),
         cmocka_unit_test(one_rank_that_is_told_to_stop_stops_all),
         cmocka_unit_test(a_rank_that_fails_ends_all_and_says_why),
+        cmocka_unit_test(a_bundle_of_each_rank_reproduces_its_update),
         cmocka_unit_test(ranks_that_were_given_other_keys_are_refused),
         cmocka_unit_test(ppo_runs_alone),
         cmocka_unit_test(processes_give_the_bytes_of_threads),

@@ -342,14 +342,15 @@ bool session_frames_path(struct session *s, char out[PATH_SIZE], struct error *e
            path_join(out, s->path, "frames/pictures.frames", e);
 }
 
-bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
+bool session_failure_folder(const char *session, int64_t opt_steps, int rank, char out[PATH_SIZE],
                             struct error *e) {
-    char name[64];
-    if (!path_join(out, s->path, "failures", e) || !file_make_folders(out, e)) return false;
+    char name[96], owner[24] = "";
+    if (rank > 0) snprintf(owner, sizeof owner, ".rank_%d", rank);
+    if (!path_join(out, session, "failures", e) || !file_make_folders(out, e)) return false;
     for (int i = 1; i < MAX_SUFFIX; i++) {
-        snprintf(name, sizeof name, "failures/step_%09" PRId64, opt_steps);
+        snprintf(name, sizeof name, "failures/step_%09" PRId64 "%s", opt_steps, owner);
         if (i > 1) snprintf(name + strlen(name), sizeof name - strlen(name), "-%d", i);
-        if (!path_join(out, s->path, name, e)) return false;
+        if (!path_join(out, session, name, e)) return false;
         if (mkdir(out, 0777) == 0) return true;
         if (errno != EEXIST) break;
     }

@@ -79,8 +79,9 @@ bool session_checkpoint_path(struct session *s, int64_t opt_steps, char out[PATH
                              struct error *e);
 bool session_frames_path(struct session *s, char out[PATH_SIZE],
                          struct error *e); // frames/pictures.frames
-bool session_failure_folder(struct session *s, int64_t opt_steps, char out[PATH_SIZE],
-                            struct error *e);                                      // new, empty
+// New and empty; `rank` as in session_replay_path.
+bool session_failure_folder(const char *session, int64_t opt_steps, int rank, char out[PATH_SIZE],
+                            struct error *e);
 bool session_prune_checkpoints(struct session *s, int keep_last, struct error *e); // keep_last >= 1
 // The ring's file beside checkpoint `opt_steps`; `ticks` tells rings of the same step apart, `rank`
 // those of several ranks (0: no rank in the name).

@@ -147,11 +147,12 @@ void ppo_run_write_failure(struct ppo_run *r, const struct ppo_learned *l) {
     struct error e = {0};
     if (!r->session) return;
     char folder[PATH_SIZE], weights[PATH_SIZE];
-    bool fine =
-        session_failure_folder(r->session, ppo_counters(r->agent)->updates + 1, folder, &e) &&
-        path_join(weights, folder, "before.safetensors", &e) && ppo_run_save(r, weights, &e) &&
-        save_minibatch(r, folder, &e) && save_config(r, folder, &e) &&
-        save_last_metrics(r, folder, &e) && save_report(r, folder, l, &e);
+    bool fine = session_failure_folder(session_path(r->session),
+                                       ppo_counters(r->agent)->updates + 1, 0, folder, &e) &&
+                path_join(weights, folder, "before.safetensors", &e) &&
+                ppo_run_save(r, weights, &e) && save_minibatch(r, folder, &e) &&
+                save_config(r, folder, &e) && save_last_metrics(r, folder, &e) &&
+                save_report(r, folder, l, &e);
     if (!fine) log_write(LOG_WARN, "the failure folder is not complete: %s", e.message);
 }
 

@@ -19,9 +19,40 @@ struct bundle {
     bool ppo;
     bool behaviour, policy; // the stage that failed; neither: the whole update again
     int64_t n_actions, step, tick;
-    struct env shape; // what the model asks of the environments: how many, and their actions
-    struct worker *w; // config, pool and model only
+    struct env shape;  // what the model asks of the environments: how many, and their actions
+    struct ranks rank; // n 0: the run was one process
+    struct worker *w;  // config, pool and model only
 };
+
+// ---- a rank of several, again by itself: the others are taken to be like it
+
+static void sum_alike(struct ranks *r, real *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] *= (real)r->n;
+}
+
+static void gather_alike(struct ranks *r, const void *mine, void *all, int64_t bytes) {
+    for (int k = 0; k < r->n; k++) memcpy((char *)all + k * bytes, mine, (size_t)bytes);
+}
+
+static void close_alike(struct ranks *r) { (void)r; }
+
+static bool read_rank(struct bundle *b, const char *path, struct error *e) {
+    int64_t n = 0, rank = 0;
+    if (!cJSON_GetObjectItemCaseSensitive(b->report, "ranks")) return true;
+    if (!json_get_i64(b->report, "ranks", path, &n, e) ||
+        !json_get_i64(b->report, "rank", path, &rank, e))
+        return false;
+    if (n < 1 || n > 1 << 20 || rank < 0 || rank >= n)
+        return error_set(e, STATUS_FAILED, "%s: rank %lld of %lld", path, (long long)rank,
+                         (long long)n);
+    b->rank = (struct ranks){.rank = (int)rank,
+                             .n = (int)n,
+                             .sum = sum_alike,
+                             .gather = gather_alike,
+                             .close = close_alike};
+    b->w->opts.ranks = &b->rank;
+    return true;
+}
 
 // A bundle that does not say them is of pictures and buttons.
 static bool read_spaces(struct bundle *b, const char *path, struct error *e) {
@@ -75,7 +106,7 @@ static bool read_report(struct bundle *b, struct reproduction *out, struct error
         !json_get_i64(b->report, "opt_steps", path, &b->step, e) ||
         !json_get_bool(b->report, "zero_latent", path, &b->w->opts.zero_latent, e))
         return false;
-    if (!read_spaces(b, path, e)) return false;
+    if (!read_spaces(b, path, e) || !read_rank(b, path, e)) return false;
     b->w->algo = worker_algo_find(mode);
     b->behaviour = strcmp(stage, worker_stage_names[STAGE_BEHAVIOUR]) == 0;
     b->policy = strcmp(stage, worker_stage_names[STAGE_POLICY]) == 0;
@@ -195,6 +226,7 @@ static bool run_dreamer(struct bundle *b, int n_threads, struct reproduction *ou
     if (b->w->wm) b->w->algo->free(b->w);
     pool_free(b->w->pool);
     pool_free(b->w->rollout.pool);
+    if (b->rank.n) ranks_close(&b->rank);
     return fine;
 }
 

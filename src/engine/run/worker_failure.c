@@ -61,8 +61,10 @@ static void add_keys(const struct config *config, struct text *t) {
 
 static void format_command(const struct worker *w, int64_t updates, struct text *t) {
     const struct run_opts *o = &w->opts;
-    text_add(t, "workbench train --headless --mode %s --preset %s", w->algo->mode,
-             w->config.preset);
+    const struct ranks *r = o->ranks;
+    if (r) text_add(t, "mpirun -n %d ", r->n);
+    text_add(t, "workbench train --headless%s --mode %s --preset %s", r ? " --ranks mpi" : "",
+             w->algo->mode, w->config.preset);
     add_word(t, o->rom_path ? "--rom" : "--task", o->rom_path ? o->rom_path : w->rom_name);
     add_word(t, "--state", o->state_path);
     add_word(t, "--goal-dir", o->goal_dir);
@@ -118,6 +120,10 @@ static bool save_report(struct worker *w, const char *folder, const struct wm_re
     json_add_count(o, "n_actions", w->rollout.env->n_actions);
     add_spaces(o, w->rollout.env);
     json_add_bool(o, "zero_latent", w->opts.zero_latent);
+    if (w->opts.ranks) {
+        json_add_count(o, "rank", w->opts.ranks->rank);
+        json_add_count(o, "ranks", w->opts.ranks->n);
+    }
     json_add_u64(o, "seed", (uint64_t)w->config.seed);
     json_add_string(
         o, "random_numbers",
@@ -180,12 +186,19 @@ static bool save_weights(struct worker *w, const char *folder, struct error *e) 
     return fine;
 }
 
+// Each rank has a bundle of its own, in rank 0's session.
+static bool make_folder(const struct worker *w, int64_t step, char out[PATH_SIZE],
+                        struct error *e) {
+    const char *session = w->session ? session_path(w->session) : w->shared_session;
+    return session_failure_folder(session, step, ranks_rank(w->opts.ranks), out, e);
+}
+
 void worker_write_failure(struct worker *w, const struct wm_result *result) {
     struct error e = {0};
     char folder[PATH_SIZE];
-    if (!w->session) return;
+    if (!w->session && !w->shared_session[0]) return;
     rollout_wait(w, &e); // one that failed too has a bundle of its own
-    bool fine = session_failure_folder(w->session, wm_opt_steps(w->wm) + 1, folder, &e) &&
+    bool fine = make_folder(w, wm_opt_steps(w->wm) + 1, folder, &e) &&
                 save_weights(w, folder, &e) && save_batch(w, folder, &e) &&
                 save_config(w, folder, &e) && save_last_metrics(w, folder, &e) &&
                 save_report(w, folder, result, &e);
@@ -196,8 +209,8 @@ void worker_write_policy_failure(struct worker *w) {
     const struct rollout *r = &w->rollout;
     struct error e = {0};
     char folder[PATH_SIZE], path[PATH_SIZE];
-    if (!w->session || !r->bad_node[0]) return;
-    const bool fine = session_failure_folder(w->session, r->weights_step, folder, &e) &&
+    if ((!w->session && !w->shared_session[0]) || !r->bad_node[0]) return;
+    const bool fine = make_folder(w, r->weights_step, folder, &e) &&
                       path_join(path, folder, "policy.safetensors", &e) &&
                       worker_save_policy_input(w, path, &e) && save_config(w, folder, &e) &&
                       save_last_metrics(w, folder, &e) && save_report(w, folder, NULL, &e);
