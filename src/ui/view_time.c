@@ -119,11 +119,19 @@ void view_draw_time(const struct view *v, struct canvas *c, struct rect r) {
         enum metric ms;
     } beside[] = {{"environments, a step", METRIC_ENV_MS},
                   {"policy, a step", METRIC_POLICY_MS},
-                  {"replay, a batch", METRIC_SAMPLE_MS}};
+                  {"replay, a batch", METRIC_SAMPLE_MS},
+                  {"device, a rollout", METRIC_ACTOR_MS},
+                  {"device, its batch", METRIC_LEARNER_MS}};
     if (roomy) row.y++;
     for (size_t i = 0; i < sizeof beside / sizeof *beside && row.y < end; i++) {
         if (!curves_known(v->curves, (int)beside[i].ms)) continue;
         draw_row(c, row, beside[i].name, value_of(v, beside[i].ms), NAN, NAN, NAN);
+        row.y++;
+    }
+    if (row.y < end && curves_known(v->curves, (int)METRIC_OVERLAP)) {
+        const double shorter = fmin(value_of(v, METRIC_ACTOR_MS), value_of(v, METRIC_LEARNER_MS));
+        draw_row(c, row, "device, side by side", value_of(v, METRIC_OVERLAP) * shorter, shorter,
+                 NAN, NAN);
         row.y++;
     }
     if (roomy) row.y++;

@@ -75,18 +75,18 @@ static struct backend_bus sent(const char *const *more, int64_t updates) {
 
 static void longer_runs_send_nothing_more(void **state) {
     (void)state;
-    const struct backend_bus two = sent(QUIET, 2), five = sent(QUIET, 5);
+    const struct backend_bus two = sent(QUIET, 2), four = sent(QUIET, 4);
     assert_true(two.copies > 0); // it is counted
-    assert_int_equal(five.copies - two.copies, 0);
-    assert_int_equal(five.bytes - two.bytes, 0);
+    assert_int_equal(four.copies - two.copies, 0);
+    assert_int_equal(four.bytes - two.bytes, 0);
 }
 
 static void rows_of_the_host_are_counted(void **state) {
     (void)state;
-    const struct backend_bus two = sent(QUIET_HOST, 2), four = sent(QUIET_HOST, 4);
+    const struct backend_bus two = sent(QUIET_HOST, 2), three = sent(QUIET_HOST, 3);
     const int64_t batch = 2 * WM_PACKED_BYTES, picture = 2 * WM_PACKED_BYTES;
-    assert_true(four.copies - two.copies >= 2);
-    assert_true(four.bytes - two.bytes >= 2 * (batch + picture));
+    assert_true(three.copies - two.copies >= 2);
+    assert_true(three.bytes - two.bytes >= batch + picture);
 }
 
 int main(void) {

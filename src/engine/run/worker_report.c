@@ -122,7 +122,7 @@ static void put_shares(struct worker *w, struct record *r) {
     struct busy *b = &w->busy;
     int64_t now = clock_now_ns();
     double all = (double)(now - b->since_ns);
-    if (all > 0) {
+    if (all > 0 && !w->on_device) {
         put(r, METRIC_SHARE_ACTING, (double)b->acting_ns / all);
         put(r, METRIC_SHARE_LEARNING, (double)b->learning_ns / all);
         put(r, METRIC_SHARE_WAITING, (double)b->waiting_ns / all);
@@ -173,9 +173,11 @@ static void put_timing(struct worker *w, struct record *r) {
         put(r, METRIC_SPS, (double)w->sps);
         put(r, METRIC_TRAIN_SPS, (double)w->train_sps);
     }
-    put(r, METRIC_ENV_MS, (double)w->last_env_ms);
-    put(r, METRIC_POLICY_MS, (double)w->last_policy_ms);
-    put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
+    if (!w->on_device) { // else the host only enqueues them
+        put(r, METRIC_ENV_MS, (double)w->last_env_ms);
+        put(r, METRIC_POLICY_MS, (double)w->last_policy_ms);
+        put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
+    }
     put_update(w, r);
     put_shares(w, r);
     put(r, METRIC_WALL_TIME, elapsed_s(w));
