@@ -248,6 +248,7 @@ static void check_dreamer(struct gate *g) {
         gate_check_loop(g);
         gate_check_batch_time(g, 0);
         gate_check_exit_lab(g);
+        gate_check_ppo_on_gpu(g, GATE_PPO_UPDATES);
     }
 }
 

@@ -49,6 +49,13 @@ struct gate_toy {
     double success, greedy, explained, k3, first_k3;
 };
 bool gate_judge_toy(const struct gate_toy *t, const char **why); // gate_ppo.c
-void gate_check_ppo(struct gate *g);                             // gate_ppo.c: all of PPO's
+// Shares of episodes that succeed in the first rollout and in the last.
+struct gate_lab {
+    double first, last;
+};
+bool gate_judge_lab(const struct gate_lab *l, const char **why); // gate_ppo_gpu.c
+enum { GATE_PPO_UPDATES = 8 };
+void gate_check_ppo_on_gpu(struct gate *g, int64_t updates);
+void gate_check_ppo(struct gate *g); // gate_ppo.c: all of PPO's
 
 #endif

@@ -1,4 +1,6 @@
 // Gate, PPO's checks: the toy task is hard enough, and is learned.
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/philox.h"
 #include "engine/env/toy.h"
@@ -113,4 +115,5 @@ void gate_check_ppo(struct gate *g) {
     gate_check_smoke(g, toy);
     check_toy(g, &toy);
     gate_free_options(&toy);
+    if (strcmp(g->opts->kind, "gpu") == 0) gate_check_ppo_on_gpu(g, GATE_PPO_UPDATES);
 }

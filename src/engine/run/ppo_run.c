@@ -294,7 +294,9 @@ static bool update_here(struct ppo_run *r, double rate, struct ppo_learned *l) {
 // A whole rollout too: the host waits for nothing before the update's numbers.
 static bool update_there(struct ppo_run *r, double rate, struct ppo_learned *l) {
     struct collect_stats stats;
+    const struct backend_bus before = backend_chosen()->bus();
     ppo_device_play(r->on_device);
+    r->rollout_transfers += backend_chosen()->bus().copies - before.copies;
     if (!ppo_device_learn(r->on_device, rate, l)) return false;
     const struct ppo_device_times t = ppo_device_times(r->on_device);
     ppo_device_stats(r->on_device, &stats);
@@ -410,7 +412,8 @@ void ppo_run_summary(const struct ppo_run *r, struct worker_summary *out) {
             r->last.episodes ? (double)r->last.successes / (double)r->last.episodes : NAN,
         .last_return = r->last_return,
         .last_entropy = r->last_entropy,
-        .worst_first_k3 = r->worst_first_k3};
+        .worst_first_k3 = r->worst_first_k3,
+        .rollout_transfers = ppo_run_plays_on_device(r) ? r->rollout_transfers : -1};
     snprintf(out->session, sizeof out->session, "%.199s",
              r->session ? session_path(r->session) : "");
 }

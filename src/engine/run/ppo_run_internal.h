@@ -57,7 +57,7 @@ struct ppo_run {
     enum feed_phase phase;
     char warning[240]; // what the screens say while it goes on, or ""
     // the summary
-    int64_t episodes, successes, updates_here;
+    int64_t episodes, successes, updates_here, rollout_transfers;
     bool all_finite;
     struct collect_stats last;
     double last_return, last_entropy, update_ms_sum, worst_first_k3;

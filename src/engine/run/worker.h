@@ -90,6 +90,8 @@ struct worker_summary {
     // PPO: largest mean of ratio - 1 - log ratio in an update's first minibatch, whose samples the
     // same weights played: 0
     double worst_first_k3;
+    // PPO: transfers between host and device in the midst of rollouts; -1: the host played them
+    int64_t rollout_transfers;
     char session[200];
 };
 void worker_summary(const struct worker *w, struct worker_summary *out);

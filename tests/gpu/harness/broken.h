@@ -30,6 +30,8 @@
 #define BROKEN_FENCE "read_done"
 #endif
 #define gpu_await(g, event) (strstr(#event, BROKEN_FENCE) ? true : gpu_await(g, event))
+#elif defined(BREAK_stale_frames) // the policy acts on the step before
+#define STEP_SEEN(t) ((t) > 0 ? (t)-1 : (t))
 #elif defined(BREAK_short_step) // a frame is missing
 #define STEP_FRAMES(r) ((r).n_frames - 1)
 #elif defined(BREAK_early_rows) // rows are read that no event covers
