@@ -46,6 +46,9 @@ DEVICE_FUNCTION real limit_factor(real x, real bound) {
     MAP(OP_LIMIT_DX, limit_dx, b *limit_factor(a, p))
 
 // ---- LayerNorm (RMS norm: no beta): a warp per row
+//
+// y may lie where x does, and dx where dy does (op.in_place): a lane reads an element for the last
+// time before it writes there.
 
 struct norm_stats {
     real mean, scale;

@@ -45,7 +45,7 @@ static void add_set(struct executor *ex, const struct params *set) {
 static void open_device(struct executor *ex) {
     char why[BACKEND_MESSAGE_SIZE];
     struct graph *g = ex->g;
-    CHECK(!g->fused, "a graph was planned for the CPU before the device was chosen");
+    CHECK(!g->fused && !g->shared, "a graph was planned for the CPU before the device was chosen");
     ex->device = ex->backend->graph_new(g, why, sizeof why);
     CHECK(ex->device, "%s: %s", ex->backend->name, why);
     ex->kept = mem_alloc((size_t)(2 * g->n_tensors + 1) * sizeof *ex->kept);
