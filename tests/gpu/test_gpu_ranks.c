@@ -337,7 +337,7 @@ int main(int argc, char **argv) {
         printf("skipped: two ranks need two GPUs and two processes\n");
         return 0;
     }
-    device_run_on_harness();
+    parity_for_runs();
     setenv("WORKBENCH_NCCL_LIBRARY", harness_path("fake_nccl"), 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_devices_of_half_a_batch_give_the_weights_of_one),
