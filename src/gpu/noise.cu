@@ -19,21 +19,37 @@ __global__ void uniform_kernel(buf<const int64_t> state, uint64_t seed, uint32_t
     }
 }
 
-__global__ void normal_kernel(buf<const int64_t> state, uint64_t seed, uint32_t purpose,
-                              buf<real> out) {
+DEVICE_FUNCTION uint32_t number_of(struct noise_rows r, int64_t i) {
+    if (!r.n) return (uint32_t)i;
+    const int64_t row = i / r.width;
+    return (uint32_t)((row / r.n * r.all + r.first + row % r.n) * r.width + i % r.width);
+}
+
+__global__ void uniform_rows_kernel(buf<const int64_t> state, uint64_t seed, uint32_t purpose,
+                                    struct noise_rows rows, buf<real> out) {
     if (has_failed(state)) return;
     const uint64_t step = (uint64_t)state[STATE_STEP];
-    EACH(i, out.n) out[i] = (real)rng_normal(seed, purpose, step, (uint32_t)i);
+    EACH(i, out.n) out[i] = (real)rng_uniform(seed, purpose, step, number_of(rows, i));
+}
+
+__global__ void normal_kernel(buf<const int64_t> state, uint64_t seed, uint32_t purpose,
+                              struct noise_rows rows, buf<real> out) {
+    if (has_failed(state)) return;
+    const uint64_t step = (uint64_t)state[STATE_STEP];
+    EACH(i, out.n) out[i] = (real)rng_normal(seed, purpose, step, number_of(rows, i));
 }
 
 void noise_uniform(struct gpu *g, buf<const int64_t> state, uint64_t seed, uint32_t purpose,
-                   buf<real> out) {
-    LAUNCH(g, uniform_kernel, blocks_for((out.n + 3) / 4), THREADS, state, seed, purpose, out);
+                   struct noise_rows rows, buf<real> out) {
+    if (rows.n)
+        LAUNCH(g, uniform_rows_kernel, blocks_for(out.n), THREADS, state, seed, purpose, rows, out);
+    else
+        LAUNCH(g, uniform_kernel, blocks_for((out.n + 3) / 4), THREADS, state, seed, purpose, out);
 }
 
 void noise_normal(struct gpu *g, buf<const int64_t> state, uint64_t seed, uint32_t purpose,
-                  buf<real> out) {
-    LAUNCH(g, normal_kernel, blocks_for(out.n), THREADS, state, seed, purpose, out);
+                  struct noise_rows rows, buf<real> out) {
+    LAUNCH(g, normal_kernel, blocks_for(out.n), THREADS, state, seed, purpose, rows, out);
 }
 
 // ---- what a stopped program must not touch

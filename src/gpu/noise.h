@@ -5,11 +5,16 @@
 
 #include "gpu/gpu.h"
 
+// Whose numbers: rows of `width` elements, of which every n are the place `first` of `all` (several
+// ranks' sequences, noise_share of engine/algo/dreamer_v3/noise.h). n 0: element i is number i.
+struct noise_rows {
+    int64_t first, n, all, width;
+};
 // The numbers of engine/algo/dreamer_v3/noise.h for the program's step.
 void noise_uniform(struct gpu *g, buf<const int64_t> state, uint64_t seed, uint32_t purpose,
-                   buf<real> out);
+                   struct noise_rows rows, buf<real> out);
 void noise_normal(struct gpu *g, buf<const int64_t> state, uint64_t seed, uint32_t purpose,
-                  buf<real> out);
+                  struct noise_rows rows, buf<real> out);
 void guarded_fill(struct gpu *g, buf<const int64_t> state, real value, buf<real> out);
 void guarded_copy(struct gpu *g, buf<const int64_t> state, const void *from, void *to,
                   size_t bytes);

@@ -68,15 +68,20 @@ static void run_fill(struct backend_program *p, struct placed_command *c, int pl
                  buf_make((real *)c->to + c->c.first, c->c.count));
 }
 
+static struct noise_rows rows_of(const struct backend_command *c) {
+    const struct noise_rows r = {c->first, c->count, c->every, c->to->n_elements / c->to->shape[0]};
+    return r;
+}
+
 static void run_noise(struct backend_program *p, struct placed_command *c, int place) {
     (void)place;
-    noise_uniform(&p->gpu, state_of(p), c->c.seed, c->c.purpose,
+    noise_uniform(&p->gpu, state_of(p), c->c.seed, c->c.purpose, rows_of(&c->c),
                   buf_make((real *)c->to, c->c.to->n_elements));
 }
 
 static void run_normal(struct backend_program *p, struct placed_command *c, int place) {
     (void)place;
-    noise_normal(&p->gpu, state_of(p), c->c.seed, c->c.purpose,
+    noise_normal(&p->gpu, state_of(p), c->c.seed, c->c.purpose, rows_of(&c->c),
                  buf_make((real *)c->to, c->c.to->n_elements));
 }
 

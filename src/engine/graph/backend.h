@@ -66,9 +66,11 @@ struct backend_adam {
 // it: from there on no command changes anything, so inputs, weights and moments stay those of the
 // failing step.
 enum command_kind {
-    COMMAND_FEED,    // to: copied from the host's place for it at every launch
-    COMMAND_FILL,    // elements [first, first + count) of to: value
-    COMMAND_NOISE,   // to: uniforms of (seed, purpose, step, element), base/philox.h
+    COMMAND_FEED, // to: copied from the host's place for it at every launch
+    COMMAND_FILL, // elements [first, first + count) of to: value
+    // to: uniforms of (seed, purpose, step, element), base/philox.h. With count: of its rows (the
+    // first dimension) every `count` are those from `first` on of `every` that have numbers.
+    COMMAND_NOISE,
     COMMAND_NORMAL,  // to: normal numbers of the same
     COMMAND_RUN,     // all nodes of graph
     COMMAND_COPY,    // to = from, which lies in from_graph

@@ -14,6 +14,7 @@ enum { MAX_COMMANDS = 96 };
 struct program {
     const struct backend *backend;
     struct backend_ranks *ranks; // NULL: one alone
+    int64_t first, count, every; // its rows of the noise
     struct backend_command list[MAX_COMMANDS];
     int n;
     struct backend_program *device; // once it is sealed
@@ -63,11 +64,18 @@ void program_noise(struct program *p, struct executor *ex, struct tensor *t, uin
     c->to = t;
     c->seed = seed;
     c->purpose = purpose;
+    c->first = p->first;
+    c->count = p->count;
+    c->every = p->every;
 }
 
-void program_join(struct program *p, const struct ranks *ranks) {
+void program_join(struct program *p, const struct ranks *ranks, int64_t sequences) {
     CHECK(!ranks || ranks->device, "ranks that have not joined on the device");
-    p->ranks = ranks ? ranks->device : NULL;
+    if (!ranks) return;
+    p->ranks = ranks->device;
+    p->first = ranks->rank * sequences;
+    p->count = sequences;
+    p->every = ranks->n * sequences;
 }
 
 void program_run(struct program *p, struct executor *ex) {
@@ -226,7 +234,7 @@ static const struct {
     [COMMAND_ADAM] = {"adam", 7},       [COMMAND_TRACK] = {"track target", 3},
     [COMMAND_ADVANCE] = {"advance", 0}, [COMMAND_REPORT] = {"report", 0},
     [COMMAND_FINITE] = {"finite", 1},   [COMMAND_SAMPLE] = {"sample", 0},
-    [COMMAND_STAGE] = {"rollout", 0},
+    [COMMAND_STAGE] = {"rollout", 0},   [COMMAND_MEAN] = {"mean of ranks", 4},
 };
 
 static void describe_command(const struct backend_command *c, struct program_item *out) {

@@ -25,9 +25,10 @@
 
 struct program;
 struct program *program_new(void);
-// Before all commands: several ranks run it (ranks.h, ranks_join_device); NULL: one alone.
+// Before all commands: several ranks run it (ranks.h, ranks_join_device), each with so many
+// sequences of a batch, whose noise is that of the whole batch's rows. NULL: one alone.
 struct ranks;
-void program_join(struct program *p, const struct ranks *ranks);
+void program_join(struct program *p, const struct ranks *ranks, int64_t sequences);
 void program_free(struct program *p); // NULL is fine
 
 // ---- commands, in the order in which they run

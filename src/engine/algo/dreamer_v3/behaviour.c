@@ -205,10 +205,13 @@ static void report_all(struct behaviour *b, struct program *p) {
         program_report(p, b->executor, reports[i]);
 }
 
+// The ranks' share of the noise the program makes by itself.
+static bool is_fed(const struct behaviour *b) { return b->noise && !b->ranks; }
+
 static void add_noise(struct behaviour *b, struct program *p) {
     const struct behaviour_in *in = &b->nodes.in;
     struct executor *ex = b->executor;
-    if (b->noise) {
+    if (is_fed(b)) {
         program_feed(p, ex, in->eps);
         program_feed(p, ex, in->u_action);
         program_feed(p, ex, in->u_prior);
@@ -249,7 +252,7 @@ void behaviour_program(struct behaviour *b, const struct behaviour_states *s, st
 }
 
 void behaviour_feed(struct behaviour *b, int64_t step) {
-    if (b->noise) behaviour_begin(b, step);
+    if (is_fed(b)) behaviour_begin(b, step);
 }
 
 bool behaviour_take(struct behaviour *b, const struct backend_progress *found,

@@ -24,7 +24,7 @@ struct dreamer {
 };
 
 static const struct noise_source *noise_of(const struct dreamer *d) {
-    return d->opts->ranks && !d->opts->noise ? &d->share.source : d->opts->noise;
+    return d->opts->ranks ? &d->share.source : d->opts->noise;
 }
 
 // The config's batch is a rank's.
@@ -73,7 +73,7 @@ static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
     const struct wm_tensors t = wm_tensors(d->world);
     const struct behaviour_states states = {wm_executor(d->world), t.z, t.h, t.continues};
     d->read_every = opts->read_every;
-    program_join(d->program, opts->ranks);
+    program_join(d->program, opts->ranks, opts->config->batch_size);
     if (opts->ring) {
         const struct config *cfg = opts->config;
         program_sample(d->program, opts->ring,

@@ -30,7 +30,7 @@ struct dreamer_opts {
     const struct obs_space *obs; // NULL: pictures alone
     struct pool *pool;
     bool zero_latent;                 // test: see wm_opts
-    const struct noise_source *noise; // NULL: Philox
+    const struct noise_source *noise; // NULL: Philox, and with ranks always
     // On a device (graph/backend.h): weights and moments stay there, an update is one program and
     // is not waited for. Results and metrics are those of every read_every-th update, and a number
     // that is not finite is noticed then. 0, or on the CPU: each update is looked at. For the

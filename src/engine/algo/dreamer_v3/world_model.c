@@ -172,6 +172,9 @@ static void report_all(struct world_model *wm, struct program *p) {
         program_report(p, wm->train_executor, reports[i]);
 }
 
+// The ranks' share of the noise the program makes by itself.
+static bool is_fed(const struct world_model *wm) { return wm->noise && !wm->ranks; }
+
 void wm_program(struct world_model *wm, struct program *p, bool feed_batch) {
     struct executor *ex = wm->train_executor;
     const struct wm_inputs *in = &wm->train.in;
@@ -181,9 +184,9 @@ void wm_program(struct world_model *wm, struct program *p, bool feed_batch) {
                                       wm->optim.eps};
     for (size_t i = 0; i < sizeof batch / sizeof *batch && feed_batch; i++)
         program_feed(p, ex, batch[i]);
-    if (wm->noise) program_feed(p, ex, in->u);
+    if (is_fed(wm)) program_feed(p, ex, in->u);
     program_fill(p, ex, in->is_first, 0, wm->train_batch.batch, 1);
-    if (!wm->noise) program_noise(p, ex, in->u, wm->seed, RNG_POSTERIOR, false);
+    if (!is_fed(wm)) program_noise(p, ex, in->u, wm->seed, RNG_POSTERIOR, false);
     program_run(p, ex);
     program_mean(p, &wm->params);
     program_mean_of(p, ex, wm->train.loss);
@@ -195,7 +198,7 @@ void wm_program(struct world_model *wm, struct program *p, bool feed_batch) {
 
 void wm_feed(struct world_model *wm) {
     force_first(&wm->train_batch);
-    if (wm->noise) noise_fill(wm->noise, wm->train.in.u, wm->seed, RNG_POSTERIOR, wm->opt_steps);
+    if (is_fed(wm)) noise_fill(wm->noise, wm->train.in.u, wm->seed, RNG_POSTERIOR, wm->opt_steps);
 }
 
 static void name_bad_node(struct world_model *wm, struct wm_result *out) {
@@ -216,7 +219,7 @@ void wm_stay_on_device(struct world_model *wm, int64_t read_every) {
     wm->program = program_new();
     if (!wm->program) return;
     wm->read_every = read_every;
-    program_join(wm->program, wm->ranks);
+    program_join(wm->program, wm->ranks, wm->train_batch.batch);
     wm_program(wm, wm->program, true);
     program_advance(wm->program);
     program_seal(wm->program, wm->opt_steps);
