@@ -145,8 +145,19 @@ static void a_pause_of_the_environment_is_caught_up_at_once(void **state) {
     assert_int_equal(ratio_due(&r, 103), 1);
 }
 
+static void a_count_that_goes_back_is_made_up_for(void **state) {
+    (void)state;
+    struct ratio r = {.ratio = 0.5};
+    int64_t total = ratio_due(&r, 10) + ratio_due(&r, 30);
+    assert_int_equal(total, 15);
+    assert_int_equal(ratio_due(&r, 20), 0); // ten of them were none
+    assert_int_equal(ratio_due(&r, 28), 0);
+    assert_int_equal(ratio_due(&r, 34), 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_count_that_goes_back_is_made_up_for),
         cmocka_unit_test(sequences_totals_and_state_are_those_of_sheeprl),
         cmocka_unit_test(the_first_update_of_a_small_ratio_comes_after_a_whole_period),
         cmocka_unit_test(a_ratio_of_zero_never_trains),

@@ -6,6 +6,7 @@
 
 #include "base/philox.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/graph/program.h"
 
 enum { ACTIONS = 5, UPDATES = 3 };
 
@@ -188,6 +189,43 @@ static void a_player_takes_the_weights_on_the_device(void **state) {
     twin_free(&t);
 }
 
+static void one_number_of_many_that_is_not_finite_stops_a_program(void **state) {
+    (void)state;
+    enum { MANY = 70000, WHERE = 69999 };
+    struct pool *pool = pool_new(1);
+    struct graph *g = graph_new();
+    struct tensor *x = g_input(g, "x", DTYPE_REAL, 1, (int64_t[]){MANY}), *y = g_affine(g, x, 1, 0);
+    memset(x->data, 0, MANY * sizeof(real));
+    graph_keep(g, y);
+    graph_plan(g);
+    backend_choose(parity_backend());
+    struct executor *ex = executor_new(g, pool);
+    struct program *p = program_new();
+    struct backend_progress at;
+    program_feed(p, ex, x);
+    program_run(p, ex);
+    program_finite(p, ex, y);
+    program_advance(p);
+    program_seal(p, 7);
+    program_launch(p);
+    program_read(p, &at);
+    assert_int_equal(at.failed, -1);
+    program_seek(p, 20, false);
+    program_launch(p);
+    ((real *)x->data)[WHERE] = (real)INFINITY;
+    program_launch(p);
+    ((real *)x->data)[WHERE] = 0;
+    program_launch(p);
+    program_read(p, &at);
+    assert_int_equal(at.failed, 2);
+    assert_int_equal(at.step, 21);
+    assert_true(isinf(at.value));
+    program_free(p);
+    executor_free(ex);
+    graph_free(g);
+    pool_free(pool);
+}
+
 // ---- what breaks a captured graph, done on purpose
 
 // A set of one weight and an update of it; what the second launch says, "" where it went well.
@@ -252,6 +290,7 @@ int main(void) {
         cmocka_unit_test(a_bad_number_stops_the_program_and_leaves_its_inputs_and_weights),
         cmocka_unit_test(what_a_captured_graph_cannot_hold_is_refused),
         cmocka_unit_test(a_player_takes_the_weights_on_the_device),
+        cmocka_unit_test(one_number_of_many_that_is_not_finite_stops_a_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

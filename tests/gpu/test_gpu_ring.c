@@ -229,6 +229,38 @@ static void a_ring_too_small_for_its_window_is_refused(void **state) {
     assert_non_null(strstr(why, "set buffer.size"));
 }
 
+static void the_rows_before_a_row_are_those_of_the_cpu(void **state) {
+    (void)state;
+    const struct device_play *p = the_play();
+    struct device_ring *d = ring_of(p, 2, 0, 1);
+    struct replay *r = cpu_ring(2, 0);
+    struct world w = {0};
+    static struct batch ours, theirs;
+    const struct device_batch out = {
+        .packed = ours.packed[0], .prev_actions = ours.prev_actions[0], .is_first = ours.is_first};
+    int n_compared = 0;
+    for (int t = 1; t <= 2 * ROWS; t++) {
+        next_row(&w);
+        put_cpu(r, &w);
+        put_device(p, d, &w);
+        for (int end = t > 3 ? t - 3 : 0; end <= t; end++) {
+            const bool there =
+                replay_rows_before(r, t % N, end, T,
+                                   &(struct replay_batch){.packed = theirs.packed[0],
+                                                          .prev_actions = theirs.prev_actions[0],
+                                                          .is_first = theirs.is_first});
+            assert_int_equal(p->ring_rows(d, t % N, end, T), there);
+            if (!there) continue;
+            if (!p->ring_fetch(d, &out)) fail_msg("%s", p->ring_message(d));
+            assert_memory_equal(&ours, &theirs, sizeof ours);
+            n_compared++;
+        }
+    }
+    assert_true(n_compared > ROWS);
+    p->ring_free(d);
+    replay_free(r);
+}
+
 static void addresses_are_aligned_and_never_change(void **state) {
     (void)state;
     const struct device_play *p = the_play();
@@ -403,6 +435,7 @@ int main(void) {
         cmocka_unit_test(only_whole_strides_are_readable),
         cmocka_unit_test(a_row_counts_when_both_parts_are_in),
         cmocka_unit_test(a_ring_too_small_for_its_window_is_refused),
+        cmocka_unit_test(the_rows_before_a_row_are_those_of_the_cpu),
         cmocka_unit_test(addresses_are_aligned_and_never_change),
         cmocka_unit_test(actor_and_learner_overlap_without_meeting),
         cmocka_unit_test(a_learner_that_does_not_wait_for_the_commit_is_noticed),

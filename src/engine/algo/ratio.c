@@ -11,6 +11,7 @@ int64_t ratio_due(struct ratio *r, int64_t policy_step) {
         return (int64_t)((double)first * r->ratio);
     }
     int64_t due = (int64_t)(((double)policy_step - r->previous) * r->ratio);
+    if (due < 0) return 0;
     r->previous += (double)due / r->ratio;
     return due;
 }

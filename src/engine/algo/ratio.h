@@ -12,7 +12,8 @@ struct ratio {
     bool started;
 };
 
-// policy_step: policy steps so far, all environments, prefill subtracted; never less than in the call before. The first
+// policy_step: policy steps so far, all environments, prefill subtracted. Less than in the call before (a count that was
+// corrected): nothing is due until that is made up for. The first
 // call pays for what came before it (at most pretrain_steps of it, if those are set) and drops its remainder; later
 // calls carry theirs over. The whole struct is the state: keep it in a checkpoint.
 int64_t ratio_due(struct ratio *r, int64_t policy_step);
