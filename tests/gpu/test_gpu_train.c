@@ -89,12 +89,34 @@ static void rows_of_the_host_are_counted(void **state) {
     assert_true(three.bytes - two.bytes >= batch + picture);
 }
 
+// ---- a bad number
+
+static void a_policy_step_that_is_not_finite_stops_the_run(void **state) {
+    (void)state;
+    struct error e = {0};
+    const struct run_opts opts = device_run("cuda", LOGGED, 3);
+    struct feed *feed = feed_new(0);
+    struct worker *w = worker_new(&opts, feed, &e);
+    if (!w) fail_msg("%s", e.message);
+    w->rollout.actor_weights.weights[3] = (real)NAN;
+    player_sync(w->rollout.player, false);
+    assert_int_equal(worker_run(w, &e), STATUS_FAILED);
+    if (!strstr(e.message, "policy step") || !strstr(e.message, "is not finite"))
+        fail_msg("%s", e.message);
+    assert_int_equal(feed_n_records(feed), 0);
+    // The first one after a prefill of twelve steps, and the row on which the episodes end.
+    assert_int_equal(w->rollout.env_ticks, 13);
+    worker_free(w);
+    feed_free(feed);
+}
+
 int main(void) {
     parity_for_runs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
         cmocka_unit_test(longer_runs_send_nothing_more),
         cmocka_unit_test(rows_of_the_host_are_counted),
+        cmocka_unit_test(a_policy_step_that_is_not_finite_stops_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
