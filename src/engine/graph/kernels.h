@@ -280,7 +280,7 @@ struct tile_sizes {
     int64_t side, points, deep, n;
 };
 struct tile_sizes tile_sizes(const struct patch_shape *shape);
-enum { TILE_BLOCK = 48, TILE_GAP = 16 }; // tiles at once; reals between two points
+enum { TILE_BLOCK = 24, TILE_GAP = 16 }; // tiles at once; reals between two points
 // Offsets, in reals, inside one share's scratch (kernels_conv.h).
 struct conv_layout {
     int64_t line, share; // down, up: image with its border at 0, one output line, size
