@@ -7,6 +7,7 @@
 #include "engine/algo/ppo/ppo_internal.h"
 #include "engine/algo/ppo/ppo_log.h"
 #include "engine/env/task.h"
+#include "engine/run/reproduce.h"
 #include "engine/run/worker.h"
 #include "gpu/which.h"
 #include "support/small_run.h"
@@ -314,6 +315,36 @@ static void a_run_on_the_device_writes_the_same_session_and_goes_on(void **state
     assert_same_file(resumed.session, whole.session, "checkpoints/step_000000002.safetensors");
 }
 
+// The first step moves every weight by the learning rate, after which the value loss is beyond a
+// float: the second fails, on the device, and again on the CPU from the bundle alone.
+static void a_failing_step_leaves_a_bundle_that_fails_again(void **state) {
+    (void)state;
+    static const char *const overflows[] = {"env.num_envs=2",      "algo.rollout_steps=4",
+                                            "algo.minibatches=2",  "env.max_episode_steps=3",
+                                            "algo.optimizer.lr=1", "algo.vf_coef=1e30"};
+    char bundle[PATH_SIZE];
+    struct worker_summary s = {0};
+    struct error e = {0};
+    struct reproduction r;
+    const struct run_opts o = {.algo = "ppo",
+                               .task = "exit_lab",
+                               .device = "cuda",
+                               .updates = 2,
+                               .n_threads = 1,
+                               .no_media = true,
+                               .sessions_dir = test_folder(),
+                               .settings = overflows,
+                               .n_settings = sizeof overflows / sizeof *overflows};
+    if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
+    assert_int_equal(run_worker(&o, &s, &e), STATUS_FAILED);
+    if (!strstr(e.message, "update 1, pass 0, minibatch 1")) fail_msg("%s", e.message);
+    snprintf(bundle, sizeof bundle, "%.190s/failures/step_000000001", s.session);
+    backend_choose(NULL);
+    if (!reproduce_run(bundle, 1, &r, &e)) fail_msg("%s", e.message);
+    assert_true(r.found[0] != 0);
+    assert_string_equal(r.found, r.recorded);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rollouts_of_the_host_are_learned_from_as_on_the_cpu),
@@ -322,6 +353,7 @@ int main(void) {
         cmocka_unit_test(before_the_first_step_the_ratio_is_one),
         cmocka_unit_test(a_bad_number_stops_the_update_and_leaves_the_weights),
         cmocka_unit_test(a_run_on_the_device_writes_the_same_session_and_goes_on),
+        cmocka_unit_test(a_failing_step_leaves_a_bundle_that_fails_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

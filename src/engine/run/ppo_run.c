@@ -34,7 +34,7 @@ static void say_size(const struct ppo_run *r) {
               r->name, need / 1e6, (long long)o->n_envs, (long long)o->n_steps,
               (long long)ppo_params(r->agent)->n_weights, r->n_threads, cpu_kernels_name());
     if (r->on_device)
-        log_write(LOG_INFO, "of the device's memory: about %.0f MB",
+        log_write(LOG_INFO, "memory of the device: about %.0f MB",
                   (double)ppo_device_bytes(r->on_device) / 1e6);
     if (need > have)
         log_write(LOG_WARN,
