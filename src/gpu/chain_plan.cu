@@ -215,6 +215,10 @@ static bool meet_well(const touch &a, const touch &b) {
     return a.row_bytes == b.row_bytes && a.at == b.at && a.end == b.end;
 }
 
+#ifndef MEET_WELL // the tests break it
+#define MEET_WELL(a, b) meet_well(a, b)
+#endif
+
 // What a node writes may move if nothing before the chain has to do with it.
 static bool may_move(const struct chain_plan *p, const struct draft *d, const struct node *n,
                      int output) {
@@ -242,7 +246,7 @@ static bool joins(struct chain_plan *p, struct draft *d, const struct node *n) {
         add_touches(p, &own, n, d->rows);
         for (size_t i = 0; i < own.size() && fine; i++)
             for (size_t k = 0; k < d->touches.size() && fine; k++)
-                fine = meet_well(d->touches[k], own[i]);
+                fine = MEET_WELL(d->touches[k], own[i]);
         if (fine) {
             d->touches.insert(d->touches.end(), own.begin(), own.end());
             d->nodes.push_back(n);

@@ -41,9 +41,7 @@ void optim_norm(struct gpu *g, buf<const real> grads, double max_norm, buf<doubl
            buf_make(scalars.at, OPTIM_FIRST_SLICE));
 }
 
-__global__ void set_kernel(buf<double> to, double value) {
-    EACH(i, to.n) to[i] = value;
-}
+__global__ void set_kernel(buf<double> to, double value) { EACH(i, to.n) to[i] = value; }
 
 void optim_set(struct gpu *g, buf<double> to, double value) {
     LAUNCH(g, set_kernel, blocks_for(to.n), THREADS, to, value);
@@ -101,6 +99,81 @@ void optim_adam(struct gpu *g, const struct optim_adam *o, buf<const real> grads
            moment2, weights);
 }
 
+// ---- LaProp
+
+__global__ void laprop_squares_kernel(buf<const struct optim_piece> pieces, buf<const real> g,
+                                      buf<const real> w, buf<double> of_g, buf<double> of_w) {
+    const struct optim_piece p = pieces[blockIdx.x];
+    double gradient = 0, weight = 0;
+    for (int64_t i = p.first + threadIdx.x; i < p.first + p.n; i += THREADS) {
+        gradient += (double)g[i] * (double)g[i];
+        weight += (double)w[i] * (double)w[i];
+    }
+    block_sum_to(gradient, of_g);
+    block_sum_to(weight, of_w);
+}
+
+// The rate grows in float and from the full one down, as the CPU has it.
+__global__ void laprop_numbers_kernel(struct optim_laprop o, buf<const int64_t> state,
+                                      buf<double> scalars) {
+    if (threadIdx.x > 0) return;
+    const int64_t step = state[STATE_STEP] + 1;
+    double rate = o.learning_rate;
+    if (step <= o.warmup) {
+        const float full = (float)o.learning_rate;
+        const float missing = full * (1 - (float)(step - 1) / (float)o.warmup);
+        rate = (double)(full - missing);
+    }
+    scalars[OPTIM_STEP] = rate / (1 - pow(o.beta1, (double)step));
+    scalars[OPTIM_ROOT] = 1 - pow(o.beta2, (double)step);
+}
+
+static const double agc_floor = 1e-3; // nn/optim.h: OPTIM_AGC_FLOOR
+
+// A block a piece. Momentum of the normalised gradient, where Adam normalises the momentum.
+__global__ void laprop_kernel(buf<const struct optim_piece> pieces, buf<const double> of_g,
+                              buf<const double> of_w, buf<const double> scalars,
+                              buf<const int64_t> state, double agc, double floor,
+                              struct adam_numbers c, buf<const real> g, buf<real> m, buf<real> v,
+                              buf<real> w) {
+    const struct optim_piece p = pieces[blockIdx.x];
+    const double norm = scalars[OPTIM_NORM];
+    if (!(norm - norm == 0) || has_failed(state)) return;
+    double gradient = 0, weight = 0;
+    for (int32_t k = p.tensor_first; k < p.tensor_first + p.tensor_n; k++) {
+        gradient += of_g[k];
+        weight += of_w[k];
+    }
+    const double size = sqrt(weight),
+                 share = sqrt(gradient) / (agc * (size > floor ? size : floor));
+    const real clip = (real)(agc > 0 && share > 1 ? 1 / share : 1);
+    const real step = (real)scalars[OPTIM_STEP], square = (real)scalars[OPTIM_ROOT];
+    for (int64_t i = p.first + threadIdx.x; i < p.first + p.n; i += THREADS) {
+        const real d = g[i] * clip;
+        const real vi = c.beta2 * v[i] + c.one_minus_beta2 * d * d;
+        const real mi = c.beta1 * m[i] + c.one_minus_beta1 * (d / (fast_sqrt(vi / square) + c.eps));
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = w[i] - step * mi;
+    }
+}
+
+void optim_laprop(struct gpu *g, const struct optim_laprop *o, buf<const struct optim_piece> pieces,
+                  buf<double> sums, buf<const real> grads, buf<real> moment1, buf<real> moment2,
+                  buf<real> weights, buf<double> scalars, buf<const int64_t> state) {
+    const int n = (int)pieces.n;
+    const struct adam_numbers numbers = {(real)o->beta1, (real)o->beta2, (real)(1 - o->beta1),
+                                         (real)(1 - o->beta2), (real)o->eps};
+    LAUNCH(g, laprop_squares_kernel, n, THREADS, pieces, grads,
+           buf_make((const real *)weights.at, weights.n), buf_make(sums.at, n),
+           buf_make(sums.at + n, n));
+    LAUNCH(g, laprop_numbers_kernel, 1, WARP, *o, state, buf_make(scalars.at, OPTIM_FIRST_SLICE));
+    LAUNCH(g, laprop_kernel, n, THREADS, pieces, buf_make((const double *)sums.at, n),
+           buf_make((const double *)sums.at + n, n),
+           buf_make((const double *)scalars.at, OPTIM_FIRST_SLICE), state, o->agc, agc_floor,
+           numbers, grads, moment1, moment2, weights);
+}
+
 // ---- the target critic
 
 __global__ void track_kernel(buf<const real> source, real keep, real take, int64_t every,
@@ -126,8 +199,12 @@ enum { WEIGHTS, MOMENT1, MOMENT2, GRADS, SCALARS, N_ARRAYS };
 static bool adam_on(struct gpu *g, struct backend_adam *a, void *const *at) {
     const buf<const real> grads = buf_make((const real *)at[GRADS], a->n);
     const buf<double> scalars = buf_make((double *)at[SCALARS], optim_scalars);
-    const struct optim_adam o = {a->learning_rate, a->beta1,       a->beta2,
-                                 a->eps,           a->correction1, a->correction2,
+    const struct optim_adam o = {a->learning_rate,
+                                 a->beta1,
+                                 a->beta2,
+                                 a->eps,
+                                 a->correction1,
+                                 a->correction2,
                                  buf_make((const double *)0, 0)};
     optim_norm(g, grads, a->max_norm, scalars);
     optim_adam(g, &o, grads, buf_make((real *)at[MOMENT1], a->n),

@@ -25,6 +25,20 @@ struct optim_adam {
 void optim_adam(struct gpu *g, const struct optim_adam *o, buf<const real> grads, buf<real> moment1,
                 buf<real> moment2, buf<real> weights, buf<double> scalars,
                 buf<const int64_t> state);
+// LaProp (spec/dreamer_v3.md 7.2; the formulas of src/engine/nn/optim.h): the set in pieces that
+// lie in one tensor each. `sums` [2 n_pieces].
+struct optim_piece {
+    int64_t first, n;
+    int32_t tensor_first, tensor_n; // the tensor's pieces
+};
+enum { OPTIM_PIECE = 16384 };
+struct optim_laprop {
+    double learning_rate, beta1, beta2, eps, agc;
+    int64_t warmup;
+};
+void optim_laprop(struct gpu *g, const struct optim_laprop *o, buf<const struct optim_piece> pieces,
+                  buf<double> sums, buf<const real> grads, buf<real> moment1, buf<real> moment2,
+                  buf<real> weights, buf<double> scalars, buf<const int64_t> state);
 // target = tau source + (1 - tau) target where the step is a multiple of `every`; a copy at step 0
 void optim_track(struct gpu *g, buf<const real> source, double tau, int64_t every, buf<real> target,
                  buf<const int64_t> state);

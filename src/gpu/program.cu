@@ -19,7 +19,9 @@ enum { N_SLOTS = 2, SEEN = 2, ALIGNMENT = 256 };
 struct placed_command {
     struct backend_command c;
     struct device_set *set, *source;
-    buf<double> scalars; // of the set's norm; FINITE: slices
+    buf<double> scalars;                  // of the set's norm; FINITE: slices
+    buf<const struct optim_piece> pieces; // LAPROP
+    buf<double> sums;
     void *to, *from;
     size_t bytes, offset; // offset: in the staging memory, in the report
 };
@@ -122,6 +124,16 @@ static void run_adam(struct backend_program *p, struct placed_command *c, int pl
                buf_make(c->set->moment2, n), buf_make(c->set->weights, n), c->scalars, state_of(p));
 }
 
+static void run_laprop(struct backend_program *p, struct placed_command *c, int place) {
+    (void)place;
+    const int64_t n = c->set->params->n_flat;
+    const struct optim_laprop o = {c->c.learning_rate, c->c.beta1, c->c.beta2,
+                                   c->c.eps,           c->c.agc,   c->c.warmup};
+    optim_laprop(&p->gpu, &o, c->pieces, c->sums, buf_make((const real *)c->set->grads, n),
+                 buf_make(c->set->moment1, n), buf_make(c->set->moment2, n),
+                 buf_make(c->set->weights, n), c->scalars, state_of(p));
+}
+
 static void run_track(struct backend_program *p, struct placed_command *c, int place) {
     (void)place;
     const int64_t n = c->set->params->n_flat;
@@ -213,6 +225,7 @@ static const struct command_runs *runs_of(enum command_kind kind) {
         {run_sample, before_sample, after_sample},
         {run_stage, 0, 0},
         {run_mean, 0, 0},
+        {run_laprop, 0, 0},
     };
     static_assert(sizeof table / sizeof *table == N_COMMANDS, "one per kind, in its order");
     return &table[kind];
@@ -249,8 +262,8 @@ static bool give_scalars(struct backend_program *p, struct placed_command *c, in
 }
 
 static bool resolve_sets(struct backend_program *p, struct placed_command *c) {
-    const bool optimised =
-        c->c.kind == COMMAND_NORM || c->c.kind == COMMAND_ADAM || c->c.kind == COMMAND_MEAN;
+    const bool optimised = c->c.kind == COMMAND_NORM || c->c.kind == COMMAND_ADAM ||
+                           c->c.kind == COMMAND_LAPROP || c->c.kind == COMMAND_MEAN;
     if (c->c.set && !(c->set = add_set(p, c->c.set, optimised))) return false;
     if (c->c.source && !(c->source = add_set(p, c->c.source, false))) return false;
     if (!c->c.set || c->c.kind == COMMAND_TRACK || c->c.kind == COMMAND_MEAN) return true;
@@ -260,6 +273,30 @@ static bool resolve_sets(struct backend_program *p, struct placed_command *c) {
     if (c->scalars.n || c->c.kind == COMMAND_STAGE) return true; // a stage may do without
     gpu_fail(&p->gpu, "a program uses a gradient norm before it is known");
     return false;
+}
+
+static bool give_pieces(struct backend_program *p, struct placed_command *c) {
+    const struct params *set = c->c.set;
+    int64_t n = 0;
+    for (int i = 0; i < set->n; i++) n += ceil_div64(set->list[i].n_elements, OPTIM_PIECE);
+    struct optim_piece *list = (struct optim_piece *)calloc((size_t)n + 1, sizeof *list);
+    int32_t at = 0;
+    for (int i = 0; i < set->n && list; i++) {
+        const struct param *q = &set->list[i];
+        const int32_t count = (int32_t)ceil_div64(q->n_elements, OPTIM_PIECE), first = at;
+        for (int64_t k = 0; k < q->n_elements; k += OPTIM_PIECE)
+            list[at++] = {q->offset + k,
+                          q->n_elements - k < OPTIM_PIECE ? q->n_elements - k : OPTIM_PIECE, first,
+                          count};
+    }
+    void *there = list ? gpu_alloc(&p->gpu, (size_t)n * sizeof *list) : 0;
+    double *sums = (double *)gpu_alloc(&p->gpu, (size_t)(2 * n) * sizeof(double));
+    const bool fine = there && sums && gpu_upload(&p->gpu, there, list, (size_t)n * sizeof *list) &&
+                      gpu_finish(&p->gpu);
+    c->pieces = buf_make((const struct optim_piece *)there, there ? n : 0);
+    c->sums = buf_make(sums, sums ? 2 * n : 0);
+    free(list);
+    return fine;
 }
 
 static size_t reserve(size_t *total, size_t bytes) {
@@ -284,6 +321,7 @@ static bool resolve(struct backend_program *p, struct placed_command *c) {
     if (reports) c->offset = reserve(&p->report.bytes, c->bytes);
     if (c->c.kind == COMMAND_NORM) c->offset = reserve(&p->report.bytes, sizeof(double));
     if (c->c.kind == COMMAND_FINITE && !give_scalars(p, c, finite_slices)) return false;
+    if (c->c.kind == COMMAND_LAPROP && !give_pieces(p, c)) return false;
     return resolve_sets(p, c);
 }
 
@@ -379,6 +417,10 @@ void gpu_program_free(struct backend_program *p) {
     for (int i = 0; i < p->n; i++)
         if (p->list[i].c.kind == COMMAND_NORM || p->list[i].c.kind == COMMAND_FINITE)
             gpu_free(p->gpu.device, p->list[i].scalars.at);
+    for (int i = 0; i < p->n; i++) {
+        gpu_free(p->gpu.device, (void *)p->list[i].pieces.at);
+        gpu_free(p->gpu.device, p->list[i].sums.at);
+    }
     for (int i = 0; i < p->n_sets; i++) {
         p->sets[i]->resident = false;
         sets_give(p->gpu.device, p->sets[i]);

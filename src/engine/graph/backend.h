@@ -36,7 +36,7 @@ struct device_rollouts;
 struct backend_program;
 struct backend_ranks;
 
-enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 8 };
+enum { BACKEND_MESSAGE_SIZE = 512, BACKEND_VERSION = 9 };
 
 // What the library was compiled against (backend_layout_here): equal, or it is not used.
 struct backend_layout {
@@ -89,8 +89,9 @@ enum command_kind {
     // A batch of the window that ring_aim was given, drawn for the program's step and gathered to
     // where ring_batch_into says. Part of what is captured.
     COMMAND_SAMPLE,
-    COMMAND_STAGE, // a piece of rollout's work, with the norm of set where it was found
-    COMMAND_MEAN,  // the set's gradients, or to: their mean over the ranks
+    COMMAND_STAGE,  // a piece of rollout's work, with the norm of set where it was found
+    COMMAND_MEAN,   // the set's gradients, or to: their mean over the ranks
+    COMMAND_LAPROP, // as ADAM, one step of LaProp: clipped tensor by tensor, rate warmed up
     N_COMMANDS
 };
 
@@ -107,6 +108,8 @@ struct backend_command { // each kind uses a few; a tensor lies in the graph bef
     uint32_t purpose;
     float value;
     double *norm; // COMMAND_NORM: filled by program_read
+    double agc;   // COMMAND_LAPROP: nn/optim.h has the meaning of both
+    int64_t warmup;
     struct device_ring *ring;
     int32_t length, batch, n_terminal; // COMMAND_SAMPLE: replay_draw's
     struct device_rollout *rollout;

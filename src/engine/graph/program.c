@@ -121,12 +121,14 @@ void program_check(struct program *p, struct executor *ex, const struct tensor *
 }
 
 void program_adam(struct program *p, const struct params *set, const struct program_adam *numbers) {
-    struct backend_command *c = add(p, COMMAND_ADAM, NULL);
+    struct backend_command *c = add(p, numbers->laprop ? COMMAND_LAPROP : COMMAND_ADAM, NULL);
     c->set = set;
     c->learning_rate = numbers->learning_rate;
     c->beta1 = numbers->beta1;
     c->beta2 = numbers->beta2;
     c->eps = numbers->eps;
+    c->agc = numbers->agc;
+    c->warmup = numbers->warmup;
 }
 
 void program_track(struct program *p, const struct params *set, const struct params *source,
@@ -235,6 +237,7 @@ static const struct {
     [COMMAND_ADVANCE] = {"advance", 0}, [COMMAND_REPORT] = {"report", 0},
     [COMMAND_FINITE] = {"finite", 1},   [COMMAND_SAMPLE] = {"sample", 0},
     [COMMAND_STAGE] = {"rollout", 0},   [COMMAND_MEAN] = {"mean of ranks", 4},
+    [COMMAND_LAPROP] = {"laprop", 9},
 };
 
 static void describe_command(const struct backend_command *c, struct program_item *out) {

@@ -49,6 +49,9 @@ void program_check(struct program *p, struct executor *ex, const struct tensor *
                    const struct params *set);
 struct program_adam {
     double learning_rate, beta1, beta2, eps;
+    bool laprop; // LaProp instead, with these two (nn/optim.h)
+    double agc;
+    int64_t warmup;
 };
 void program_adam(struct program *p, const struct params *set, const struct program_adam *numbers);
 void program_track(struct program *p, const struct params *set, const struct params *source,

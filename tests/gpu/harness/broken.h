@@ -32,6 +32,10 @@
 #define gpu_await(g, event) (strstr(#event, BROKEN_FENCE) ? true : gpu_await(g, event))
 #elif defined(BREAK_stale_frames) // the policy acts on the step before
 #define STEP_SEEN(t) ((t) > 0 ? (t)-1 : (t))
+#elif defined(BREAK_chain_barrier) // a node of a chain does not wait for the one before it
+#define CHAIN_BARRIER() ((void)0)
+#elif defined(BREAK_chain_memory) // tensors of a chain stay where other rows still read
+#define MEET_WELL(a, b) true
 #elif defined(BREAK_short_step) // a frame is missing
 #define STEP_FRAMES(r) ((r).n_frames - 1)
 #elif defined(BREAK_early_rows) // rows are read that no event covers

@@ -208,7 +208,7 @@ static void report_all(struct behaviour *b, struct program *p) {
 // The ranks' share of the noise the program makes by itself.
 static bool is_fed(const struct behaviour *b) { return b->noise && !b->ranks; }
 
-static void add_noise(struct behaviour *b, struct program *p) {
+void behaviour_program_begin(struct behaviour *b, struct program *p) {
     const struct behaviour_in *in = &b->nodes.in;
     struct executor *ex = b->executor;
     if (is_fed(b)) {
@@ -225,18 +225,12 @@ static void add_noise(struct behaviour *b, struct program *p) {
 }
 
 static void add_step(struct program *p, const struct params *set, const struct optim_opts *o) {
-    program_adam(p, set, &(struct program_adam){o->learning_rate, o->beta1, o->beta2, o->eps});
+    const struct program_adam numbers = profile_program(o);
+    program_adam(p, set, &numbers);
 }
 
-void behaviour_program(struct behaviour *b, const struct behaviour_states *s, struct program *p) {
-    const struct behaviour_in *in = &b->nodes.in;
+void behaviour_program_check(struct behaviour *b, struct program *p) {
     struct executor *ex = b->executor;
-    program_track(p, &b->target, &b->critic, b->target_tau, b->target_update_freq);
-    program_copy(p, ex, in->z, s->world, s->z);
-    program_copy(p, ex, in->h, s->world, s->h);
-    program_copy(p, ex, in->continues, s->world, s->continues);
-    add_noise(b, p);
-    program_run(p, ex);
     program_mean(p, &b->actor);
     program_mean(p, &b->critic);
     program_mean_of(p, ex, b->nodes.actor.loss);
@@ -245,10 +239,30 @@ void behaviour_program(struct behaviour *b, const struct behaviour_states *s, st
     program_norm(p, &b->critic, b->critic_optim.max_norm, &b->norm_critic);
     program_check(p, ex, b->nodes.actor.loss, &b->actor);
     program_check(p, ex, b->nodes.critic_total, &b->critic);
+}
+
+void behaviour_program_step(struct behaviour *b, struct program *p) {
     add_step(p, &b->actor, &b->actor_optim);
     add_step(p, &b->critic, &b->critic_optim);
-    program_copy(p, ex, in->range, ex, b->nodes.moments.range);
+    program_copy(p, b->executor, b->nodes.in.range, b->executor, b->nodes.moments.range);
     report_all(b, p);
+}
+
+void behaviour_program_track(struct behaviour *b, struct program *p) {
+    program_track(p, &b->target, &b->critic, b->target_tau, b->target_update_freq);
+}
+
+void behaviour_program(struct behaviour *b, const struct behaviour_states *s, struct program *p) {
+    const struct behaviour_in *in = &b->nodes.in;
+    struct executor *ex = b->executor;
+    behaviour_program_track(b, p);
+    program_copy(p, ex, in->z, s->world, s->z);
+    program_copy(p, ex, in->h, s->world, s->h);
+    program_copy(p, ex, in->continues, s->world, s->continues);
+    behaviour_program_begin(b, p);
+    program_run(p, ex);
+    behaviour_program_check(b, p);
+    behaviour_program_step(b, p);
 }
 
 void behaviour_feed(struct behaviour *b, int64_t step) {

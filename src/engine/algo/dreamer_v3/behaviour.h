@@ -95,6 +95,12 @@ struct behaviour_states {
     const struct tensor *z, *h, *continues;
 };
 void behaviour_program(struct behaviour *b, const struct behaviour_states *s, struct program *p);
+// Its parts, for a joint profile: noise, what must be finite, the steps and the reports; the target
+// follows by the number of the step that is done (after program_advance).
+void behaviour_program_begin(struct behaviour *b, struct program *p);
+void behaviour_program_check(struct behaviour *b, struct program *p);
+void behaviour_program_step(struct behaviour *b, struct program *p);
+void behaviour_program_track(struct behaviour *b, struct program *p);
 void behaviour_feed(struct behaviour *b, int64_t step);
 bool behaviour_take(struct behaviour *b, const struct backend_progress *found,
                     struct behaviour_result *out);

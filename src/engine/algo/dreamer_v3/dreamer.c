@@ -68,10 +68,32 @@ static struct tensor *extend(void *ctx, struct world_model *wm, struct graph *g,
     return behaviour_loss(d->behaviour);
 }
 
-static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
-    if (opts->read_every < 1 || d->joint || !(d->program = program_new())) return;
+// World model, then behaviour with the weights after it.
+static void add_halves(struct dreamer *d, bool feed) {
     const struct wm_tensors t = wm_tensors(d->world);
     const struct behaviour_states states = {wm_executor(d->world), t.z, t.h, t.continues};
+    wm_program(d->world, d->program, feed);
+    d->n_world_commands = program_n_commands(d->program);
+    behaviour_program(d->behaviour, &states, d->program);
+    program_advance(d->program);
+}
+
+// One graph; every check before any step, and the target follows the step that was made.
+static void add_joint(struct dreamer *d, bool feed) {
+    struct program *p = d->program;
+    wm_program_begin(d->world, p, feed);
+    behaviour_program_begin(d->behaviour, p);
+    program_run(p, wm_executor(d->world));
+    wm_program_check(d->world, p);
+    behaviour_program_check(d->behaviour, p);
+    wm_program_step(d->world, p);
+    behaviour_program_step(d->behaviour, p);
+    program_advance(p);
+    behaviour_program_track(d->behaviour, p);
+}
+
+static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
+    if (opts->read_every < 1 || !(d->program = program_new())) return;
     d->read_every = opts->read_every;
     program_join(d->program, opts->ranks, opts->config->batch_size);
     if (opts->ring) {
@@ -82,10 +104,7 @@ static void make_program(struct dreamer *d, const struct dreamer_opts *opts) {
                                                 .batch = (int)cfg->batch_size,
                                                 .n_terminal = config_terminal_sequences(cfg)});
     }
-    wm_program(d->world, d->program, !opts->batch_on_device && !opts->ring);
-    d->n_world_commands = program_n_commands(d->program);
-    behaviour_program(d->behaviour, &states, d->program);
-    program_advance(d->program);
+    (d->joint ? add_joint : add_halves)(d, !opts->batch_on_device && !opts->ring);
     behaviour_sync(d->behaviour, false);
     program_seal(d->program, wm_opt_steps(d->world));
 }
@@ -180,9 +199,27 @@ struct program *dreamer_program(struct dreamer *d) {
     return d->program;
 }
 
+// A joint update that failed changed nothing: its bad node, and loss and norm of all.
+static bool take_joint(struct dreamer *d, const struct backend_progress *found,
+                       struct dreamer_result *out) {
+    const struct backend_progress fine = {.step = found->step, .failed = -1};
+    struct wm_result model;
+    if (found->failed >= 0) dreamer_sync(d, true);
+    wm_take(d->world, &fine, &model);
+    wm_take(d->world, found, &out->model);
+    behaviour_take(d->behaviour, &fine, &out->behaviour);
+    out->bad_node = out->model.bad_node;
+    if (found->failed < 0) return true;
+    out->model.loss = model.loss;
+    out->model.grad_norm = model.grad_norm;
+    join_results(out);
+    return false;
+}
+
 static bool take_results(struct dreamer *d, struct dreamer_result *out) {
     struct backend_progress found;
     program_read(d->program, &found);
+    if (d->joint) return take_joint(d, &found, out);
     const bool failed = found.failed >= 0;
     const struct backend_progress fine = {.step = found.step, .failed = -1};
     const bool in_world = failed && found.failed < d->n_world_commands;

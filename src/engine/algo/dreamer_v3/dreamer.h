@@ -33,8 +33,7 @@ struct dreamer_opts {
     const struct noise_source *noise; // NULL: Philox, and with ranks always
     // On a device (graph/backend.h): weights and moments stay there, an update is one program and
     // is not waited for. Results and metrics are those of every read_every-th update, and a number
-    // that is not finite is noticed then. 0, or on the CPU: each update is looked at. For the
-    // sheeprl profile; other profiles are waited for.
+    // that is not finite is noticed then. 0, or on the CPU: each update is looked at.
     int64_t read_every;
     // With it: the batch is not copied from wm_batch at each update but written on the device, at
     // the addresses that the backend gives for the model's inputs; at first it is what the host

@@ -41,3 +41,13 @@ struct optim_opts profile_optim(const struct config *cfg, double learning_rate, 
                                .agc = cfg->agc,
                                .warmup = cfg->warmup};
 }
+
+struct program_adam profile_program(const struct optim_opts *o) {
+    return (struct program_adam){.learning_rate = o->learning_rate,
+                                 .beta1 = o->beta1,
+                                 .beta2 = o->beta2,
+                                 .eps = o->eps,
+                                 .laprop = o->kind == OPTIM_LAPROP,
+                                 .agc = o->agc,
+                                 .warmup = o->warmup};
+}

@@ -12,6 +12,7 @@
 
 #include "engine/algo/config.h"
 #include "engine/nn/layers.h"
+#include "engine/graph/program.h"
 #include "engine/nn/optim.h"
 
 struct profile {
@@ -37,5 +38,7 @@ const struct profile *profile_of(const struct config *cfg);
 // What an optimiser of `cfg` is. max_norm: of a profile that clips the whole gradient.
 struct optim_opts profile_optim(const struct config *cfg, double learning_rate, double eps,
                                 double max_norm);
+// The same for a device's program.
+struct program_adam profile_program(const struct optim_opts *o);
 
 #endif

@@ -175,25 +175,36 @@ static void report_all(struct world_model *wm, struct program *p) {
 // The ranks' share of the noise the program makes by itself.
 static bool is_fed(const struct world_model *wm) { return wm->noise && !wm->ranks; }
 
-void wm_program(struct world_model *wm, struct program *p, bool feed_batch) {
+void wm_program_begin(struct world_model *wm, struct program *p, bool feed_batch) {
     struct executor *ex = wm->train_executor;
     const struct wm_inputs *in = &wm->train.in;
     struct tensor *const batch[] = {in->packed,   in->vectors[0], in->prev_actions,
                                     in->is_first, in->rewards,    in->continues};
-    const struct program_adam adam = {wm->optim.learning_rate, wm->optim.beta1, wm->optim.beta2,
-                                      wm->optim.eps};
     for (size_t i = 0; i < sizeof batch / sizeof *batch && feed_batch; i++)
         program_feed(p, ex, batch[i]);
     if (is_fed(wm)) program_feed(p, ex, in->u);
     program_fill(p, ex, in->is_first, 0, wm->train_batch.batch, 1);
     if (!is_fed(wm)) program_noise(p, ex, in->u, wm->seed, RNG_POSTERIOR, false);
-    program_run(p, ex);
+}
+
+void wm_program_check(struct world_model *wm, struct program *p) {
     program_mean(p, &wm->params);
-    program_mean_of(p, ex, wm->train.loss);
+    program_mean_of(p, wm->train_executor, wm->train.loss);
     program_norm(p, &wm->params, wm->optim.max_norm, &wm->grad_norm);
-    program_check(p, ex, wm->train.loss, &wm->params);
+    program_check(p, wm->train_executor, wm->train.loss, &wm->params);
+}
+
+void wm_program_step(struct world_model *wm, struct program *p) {
+    const struct program_adam adam = profile_program(&wm->optim);
     program_adam(p, &wm->params, &adam);
     report_all(wm, p);
+}
+
+void wm_program(struct world_model *wm, struct program *p, bool feed_batch) {
+    wm_program_begin(wm, p, feed_batch);
+    program_run(p, wm->train_executor);
+    wm_program_check(wm, p);
+    wm_program_step(wm, p);
 }
 
 void wm_feed(struct world_model *wm) {

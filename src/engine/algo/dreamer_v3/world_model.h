@@ -128,6 +128,11 @@ void wm_apply(struct world_model *wm);
 // (extension).
 struct program;
 void wm_program(struct world_model *wm, struct program *p, bool feed_batch);
+// Its parts, for a joint profile, whose graph is the behaviour's too: what the graph reads, what
+// must be finite, the step and the reports.
+void wm_program_begin(struct world_model *wm, struct program *p, bool feed_batch);
+void wm_program_check(struct world_model *wm, struct program *p);
+void wm_program_step(struct world_model *wm, struct program *p);
 void wm_feed(struct world_model *wm); // for gradient step opt_steps
 // After program_read: the result of the last update; found: what the program says of it.
 struct backend_progress;
