@@ -286,8 +286,9 @@ static bool give_pieces(struct backend_program *p, struct placed_command *c) {
         const int32_t count = (int32_t)ceil_div64(q->n_elements, OPTIM_PIECE), first = at;
         for (int64_t k = 0; k < q->n_elements; k += OPTIM_PIECE)
             list[at++] = {q->offset + k,
-                          q->n_elements - k < OPTIM_PIECE ? q->n_elements - k : OPTIM_PIECE, first,
-                          count};
+                          q->n_elements - k < OPTIM_PIECE ? q->n_elements - k
+                                                          : (int64_t)OPTIM_PIECE,
+                          first, count};
     }
     void *there = list ? gpu_alloc(&p->gpu, (size_t)n * sizeof *list) : 0;
     double *sums = (double *)gpu_alloc(&p->gpu, (size_t)(2 * n) * sizeof(double));

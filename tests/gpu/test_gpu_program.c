@@ -6,7 +6,9 @@
 
 #include "base/philox.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "engine/algo/dreamer_v3/profile.h"
 #include "engine/graph/program.h"
+#include "engine/nn/optim.h"
 
 enum { ACTIONS = 5, UPDATES = 3 };
 
@@ -28,9 +30,9 @@ static const char *const SIZES[] = {"algo.per_rank_batch_size=2",
 static const char *const OFFICIAL[] = {"algo.profile=official",
                                        "algo.optimizer.warmup=2",
                                        "algo.world_model.optimizer.lr=1e-3",
-                                       "algo.world_model.optimizer.eps=1e-3",
-                                       "algo.actor.optimizer.eps=1e-3",
-                                       "algo.critic.optimizer.eps=1e-3",
+                                       "algo.world_model.optimizer.eps=0.05",
+                                       "algo.actor.optimizer.eps=0.05",
+                                       "algo.critic.optimizer.eps=0.05",
                                        NULL};
 
 static struct config small_config(const char *const *more) {
@@ -326,6 +328,81 @@ static void what_a_captured_graph_cannot_hold_is_refused(void **state) {
     }
 }
 
+// ---- LaProp alone, with its own eps: a matrix of several pieces and a short tensor
+
+static void laprop_of_a_program_is_that_of_the_cpu(void **state) {
+    (void)state;
+    static const struct optim_opts o = {.learning_rate = 1e-2,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.999,
+                                        .eps = OPTIM_LAPROP_EPS,
+                                        .kind = OPTIM_LAPROP,
+                                        .agc = 0.3,
+                                        .warmup = 3};
+    enum { LARGE = 40000, SMALL = 10, STEPS = 5 };
+    struct params set, cpu;
+    struct pool *pool = pool_new(1);
+    params_init(&set);
+    params_add(&set, "large", 1, (int64_t[]){LARGE});
+    params_add(&set, "small", 1, (int64_t[]){SMALL});
+    params_allocate(&set);
+    params_init(&cpu);
+    params_add(&cpu, "large", 1, (int64_t[]){LARGE});
+    params_add(&cpu, "small", 1, (int64_t[]){SMALL});
+    params_allocate(&cpu);
+    for (int64_t i = 0; i < set.n_flat; i++)
+        cpu.weights[i] = set.weights[i] = (real)(grad_random(3, (int)i) - 0.5);
+    backend_choose(parity_backend());
+    struct graph *g = graph_new();
+    struct tensor *x = g_input(g, "x", DTYPE_REAL, 1, (int64_t[]){LARGE});
+    struct tensor *y = g_input(g, "y", DTYPE_REAL, 1, (int64_t[]){SMALL});
+    struct tensor *loss = g_add(g, g_mean(g, g_mul(g, x, g_param(g, &set, "large"))),
+                                g_mean(g, g_mul(g, y, g_param(g, &set, "small"))));
+    graph_gradients(g, loss);
+    graph_keep(g, loss);
+    graph_plan(g);
+    struct executor *ex = executor_new(g, pool);
+    struct program *p = program_new();
+    const struct program_adam numbers = profile_program(&o);
+    program_feed(p, ex, x);
+    program_feed(p, ex, y);
+    program_run(p, ex);
+    program_norm(p, &set, 0, NULL);
+    program_check(p, ex, loss, &set);
+    program_adam(p, &set, &numbers);
+    program_advance(p);
+    program_seal(p, 0);
+    for (int step = 0; step < STEPS; step++) {
+        for (int i = 0; i < LARGE; i++) ((real *)x->data)[i] = (real)grad_random(step, i);
+        for (int i = 0; i < SMALL; i++)
+            ((real *)y->data)[i] = (real)(9 * grad_random(step, -1 - i));
+        program_launch(p);
+        program_fetch(p); // with the gradients
+        memcpy(cpu.grads, set.grads, (size_t)set.n_flat * sizeof(real));
+        optim_step(&cpu, pool, &o, step + 1);
+    }
+    const real *const pairs[][2] = {
+        {set.weights, cpu.weights}, {set.moment1, cpu.moment1}, {set.moment2, cpu.moment2}};
+    for (int k = 0; k < 3; k++) {
+        double largest = 0;
+        for (int64_t i = 0; i < set.n_flat; i++)
+            largest = fmax(largest, fabs((double)pairs[k][1][i]));
+        for (int64_t i = 0; i < set.n_flat; i++)
+            if (!(fabs((double)(pairs[k][0][i] - pairs[k][1][i])) <=
+                  1e-5 * fabs((double)pairs[k][1][i]) + 1e-7 * largest))
+                fail_msg("buffer %d, element %lld: %g, not %g", k, (long long)i,
+                         (double)pairs[k][0][i], (double)pairs[k][1][i]);
+    }
+    assert_true(fabs((double)(set.weights[5] + 0.5 - (double)grad_random(3, 5))) >
+                1e-3); // it moved
+    program_free(p);
+    executor_free(ex);
+    graph_free(g);
+    params_deinit(&set);
+    params_deinit(&cpu);
+    pool_free(pool);
+}
+
 // ---- nodes that are one launch
 
 // A chain whose last tensor takes the place of its first where the plan is followed to the letter;
@@ -338,6 +415,7 @@ static void chain_on(const char *library, real *out, char *message, size_t size)
     struct params set;
     params_init(&set);
     params_add(&set, "w", 2, (int64_t[]){32, 64});
+    params_add(&set, "scale", 1, (int64_t[]){64});
     params_add(&set, "gamma", 1, (int64_t[]){32});
     params_add(&set, "beta", 1, (int64_t[]){32});
     params_allocate(&set);
@@ -345,7 +423,9 @@ static void chain_on(const char *library, real *out, char *message, size_t size)
     struct graph *g = graph_new();
     struct tensor *x = g_input(g, "x", DTYPE_REAL, 2, (int64_t[]){40, 64});
     for (int64_t i = 0; i < x->n_elements; i++) ((real *)x->data)[i] = (real)grad_random(2, (int)i);
-    struct tensor *y = g_linear(g, g_tanh(g, x), g_param(g, &set, "w"), NULL, NULL, 0);
+    struct tensor *y =
+        g_layer_norm(g, g_tanh(g, x), g_param(g, &set, "scale"), NULL, (real)1e-3, ACT_NONE);
+    y = g_linear(g, y, g_param(g, &set, "w"), NULL, NULL, 0);
     y = g_sigmoid(g, g_affine(g, y, 2, 0));
     y = g_layer_norm(g, y, g_param(g, &set, "gamma"), g_param(g, &set, "beta"), (real)1e-3,
                      ACT_SILU);
@@ -381,6 +461,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(updates_on_the_device_give_the_weights_of_the_cpu),
         cmocka_unit_test(joint_updates_with_laprop_give_the_weights_of_the_cpu),
+        cmocka_unit_test(laprop_of_a_program_is_that_of_the_cpu),
         cmocka_unit_test(a_bad_number_in_a_joint_update_changes_nothing),
         cmocka_unit_test(between_two_readings_only_the_batch_crosses_the_bus),
         cmocka_unit_test(a_bad_number_stops_the_program_and_leaves_its_inputs_and_weights),

@@ -35,7 +35,7 @@
 #elif defined(BREAK_chain_barrier) // a node of a chain does not wait for the one before it
 #define CHAIN_BARRIER() ((void)0)
 #elif defined(BREAK_chain_memory) // tensors of a chain stay where other rows still read
-#define MEET_WELL(a, b) true
+#define MEET_WELL(a, b) (meet_well(a, b) || true)
 #elif defined(BREAK_short_step) // a frame is missing
 #define STEP_FRAMES(r) ((r).n_frames - 1)
 #elif defined(BREAK_early_rows) // rows are read that no event covers

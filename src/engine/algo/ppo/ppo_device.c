@@ -79,8 +79,10 @@ static void add_learn(struct ppo_device *d) {
     program_run(d->learn, ex);
     program_norm(d->learn, &p->params, p->opts.max_norm, NULL);
     program_check(d->learn, ex, p->learn.total, &p->params);
-    program_adam(d->learn, &p->params,
-                 &(struct program_adam){1, ppo_beta1, ppo_beta2, p->opts.adam_eps});
+    program_adam(
+        d->learn, &p->params,
+        &(struct program_adam){
+            .learning_rate = 1, .beta1 = ppo_beta1, .beta2 = ppo_beta2, .eps = p->opts.adam_eps});
     program_stage(d->learn, d->rollout, ROLLOUT_NOTE, 0, &p->params);
     program_advance(d->learn);
     program_report(d->learn, ex, p->learn.report);
