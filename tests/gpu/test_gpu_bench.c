@@ -129,8 +129,8 @@ static void what_the_device_does_at_most_is_measured(void **state) {
         .copy_bytes = 4096, .fma_blocks = 2, .fma_steps = 4, .product = 16, .repetitions = 3};
     char why[BACKEND_MESSAGE_SIZE] = "";
     if (!parity_backend()->rates(&r, why, sizeof why)) fail_msg("%s", why);
-    const bool timed = !parity_on_harness(); // it has no clock
-    assert_true((r.copy_bytes_per_s > 0) == timed && (r.fma_flops > 0) == timed);
+    assert_true(r.copy_bytes_per_s > 0 && r.fma_flops > 0 && r.empty_ms >= 0);
+    for (int i = 0; i < 3; i++) assert_true(r.product_flops[i] > 0);
 }
 
 // ---- tests/gpu/on_device, where there is no GPU: each part says so
