@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/real.h"
 #include "emu/gb_image.h"
 #include "engine/env/goal_rules.h"
 
@@ -87,7 +88,7 @@ struct device_rows {
 struct device_batch {
     int64_t *starts; // [B][2]: environment, logical row
     uint8_t *packed;
-    float *actions, *prev_actions, *rewards, *continues, *is_first;
+    real *actions, *prev_actions, *rewards, *continues, *is_first; // a device's reals are floats
 };
 // The same on the device, at addresses that never change.
 struct device_batch_at {

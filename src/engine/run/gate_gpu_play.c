@@ -25,7 +25,7 @@ enum { ENVS = 2, ROWS = 24, GUARD = 4, LENGTH = 5, BATCH = 6, CELLS = LENGTH * B
 
 struct batch {
     uint8_t packed[CELLS][REPLAY_OBS_BYTES];
-    float prev_actions[CELLS][DEVICE_MAX_ACTIONS], rewards[CELLS], continues[CELLS],
+    real prev_actions[CELLS][DEVICE_MAX_ACTIONS], rewards[CELLS], continues[CELLS],
         is_first[CELLS];
 };
 
