@@ -18,12 +18,15 @@
 enum { ACTIONS = 5, BATCH = 4, UPDATES = 4 };
 static const char *const SMALL[] = {"algo.per_rank_sequence_length=6", "algo.horizon=4", NULL};
 
+static const char *profile = "algo.profile=sheeprl";
+
 static struct config config_of(int batch) {
     struct config c;
     struct error e = {0};
     char size[64];
     snprintf(size, sizeof size, "algo.per_rank_batch_size=%d", batch);
-    bool ok = config_init(&c, "micro", &e) && config_set(&c, size, &e);
+    bool ok = config_init(&c, "micro", &e) && config_set(&c, profile, &e) &&
+              config_set(&c, size, &e);
     for (int i = 0; ok && SMALL[i]; i++) ok = config_set(&c, SMALL[i], &e);
     if (!ok || !config_check(&c, &e)) fail_msg("%s", e.message);
     return c;
@@ -149,6 +152,14 @@ static void four_ranks_do_too(void **state) {
     ranks_make_the_updates_of_one(4);
 }
 
+// One graph, clipping by tensor, a critic that learns from replayed rows too.
+static void the_official_profile_does_too(void **state) {
+    (void)state;
+    profile = "algo.profile=official";
+    ranks_make_the_updates_of_one(2);
+    profile = "algo.profile=sheeprl";
+}
+
 // The comparison would see it.
 static void a_rank_that_draws_its_own_noise_is_noticed(void **state) {
     (void)state;
@@ -243,6 +254,7 @@ int main(void) {
         cmocka_unit_test(shares_cover_the_batch),
         cmocka_unit_test(two_ranks_of_half_a_batch_give_the_weights_of_one),
         cmocka_unit_test(four_ranks_do_too),
+        cmocka_unit_test(the_official_profile_does_too),
         cmocka_unit_test(a_rank_that_draws_its_own_noise_is_noticed),
         cmocka_unit_test(a_bad_number_on_one_rank_stops_all),
         cmocka_unit_test(without_mpirun_the_ranks_say_so),
