@@ -428,11 +428,15 @@ static void every_failure_gets_a_folder_of_its_own(void **state) {
     (void)state;
     struct session *s = begin(test_folder());
     struct error e = {0};
-    char a[PATH_SIZE], b[PATH_SIZE];
-    assert_true(session_failure_folder(s, 12, a, &e) && session_failure_folder(s, 12, b, &e));
+    char a[PATH_SIZE], b[PATH_SIZE], other[PATH_SIZE];
+    const char *path = session_path(s);
+    assert_true(session_failure_folder(path, 12, 0, a, &e));
+    assert_true(session_failure_folder(path, 12, 0, b, &e));
+    assert_true(session_failure_folder(path, 12, 1, other, &e)); // another rank's
     assert_string_equal(path_base(a), "step_000000012");
+    assert_string_equal(path_base(other), "step_000000012.rank_1");
     assert_string_not_equal(a, b);
-    assert_true(file_is_folder(a) && file_is_folder(b));
+    assert_true(file_is_folder(a) && file_is_folder(b) && file_is_folder(other));
     session_close(s);
 }
 
