@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "engine/run/bench.h"
+#include "engine/run/bench/bench.h"
 #include "engine/run/device.h"
 #include "ui/cli.h"
 

@@ -18,7 +18,7 @@
 #include "engine/graph/graph.h"
 #include "engine/run/device.h"
 #include "engine/run/files.h"
-#include "engine/run/peak.h"
+#include "engine/run/bench/peak.h"
 #include "ui/cli.h"
 
 typedef void probe(char *out, size_t size);

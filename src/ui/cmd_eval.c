@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "engine/run/eval.h"
+#include "engine/run/eval/eval.h"
 #include "ui/cli.h"
 
 enum { DEFAULT_SEED = 1 };

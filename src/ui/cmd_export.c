@@ -1,7 +1,7 @@
 // workbench export: a saved agent's weights for sheeprl, and weights of sheeprl's as a checkpoint.
 #include <stdio.h>
 
-#include "engine/run/export.h"
+#include "engine/run/eval/export.h"
 #include "ui/cli.h"
 
 static bool run(const struct cli *cli, struct saved_agent *a, struct error *e) {

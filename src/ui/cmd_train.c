@@ -14,8 +14,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/graph/ranks.h"
-#include "engine/run/gate.h"
-#include "engine/run/worker.h"
+#include "engine/run/gate/gate.h"
+#include "engine/run/worker/worker.h"
 #include "ui/cli.h"
 #ifndef WORKBENCH_HEADLESS
 #include "ui/dashboard.h"

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "engine/run/parts.h"
+#include "engine/run/bench/parts.h"
 #include "ui/view.h"
 
 enum { MEAN_OF = 8 }; // records that a value is the mean of, unless the crosshair names one

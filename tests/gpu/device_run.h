@@ -4,7 +4,7 @@
 
 #include "gpu/parity.h"
 
-#include "engine/run/worker_internal.h"
+#include "engine/run/worker/worker_internal.h"
 #include "support/small_run.h"
 
 // Two machines, whose episodes end once before learning begins and not soon after it has.

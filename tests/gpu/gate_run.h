@@ -4,7 +4,7 @@
 
 #include "gpu/parity.h"
 
-#include "engine/run/gate_internal.h"
+#include "engine/run/gate/gate_internal.h"
 
 static const char *const SETTINGS[] = {"algo.per_rank_batch_size=1",
                                        "algo.per_rank_sequence_length=2",

@@ -3,7 +3,7 @@
 
 #include <sys/wait.h>
 
-#include "engine/run/bench.h"
+#include "engine/run/bench/bench.h"
 
 static void choose(const char *library) {
     char why[BACKEND_MESSAGE_SIZE] = "";

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/run/gate_internal.h"
+#include "engine/run/gate/gate_internal.h"
 #include "gpu/which.h"
 
 // The first result is the rollouts', the second whether the policy gets better.

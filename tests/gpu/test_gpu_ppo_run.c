@@ -8,7 +8,7 @@
 #include "engine/algo/ppo/ppo_log.h"
 #include "engine/env/task.h"
 #include "engine/run/reproduce.h"
-#include "engine/run/worker.h"
+#include "engine/run/worker/worker.h"
 #include "gpu/which.h"
 #include "support/small_run.h"
 

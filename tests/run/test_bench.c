@@ -1,5 +1,5 @@
 // bench train: what it reports hangs together.
-#include "engine/run/bench.h"
+#include "engine/run/bench/bench.h"
 #include "support/test.h"
 
 static const char *const small[] = {"algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=4",

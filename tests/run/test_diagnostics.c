@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "engine/run/diagnostics.h"
+#include "engine/run/worker/diagnostics.h"
 
 static void make_params(struct params *p, int64_t n) {
     params_init(p);

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "emu/gb_action.h"
 #include "engine/data/session.h"
-#include "engine/run/eval.h"
+#include "engine/run/eval/eval.h"
 
 // ---- statistics
 

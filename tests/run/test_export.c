@@ -7,7 +7,7 @@
 #include "engine/data/checkpoint.h"
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
-#include "engine/run/export.h"
+#include "engine/run/eval/export.h"
 
 static void open_agent(struct saved_agent *a, const char *path, bool load) {
     struct error e = {0};

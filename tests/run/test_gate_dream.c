@@ -1,7 +1,7 @@
 // The gate's dream check fails, with its reason, on models that are broken on purpose. (A whole one
 // passes it in test_gate.)
 #include "base/real.h"
-#include "engine/run/gate_internal.h"
+#include "engine/run/gate/gate_internal.h"
 #include "support/test.h"
 
 static struct check_result check(bool zero_latent, const char *setting) {

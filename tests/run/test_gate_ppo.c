@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "base/real.h"
-#include "engine/run/gate_internal.h"
+#include "engine/run/gate/gate_internal.h"
 #include "support/gate.h"
 
 static struct outcome run_ppo(const char *const *settings, int n) {

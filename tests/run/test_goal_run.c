@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "engine/data/session.h"
-#include "engine/run/worker.h"
+#include "engine/run/worker/worker.h"
 
 static const char *const quick[] = {"algo.learning_starts=140", "env.num_envs=2"};
 

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "engine/data/session.h"
-#include "engine/run/parts.h"
+#include "engine/run/bench/parts.h"
 #include "support/small_run.h"
 
 static char *text_of(const char *session, const char *name) {

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/pool.h"
-#include "engine/run/peak.h"
+#include "engine/run/bench/peak.h"
 #include "support/test.h"
 
 // Two busy processes per CPU.

@@ -5,7 +5,7 @@
 
 #include "base/json.h"
 #include "engine/data/safetensors.h"
-#include "engine/run/ppo_run_internal.h"
+#include "engine/run/ppo/ppo_run_internal.h"
 #include "support/small_run.h"
 
 // Four minibatches a pass. The first step moves every weight by the learning rate, after which the

@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "engine/algo/ppo/ppo_log.h"
 #include "engine/data/session.h"
-#include "engine/run/eval.h"
-#include "engine/run/worker.h"
+#include "engine/run/eval/eval.h"
+#include "engine/run/worker/worker.h"
 #include "support/small_run.h"
 
 static const char *const small[] = {

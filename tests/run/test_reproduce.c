@@ -8,7 +8,7 @@
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
 #include "engine/run/reproduce.h"
-#include "engine/run/worker_internal.h"
+#include "engine/run/worker/worker_internal.h"
 #include "support/small_run.h"
 
 // Healthy runs with checkpoints of updates 7 and 9; the second with the profile official.

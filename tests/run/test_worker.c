@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/data/session.h"
-#include "engine/run/worker.h"
+#include "engine/run/worker/worker.h"
 #include "support/small_run.h"
 
 static const char *const quick[] = {

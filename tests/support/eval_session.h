@@ -3,7 +3,7 @@
 #ifndef TESTS_SUPPORT_EVAL_SESSION_H
 #define TESTS_SUPPORT_EVAL_SESSION_H
 
-#include "engine/run/eval.h"
+#include "engine/run/eval/eval.h"
 #include "support/files.h"
 #include "support/small_run.h"
 

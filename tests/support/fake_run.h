@@ -17,7 +17,7 @@
 
 #include "base/philox.h"
 #include "engine/run/feed.h"
-#include "engine/run/parts.h"
+#include "engine/run/bench/parts.h"
 
 struct fake_run {
     struct feed *feed;

@@ -2,7 +2,7 @@
 #ifndef TESTS_SUPPORT_GATE_H
 #define TESTS_SUPPORT_GATE_H
 
-#include "engine/run/gate.h"
+#include "engine/run/gate/gate.h"
 #include "support/test.h"
 
 struct outcome {

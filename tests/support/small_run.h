@@ -3,7 +3,7 @@
 #define TESTS_SUPPORT_SMALL_RUN_H
 
 #include "base/file.h"
-#include "engine/run/worker.h"
+#include "engine/run/worker/worker.h"
 #include "support/test.h"
 
 static const char *const small_run_settings[] = {

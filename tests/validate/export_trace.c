@@ -15,7 +15,7 @@
 #include "engine/algo/dreamer_v3/player_graph.h"
 #include "engine/algo/dreamer_v3/world_model.h"
 #include "engine/data/safetensors.h"
-#include "engine/run/saved_agent.h"
+#include "engine/run/eval/saved_agent.h"
 
 enum { STEPS = 8, ENVS = 3, ROWS = STEPS * ENVS, MAX_PARTS = 16 };
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "engine/run/ppo_run.h"
-#include "engine/run/worker_internal.h"
+#include "engine/run/ppo/ppo_run.h"
+#include "engine/run/worker/worker_internal.h"
 
 static const size_t max_json_bytes = 4 << 20;
 
