@@ -2,8 +2,10 @@
 // found, one writer at a time.
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
 #include "support/files.h"
@@ -145,6 +147,27 @@ static void another_distance_of_records_is_no_hole(void **state) {
     assert_hole(path, 8, "metrics.jsonl:4:", "step 4 is due");
 }
 
+// 20 MB of records, looked through line by line: a moment, not minutes.
+static void the_lines_of_a_long_run_are_looked_through_once(void **state) {
+    (void)state;
+    enum { LINES = 60000 };
+    struct error e = {0};
+    char path[PATH_SIZE];
+    struct text t = {0};
+    struct session_opts o = opts(test_folder(), "{\"metric.log_every\":1}\n");
+    struct session *s = session_create(&o, &e);
+    if (!s) fail_msg("%s", e.message);
+    for (int i = 1; i <= LINES; i++) text_add(&t, "{\"opt_steps\":%d,\"x\":\"%0320d\"}\n", i, 0);
+    assert_true(path_join(path, session_path(s), "metrics.jsonl", &e) &&
+                file_write_atomic(path, t.data, t.n, &e));
+    const int64_t start = clock_now_ns();
+    if (!session_lines_whole(session_path(s), LINES, &e)) fail_msg("%s", e.message);
+    assert_int_equal(session_lines_until(t.data, t.n, LINES), t.n);
+    assert_true(clock_now_ns() - start < 5000000000);
+    text_deinit(&t);
+    session_close(s);
+}
+
 static void going_on_after_lost_lines_says_which(void **state) {
     (void)state;
     struct error e = {0};
@@ -249,6 +272,7 @@ int main(void) {
         cmocka_unit_test(going_on_cuts_records_and_checkpoints_after_the_step),
         cmocka_unit_test(a_record_that_was_due_and_is_not_there_is_named),
         cmocka_unit_test(another_distance_of_records_is_no_hole),
+        cmocka_unit_test(the_lines_of_a_long_run_are_looked_through_once),
         cmocka_unit_test(going_on_after_lost_lines_says_which),
         cmocka_unit_test(rings_of_the_newest_two_checkpoints_stay),
         cmocka_unit_test(a_session_is_found_by_its_folder_or_a_checkpoint_in_it),

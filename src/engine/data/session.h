@@ -99,6 +99,8 @@ bool session_format_timing(const struct record *record,
 // Bytes of the whole lines at the beginning of `text` (NUL after it) whose step is at most
 // `opt_steps`.
 int64_t session_lines_until(const char *text, size_t n, int64_t opt_steps);
+// The step that a line begins with; false: none.
+bool session_line_step(const char *line, int64_t *step);
 void session_clean_name(const char *in, char *out,
                         size_t size); // [A-Za-z0-9._-] without "__", others become '-'; never empty
 

@@ -1,6 +1,7 @@
 // Session lines and names: pure functions from a record to a line of metrics.jsonl or timing.jsonl.
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/data/session.h"
@@ -33,12 +34,22 @@ bool session_format_timing(const struct record *r, struct text *out) {
     return true;
 }
 
+// Not sscanf: it looks for the end of the whole text first, at every line.
+bool session_line_step(const char *line, int64_t *step) {
+    static const char head[] = "{\"opt_steps\":";
+    char *end;
+    if (strncmp(line, head, sizeof head - 1) != 0) return false;
+    line += sizeof head - 1;
+    *step = strtoll(line, &end, 10);
+    return end != line;
+}
+
 int64_t session_lines_until(const char *text, size_t n, int64_t opt_steps) {
     size_t at = 0;
     while (at < n) {
         const char *end = memchr(text + at, '\n', n - at);
-        long long step;
-        if (!end || sscanf(text + at, "{\"opt_steps\":%lld", &step) != 1 || step > opt_steps) break;
+        int64_t step;
+        if (!end || !session_line_step(text + at, &step) || step > opt_steps) break;
         at = (size_t)(end - text) + 1;
     }
     return (int64_t)at;

@@ -191,11 +191,11 @@ static bool check_lines(const char *path, int64_t from, int64_t every, int64_t u
     size_t n;
     if (!file_read(path, max_lines_bytes, &text, &n, e)) return false;
     int64_t due = (from / every + 1) * every, number = 1;
-    long long step = 0;
+    int64_t step = 0;
     bool fine = true;
     const char *at = (const char *)text, *end;
     for (; fine && (end = memchr(at, '\n', n - (size_t)(at - (char *)text))); at = end + 1) {
-        if (sscanf(at, "{\"opt_steps\":%lld", &step) != 1) break; // session_read says what it is
+        if (!session_line_step(at, &step)) break; // session_read says what it is
         if (step > until) break;
         if (step > from) {
             fine = step == due;
@@ -206,7 +206,7 @@ static bool check_lines(const char *path, int64_t from, int64_t every, int64_t u
     free(text);
     if (!fine)
         return error_set(e, STATUS_FAILED,
-                         "%s:%" PRId64 ": step %lld where step %" PRId64
+                         "%s:%" PRId64 ": step %" PRId64 " where step %" PRId64
                          " is due (metric.log_every %" PRId64 "): lines were lost",
                          path, number, step, due - every, every);
     return due > until || error_set(e, STATUS_FAILED,
