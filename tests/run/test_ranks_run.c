@@ -7,6 +7,9 @@
 #include <glob.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -369,6 +372,46 @@ static void a_bundle_of_each_rank_reproduces_its_update(void **state) {
     }
 }
 
+// How many there are; of the first its size.
+static int count_files(const char *folder, const char *pattern, off_t *size) {
+    char path[PATH_SIZE];
+    struct stat s = {0};
+    glob_t found;
+    snprintf(path, sizeof path, "%s/%s", folder, pattern);
+    const int n = glob(path, 0, NULL, &found) == 0 ? (int)found.gl_pathc : 0;
+    if (size && n && stat(found.gl_pathv[0], &s) == 0) *size = s.st_size;
+    globfree(&found);
+    return n;
+}
+
+// The disk has room for rings, not for rank 0's weights.
+static void rings_of_a_checkpoint_that_cannot_be_written_go_away(void **state) {
+    (void)state;
+    char session[200];
+    off_t ring = 0, weights = 0;
+    struct rlimit before, small;
+    struct run_opts o = agent_run(8);
+    run_ranks_well(&o, session);
+    count_files(session, "checkpoints/*.rank_1.replay", &ring);
+    count_files(session, "checkpoints/*.safetensors", &weights);
+    assert_true(ring > 0 && 2 * ring < weights);
+    o.sessions_dir = test_folder();
+    struct rank_run runs[RANKS] = {{.opts = o}, {.opts = o}};
+    getrlimit(RLIMIT_FSIZE, &before);
+    small = before;
+    small.rlim_cur = (rlim_t)(2 * ring);
+    void (*old)(int) = signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    run_both(runs);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, old);
+    for (int k = 0; k < RANKS; k++) assert_int_equal(runs[k].status, STATUS_FAILED);
+    assert_int_equal(runs[0].summary.opt_steps, 8); // past the one that was due at 5
+    assert_int_equal(count_files(runs[0].summary.session, "metrics.jsonl", NULL), 1);
+    assert_int_equal(count_files(runs[0].summary.session, "checkpoints/*", NULL), 0);
+}
+
+// Nothing is begun, and nothing of a session is cut, before all agree.
 static void ranks_that_were_given_other_keys_are_refused(void **state) {
     (void)state;
     struct run_opts o = agent_run(8);
@@ -379,6 +422,7 @@ static void ranks_that_were_given_other_keys_are_refused(void **state) {
         assert_int_equal(runs[k].status, STATUS_USAGE);
         assert_non_null(strstr(runs[k].error.message, "other keys"));
     }
+    assert_int_equal(count_files(o.sessions_dir, "*", NULL), 0);
 }
 
 static void ppo_runs_alone(void **state) {
@@ -387,6 +431,16 @@ static void ppo_runs_alone(void **state) {
     struct rank_run runs[RANKS] = {{.opts = o}, {.opts = o}};
     run_both(runs);
     for (int k = 0; k < RANKS; k++) assert_non_null(strstr(runs[k].error.message, "runs alone"));
+}
+
+static void a_rank_that_runs_another_algorithm_is_refused_on_all(void **state) {
+    (void)state;
+    const struct run_opts o = agent_run(8);
+    struct rank_run runs[RANKS] = {{.opts = o}, {.opts = o}};
+    runs[1].opts.algo = "ppo";
+    run_both(runs);
+    assert_non_null(strstr(runs[1].error.message, "runs alone"));
+    assert_non_null(strstr(runs[0].error.message, "with rank 1"));
 }
 
 // ---- processes
@@ -491,6 +545,34 @@ static void sigterm_to_one_rank_is_a_checkpoint_and_the_end_of_all(void **state)
     safetensors_free(newest(session));
 }
 
+// Told by their environment, as a launcher does, or not.
+static void processes_that_open_mpi_does_not_know_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *told, *says;
+    } list[] = {{"PMI_RANK=0 PMI_SIZE=2", "2 processes were started, but Open MPI sees one"},
+                {"PMI_RANK=0 SLURM_STEP_NUM_TASKS=3", "3 processes were started, but"},
+                {"X=0", "several ranks are started with mpirun -n N"}};
+    char out[16384], command[2000];
+    setenv("T", test_folder(), 1);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        snprintf(command, sizeof command, "%s timeout 100 " TRAIN "--updates 1 2>&1", list[i].told);
+        assert_int_equal(shell(out, command), 1);
+        if (!strstr(out, list[i].says)) fail_msg("%s: %s", list[i].told, out);
+    }
+}
+
+// Jobs that share an allocation stay apart, and say once that they could be one.
+static void processes_that_are_not_asked_to_join_train_alone(void **state) {
+    (void)state;
+    char out[16384];
+#define ALONE(ranks)                                                                               \
+    "SLURM_STEP_NUM_TASKS=3 timeout 100 \"$W\"/workbench train --headless --task static "          \
+    "--preset micro --no-session --threads 1 --updates 1 " ranks " 2>&1"
+    assert_true(shell(out, ALONE("")) == 0 && strstr(out, "3 processes were started together"));
+    assert_true(shell(out, ALONE("--ranks off")) == 0 && !strstr(out, "started together"));
+}
+
 int main(void) {
     // Root in a container is fine.
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
@@ -503,11 +585,15 @@ int main(void) {
         cmocka_unit_test(one_rank_that_is_told_to_stop_stops_all),
         cmocka_unit_test(a_rank_that_fails_ends_all_and_says_why),
         cmocka_unit_test(a_bundle_of_each_rank_reproduces_its_update),
+        cmocka_unit_test(rings_of_a_checkpoint_that_cannot_be_written_go_away),
         cmocka_unit_test(ranks_that_were_given_other_keys_are_refused),
         cmocka_unit_test(ppo_runs_alone),
+        cmocka_unit_test(a_rank_that_runs_another_algorithm_is_refused_on_all),
         cmocka_unit_test(processes_give_the_bytes_of_threads),
         cmocka_unit_test(a_rank_that_is_killed_ends_the_other_with_one_line),
         cmocka_unit_test(sigterm_to_one_rank_is_a_checkpoint_and_the_end_of_all),
+        cmocka_unit_test(processes_that_open_mpi_does_not_know_are_refused),
+        cmocka_unit_test(processes_that_are_not_asked_to_join_train_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

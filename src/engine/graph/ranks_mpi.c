@@ -97,8 +97,11 @@ static bool was_started_as_a_rank(void) {
 }
 
 int ranks_started(void) {
-    const char *n = getenv("OMPI_COMM_WORLD_SIZE");
-    if (!n) n = getenv("SLURM_STEP_NUM_TASKS");
+    // Of Open MPI's mpirun, of srun, of MPICH's mpirun and the like.
+    static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS",
+                                         "PMI_SIZE"};
+    const char *n = NULL;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts && !n; i++) n = getenv(counts[i]);
     return n && atoi(n) > 1 ? atoi(n) : 1;
 }
 
@@ -111,9 +114,11 @@ static bool join(struct mpi *m, char *why, size_t size) {
     if (given < SERIALIZED)
         snprintf(why, size, "this Open MPI takes calls of one thread only");
     else
-        snprintf(why, size,
-                 "%d processes were started, but Open MPI sees one: under Slurm, srun --mpi=pmix",
-                 ranks_started());
+        snprintf(
+            why, size,
+            "%d processes were started, but Open MPI sees one: start them with its own mpirun, "
+            "or under Slurm with srun --mpi=pmix",
+            ranks_started());
     m->finalize();
     return false;
 }

@@ -25,12 +25,13 @@ static void say_where(const struct worker *w) {
                   (long long)w->opts.updates);
 }
 
-// With several ranks, none opens the session before all have read what is in it.
+// With several ranks, none opens the session before all have read what is in it and want the same.
 static bool set_up(struct worker *w, struct error *e) {
     return worker_agree(w, worker_configure(w, e), e) &&
            worker_agree(w, worker_join_devices(w, e) && worker_build(w, e), e) &&
+           worker_agree(w, worker_introduce(w, e), e) &&
            worker_agree(w, worker_open_session(w, e), e) &&
-           worker_agree(w, worker_introduce(w, e), e);
+           worker_agree(w, worker_share_session(w, e), e);
 }
 
 struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct error *e) {
@@ -40,7 +41,8 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
     w->statistics.all_finite = true;
     if (ppo_run_wanted(opts)) {
         if (opts->ranks)
-            error_set(e, STATUS_USAGE, "--ranks mpi: --algo ppo runs alone");
+            worker_agree( // the others need not be of PPO
+                w, error_set(e, STATUS_USAGE, "--ranks mpi: --algo ppo runs alone"), e);
         else
             w->ppo = ppo_run_new(opts, feed, e);
         if (w->ppo) return w;

@@ -50,19 +50,28 @@ static bool save_replay(struct worker *w, const char *path, struct error *e) {
     return safetensors_write(path, tensors, n, texts, 2, e);
 }
 
+// All ranks' rings of a checkpoint that could not be written: room for the next attempt. One that
+// is there (the run's last, once more) keeps them.
+static void drop_rings(struct worker *w) {
+    const char *session = session_path(w->session);
+    const int64_t step = wm_opt_steps(w->wm), ticks = w->rollout.env_ticks;
+    char path[PATH_SIZE];
+    if (session_checkpoint_path(w->session, step, path, NULL) && file_exists(path)) return;
+    for (int k = 0; k < ranks_n(w->opts.ranks); k++)
+        if (session_replay_path(session, step, ticks, k, path, NULL)) unlink(path);
+}
+
 static bool save(struct worker *w, int64_t policy_steps, char path[PATH_SIZE], struct error *e) {
     const char *session = session_path(w->session);
     int64_t step = wm_opt_steps(w->wm), ticks = w->rollout.env_ticks;
-    char replay[PATH_SIZE] = "";
-    if (!session_checkpoint_path(w->session, step, path, e)) return false;
-    if (w->config.buffer_checkpoint &&
-        (!session_replay_path(session, step, ticks, 0, replay, e) || !save_replay(w, replay, e)))
-        return false;
-    if (worker_save_weights(w, path, policy_steps, e))
-        return session_prune_checkpoints(w->session, (int)w->config.checkpoint_keep_last, e) &&
-               session_prune_replays(w->session, ticks, e);
-    if (replay[0]) unlink(replay); // room for the older ones' next attempt
-    return false;
+    char replay[PATH_SIZE];
+    return session_checkpoint_path(w->session, step, path, e) &&
+           (!w->config.buffer_checkpoint ||
+            (session_replay_path(session, step, ticks, 0, replay, e) &&
+             save_replay(w, replay, e))) &&
+           worker_save_weights(w, path, policy_steps, e) &&
+           session_prune_checkpoints(w->session, (int)w->config.checkpoint_keep_last, e) &&
+           session_prune_replays(w->session, ticks, e);
 }
 
 static bool save_all(struct worker *w, char path[PATH_SIZE], struct error *e, struct error *why) {
@@ -73,8 +82,10 @@ static bool save_all(struct worker *w, char path[PATH_SIZE], struct error *e, st
     if (!worker_meet(w, &m, e)) return false;
     if (m.unsaved && !why->message[0])
         error_set(why, STATUS_FAILED, "a rank could not write its own state");
-    else if (!m.unsaved && first && !save(w, m.policy_steps, path, why))
-        path[0] = 0;
+    const bool fine = !m.unsaved && first && save(w, m.policy_steps, path, why);
+    if (fine) return true;
+    path[0] = 0;
+    if (first) drop_rings(w);
     return true;
 }
 

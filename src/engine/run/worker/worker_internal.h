@@ -202,8 +202,10 @@ bool worker_agree(struct worker *w, bool fine, struct error *e);
 bool worker_check_ranks(const struct worker *w, struct error *e); // what cannot be
 // The devices that the ranks have chosen become those of one run.
 bool worker_join_devices(struct worker *w, struct error *e);
-// When rank 0 has its session: all learn its folder, and that all make the same run.
+// What is built is the same run on all.
 bool worker_introduce(struct worker *w, struct error *e);
+// When rank 0 has its session: all learn its folder.
+bool worker_share_session(struct worker *w, struct error *e);
 // The metrics become means over the ranks (the means of their percentiles and deviations too), the
 // episodes those of all ranks.
 void worker_join_record(struct worker *w, struct record *r, struct episode_sums *episodes);

@@ -42,7 +42,7 @@ bool worker_agree(struct worker *w, bool fine, struct error *e) {
 // ---- setting up
 
 struct introduction {
-    char config[CONFIG_HASH_SIZE], rom[65], kernel[24], session[PATH_SIZE];
+    char config[CONFIG_HASH_SIZE], rom[65], kernel[24];
     int64_t opt_steps;
 };
 
@@ -69,12 +69,18 @@ bool worker_introduce(struct worker *w, struct error *e) {
     config_hash(&w->config, mine.config);
     snprintf(mine.rom, sizeof mine.rom, "%s", w->rom_sha256);
     snprintf(mine.kernel, sizeof mine.kernel, "%s", cpu_kernels_kind(w->config.autocast));
-    if (w->session) snprintf(mine.session, sizeof mine.session, "%s", session_path(w->session));
     const struct introduction *all = ranks_gathered(r, &mine, sizeof mine);
-    memcpy(w->shared_session, all[0].session, sizeof w->shared_session);
     for (int k = 1; k < r->n; k++)
         if (!is_alike(&all[0], &all[k], k, e)) return false;
-    char meta[PATH_SIZE];
+    return true;
+}
+
+bool worker_share_session(struct worker *w, struct error *e) {
+    struct ranks *r = w->opts.ranks;
+    char mine[PATH_SIZE] = "", meta[PATH_SIZE];
+    if (!r) return true;
+    if (w->session) snprintf(mine, sizeof mine, "%s", session_path(w->session));
+    memcpy(w->shared_session, ranks_gathered(r, mine, sizeof mine), sizeof w->shared_session);
     if (!w->shared_session[0]) return true;
     return path_join(meta, w->shared_session, "meta.json", e) &&
            (file_exists(meta) ||
