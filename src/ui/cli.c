@@ -57,7 +57,7 @@ static const struct option {
 } options[] = {
 #define AT(field) offsetof(struct cli, field)
     {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files", "train"},
-    {"--gate", TEXT, AT(gate), "cpu", "run the CI gate: a line per check, a verdict, exit code",
+    {"--gate", TEXT, AT(gate), "cpu|gpu", "run the CI gate: a line per check, a verdict, exit code",
      "train"},
     {"--out", TEXT, AT(out), "FILE", "where to: a summary, state, picture, folder, weights",
      "train eval export rom state goal"},

@@ -187,11 +187,12 @@ static bool play(struct goal_words *w, bool to_the_end, struct played *p, struct
     uint8_t *text;
     size_t n = 0;
     bool fine = read_actions(w, &text, &n, e);
-    const struct task_files files = {.rom = cli->rom,
-                                     .state = cli->state,
-                                     .goal_dir = cli->words[1],
-                                     .action_codec_id = w->codec_id,
-                                     .accept_pipeline = (int)cli->accept_pipeline};
+    const struct task_files files = {
+        .rom = cli->rom,
+        .state = cli->state,
+        .goal_dir = cli->words[1],
+        .action_codec_id = w->codec_id,
+        .accept_pipeline = (int)(cli->accept_pipeline > 1000 ? 1000 : cli->accept_pipeline)};
     fine = fine && task_open_files(&files, &p->task, e) &&
            make_trace(w, text, n, gb_action_codec_find(p->task.goal.meta.action_codec_id),
                       p->task.rom_sha256, e);
