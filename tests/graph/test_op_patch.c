@@ -139,6 +139,96 @@ static void fused_convolutions_give_what_their_nodes_give(void **state) {
     pool_free(pool);
 }
 
+// What a second ReLU reads, or what lies in a stack, is made: no convolution may take it in.
+static void what_others_read_is_made_where_it_lies(void **state) {
+    (void)state;
+    enum { N = 2, K = 4, H = 16, W = 16, CO = 16, BYTES = H * W / 4 };
+    struct params set;
+    params_init(&set);
+    params_add(&set, "w", 4, (int64_t[]){CO, K, 8, 8});
+    params_add(&set, "b", 1, (int64_t[]){CO});
+    params_allocate(&set);
+    for (int64_t k = 0; k < set.n_flat; k++)
+        set.weights[k] = (real)rng_uniform(3, RNG_TEST, 1, (uint32_t)k) - (real)0.5;
+    struct graph *g = graph_new();
+    struct tensor *w = g_param(g, &set, "w"), *b = g_param(g, &set, "b"), *part[2], *y[4];
+    struct tensor *stacks = g_input(g, "stacks", DTYPE_U8, 3, (int64_t[]){2 * N, K, BYTES});
+    struct tensor *c = g_conv_valid(g, g_unpack_stack(g, stacks, H, W), w, b, 4);
+    for (int i = 0; i < 2; i++) y[i] = g_relu(g, c);
+    for (int i = 0; i < 2; i++) part[i] = g_unpack_stack(g, g_slice(g, stacks, i * N, N), H, W);
+    y[2] = g_relu(g, g_conv_valid(g, g_stack(g, part, 2), w, b, 4));
+    y[3] = g_relu(g, g_conv_valid(g, part[0], w, b, 4));
+    for (int i = 0; i < 4; i++) graph_keep(g, y[i]);
+    graph_plan(g);
+    for (int64_t k = 0; k < stacks->n_elements; k++)
+        ((uint8_t *)stacks->data)[k] = (uint8_t)(k * 2654435761u >> 13);
+    struct pool *pool = pool_new(1);
+    struct executor *ex = executor_new(g, pool);
+    executor_run(ex);
+    int positive = 0;
+    for (int64_t k = 0; k < y[0]->n_elements; k++) positive += reals(y[0])[k] > 0;
+    assert_in_range(positive, 100, y[0]->n_elements - 100);
+    for (int i = 1; i < 4; i++)
+        assert_memory_equal(y[i]->data, y[0]->data, (size_t)y[i]->n_elements * sizeof(real));
+    executor_free(ex);
+    pool_free(pool);
+    graph_free(g);
+    params_deinit(&set);
+}
+
+// As on a device, which runs the two one by one.
+static void a_bad_number_is_the_convolutions_not_its_relus(void **state) {
+    (void)state;
+    const int64_t shape[] = {16, 4, 8, 8}, channels = 16;
+    struct params set;
+    params_init(&set);
+    params_add(&set, "w", 4, shape);
+    params_add(&set, "b", 1, &channels);
+    params_allocate(&set);
+    struct graph *g = graph_new();
+    struct tensor *x = g_input(g, "x", DTYPE_REAL, 4, (int64_t[]){2, 16, 16, 4});
+    struct tensor *c = g_conv_valid(g, x, g_param(g, &set, "w"), g_param(g, &set, "b"), 4);
+    struct tensor *y = g_relu(g, c);
+    graph_keep(g, y);
+    graph_plan(g);
+    struct pool *pool = pool_new(1);
+    struct executor *ex = executor_new(g, pool);
+    assert_null(executor_find_nonfinite(ex));
+    for (int64_t i = 0; i < x->n_elements; i++) reals(x)[i] = 1;
+    const real huge = sizeof(real) == sizeof(float) ? (real)1e37 : (real)1e307;
+    for (int64_t i = 0; i < 4 * 64; i++) set.weights[i] = i < 128 ? huge : -huge / 2;
+    assert_ptr_equal(executor_find_nonfinite(ex), c);
+    executor_free(ex);
+    pool_free(pool);
+    graph_free(g);
+    params_deinit(&set);
+}
+
+// One kernel with two strides: the one is packed for tiles, the other is not.
+enum { TWO_CO = 16, TWO_SIZE = 2 * 4 * 4 * TWO_CO }; // of what comes out of each
+static const struct conv_case fast_case = {2, 10, 10, 8, TWO_CO, 4, 2},
+                              slow_case = {2, 7, 7, 8, TWO_CO, 4, 1};
+
+static struct tensor *strides_build(struct graph *g, struct tensor **leaf) {
+    struct tensor *y[] = {g_conv_valid(g, leaf[0], leaf[2], leaf[3], 2),
+                          g_conv_valid(g, leaf[1], leaf[2], leaf[3], 1)};
+    return g_stack(g, y, 2);
+}
+
+static void strides_reference(const double *const *leaf, double *y) {
+    conv(&fast_case, leaf[0], leaf[2], leaf[3], y);
+    conv(&slow_case, leaf[1], leaf[2], leaf[3], y + TWO_SIZE);
+}
+
+static void a_kernel_with_two_strides_is_packed_for_each(void **state) {
+    (void)state;
+    static const struct leaf two[] = {{"fast", 4, {2, 10, 10, 8}, -1, 1, false},
+                                      {"slow", 4, {2, 7, 7, 8}, -1, 1, false},
+                                      {"w", 4, {TWO_CO, 8, 4, 4}, -1, 1, false},
+                                      {"b", 1, {TWO_CO}, -1, 1, false}};
+    grad_check(&(struct grad_case){two, 4, strides_build, strides_reference, 3e-6, 0, false});
+}
+
 // One convolution used twice, its input read by others too: contributions add.
 static struct tensor *shared_build(struct graph *g, struct tensor **leaf) {
     struct tensor *y = g_conv_valid(g, leaf[0], leaf[1], leaf[2], 1);
@@ -222,6 +312,9 @@ int main(void) {
         cmocka_unit_test(convolutions_without_border_match_their_formula_and_gradient),
         cmocka_unit_test(convolutions_with_their_relu_match_their_formula_and_gradient),
         cmocka_unit_test(fused_convolutions_give_what_their_nodes_give),
+        cmocka_unit_test(what_others_read_is_made_where_it_lies),
+        cmocka_unit_test(a_bad_number_is_the_convolutions_not_its_relus),
+        cmocka_unit_test(a_kernel_with_two_strides_is_packed_for_each),
         cmocka_unit_test(gradients_of_shared_weights_and_images_add_up),
         cmocka_unit_test(relu_matches_its_formula_and_gradient),
         cmocka_unit_test(relu_keeps_a_nan_and_stops_the_gradient_at_zero),

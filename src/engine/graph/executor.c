@@ -269,6 +269,12 @@ static bool is_pack(const struct node *n) {
            n->kind == OP_PATCH_PACK || n->kind == OP_PATCH_PACK_DX;
 }
 
+// A convolution's own result where its ReLU is inside (fuse.c): the one is bad where the other is,
+// and a device, which has both, names the convolution.
+static const struct tensor *unfused(const struct node *n, const struct tensor *t) {
+    return n->at.relu && t == n->out[0] ? t->node->src[0] : t;
+}
+
 static const struct tensor *first_nonfinite(struct executor *ex) {
     begin(ex);
     for (int i = 0; i < ex->n_steps; i++) {
@@ -277,7 +283,7 @@ static const struct tensor *first_nonfinite(struct executor *ex) {
         for (int o = 0; o < n->n_out && !is_pack(n); o++) {
             const struct tensor *t = n->out[o];
             if (ex->backend && t && t->dtype == DTYPE_REAL) DEVICE(ex, fetch(ex->device, t));
-            if (!all_finite(t)) return t;
+            if (!all_finite(t)) return unfused(n, t);
         }
     }
     return NULL;

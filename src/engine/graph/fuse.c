@@ -16,13 +16,19 @@ static bool is_tiled(const struct node *n) { return tile_sizes(&n->at.patch).sid
 // By which source a node may read a tensor that is to go; -1: by none.
 typedef int place_fn(const struct node *n);
 
-static bool read_only_at(const struct graph *g, const struct tensor *t, place_fn *place) {
+// How often the root t is read; -1: by another source than `place` names, or after the run.
+static int n_reads_at(const struct graph *g, const struct tensor *t, place_fn *place) {
+    int n_reads = 0;
+    if (t->keep) return -1;
     for (int i = 0; i < g->n_nodes; i++) {
         const struct node *n = g->nodes[i];
-        for (int s = 0; s < n->n_src && !n->given; s++)
-            if (root_of(n->src[s]) == t && s != place(n)) return false;
+        for (int s = 0; s < n->n_src && !n->given; s++) {
+            if (root_of(n->src[s]) != t) continue;
+            if (s != place(n)) return -1;
+            n_reads++;
+        }
     }
-    return true;
+    return n_reads;
 }
 
 // ---- convolutions that unpack the frames they read
@@ -34,7 +40,7 @@ static int image_place(const struct node *n) {
 
 static void read_frames(struct graph *g, struct node *unpack) {
     struct tensor *x = unpack->out[0];
-    if (x->keep || !read_only_at(g, x, image_place)) return;
+    if (x->base || n_reads_at(g, x, image_place) < 0) return; // with a base: a part of a stack
     for (int i = 0; i < g->n_nodes; i++)
         if (g->nodes[i]->n_src > 0 && root_of(g->nodes[i]->src[0]) == x)
             g->nodes[i]->src[0] = unpack->src[0];
@@ -82,7 +88,7 @@ static bool fuse_gradient(struct graph *g, struct tensor *dc, const struct tenso
     struct node *dx = reader(g, dc, OP_CONV_VALID_DX), *db = reader(g, dc, OP_COLUMN_SUM);
     if (!mask || mask->kind != OP_RELU_DX || mask->src[0] != y || !dw || dw->n_out > 1)
         return false;
-    if (!read_only_at(g, dc, gradient_place)) return false;
+    if (n_reads_at(g, dc, gradient_place) < 0) return false;
     dw->src[1] = mask->src[1];
     node_src(dw, mask->src[0]);
     if (dx) dx->src[0] = mask->src[1];
@@ -99,8 +105,8 @@ static bool fuse_gradient(struct graph *g, struct tensor *dc, const struct tenso
 static void fuse_relu(struct graph *g, struct node *relu) {
     struct tensor *c = relu->src[0], *y = relu->out[0];
     struct node *conv = c->node;
-    if (!conv || conv->kind != OP_CONV_VALID || !is_tiled(conv) || c->base || c->keep) return;
-    if (!read_only_at(g, c, relu_place) || conv->at.relu) return;
+    if (!conv || conv->kind != OP_CONV_VALID || !is_tiled(conv) || c->base) return;
+    if (n_reads_at(g, c, relu_place) != 1) return; // a second ReLU would find nothing
     if (c->root->grad && !fuse_gradient(g, c->root->grad, y)) return;
     conv->out[0] = y;
     conv->at.relu = relu->given = g->fused = true;

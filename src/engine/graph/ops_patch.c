@@ -32,7 +32,7 @@ void patch_pack_dx_run(const struct run *r, const struct node *n) {
 
 static struct tensor *packed(struct graph *g, struct tensor *w, const struct patch_shape *shape,
                              enum op_kind kind) {
-    struct pack pack = {.w = w, .kind = kind};
+    struct pack pack = {.w = w, .k = shape->stride, .kind = kind}; // tiles depend on the stride
     struct tensor *t = graph_find_pack(g, &pack);
     if (t) return t;
     struct node *n = node_new(g, kind);
