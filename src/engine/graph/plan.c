@@ -1,9 +1,10 @@
 // Memory plan: lifetimes of the roots on the tape, then offsets in one slab, best fit, largest
 // first.
 //
-//     node:    0    1    2    3    4   (last use of a root: the last node that reads or writes any
-//     part of it) conv     |=========|                    offset 0 norm          |==============|
-//     behind conv linear                  |====|          offset 0 again
+//     node                 0    1    2    3    4
+//     conv                 |=========|                offset 0
+//     norm                      |==============|      behind conv
+//     linear                              |====|      offset 0 again
 //
 // A root lives from the first node that touches it to the last one; kept roots live from the first
 // to the end. Where a node may write its result over a source that nobody reads afterwards

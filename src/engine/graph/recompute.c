@@ -1,10 +1,11 @@
 // Memory for time: an output that is needed early and again much later, and that is cheap to
 // compute, is computed twice instead of kept.
 //
-//     conv -> x -> norm -> y -> conv        ..       the norm's gradient needs x, the
-//     convolution's needs y                          forward: y is used and its memory given away
-//     norm again -> y' -> weight gradient            backward: the same bits, from x, which is
-//     there
+//     forward    conv -> x -> norm -> y -> conv    y is used and its memory given away
+//     ..
+//     backward   norm again: x -> y'               the same bits, from x, which is there: the
+//                                                  norm's gradient needs it anyway
+//                y' -> the second conv's weight gradient
 //
 // At the node where most memory is needed, the largest such output that waits there for a later
 // node gives way; then again, as long as that lowers the most by an eighth of what has to be
