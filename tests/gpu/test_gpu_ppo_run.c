@@ -248,6 +248,7 @@ static void a_bad_number_stops_the_update_and_leaves_the_weights(void **state) {
     const struct ppo_minibatch m = ppo_minibatch(p.run.agent);
     assert_int_equal(l.bad_epoch * o.minibatches + l.bad_minibatch,
                      ppo_counters(p.run.agent)->grad_steps);
+    assert_int_equal(ppo_counters(p.run.agent)->epochs, l.bad_epoch + 1);
     for (int64_t i = 0; i < n; i++)
         assert_int_equal(m.actions[i], p.run.rollout->actions[samples[i]]);
     free(before);

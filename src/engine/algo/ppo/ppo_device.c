@@ -283,6 +283,7 @@ static bool fail(struct ppo_device *d, const struct backend_progress *at, int64_
     out->bad_epoch = done / p->opts.minibatches;
     p->last_minibatch = out->bad_minibatch = done % p->opts.minibatches;
     p->counters.grad_steps = at->step;
+    p->counters.epochs = first_epoch + out->bad_epoch + 1;
     ppo_shuffle(p->order, p->n_samples, p->opts.seed, (uint64_t)(first_epoch + out->bad_epoch));
     return false;
 }
