@@ -53,7 +53,7 @@ static void compare_steps(double size, double max_norm) {
     parity_compare("weights", device.weights, cpu.weights, N);
     parity_compare("moment1", device.moment1, cpu.moment1, N);
     for (int64_t i = 0; i < N; i++) // small numbers: compared one by one
-        if (fabs((double)(device.moment2[i] - cpu.moment2[i])) > 1e-6 * (double)cpu.moment2[i])
+        if (!(fabs((double)(device.moment2[i] - cpu.moment2[i])) <= 1e-6 * (double)cpu.moment2[i]))
             fail_msg("moment2[%lld]: %.9g, not %.9g", (long long)i, (double)device.moment2[i],
                      (double)cpu.moment2[i]);
     pool_free(pool);

@@ -116,7 +116,7 @@ static void compare_weights(const struct params *a, const struct params *b) {
     double largest = 0, worst = 0;
     for (int64_t i = 0; i < a->n_flat; i++) {
         largest = fmax(largest, fabs((double)b->weights[i]));
-        worst = fmax(worst, fabs((double)a->weights[i] - (double)b->weights[i]));
+        worst = worse(worst, fabs((double)a->weights[i] - (double)b->weights[i]));
     }
     if (!(worst <= 1e-4 * largest)) fail_msg("weights apart by %g of %g", worst, largest);
 }

@@ -49,7 +49,7 @@ static double apart(const real *a, const real *b, int64_t n) {
     double largest = 0, worst = 0;
     for (int64_t i = 0; i < n; i++) {
         largest = fmax(largest, fabs((double)b[i]));
-        worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+        worst = worse(worst, fabs((double)a[i] - (double)b[i]));
     }
     return worst / largest;
 }

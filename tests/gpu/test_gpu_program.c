@@ -97,7 +97,7 @@ static void update(struct dreamer *d, uint64_t step) {
 static void compare(const char *what, const real *a, const real *b, int64_t n) {
     double largest = 0, worst = 0;
     for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)b[i]));
-    for (int64_t i = 0; i < n; i++) worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+    for (int64_t i = 0; i < n; i++) worst = worse(worst, fabs((double)a[i] - (double)b[i]));
     if (!(worst <= 1e-4 * largest)) fail_msg("%s: apart by %g of %g", what, worst, largest);
 }
 

@@ -115,11 +115,11 @@ static double distance(struct dreamer *a, struct dreamer *b) {
             apart += pow((double)(p->weights[i] - q->weights[i]), 2);
             size += pow((double)q->weights[i], 2);
         }
-        worst = fmax(worst, sqrt(apart / size));
+        worst = worse(worst, sqrt(apart / size));
     }
     for (int k = 0; k < 2; k++) {
         const double x = (double)dreamer_range(a)[k], y = (double)dreamer_range(b)[k];
-        worst = fmax(worst, fabs(x - y) / fabs(y));
+        worst = worse(worst, fabs(x - y) / fabs(y));
     }
     return worst;
 }

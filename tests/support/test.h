@@ -27,6 +27,9 @@
 #define SANITIZED 0
 #endif
 
+// The larger one; NaN once one is (fmax would drop it).
+static inline double worse(double a, double b) { return a >= b || a != a ? a : b; }
+
 // Path of `name` under the reference data folder: WORKBENCH_TEST_DATA, default ../shared/data.
 // Where the data is missing the test is skipped with one line, but fails when
 // WORKBENCH_REQUIRE_DATA is set (CI sets it).

@@ -5,6 +5,7 @@
 #include "engine/run/gate/gate.h"
 #include "engine/run/worker/worker.h"
 
+struct params;
 enum { GATE_MAX_CHECKS = 64 };
 
 struct check_result {
@@ -35,7 +36,10 @@ bool gate_run_once(const struct run_opts *opts, bool verify, struct feed *feed,
 
 void gate_check_smoke(struct gate *g, struct run_opts opts);
 void gate_check_dream(struct gate *g);         // gate_dream.c
-void gate_check_update_on_gpu(struct gate *g); // gate_gpu.c
+// gate_gpu.c. The largest difference of two sets, relative to the largest weight of b; NaN where any
+// of a is.
+double gate_apart(const struct params *a, const struct params *b);
+void gate_check_update_on_gpu(struct gate *g);
 void gate_check_bus(struct gate *g);
 void gate_check_exit_lab(struct gate *g);
 void gate_check_rows(struct gate *g); // gate_gpu_play.c
