@@ -103,6 +103,26 @@ static void a_resumed_game_boy_run_equals_an_uninterrupted_one(void **state) {
     resume_equals_an_uninterrupted_run("exit_lab");
 }
 
+// More environments than a checkpoint takes: their episodes begin anew, the count of steps goes on.
+static void a_resumed_run_of_many_environments_counts_on(void **state) {
+    (void)state;
+    const char *settings[MORE];
+    memcpy(settings, small, sizeof small);
+    settings[N_SMALL] = "env.num_envs=258";
+    settings[N_SMALL + 1] = "algo.rollout_steps=2";
+    struct run_opts o = options(test_folder(), 2);
+    o.settings = settings;
+    o.n_settings = N_SMALL + 2;
+    struct worker_summary first, resumed;
+    must_run(&o, &first);
+    assert_int_equal(first.env_steps, 2 * 2 * 258);
+    struct run_opts again = {
+        .resume = first.session, .updates = 3, .n_threads = 1, .no_media = true};
+    must_run(&again, &resumed);
+    assert_int_equal(resumed.opt_steps, 3);
+    assert_int_equal(resumed.env_steps, 3 * 2 * 258);
+}
+
 // Going back to an older checkpoint cuts the records after it off.
 static void resume_from_an_older_checkpoint_plays_the_same_again(void **state) {
     (void)state;
@@ -601,6 +621,7 @@ int main(void) {
         cmocka_unit_test(the_same_seed_gives_the_same_bytes_whatever_the_threads),
         cmocka_unit_test(a_resumed_toy_run_equals_an_uninterrupted_one),
         cmocka_unit_test(a_resumed_game_boy_run_equals_an_uninterrupted_one),
+        cmocka_unit_test(a_resumed_run_of_many_environments_counts_on),
         cmocka_unit_test(resume_from_an_older_checkpoint_plays_the_same_again),
         cmocka_unit_test(a_resume_with_another_network_or_game_is_refused),
         cmocka_unit_test(options_that_ppo_cannot_honour_are_refused),

@@ -122,12 +122,15 @@ static const struct st_tensor *bytes_of(const struct safetensors *file, const ch
                               rows ? (int64_t[]){rows, n} : (int64_t[]){n}, e);
 }
 
-// Environments that were not saved (there are too many) begin their episodes anew.
-static bool restore_envs(struct ppo_run *r, const struct safetensors *file, struct error *e) {
+// Environments that were not saved (there are too many) begin their episodes anew; steps are
+// counted on, so that no random number is drawn twice.
+static bool restore_envs(struct ppo_run *r, const struct safetensors *file, int64_t env_steps,
+                         struct error *e) {
     const struct env_vtable *v = r->env->vtable;
     const int n = r->env->n_envs;
     if (!safetensors_find(file, "ppo/envs")) {
         log_write(LOG_WARN, "the checkpoint holds no environments: their episodes begin anew");
+        collect_advance(r->collect, env_steps / n);
         return true;
     }
     if (!v->load)
@@ -153,7 +156,7 @@ bool ppo_run_load_checkpoint(struct ppo_run *r, const char *path, struct error *
     struct counters n = {0};
     struct checkpoint c = describe(ppo_params(r->agent), &n, NULL);
     struct safetensors *file = NULL;
-    bool fine = checkpoint_load(path, &c, &file, e) && restore_envs(r, file, e);
+    bool fine = checkpoint_load(path, &c, &file, e) && restore_envs(r, file, n.env_steps, e);
     if (fine && n.opt_steps != session_checkpoint_step(path))
         fine = error_set(e, STATUS_FAILED, "%s: holds update %lld", path, (long long)n.opt_steps);
     safetensors_free(file);
