@@ -167,6 +167,25 @@ static void without_a_gpu_every_part_of_the_device_script_is_skipped(void **stat
     assert_non_null(strstr(said, text));
 }
 
+// With a program of an older build in its folder, which says that there is no GPU.
+static void a_build_that_fails_runs_no_part_and_fails(void **state) {
+    (void)state;
+    char said[8192];
+    if (access("/usr/bin/timeout", X_OK) != 0) skip();
+    const char *const command =
+        "d=$(mktemp -d); mkdir $d/bin $d/old; "
+        "printf '#!/bin/sh\\necho gpu no CUDA device\\n' >$d/old/workbench; "
+        "printf '#!/bin/sh\\ncase \"$*\" in *check-tools*) exit 0;; esac; "
+        "echo a fault in the source; exit 2\\n' >$d/bin/make; "
+        "chmod +x $d/old/workbench $d/bin/make; touch $d/old/libworkbench_cuda.so; "
+        "PATH=$d/bin:$PATH BUILD=$d/old tests/gpu/on_device $d/out doctor; rc=$?; "
+        "cat $d/out/summary.txt; rm -r $d; exit $rc";
+    assert_int_equal(output_of(command, said, sizeof said), 1);
+    assert_non_null(strstr(said, "build: FAILED (exit 2)"));
+    assert_null(strstr(said, "doctor"));
+    assert_null(strstr(said, "skipped"));
+}
+
 static void more_than_ten_minutes_of_parts_are_refused(void **state) {
     (void)state;
     char said[2048];
@@ -184,6 +203,7 @@ int main(void) {
         cmocka_unit_test(a_machine_that_is_not_the_cpus_fails),
         cmocka_unit_test(what_the_device_does_at_most_is_measured),
         cmocka_unit_test(kernels_are_for_a_device),
+        cmocka_unit_test(a_build_that_fails_runs_no_part_and_fails),
         cmocka_unit_test(more_than_ten_minutes_of_parts_are_refused),
         cmocka_unit_test(kernels_of_an_update_are_listed_with_their_work),
         cmocka_unit_test(without_a_gpu_every_part_of_the_device_script_is_skipped),
