@@ -17,7 +17,7 @@ static double worst(real (*f)(real), double (*g)(double), double lo, double hi) 
         double want = g((double)x), got = (double)f(x), error = fabs(got - want);
         if (fabs(want) > FLT_MAX) continue;
         error /= fabs(want) > FLT_MIN ? fabs(want) : FLT_MIN;
-        if (!(error <= bad)) bad = error;
+        bad = worse(bad, error);
     }
     return bad;
 }

@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "base/worse.h"
+
 // Built with a sanitizer (1) or not (0): long numeric runs and allocation counters stay with the
 // fast build.
 #ifndef __has_feature
@@ -26,9 +28,6 @@
 #else
 #define SANITIZED 0
 #endif
-
-// The larger one; NaN once one is (fmax would drop it).
-static inline double worse(double a, double b) { return a >= b || a != a ? a : b; }
 
 // Path of `name` under the reference data folder: WORKBENCH_TEST_DATA, default ../shared/data.
 // Where the data is missing the test is skipped with one line, but fails when

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/worse.h"
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/noise.h"
 #include "engine/graph/program.h"
@@ -319,7 +320,7 @@ uint64_t behaviour_metrics(const struct behaviour *b, float out[METRIC_COUNT]) {
         {METRIC_ADV_STD, advantage.std},
         {METRIC_RET_P05, low},
         {METRIC_RET_P95, high},
-        {METRIC_RET_SCALE, fmax((double)b->opts.min_scale, high - low)},
+        {METRIC_RET_SCALE, worse((double)b->opts.min_scale, high - low)},
         {METRIC_GRAD_NORM_ACTOR, b->norm_actor},
         {METRIC_GRAD_NORM_CRITIC, b->norm_critic},
     };

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/philox.h"
+#include "base/worse.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
 #include "engine/graph/backend.h"
 #include "engine/run/feed.h"
@@ -62,9 +63,6 @@ static void fill(const struct wm_batch *b, uint64_t step) {
         b->continues[i] = i != 8;
     }
 }
-
-// The larger one; NaN once one is (fmax would drop it).
-static double worse(double a, double b) { return a >= b || isnan(a) ? a : b; }
 
 double gate_apart(const struct params *a, const struct params *b) {
     double largest = 0, worst = 0;

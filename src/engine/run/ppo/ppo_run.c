@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/worse.h"
 #include "engine/data/plot.h"
 #include "engine/run/ppo/ppo_run_internal.h"
 
@@ -317,7 +318,7 @@ static bool finish_rollout(struct ppo_run *r, struct error *e) {
     if (evaluation_is_due(&r->config, done)) evaluate(r, &rec);
     put_timing(r, &rec);
     note_for_summary(r, &rec);
-    r->worst_first_k3 = fmax(r->worst_first_k3, l.first[PPO_KL_K3]);
+    r->worst_first_k3 = worse(r->worst_first_k3, l.first[PPO_KL_K3]);
     collect_clear(r->collect);
     r->update_start_ns = clock_now_ns();
     if (ppo_run_plays_on_device(r)) {

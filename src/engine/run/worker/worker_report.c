@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/worse.h"
 #include "engine/data/checkpoint.h"
 #include "engine/run/bench/peak.h"
 #include "engine/run/worker/worker_internal.h"
@@ -191,8 +192,7 @@ static void add_statistics(struct worker *w, const struct record *r) {
     s->obs_window[s->n_updates % OBS_WINDOW] = loss;
     s->update_ms[s->n_updates % UPDATE_MS_CAPACITY] = w->last_update_ms;
     s->n_updates++;
-    if (s->n_updates > WARM_UP_UPDATES && !(gap <= s->worst_entropy_gap))
-        s->worst_entropy_gap = gap;
+    if (s->n_updates > WARM_UP_UPDATES) s->worst_entropy_gap = worse(s->worst_entropy_gap, gap);
     for (int m = 0; m < METRIC_COUNT; m++)
         if (r->present >> m & 1 && !metric_info[m].timed && !isfinite(r->value[m]))
             s->all_finite = false;
