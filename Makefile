@@ -162,7 +162,9 @@ HARNESS := $(BUILD)/tests/gpu/libharness.so
 BROKEN := no_barrier:reduce off_by_one:elementwise divergent_barrier:reduce large_block:elementwise \
     stale_lane:norm one_short:elementwise \
     no_commit_wait:ring no_read_wait:ring early_rows:ring late_rows:ring \
-    captured_copy:program captured_alloc:program captured_wait:program wrong_step:program chatty:program short_step:emu stale_frames:rollout_play chain_barrier:chain chain_memory:chain_plan
+    captured_copy:program_commands captured_alloc:program_commands captured_wait:program_commands \
+    wrong_step:program_commands chatty:program \
+    short_step:emu stale_frames:rollout_play chain_barrier:chain chain_memory:chain_plan
 HARNESS_BROKEN := $(foreach b,$(BROKEN),$(BUILD)/tests/gpu/libbroken_$(word 1,$(subst :, ,$(b))).so)
 HARNESS_FLAGS := -std=c++17 -O2 -g -fPIC -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
     -Isrc -Itests -D_POSIX_C_SOURCE=200809L -DGPU_BACKEND_NAME='"harness"'

@@ -1,5 +1,5 @@
 // The replay ring on the device: what its host part (ring.cu), its kernels (sample.cu, tally.cu)
-// and programs (program.cu) share.
+// and programs (program_commands.cu) share.
 //
 // Arrays are [rows][n_envs], in words of four bytes; a slot is (t mod rows) * n_envs + env. They
 // and the batch are allocated once: addresses never change, each a multiple of 256, each

@@ -1,6 +1,6 @@
 // PPO's rollout on the device: what its host part (rollout.cu), its kernels (rollout_play.cu,
-// rollout_learn.cu) and programs (program.cu) share. engine/algo/ppo/device_rollout.h is the
-// manual.
+// rollout_learn.cu) and programs (program_commands.cu) share. engine/algo/ppo/device_rollout.h is
+// the manual.
 //
 // Row `stack - 1 + t` of frames and ages is what step t sees; between two rollouts the last
 // `stack` rows hold what the next one begins with.
