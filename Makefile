@@ -161,7 +161,7 @@ HARNESS := $(BUILD)/tests/gpu/libharness.so
 # Real kernels with one thing broken each (tests/gpu/harness/broken.h): NAME:FILE
 BROKEN := no_barrier:reduce off_by_one:elementwise divergent_barrier:reduce large_block:elementwise \
     stale_lane:norm one_short:elementwise \
-    no_commit_wait:ring no_read_wait:ring early_rows:ring late_rows:ring \
+    no_commit_wait:ring_read no_read_wait:ring_write early_rows:ring_read late_rows:ring_read \
     captured_copy:program_commands captured_alloc:program_commands captured_wait:program_commands \
     wrong_step:program_commands chatty:program \
     short_step:emu stale_frames:rollout_play chain_barrier:chain chain_memory:chain_plan

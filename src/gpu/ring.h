@@ -1,5 +1,5 @@
-// The replay ring on the device: what its host part (ring.cu), its kernels (sample.cu, tally.cu)
-// and programs (program_commands.cu) share.
+// The replay ring on the device: what its host part (ring.cu, ring_write.cu, ring_read.cu), its
+// kernels (sample.cu, tally.cu) and programs (program_commands.cu) share.
 //
 // Arrays are [rows][n_envs], in words of four bytes; a slot is (t mod rows) * n_envs + env. They
 // and the batch are allocated once: addresses never change, each a multiple of 256, each
@@ -66,8 +66,9 @@ void tally_enqueue_row(struct gpu *g, const struct ring_tally *t, const struct r
 void tally_enqueue_fence(struct gpu *g, const struct ring_tally *t, bool anew,
                          buf<const float> distance, buf<const uint32_t> flags);
 
-// ---- ring.cu, for programs. Each is enqueued in g's stream, which waits for the ring's and lets
-// it wait; what fails is g's failure. Guarded by the program's `state`.
+// ---- for programs: ring_write.cu (the row that is being written), ring_read.cu (batches). Each is
+// enqueued in g's stream, which waits for the ring's and lets it wait; what fails is g's failure.
+// Guarded by the program's `state`.
 struct device_ring;
 void ring_give_pictures(struct device_ring *r, struct gpu *g, buf<const int64_t> state,
                         buf<uint32_t> to);
