@@ -69,18 +69,45 @@ static void probe_memory(char *out, size_t size) {
              atof(available) / 1048576);
 }
 
-// Measured now: in the memory figures other load on the machine shows.
-static void probe_speed(char *out, size_t size) {
+// Of one thread and of all CPUs, measured when first asked for; in the memory figures other load on
+// the machine shows.
+struct speed {
+    int n_threads;
+    double fma_gflops[2], memory_gbytes[2];
+};
+
+static const struct speed *machine_speed(void) {
+    static struct speed s;
     cpu_set_t set;
-    struct pool *one = pool_new(1),
-                *all = pool_new(sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1);
-    double fma = peak_fma_gflops(one), memory = peak_memory_gbytes(one);
+    if (s.n_threads) return &s;
+    s.n_threads = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    for (int i = 0; i < 2; i++) {
+        struct pool *pool = pool_new(i == 0 ? 1 : s.n_threads);
+        s.fma_gflops[i] = peak_fma_gflops(pool);
+        s.memory_gbytes[i] = peak_memory_gbytes(pool);
+        pool_free(pool);
+    }
+    return &s;
+}
+
+static void probe_speed(char *out, size_t size) {
+    const struct speed *s = machine_speed();
     snprintf(
         out, size,
         "1 thread: %.0f GFLOP/s in multiply-adds, %.0f GB/s from memory; %d threads: %.0f, %.0f",
-        fma, memory, pool_threads(all), peak_fma_gflops(all), peak_memory_gbytes(all));
-    pool_free(one);
-    pool_free(all);
+        s->fma_gflops[0], s->memory_gbytes[0], s->n_threads, s->fma_gflops[1], s->memory_gbytes[1]);
+}
+
+static void add_speed(cJSON *o) {
+    const struct speed *s = machine_speed();
+    cJSON *list = cJSON_AddArrayToObject(o, "measured");
+    for (int i = 0; i < 2; i++) {
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddItemToArray(list, one);
+        json_add_count(one, "threads", i == 0 ? 1 : s->n_threads);
+        json_add_double(one, "fma_gflops", s->fma_gflops[i]);
+        json_add_double(one, "memory_gbytes_per_s", s->memory_gbytes[i]);
+    }
 }
 
 static void probe_gpu(char *out, size_t size) {
@@ -162,6 +189,7 @@ int cmd_doctor(const struct cli *cli) {
         if (!cli->json) printf("%-16s %s\n", probes[i].name, text);
         cJSON_AddStringToObject(json, probes[i].name, text);
     }
+    add_speed(json);
     if (cli->json)
         json_print_and_free(stdout, json);
     else

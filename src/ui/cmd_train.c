@@ -1,6 +1,7 @@
 // workbench train and the gate: options to a worker, then the dashboard, or progress lines without
 // a screen.
 #define _GNU_SOURCE
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ static void fill_options(struct run_opts *o, const struct cli *cli) {
                            .mode = cli->mode,
                            .preset = cli->preset,
                            .device = cli->device,
-                           .n_threads = (int)(cli->threads > 1000 ? 1000 : cli->threads),
+                           .n_threads = (int)(cli->threads > INT_MAX ? INT_MAX : cli->threads),
                            .updates = cli->updates,
                            .env_steps = cli->env_steps,
                            .minutes = cli->minutes,

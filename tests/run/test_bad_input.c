@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "support/test.h"
 
 enum { OUTPUT_SIZE = 16384 };
@@ -56,6 +57,9 @@ static const struct bad table[] = {
     {"train --headless --rom $T/mapper.gb --state $T/empty.gb --goal-dir $T/nowhere", 2,
      "goal_template.meta.json"},
     {"train --headless --device cuda", 1, "cuda"},
+    {"train --headless --threads 100000", 2, "--threads 100000: at most"},
+    {"train --headless --preset huge", 2, "unknown preset 'huge' (known: micro"},
+    {"train --headless --preset tinny", 2, "did you mean tiny?"},
     {"train --ranks mpi", 1, "mpirun -n N"},
     {"train --ranks all", 2, "known: off, mpi"},
     {"--headless --gate cpu --ranks mpi", 2, "a gate is one process"},
@@ -142,8 +146,30 @@ static void help_version_and_doctor_work_everywhere(void **state) {
     assert_int_equal(shell(out, "\"$W/workbench\" %s", "--version"), 0);
     assert_int_equal(shell(out, "env -i \"$W/workbench\" %s", "doctor"), 0);
     assert_non_null(strstr(out, "kernels"));
+}
+
+static void doctor_gives_the_rates_it_measured_as_numbers(void **state) {
+    (void)state;
+    char out[OUTPUT_SIZE];
+    struct error e = {0};
     assert_int_equal(shell(out, "\"$W/workbench\" %s", "doctor --json"), 0);
-    assert_int_equal(out[0], '{');
+    cJSON *doctor = json_parse(out, strlen(out), "doctor", &e);
+    if (!doctor) fail_msg("%s", e.message);
+    const cJSON *measured, *one;
+    const char *speed;
+    assert_true(json_get_array(doctor, "measured", "doctor", &measured, &e));
+    assert_true(json_get_string(doctor, "speed", "doctor", &speed, &e));
+    assert_int_equal(cJSON_GetArraySize(measured), 2); // one thread, all CPUs
+    cJSON_ArrayForEach(one, measured) {
+        double fma, memory;
+        char said[32];
+        assert_true(json_get_double(one, "fma_gflops", "doctor", &fma, &e));
+        assert_true(json_get_double(one, "memory_gbytes_per_s", "doctor", &memory, &e));
+        assert_true(fma > 0 && memory > 0);
+        snprintf(said, sizeof said, " %.0f", fma); // measured once: the line has the same
+        assert_non_null(strstr(speed, said));
+    }
+    cJSON_Delete(doctor);
 }
 
 static void without_a_terminal_it_runs_headless_and_says_so(void **state) {
@@ -243,6 +269,7 @@ int main(void) {
         cmocka_unit_test(every_bad_input_gets_one_clear_line_and_its_exit_code),
         cmocka_unit_test(nothing_is_left_behind_by_a_refused_run),
         cmocka_unit_test(help_version_and_doctor_work_everywhere),
+        cmocka_unit_test(doctor_gives_the_rates_it_measured_as_numbers),
         cmocka_unit_test(the_run_script_leaves_paths_to_its_caller),
         cmocka_unit_test(closed_streams_leave_the_session_whole),
         cmocka_unit_test(output_that_does_not_arrive_is_a_failure),

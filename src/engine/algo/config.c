@@ -140,8 +140,11 @@ bool config_init(struct config *cfg, const char *preset, struct error *e) {
                 config_edit_distance(preset, config_presets[nearest]))
                 nearest = i;
         }
-        return error_set(e, STATUS_USAGE, "unknown preset '%.40s': did you mean %s? (known: %s)",
-                         preset, config_presets[nearest], names);
+        const char *guess = config_presets[nearest];
+        const bool close = config_edit_distance(preset, guess) <= (int)strlen(guess) / 2;
+        return error_set(e, STATUS_USAGE, "unknown preset '%.40s'%s%s%s (known: %s)", preset,
+                         close ? ": did you mean " : "", close ? guess : "", close ? "?" : "",
+                         names);
     }
     const struct preset *p = &presets[index];
     *cfg = defaults;

@@ -58,11 +58,13 @@ static int longest_first(const void *a, const void *b) {
 
 // ---- beside the updates
 
-// One batch out of a ring of a few times its rows.
-static double replay_batch_ms(const struct wm_batch *b) {
-    enum { TURNS = 20 };
-    struct replay_opts o = {
-        .rows = 4 * b->length + b->batch, .n_envs = 1, .n_actions = b->n_actions};
+// One batch out of a ring as large as a run's, up to what no second-level cache holds.
+static double replay_batch_ms(const struct wm_batch *b, int64_t buffer_rows) {
+    enum { TURNS = 20, ROWS_ENOUGH = 20000 };
+    const int64_t least = 4 * b->length + b->batch;
+    int64_t rows = buffer_rows < ROWS_ENOUGH ? buffer_rows : ROWS_ENOUGH;
+    if (rows < least) rows = least;
+    struct replay_opts o = {.rows = rows, .n_envs = 1, .n_actions = b->n_actions};
     struct error e;
     struct replay *r = replay_new(&o, &e);
     CHECK(r, "%s", e.message);
@@ -93,7 +95,7 @@ static double emulator_step_ms(void) {
 }
 
 static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct parts *parts,
-                         struct pool *pool) {
+                         struct pool *pool, int64_t buffer_rows) {
     struct part_time times[N_PARTS];
     executor_node_times(wm_executor(dreamer_world(d)), add_op, r);
     if (!dreamer_is_joint(d))
@@ -108,7 +110,7 @@ static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct
             (struct bench_part){part_info[i].name, times[i].ms / r->updates,
                                 times[i].gflop / r->updates, times[i].product_ms / r->updates};
     r->n_parts = N_PARTS;
-    r->replay_ms = replay_batch_ms(wm_batch(dreamer_world(d)));
+    r->replay_ms = replay_batch_ms(wm_batch(dreamer_world(d)), buffer_rows);
     r->emulator_ms = emulator_step_ms();
     double gflop = 0;
     for (int i = 0; i < N_PARTS; i++) gflop += r->parts[i].gflop;
@@ -231,7 +233,7 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
     if (!fine) error_set(e, STATUS_FAILED, "bench train: an update was not finite");
     if (fine && dreamer_on_device(d)) r->launches = program_graph_nodes(dreamer_program(d));
     if (fine && o->kernels) fine = bench_kernels(d, config.allow_tf32, o->quick, &r->kernels, e);
-    if (fine && parts) fill_profile(r, d, parts, pool);
+    if (fine && parts) fill_profile(r, d, parts, pool, config.buffer_size);
     parts_free(parts);
     dreamer_free(d);
     pool_free(pool);
