@@ -169,12 +169,13 @@ HARNESS_BROKEN := $(foreach b,$(BROKEN),$(BUILD)/tests/gpu/libbroken_$(word 1,$(
 HARNESS_FLAGS := -std=c++17 -O2 -g -fPIC -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
     -Isrc -Itests -D_POSIX_C_SOURCE=200809L -DGPU_BACKEND_NAME='"harness"'
 harness_obj = $(patsubst src/gpu/%.cu,$(BUILD)/obj/gpu-harness/%.o,$(1))
-HARNESS_OBJ := $(call harness_obj,$(GPU_KERNELS)) $(BUILD)/obj/gpu-harness/harness.o
+HARNESS_OBJ := $(call harness_obj,$(GPU_KERNELS)) \
+    $(patsubst tests/gpu/harness/%.cpp,$(BUILD)/obj/gpu-harness/%.o,$(wildcard tests/gpu/harness/*.cpp))
 
 $(BUILD)/obj/gpu-harness/%.o: src/gpu/%.cu
 	@mkdir -p $(@D)
 	$(CXX) $(HARNESS_FLAGS) -MMD -MP -x c++ -c -o $@ $<
-$(BUILD)/obj/gpu-harness/harness.o: tests/gpu/harness/harness.cpp
+$(BUILD)/obj/gpu-harness/%.o: tests/gpu/harness/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(HARNESS_FLAGS) -MMD -MP -c -o $@ $<
 $(HARNESS): $(HARNESS_OBJ)

@@ -1,5 +1,5 @@
-// CUDA's execution model on the CPU: fibres for threads, watched memory, a device for the backend.
-#include "gpu/gpu.h"
+// CUDA's execution model on the CPU: fibres for a block's threads, and the mistakes they make.
+#include "harness_parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,17 +7,10 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
-#include <chrono>
-#include <functional>
-#include <map>
-#include <mutex>
-#include <vector>
-
 harness_dim threadIdx, blockIdx, blockDim, gridDim;
 harness_place harness_now;
 
 enum { STACK_BYTES = 64 << 10, LARGEST_GRID = 2147483647 };
-enum { BEFORE_LAUNCHES = 1 }; // a cell's launch number where the host wrote it
 enum state { READY, AT_BARRIER, IN_WARP, DONE };
 
 struct fibre {
@@ -36,27 +29,7 @@ struct thread {
     fibre *on;
 };
 
-// What is known to be over: of each stream, launches up to that number.
-typedef std::map<int, uint32_t> clocks;
-typedef std::vector<std::function<void(gpu *)>> tape;
-struct gpu_capture {
-    tape what;
-};
-struct gpu_device {
-    int stream;
-    clocks over;          // before whatever is enqueued from now on
-    gpu_capture *capture; // NULL: nothing is captured
-};
-struct gpu_event {
-    clocks over;
-};
-
-// One launch at a time, whichever thread of the program asks for it.
-static std::recursive_mutex one_launch;
-static std::vector<int> stream_of(BEFORE_LAUNCHES + 1, -1); // by launch
-static clocks over_for_host;
-static int n_streams;
-static const gpu_device *running; // whose launch it is
+std::recursive_mutex one_launch;
 static struct {
     gpu *g;
     const char *kernel;
@@ -117,115 +90,13 @@ void harness_mistake(harness_rule rule, const harness_cell *c, int64_t index) {
     }
 }
 
-// ---- streams
-
-static void merge(clocks *into, const clocks &from) {
-    for (const auto &c : from)
-        if (c.second > (*into)[c.first]) (*into)[c.first] = c.second;
-}
-
-bool harness_is_over(uint32_t launch) {
-    const int stream = stream_of[launch];
-    if (stream < 0 || stream == running->stream) return true;
-    const auto known = running->over.find(stream);
-    return known != running->over.end() && launch <= known->second;
-}
-
-// A launch, or a copy of the host's that goes through the stream.
-static void begin_launch(gpu *g, const char *what) {
-    gpu_device *d = g->device;
-    merge(&d->over, over_for_host);
-    stream_of.push_back(d->stream);
-    harness_now.launch = (uint32_t)stream_of.size() - 1;
-    d->over[d->stream] = harness_now.launch;
-    running = d;
+void harness_begin(gpu *g, const char *what) {
+    harness_now.launch = harness_enqueue(g->device);
     h.g = g;
     h.kernel = what;
 }
 
-gpu_event *gpu_event_new(gpu *g) {
-    (void)g;
-    return new gpu_event{};
-}
-void gpu_event_free(gpu_event *e) { delete e; }
-
-bool gpu_record(gpu *g, gpu_event *e) {
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    merge(&g->device->over, over_for_host);
-    e->over = g->device->over;
-    return true;
-}
-
-bool gpu_await(gpu *g, const gpu_event *e) {
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    merge(&g->device->over, e->over);
-    return true;
-}
-
-bool gpu_event_finish(gpu *g, const gpu_event *e) {
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    if (g->device->capture) gpu_fail(g, "the host waits while a graph is captured");
-    merge(&over_for_host, e->over);
-    return !g->failed;
-}
-
-struct gpu_timer { // a launch is over when it is enqueued: the host's clock
-    std::chrono::steady_clock::time_point ends[2];
-};
-gpu_timer *gpu_timer_new(gpu *g) {
-    (void)g;
-    return new gpu_timer{};
-}
-void gpu_timer_free(gpu_timer *t) { delete t; }
-bool gpu_timer_mark(gpu *g, gpu_timer *t, int end) {
-    t->ends[end] = std::chrono::steady_clock::now();
-    return !g->failed;
-}
-double gpu_timer_between(gpu *g, gpu_timer *from, int end, gpu_timer *to, int end_of_to) {
-    (void)g;
-    const std::chrono::duration<double, std::milli> d = to->ends[end_of_to] - from->ends[end];
-    return d.count();
-}
-double gpu_timer_ms(gpu *g, gpu_timer *t) { return gpu_timer_between(g, t, 0, t, 1); }
-
-// ---- capture: what would be enqueued is kept instead
-
-bool gpu_capture_begin(gpu *g) {
-    if (g->device->capture) gpu_fail(g, "two captures at once");
-    if (!g->failed) g->device->capture = new gpu_capture{};
-    return !g->failed;
-}
-
-gpu_capture *gpu_capture_end(gpu *g) {
-    gpu_capture *c = g->device->capture;
-    g->device->capture = nullptr;
-    if (!g->failed) return c;
-    delete c;
-    return nullptr;
-}
-
-void gpu_capture_free(gpu_capture *c) { delete c; }
-
-int64_t gpu_capture_nodes(const gpu_capture *c) { return c ? (int64_t)c->what.size() : 0; }
-void gpu_hold(gpu *g, int microseconds) { (void)g, (void)microseconds; }
-
-bool gpu_replay(gpu *g, const gpu_capture *c) {
-    for (const auto &step : c->what)
-        if (!g->failed) step(g);
-    return !g->failed;
-}
-
-bool harness_capture(gpu *g, std::function<void(gpu *)> what) {
-    if (!g->device->capture) return false;
-    g->device->capture->what.push_back(what);
-    return true;
-}
-
-// What a captured graph cannot hold.
-static bool may(gpu *g, const char *what) {
-    if (g->device->capture) gpu_fail(g, "%s while a graph is captured", what);
-    return !g->failed;
-}
+void harness_end(void) { h.g = nullptr; }
 
 // ---- fibres
 
@@ -378,7 +249,7 @@ static bool run_block(void) {
 void harness_launch(gpu *g, const char *kernel, int64_t grid, int64_t block, void (*body)(void *),
                     void *context) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
-    begin_launch(g, kernel);
+    harness_begin(g, kernel);
     h.body = body;
     h.argument = context;
     h.n_threads = (int)block;
@@ -389,174 +260,7 @@ void harness_launch(gpu *g, const char *kernel, int64_t grid, int64_t block, voi
         blockIdx = {(uint32_t)b, 0, 0};
         if (!run_block()) break;
     }
-    h.g = nullptr;
-}
-
-// ---- the device: memory of its own with a cell for every four bytes
-
-struct allocation {
-    char *at;
-    size_t bytes;
-    harness_cell *cells;
-    allocation *next;
-};
-static allocation *allocations;
-
-static allocation *find(const void *at, size_t bytes) {
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    for (allocation *a = allocations; a; a = a->next)
-        if ((const char *)at >= a->at && (const char *)at + bytes <= a->at + a->bytes) return a;
-    return nullptr;
-}
-
-harness_cell *harness_cells(const void *at, int64_t bytes) {
-    const allocation *a = at ? find(at, (size_t)bytes) : nullptr;
-    return a ? a->cells + ((const char *)at - a->at) / 4 : nullptr;
-}
-
-bool gpu_probe(char *text, size_t size) {
-    snprintf(text, size, "test harness: the kernels run on the CPU, slowly");
-    return true;
-}
-
-gpu_device *gpu_open(char *message, size_t size) {
-    (void)message;
-    (void)size;
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    return new gpu_device{n_streams++, {}, nullptr};
-}
-void gpu_close(gpu_device *d) { delete d; }
-
-void *gpu_alloc(gpu *g, size_t bytes) {
-    if (!may(g, "device memory is allocated")) return nullptr;
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    allocation *a = new allocation{(char *)aligned_alloc(256, (bytes + 511) / 256 * 256), bytes,
-                                   nullptr, allocations};
-    a->cells = (harness_cell *)calloc(bytes / 4 + 2, sizeof *a->cells);
-    memset(a->at, 0xFF, bytes); // NaN
-    allocations = a;
-    return a->at;
-}
-
-void gpu_free(gpu_device *d, void *memory) {
-    (void)d;
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    for (allocation **p = &allocations; *p; p = &(*p)->next)
-        if ((*p)->at == memory) {
-            allocation *a = *p;
-            *p = a->next;
-            free(a->at);
-            free(a->cells);
-            delete a;
-            return;
-        }
-}
-
-// The host's copies are watched too: into device memory only, and nothing unwritten comes out.
-static allocation *copied(gpu *g, const void *at, size_t bytes, const char *what) {
-    allocation *a = find(at, bytes);
-    if (!a) gpu_fail(g, "%s of %zu bytes outside device memory", what, bytes);
-    return a;
-}
-
-// A copy of the host's takes its turn in the stream.
-static bool touch(gpu *g, const allocation *a, const void *at, size_t bytes, const char *what,
-                  bool write) {
-    const size_t first = (size_t)((const char *)at - a->at) / 4;
-    begin_launch(g, what);
-    harness_now.block = harness_now.thread = 0;
-    harness_now.phase = 1;
-    for (size_t i = 0; i < (write ? (bytes + 3) / 4 : bytes / 4); i++)
-        (write ? harness_write : harness_read)(a->cells + first + i, (int64_t)i, false);
-    h.g = nullptr;
-    return !g->failed;
-}
-
-bool gpu_upload(gpu *g, void *to, const void *from, size_t bytes) {
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    if (!may(g, "a copy from the host")) return false;
-    gpu_count_transfer(bytes);
-    const allocation *a = copied(g, to, bytes, "upload");
-    if (!a || !touch(g, a, to, bytes, "upload", true)) return false;
-    memcpy(to, from, bytes);
-    return true;
-}
-
-bool gpu_download_later(gpu *g, void *to, const void *from, size_t bytes) {
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    if (!may(g, "a copy to the host")) return false;
-    gpu_count_transfer(bytes);
-    const allocation *a = copied(g, from, bytes, "download");
-    if (!a || !touch(g, a, from, bytes, "download", false)) return false;
-    memcpy(to, from, bytes);
-    return true;
-}
-
-bool gpu_download(gpu *g, void *to, const void *from, size_t bytes) {
-    return gpu_download_later(g, to, from, bytes) && gpu_finish(g);
-}
-
-bool gpu_copy(gpu *g, void *to, const void *from, size_t bytes) {
-    g->launches++;
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    if (harness_capture(g, [=](gpu *later) { gpu_copy(later, to, from, bytes); })) return true;
-    const allocation *a = copied(g, from, bytes, "copy"), *b = copied(g, to, bytes, "copy");
-    if (!a || !b || !touch(g, a, from, bytes, "copy", false) ||
-        !touch(g, b, to, bytes, "copy", true))
-        return false;
-    memmove(to, from, bytes);
-    return true;
-}
-
-// Unlocked while it calls: it may wait for another thread's call.
-bool gpu_outside(gpu *g, const struct gpu_outside *o) {
-    const struct gpu_outside kept = *o;
-    g->launches++;
-    {
-        std::lock_guard<std::recursive_mutex> lock(one_launch);
-        if (g->failed || harness_capture(g, [=](gpu *later) { gpu_outside(later, &kept); }))
-            return !g->failed;
-        const allocation *a = copied(g, o->from, o->from_bytes, o->name),
-                         *b = copied(g, o->to, o->to_bytes, o->name);
-        if (!a || !b || !touch(g, a, o->from, o->from_bytes, o->name, false) ||
-            !touch(g, b, o->to, o->to_bytes, o->name, true))
-            return false;
-    }
-    o->call(g, o);
-    return !g->failed;
-}
-
-void *gpu_pinned_new(gpu *g, size_t bytes) {
-    return may(g, "pinned memory is allocated") ? malloc(bytes) : nullptr;
-}
-void gpu_pinned_free(void *memory) { free(memory); }
-
-bool gpu_zero(gpu *g, void *at, size_t bytes) {
-    g->launches++;
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    if (harness_capture(g, [=](gpu *later) { gpu_zero(later, at, bytes); })) return true;
-    const allocation *a = copied(g, at, bytes, "clear");
-    if (!a || !touch(g, a, at, bytes, "clear", true)) return false;
-    memset(at, 0, bytes);
-    return true;
-}
-
-// The host waits: what it enqueues from now on, in any stream, comes after all that is in this one.
-bool gpu_finish(gpu *g) {
-    std::lock_guard<std::recursive_mutex> lock(one_launch);
-    if (g->device->capture) return may(g, "the host waits");
-    merge(&over_for_host, g->device->over);
-    return !g->failed;
-}
-void *gpu_stream(const gpu *g) {
-    (void)g;
-    return nullptr;
-}
-void gpu_launched(gpu *g, const char *kernel, const char *file, int line) {
-    (void)kernel;
-    (void)file;
-    (void)line;
-    g->launches++;
+    harness_end();
 }
 
 // The limits of the chips that the library is built for.
@@ -566,62 +270,4 @@ bool gpu_may_launch(gpu *g, const char *kernel, int64_t grid, int64_t block) {
         gpu_fail(g, "%s: a launch of %lld blocks of %lld threads is impossible", kernel,
                  (long long)grid, (long long)block);
     return !g->failed;
-}
-
-// Operands as the tensor cores take them: to the nearest with so many bits of fraction, even at
-// ties.
-static double rounded(float x, gpu_precision p) {
-    const int dropped = p == IN_FLOAT32 ? 0 : p == IN_TF32 ? 13 : 16;
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if (!dropped || (bits >> 23 & 255) == 255) return (double)x;
-    bits += (1u << (dropped - 1)) - 1 + (bits >> dropped & 1);
-    bits &= ~((1u << dropped) - 1);
-    memcpy(&x, &bits, sizeof x);
-    return (double)x;
-}
-
-// The product as one thread's loop. Every element is read once, watched, then used often.
-struct product_job {
-    const gpu_gemm *p;
-    gpu_precision precision;
-};
-static void product(void *context) {
-    const product_job *job = (const product_job *)context;
-    const gpu_gemm *p = job->p;
-    double *a = (double *)malloc((size_t)(p->m * p->k) * sizeof *a);
-    double *b = (double *)malloc((size_t)(p->k * p->n) * sizeof *b);
-    for (int64_t i = 0; i < p->m * p->k; i++) {
-        const int64_t row = i / p->k, k = i % p->k;
-        a[i] = rounded(p->a[p->a_transposed ? k * p->a_row + row : row * p->a_row + k],
-                       job->precision);
-    }
-    for (int64_t i = 0; i < p->k * p->n; i++) {
-        const int64_t k = i / p->n, j = i % p->n;
-        b[i] = rounded(p->b[p->b_transposed ? j * p->b_row + k : k * p->b_row + j], job->precision);
-    }
-    double *row = (double *)malloc((size_t)p->n * sizeof *row);
-    for (int64_t i = 0; i < p->m; i++) {
-        for (int64_t j = 0; j < p->n; j++)
-            row[j] = p->add ? (double)(real)p->c[i * p->c_row + j] : 0;
-        for (int64_t k = 0; k < p->k; k++)
-            for (int64_t j = 0; j < p->n; j++) row[j] += a[i * p->k + k] * b[k * p->n + j];
-        for (int64_t j = 0; j < p->n; j++) p->c[i * p->c_row + j] = (real)row[j];
-    }
-    free(a);
-    free(b);
-    free(row);
-}
-
-void gpu_product(gpu *g, const gpu_gemm *p) {
-    const gpu_gemm kept = *p;
-    g->launches++;
-    const gpu_precision precision = g->precision;
-    if (g->failed || harness_capture(g, [=](gpu *later) {
-            later->precision = precision;
-            gpu_product(later, &kept);
-        }))
-        return;
-    product_job job = {p, precision};
-    harness_launch(g, "product", 1, 1, product, &job);
 }
