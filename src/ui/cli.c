@@ -18,7 +18,10 @@ const struct cli_command cli_commands[] = {
     {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export,
      "export --sheeprl SESSION --out FILE\n"
      "export --from-sheeprl FILE SESSION --out CHECKPOINT\n"},
-    {"bench", "train|emu [OPTIONS]", "measure speed", cmd_bench, NULL},
+    {"bench", "emu|env|train [OPTIONS]", "measure speed", cmd_bench,
+     "bench emu [--task T|--rom F] [--envs N] [--draw WHAT]\n"
+     "bench env [--task T|--rom F] [--envs N] [env.KEY=...]\n"
+     "bench train [--preset P] [--profile|--kernels] [KEY=...]\n"},
     {"reproduce", "BUNDLE", "a failing update again, its bad node", cmd_reproduce, NULL},
     {"sessions", "list|show|check|compare", "saved runs: show, check the log, compare",
      cmd_sessions,
@@ -42,9 +45,11 @@ const struct cli_command cli_commands[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-// The commands that look at key=value words, that take any, and that take a task's name.
-static const char with_settings[] = "train eval bench goal", with_keys[] = "train bench",
-                  with_tasks[] = "train bench";
+// The commands that have parts with options of their own; that look at key=value words, that take
+// any, and that take a task's name.
+static const char parts[] = "bench/emu bench/env bench/train";
+static const char with_settings[] = "train eval bench/train bench/env goal",
+                  with_keys[] = "train bench", with_tasks[] = "train bench";
 
 enum kind { FLAG, TEXT, COUNT, NUMBER };
 
@@ -53,7 +58,7 @@ static const struct option {
     enum kind kind;
     size_t offset;
     const char *argument, *what;
-    const char *of; // the commands that it goes with; NULL: all
+    const char *of; // the commands that it goes with, "bench/emu": that one of bench; NULL: all
 } options[] = {
 #define AT(field) offsetof(struct cli, field)
     {"--headless", FLAG, AT(headless), NULL, "no screen: progress lines and files", "train"},
@@ -65,9 +70,9 @@ static const struct option {
      "sessions"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3, ppo (dreamer_v3)", "train"},
     {"--task", TEXT, AT(task), "NAME", "scene, goal or control task, see below (default sprites)",
-     "train bench"},
+     "train bench/emu bench/env"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene",
-     "train eval bench state goal"},
+     "train eval bench/emu bench/env state goal"},
     {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)",
      "train eval rom goal"},
     {"--goal-dir", TEXT, AT(goal_dir), "DIR",
@@ -83,13 +88,14 @@ static const struct option {
     {"--force", FLAG, AT(force), NULL, "goal capture: replace a template", "goal"},
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full",
      "train"},
-    {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl", "train bench"},
+    {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl",
+     "train bench/train"},
     {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)", "train bench"},
     {"--ranks", TEXT, AT(ranks), "HOW", "mpi: the processes of mpirun or srun are one run (off)",
      "train"},
     {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)",
      "train eval bench reproduce"},
-    {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps", "train bench"},
+    {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps", "train bench/train"},
     {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps", "train"},
     {"--minutes", NUMBER, AT(minutes), "M", "stop after M minutes", "train"},
     {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)", "train eval"},
@@ -123,13 +129,14 @@ static const struct option {
      "export"},
     {"--from-sheeprl", TEXT, AT(from_sheeprl), "FILE",
      "export: such a file as a checkpoint of SESSION, to --out", "export"},
-    {"--envs", COUNT, AT(envs), "N", "eval, bench emu: machines (default 16, 1)", "eval bench"},
+    {"--envs", COUNT, AT(envs), "N", "machines (eval, bench env: 16, bench emu: 1)",
+     "eval bench/emu bench/env"},
     {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates", "bench rom"},
     {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part",
-     "bench"},
+     "bench/train"},
     {"--kernels", FLAG, AT(kernels), NULL, "bench train, on a GPU: ms and floor per kernel",
-     "bench"},
-    {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)", "bench"},
+     "bench/train"},
+    {"--draw", TEXT, AT(draw), "WHAT", "bench emu: all, last, none (default last)", "bench/emu"},
     {"--golden", TEXT, AT(golden), "DIR", "gate: the golden fixtures (default: found by itself)",
      "train"},
     {"--zero-latent", FLAG, AT(zero_latent), NULL, "ablation: zero the latent z", "train eval"},
@@ -230,11 +237,16 @@ bool cli_parse(struct cli *cli, int argc, char **argv, struct error *e) {
 
 // ---- what belongs together
 
-// "eval" in "train eval bench".
-static bool goes_with(const char *of, const char *command) {
+// "eval" in "train eval bench/emu"; "bench" with "emu" or (NULL: whatever part) as a whole too.
+static bool goes_with(const char *of, const char *command, const char *part) {
     const size_t n = strlen(command);
-    for (const char *at = of; of && *at; at += strcspn(at, " "), at += *at == ' ')
-        if (strncmp(at, command, n) == 0 && (at[n] == ' ' || !at[n])) return true;
+    for (const char *at = of; of && *at; at += strcspn(at, " "), at += *at == ' ') {
+        if (strncmp(at, command, n) != 0) continue;
+        if (at[n] == ' ' || !at[n]) return true;
+        if (at[n] != '/') continue;
+        const size_t m = strcspn(at + n + 1, " ");
+        if (!part || (strlen(part) == m && strncmp(at + n + 1, part, m) == 0)) return true;
+    }
     return !of;
 }
 
@@ -245,13 +257,18 @@ static bool is_given(const struct cli *cli, const struct option *o) {
 }
 
 bool cli_check(const struct cli *cli, struct error *e) {
+    const char *part = cli->n_words == 1 ? cli->words[0] : NULL;
+    const bool known = part && goes_with(parts, cli->command, part);
+    if (!known) part = NULL;
+    const char *space = part ? " " : "", *of = part ? part : "";
     for (int i = 0; i < N_OPTIONS; i++)
-        if (is_given(cli, &options[i]) && !goes_with(options[i].of, cli->command))
-            return error_set(e, STATUS_USAGE, "%s: %s does nothing there; see workbench %s --help",
-                             cli->command, options[i].name, cli->command);
-    if (cli->n_settings && !goes_with(with_settings, cli->command))
-        return error_set(e, STATUS_USAGE, "%s: %s: keys of a run are not set there", cli->command,
-                         cli->settings[0]);
+        if (is_given(cli, &options[i]) && !goes_with(options[i].of, cli->command, part))
+            return error_set(e, STATUS_USAGE,
+                             "%s%s%s: %s does nothing there; see workbench %s --help", cli->command,
+                             space, of, options[i].name, cli->command);
+    if (cli->n_settings && !goes_with(with_settings, cli->command, part))
+        return error_set(e, STATUS_USAGE, "%s%s%s: %s: keys of a run are not set there",
+                         cli->command, space, of, cli->settings[0]);
     return true;
 }
 
@@ -262,7 +279,7 @@ static void print_options(const char *command) {
     for (int i = 0; i < N_OPTIONS; i++) {
         const struct option *o = &options[i];
         char left[48];
-        if (command && !goes_with(o->of, command)) continue;
+        if (command && !goes_with(o->of, command, NULL)) continue;
         snprintf(left, sizeof left, "%s%s%s", o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
         printf("  %-20s %s\n", left, o->what);
@@ -304,11 +321,11 @@ void cli_print_help(const char *command) {
     else
         print_usage(c);
     print_options(command);
-    if (!command || goes_with(with_tasks, command)) print_tasks();
-    if (!command || goes_with(with_keys, command))
+    if (!command || goes_with(with_tasks, command, NULL)) print_tasks();
+    if (!command || goes_with(with_keys, command, NULL))
         printf("\nAny config key can be set by its name: algo.replay_ratio=2\n");
     printf("%sExit codes: 0 done or passed, 1 failed, 2 usage, 3 gate skipped.\n",
-           command && !goes_with(with_keys, command) ? "\n" : "");
+           command && !goes_with(with_keys, command, NULL) ? "\n" : "");
 }
 
 int cli_fail(const struct error *e) {

@@ -1,4 +1,4 @@
-// workbench bench: speed of the training update and of the emulator, as text or JSON.
+// workbench bench: what there is to measure; the training update and the emulator, as text or JSON.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "engine/run/bench/bench.h"
 #include "engine/run/device.h"
-#include "ui/cli.h"
+#include "ui/cmd_bench.h"
 
 static double ratio(double ms, double floor_ms) { return floor_ms > 0 ? ms / floor_ms : 0; }
 
@@ -206,6 +206,10 @@ static int bench_emu_command(const struct cli *cli) {
     struct error e = {0};
     struct device device;
     if (!device_choose(cli->device ? cli->device : "cpu", &device, &e)) return cli_fail(&e);
+    if (backend_chosen() && cli->draw) {
+        error_set(&e, STATUS_USAGE, "--draw: on a device the last frame is drawn; leave it out");
+        return cli_fail(&e);
+    }
     if (backend_chosen()) return bench_emu_on_device(cli, &opts, device.why);
     if (!bench_emu(&opts, &r, &e)) return cli_fail(&e);
     if (!cli->json) {
@@ -228,10 +232,14 @@ static int bench_emu_command(const struct cli *cli) {
 }
 
 int cmd_bench(const struct cli *cli) {
+    static const struct {
+        const char *what;
+        int (*run)(const struct cli *cli);
+    } list[] = {{"train", bench_train_command}, {"emu", bench_emu_command}, {"env", cmd_bench_env}};
     const char *what = cli->n_words == 1 ? cli->words[0] : "";
-    if (strcmp(what, "train") == 0) return bench_train_command(cli);
-    if (strcmp(what, "emu") == 0) return bench_emu_command(cli);
-    fprintf(stderr, "workbench: bench%s%s: say what to measure: workbench bench train|emu\n",
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (strcmp(what, list[i].what) == 0) return list[i].run(cli);
+    fprintf(stderr, "workbench: bench%s%s: say what to measure: workbench bench emu|env|train\n",
             what[0] ? " " : "", what);
     return STATUS_USAGE;
 }

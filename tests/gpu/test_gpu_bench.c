@@ -44,6 +44,54 @@ static void a_machine_that_is_not_the_cpus_fails(void **state) {
     assert_non_null(strstr(e.message, "2 of 2 machines on the device are not the CPU's"));
 }
 
+// ---- bench env
+
+static const char *const short_episodes[] = {"env.max_episode_steps=6"};
+
+static void environments_are_timed_and_a_sample_is_that_of_the_cpu(void **state) {
+    (void)state;
+    struct bench_env_result r;
+    struct error e = {0};
+    choose(NULL);
+    const struct bench_env_opts o = {.task = "exit_lab",
+                                     .n_envs = 34,
+                                     .n_threads = 1,
+                                     .steps = 10,
+                                     .settings = short_episodes,
+                                     .n_settings = 1};
+    if (!bench_env_device(&o, &r, &e)) fail_msg("%s", e.message);
+    const struct bench_env_size *s = &r.size[0];
+    assert_int_equal(r.n_sizes, 1);
+    assert_int_equal(s->n_checked, 32);
+    assert_int_equal(s->ticks, 10);
+    assert_int_equal(s->episodes, 34 * 2); // at ticks 6 and 13; the fourth is the first timed
+    assert_int_equal(s->steps, 34 * 8);
+    assert_true(s->seconds > 0 && s->steps_per_second > 0);
+}
+
+static void environments_that_are_not_the_cpus_fail(void **state) {
+    (void)state;
+    struct bench_env_result r;
+    struct error e = {0};
+    if (!parity_on_harness()) skip();
+    choose("broken_short_step");
+    const struct bench_env_opts o = {.n_envs = 2, .n_threads = 1, .steps = 5};
+    assert_false(bench_env_device(&o, &r, &e));
+    assert_int_equal(e.status, STATUS_FAILED);
+    assert_non_null(strstr(e.message, "2 of 2 environments on the device are not the CPU's"));
+}
+
+static void environments_without_machines_are_not_the_devices(void **state) {
+    (void)state;
+    struct bench_env_result r;
+    struct error e = {0};
+    choose(NULL);
+    const struct bench_env_opts o = {.task = "pendulum", .n_envs = 2};
+    assert_false(bench_env_device(&o, &r, &e));
+    assert_int_equal(e.status, STATUS_USAGE);
+    assert_non_null(strstr(e.message, "--task pendulum is no Game Boy"));
+}
+
 // ---- bench train --kernels
 
 static const char *const small[] = {"algo.per_rank_batch_size=1",
@@ -201,6 +249,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_are_timed_and_a_sample_is_that_of_the_cpu),
         cmocka_unit_test(a_machine_that_is_not_the_cpus_fails),
+        cmocka_unit_test(environments_are_timed_and_a_sample_is_that_of_the_cpu),
+        cmocka_unit_test(environments_that_are_not_the_cpus_fail),
+        cmocka_unit_test(environments_without_machines_are_not_the_devices),
         cmocka_unit_test(what_the_device_does_at_most_is_measured),
         cmocka_unit_test(kernels_are_for_a_device),
         cmocka_unit_test(a_build_that_fails_runs_no_part_and_fails),

@@ -1,4 +1,4 @@
-// bench train: what it reports hangs together.
+// bench env and bench train: what they report hangs together.
 #include "engine/run/bench/bench.h"
 #include "support/test.h"
 
@@ -53,10 +53,59 @@ static void the_parts_make_up_the_update(void **state) {
     assert_true(r.peak_gflops > 0 && r.replay_ms > 0 && r.emulator_ms > 0);
 }
 
+// ---- bench env
+
+static struct bench_env_result stepped(const struct bench_env_opts *o) {
+    struct bench_env_result r;
+    struct error e = {0};
+    if (!bench_env(o, &r, &e)) fail_msg("%s: %s", o->task, e.message);
+    assert_int_equal(r.n_sizes, 1);
+    assert_string_equal(r.task, o->task);
+    return r;
+}
+
+// An episode of 4 steps costs 5 ticks: its first observation comes with a reset.
+static void a_reset_is_a_tick_and_no_step(void **state) {
+    (void)state;
+    static const char *const short_episodes[] = {"env.max_episode_steps=4"};
+    const struct bench_env_result r = stepped(&(struct bench_env_opts){.task = "sprites",
+                                                                       .n_envs = 3,
+                                                                       .n_threads = 2,
+                                                                       .steps = 50,
+                                                                       .settings = short_episodes,
+                                                                       .n_settings = 1});
+    const struct bench_env_size *s = &r.size[0];
+    assert_int_equal(r.frames_per_step, 24);
+    assert_int_equal(r.obs_bytes, 1440);
+    assert_int_equal(s->n_envs, 3);
+    assert_int_equal(s->ticks, 50);
+    assert_int_equal(s->episodes, 3 * 50 / 5);
+    assert_int_equal(s->steps, 3 * 50 - s->episodes);
+    assert_true(s->seconds > 0 && s->steps_per_second > 0);
+    assert_int_equal(s->n_checked, 0);
+}
+
+static void every_kind_of_task_is_stepped(void **state) {
+    (void)state;
+    static const char *const both[] = {"env.observation=both"};
+    assert_int_equal(stepped(&(struct bench_env_opts){.task = "toy", .steps = 10}).obs_bytes, 1440);
+    assert_int_equal(stepped(&(struct bench_env_opts){.task = "exit_lab", .n_envs = 2, .steps = 10})
+                         .frames_per_step,
+                     24);
+    const struct bench_env_result r = stepped(&(struct bench_env_opts){
+        .task = "pendulum", .steps = 1000, .settings = both, .n_settings = 1});
+    assert_int_equal(r.obs_bytes, 1440 + 12);
+    assert_int_equal(r.frames_per_step, 0);
+    assert_int_equal(r.size[0].n_envs, 16);
+    assert_int_equal(r.size[0].episodes, 16 * 5); // of 200 steps
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_update_is_world_model_and_behaviour),
         cmocka_unit_test(the_parts_make_up_the_update),
+        cmocka_unit_test(a_reset_is_a_tick_and_no_step),
+        cmocka_unit_test(every_kind_of_task_is_stepped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

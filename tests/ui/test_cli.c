@@ -383,6 +383,24 @@ static void what_a_command_would_ignore_is_refused(void **state) {
     assert_true(cli_check(&cli, &e));
 }
 
+static void what_one_benchmark_would_ignore_is_refused_by_it(void **state) {
+    (void)state;
+    struct error e = {0};
+    assert_true(PARSE(&e, "bench", "emu", "--draw", "all", "--envs", "2"));
+    assert_true(cli_check(&cli, &e));
+    assert_true(PARSE(&e, "bench", "env", "--draw", "all"));
+    assert_false(cli_check(&cli, &e));
+    assert_string_equal(e.message,
+                        "bench env: --draw does nothing there; see workbench bench --help");
+    assert_true(PARSE(&e, "bench", "train", "--envs", "2"));
+    assert_false(cli_check(&cli, &e));
+    assert_true(PARSE(&e, "bench", "emu", "algo.horizon=3"));
+    assert_false(cli_check(&cli, &e));
+    // Of no benchmark's name: the command says which there are.
+    assert_true(PARSE(&e, "bench", "e", "--draw", "all"));
+    assert_true(cli_check(&cli, &e));
+}
+
 static void short_and_long_help_are_the_same(void **state) {
     (void)state;
     struct error e = {0};
@@ -418,6 +436,7 @@ int main(void) {
         cmocka_unit_test(help_lists_every_command_option_and_scene_in_80_columns),
         cmocka_unit_test(the_help_of_a_command_lists_its_own_options_in_80_columns),
         cmocka_unit_test(what_a_command_would_ignore_is_refused),
+        cmocka_unit_test(what_one_benchmark_would_ignore_is_refused_by_it),
         cmocka_unit_test(short_and_long_help_are_the_same),
         cmocka_unit_test(a_failure_is_one_line_on_stderr_and_the_exit_code),
     };

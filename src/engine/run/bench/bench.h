@@ -111,4 +111,34 @@ struct bench_emu_device_result {
 bool bench_emu_device(const struct bench_emu_opts *opts, struct bench_emu_device_result *out,
                       struct error *e);
 
+// The environments of a task, as training steps them: 24 frames and a packed picture each, the
+// action codec, rewards, and for each episode's end a tick in which it is reset. Actions are random
+// and were drawn before.
+struct bench_env_opts {
+    const char *rom_path, *task; // both NULL: task exit_lab; a scene, goal, control task or toy
+    int64_t n_envs, n_threads;   // 0: env.num_envs where it is set, else 16; all
+    int64_t steps;               // of every environment; 0: as many as take 2 seconds
+    const char *const *settings; // keys env.*
+    int n_settings;
+};
+struct bench_env_size {
+    int n_envs, n_checked;   // n_checked: on a device, played again on the CPU
+    int64_t ticks, steps;    // timed; steps: of all environments, without resets
+    int64_t episodes;        // that ended while it was timed
+    double seconds;          // median of 5 repetitions, each a fifth of the ticks
+    double steps_per_second; // the same
+};
+struct bench_env_result {
+    char task[64];
+    int n_threads, n_sizes, frames_per_step; // frames: 0 where there is no machine
+    int64_t obs_bytes;
+    struct bench_env_size size[BENCH_MAX_SIZES]; // on a device n_envs, or 1,024 to 65,536
+};
+bool bench_env(const struct bench_env_opts *opts, struct bench_env_result *out, struct error *e);
+// Machines, rewards, resets and pictures on the chosen backend's device, in the rows of its replay
+// ring; the actions come from the host. The last rows of a sample must be the CPU's:
+// STATUS_FAILED where they are not. n_threads: of the CPU's part.
+bool bench_env_device(const struct bench_env_opts *opts, struct bench_env_result *out,
+                      struct error *e);
+
 #endif
