@@ -383,6 +383,17 @@ static int fail_rank(const struct ranks *r, const struct error *e) {
     return cli_fail(&named);
 }
 
+// What wants a screen is refused where there will be none, not ignored.
+static bool check_screen(const struct cli *cli, struct error *e) {
+    const char *wish = cli->window ? "--window" : cli->script ? "--script" : NULL;
+#ifdef WORKBENCH_HEADLESS
+    return !wish || error_set(e, STATUS_USAGE, "%s: this build has no screens (HEADLESS=1)", wish);
+#else
+    return !wish || !cli->headless ||
+           error_set(e, STATUS_USAGE, "--headless has no screen: leave it or %s out", wish);
+#endif
+}
+
 int cmd_train(const struct cli *cli) {
     if (cli->n_words) {
         fprintf(stderr, "workbench: train %s: not understood; settings are written key=value\n",
@@ -392,7 +403,7 @@ int cmd_train(const struct cli *cli) {
     struct run_opts opts;
     struct error e = {0};
     struct ranks *ranks;
-    if (!join_ranks(cli, &ranks, &e)) return cli_fail(&e);
+    if (!check_screen(cli, &e) || !join_ranks(cli, &ranks, &e)) return cli_fail(&e);
     if (cli->gate) return run_gate(cli);
     fill_options(&opts, cli);
     opts.ranks = ranks;

@@ -57,6 +57,8 @@ static const struct bad table[] = {
     {"train --headless --rom $T/mapper.gb --state $T/empty.gb --goal-dir $T/nowhere", 2,
      "goal_template.meta.json"},
     {"train --headless --device cuda", 1, "cuda"},
+    {"train --headless --window", 2, "leave it or --window out"},
+    {"--headless --script $T/keys --updates 1", 2, "leave it or --script out"},
     {"train --headless --threads 100000", 2, "--threads 100000: at most"},
     {"train --headless --preset huge", 2, "unknown preset 'huge' (known: micro"},
     {"train --headless --preset tinny", 2, "did you mean tiny?"},
