@@ -1,13 +1,15 @@
 // Fusion: what the CPU computes inside the node that reads it or writes it, found before memory is
 // planned.
 //
-//     frames -> unpack -> x -> conv        conv reads the frames; x is never made
+//     frames -> unpack -> x -> conv, dw    they read the frames, and so does the squared error of
+//                                          a reconstruction; x is never made
 //     conv -> c -> ReLU -> y               conv writes y
 //     dy -> ReLU' -> dc -> dx, dw, db      dx and dw read dy and y; dw sums db as it goes
 //
-// Only what nobody else sees goes, and only into convolutions in tiles (kernels_tiles.h). The nodes
-// that are computed elsewhere stay on the tape as given. Devices run the tape as it was.
+// Only what nobody else sees goes; a ReLU only into convolutions in tiles (kernels_tiles.h). The
+// nodes that are computed elsewhere stay on the tape as given. Devices run the tape as it was.
 #include "engine/graph/node.h"
+#include "engine/graph/ops.h"
 
 static struct tensor *root_of(const struct tensor *t) { return t ? tensor_root(t, NULL) : NULL; }
 
@@ -31,19 +33,34 @@ static int n_reads_at(const struct graph *g, const struct tensor *t, place_fn *p
     return n_reads;
 }
 
-// ---- convolutions that unpack the frames they read
+// ---- nodes that unpack the frames they read
 
-static int image_place(const struct node *n) {
+static int stack_place(const struct node *n) {
     const bool conv = n->kind == OP_CONV_VALID || n->kind == OP_CONV_VALID_DW;
     return conv && is_tiled(n) ? 0 : -1;
 }
 
-static void read_frames(struct graph *g, struct node *unpack) {
+static int frame_place(const struct node *n) {
+    switch (n->kind) {
+    case OP_CONV:
+    case OP_CONV_DW:
+        return conv_reads_frames(&n->at.conv) ? 0 : -1;
+    case OP_SQUARE_ERROR:
+    case OP_SQUARE_ERROR_DX:
+        return square_error_reads_frames(n) ? 1 : -1;
+    default:
+        return -1;
+    }
+}
+
+static void read_frames(struct graph *g, struct node *unpack, place_fn *place) {
     struct tensor *x = unpack->out[0];
-    if (x->base || n_reads_at(g, x, image_place) < 0) return; // with a base: a part of a stack
-    for (int i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i]->n_src > 0 && root_of(g->nodes[i]->src[0]) == x)
-            g->nodes[i]->src[0] = unpack->src[0];
+    if (x->base || n_reads_at(g, x, place) < 0) return; // with a base: a part of a stack
+    for (int i = 0; i < g->n_nodes; i++) {
+        struct node *n = g->nodes[i];
+        for (int s = 0; s < n->n_src; s++)
+            if (root_of(n->src[s]) == x) n->src[s] = unpack->src[0];
+    }
     unpack->given = g->fused = true;
 }
 
@@ -112,10 +129,15 @@ static void fuse_relu(struct graph *g, struct node *relu) {
     conv->at.relu = relu->given = g->fused = true;
 }
 
-void fuse_nodes(struct graph *g) {
+void fuse_frames(struct graph *g) {
     for (int i = 0; i < g->n_nodes; i++) {
         struct node *n = g->nodes[i];
-        if (n->kind == OP_UNPACK_STACK) read_frames(g, n);
-        if (n->kind == OP_RELU) fuse_relu(g, n);
+        if (n->kind == OP_UNPACK_STACK) read_frames(g, n, stack_place);
+        if (n->kind == OP_UNPACK2) read_frames(g, n, frame_place);
     }
+}
+
+void fuse_nodes(struct graph *g) {
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i]->kind == OP_RELU) fuse_relu(g, g->nodes[i]);
 }

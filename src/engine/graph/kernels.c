@@ -238,6 +238,10 @@ bool conv_in_bf16(const struct conv_shape *s) {
     return s->n_big > 1 && s->n_small % 2 == 0 && s->width / 2 % 2 == 0;
 }
 
+bool conv_reads_frames(const struct conv_shape *s) {
+    return s->n_big == 1 && s->width % 4 == 0 && !s->bf16;
+}
+
 int64_t conv_pack_reals(const struct conv_shape *s) {
     int64_t down = (conv_pairs(s) ? 24 : 16) * s->n_big * round_up(s->n_small, GEMM_UNIT);
     int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT); // n_big <= 8 needs no more

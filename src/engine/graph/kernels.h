@@ -110,7 +110,10 @@ struct conv_job {
     bool accumulate;
     real *scratch; // down, up: [conv_scratch_reals(shape)]; weight:
                    // [conv_weight_scratch_reals(shape)]
+    const uint8_t *frames; // in place of big, where conv_reads_frames: [n] packed2 frames
 };
+bool conv_reads_frames(const struct conv_shape *shape); // one big channel
+
 int64_t conv_pack_reals(const struct conv_shape *shape);
 int64_t conv_scratch_reals(const struct conv_shape *shape);        // for all shares together
 int64_t conv_weight_scratch_reals(const struct conv_shape *shape); // for all shares together

@@ -33,6 +33,9 @@
 #include "engine/graph/kernels.h"
 #include "engine/graph/kernels_gemm.h"
 #include "engine/graph/kernels_vec.h"
+#ifndef KERNELS_BF16
+#include "engine/graph/kernels_frames.h"
+#endif
 
 struct conv_dims {
     int64_t height, width, n_big; // big image
@@ -143,6 +146,22 @@ static void border_copy(elem *out, const real *image, int64_t height, int64_t wi
                     width * channels);
 }
 
+// The inside of big image n, from frames where the job has them (never in bf16).
+static void border_big(elem *out, const struct conv_job *job, int64_t n, int64_t columns) {
+    const struct conv_shape *s = &job->shape;
+#ifndef KERNELS_BF16
+    if (job->frames) {
+        const int64_t line = s->width / 4;
+        const uint8_t *frame = job->frames + n * s->height * line;
+        for (int64_t y = 0; y < s->height; y++)
+            rows_unpack2(line, frame + y * line, out + (y + 1) * columns + 1);
+        return;
+    }
+#endif
+    border_copy(out, job->big + n * s->height * s->width * s->n_big, s->height, s->width, columns,
+                s->n_big);
+}
+
 // Fetches part `part` of `parts` of the next image while this one is computed.
 ALWAYS_INLINE void prefetch_part(const real *next, const real *end, int64_t n, int64_t part,
                                  int64_t parts) {
@@ -193,12 +212,13 @@ static void conv_down(const struct conv_job *job, int share) {
     int64_t columns = 2 * d.ws + 2, stride = elems(columns * d.n_big),
             width = kround_up(n_columns, GEMM_UNIT);
     const int64_t size = d.height * d.width * d.n_big;
-    const real *end = job->big + images.end * size;
+    const real *big = job->frames ? NULL : job->big + images.first * size,
+               *end = job->frames ? NULL : job->big + images.end * size;
     bool direct = width == n_columns && !job->accumulate;
     border_clear(image, (2 * d.hs + 2) * stride);
     for (int64_t n = images.first; n < images.end; n++) {
-        const real *big = job->big + n * size;
-        border_copy(image, big, d.height, d.width, columns, d.n_big);
+        if (big) big += size; // the next one
+        border_big(image, job, n, columns);
         for (int64_t y = 0; y < d.hs; y++) {
             struct micro_a a = {.a = image + 2 * y * stride,
                                 .row = elems(2 * pixels * d.n_big),
@@ -207,7 +227,7 @@ static void conv_down(const struct conv_job *job, int share) {
                                 .n_slabs = 4,
                                 .k = elems((2 + 2 * pixels) * d.n_big)};
             real *out = job->out + (n * d.hs + y) * d.ws * d.n_small;
-            prefetch_part(big + size, end, size, y, d.hs);
+            prefetch_part(big, end, size, y, d.hs);
             conv_panels(&a, d.ws / pixels, (const elem *)job->packed, n_columns,
                         direct ? out : line, width);
             for (int64_t x = 0; !direct && x < d.ws; x += pixels)

@@ -138,8 +138,10 @@ static void conv_weight_image(const struct outer *image, int64_t patch, int64_t 
 #ifdef KERNELS_BF16
 // Pairs (column x, column x + 2) of the bordered image for x = 0 .. 2 ws - 1; the border's rows
 // stay as border_clear left them.
-static void conv_weight_big(elem *out, const real *big, const struct conv_dims *d, int64_t stride) {
+static void conv_weight_big(elem *out, const struct conv_job *job, int64_t n,
+                            const struct conv_dims *d, int64_t stride) {
     const int64_t c = d->n_big, inside = 2 * d->ws - 2;
+    const real *big = job->big + n * d->height * d->width * c;
     for (int64_t y = 0; y < d->height; y++, big += d->width * c) {
         elem *line = out + (y + 1) * stride;
         for (int64_t i = 0; i < c; i++) line[i] = elem_make(0, big[c + i]);
@@ -158,8 +160,9 @@ static void conv_weight_small(elem *out, const real *small, const struct conv_di
         elems_zip(out, small, small + c, c);
 }
 #else
-static void conv_weight_big(elem *out, const real *big, const struct conv_dims *d, int64_t stride) {
-    border_copy(out, big, d->height, d->width, stride / d->n_big, d->n_big);
+static void conv_weight_big(elem *out, const struct conv_job *job, int64_t n,
+                            const struct conv_dims *d, int64_t stride) {
+    border_big(out, job, n, stride / d->n_big);
 }
 
 static void conv_weight_small(elem *out, const real *small, const struct conv_dims *d,
@@ -184,13 +187,16 @@ static void conv_weight(const struct conv_job *job, int share) {
     memset(partial, 0, (size_t)(4 * patch * width) * sizeof(real));
     struct conv_next next = {.big_size = d.height * d.width * d.n_big,
                              .small_size = pixels * d.n_small};
-    next.big_end = job->big + images.end * next.big_size;
+    if (!job->frames) {
+        next.big = job->big + images.first * next.big_size;
+        next.big_end = job->big + images.end * next.big_size;
+    }
     next.small_end = job->small + images.end * next.small_size;
     for (int64_t n = images.first; n < images.end; n++) {
-        const real *b = job->small + n * next.small_size, *big = job->big + n * next.big_size;
-        next.big = big + next.big_size;
+        const real *b = job->small + n * next.small_size;
+        if (next.big) next.big += next.big_size;
         next.small = b + next.small_size;
-        conv_weight_big(image, big, &d, stride);
+        conv_weight_big(image, job, n, &d, stride);
         if (!direct) conv_weight_small(small, b, &d, width);
         struct outer o = {.a = image,
                           .a_pixel = (two ? 4 : 2) * d.n_big,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fmath.h"
+#include "engine/graph/kernels_frames.h"
 #include "engine/graph/rows.h"
 
 // Runs `y[i] = value` or `y[i] += value`: one branch outside the loop, so that both vectorise.
@@ -81,59 +82,6 @@ static real rows_sum(int64_t n, const real *x) {
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++) sum += (double)x[i];
     return (real)sum;
-}
-
-// A byte holds four pixels, the first in the lowest bits; a shade becomes shade / 3 - 0.5
-// (spec 1.1).
-#define SHADE(s) ((real)(s) / (real)3 - (real)0.5)
-#define BYTE_1(b)                                                                                  \
-    { SHADE((b)&3), SHADE((b) >> 2 & 3), SHADE((b) >> 4 & 3), SHADE((b) >> 6 & 3) }
-#define BYTE_4(b) BYTE_1(b), BYTE_1((b) + 1), BYTE_1((b) + 2), BYTE_1((b) + 3)
-#define BYTE_16(b) BYTE_4(b), BYTE_4((b) + 4), BYTE_4((b) + 8), BYTE_4((b) + 12)
-#define BYTE_64(b) BYTE_16(b), BYTE_16((b) + 16), BYTE_16((b) + 32), BYTE_16((b) + 48)
-static const real unpack2_table[256][4] = {BYTE_64(0), BYTE_64(64), BYTE_64(128), BYTE_64(192)};
-
-static void rows_unpack2(int64_t n_bytes, const uint8_t *restrict packed, real *restrict out) {
-    for (int64_t i = 0; i < n_bytes; i++)
-        memcpy(out + 4 * i, unpack2_table[packed[i]], 4 * sizeof(real));
-}
-
-// Four frames: the four bytes of a place are one word, whose 16 pixels are shifted out at once.
-// Words are made some at a time, so that bytes are read as vectors.
-enum { UNPACK_WORDS = 32 };
-typedef int32_t shades16 __attribute__((vector_size(64)));
-typedef real reals16
-    __attribute__((vector_size(16 * sizeof(real)), aligned(REAL_BYTES), may_alias));
-
-static void unpack_words(const int32_t *words, int64_t n, real *out) {
-    const shades16 shift = {0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30};
-    for (int64_t b = 0; b < n; b++)
-        *(reals16 *)(out + 16 * b) =
-            __builtin_convertvector((words[b] - (shades16){0}) >> shift & 3, reals16);
-}
-
-static void unpack_four(int64_t n_bytes, const uint8_t *restrict packed, real *restrict out) {
-    int32_t words[UNPACK_WORDS];
-    for (int64_t b = 0; b < n_bytes; b += UNPACK_WORDS) {
-        const int64_t n = kmin(UNPACK_WORDS, n_bytes - b);
-        const uint8_t *from = packed + b;
-        for (int64_t i = 0; i < n; i++)
-            words[i] = (int32_t)(from[i] | (uint32_t)from[n_bytes + i] << 8 |
-                                 (uint32_t)from[2 * n_bytes + i] << 16 |
-                                 (uint32_t)from[3 * n_bytes + i] << 24);
-        unpack_words(words, n, out + 16 * b);
-    }
-}
-
-static void rows_unpack_stack(int64_t depth, int64_t n_bytes, const uint8_t *restrict packed,
-                              real *restrict out) {
-    if (depth == 4) {
-        unpack_four(n_bytes, packed, out);
-        return;
-    }
-    for (int64_t k = 0; k < depth; k++)
-        for (int64_t i = 0; i < 4 * n_bytes; i++)
-            out[i * depth + k] = (real)(packed[k * n_bytes + i / 4] >> i % 4 * 2 & 3);
 }
 
 // ---- recurrent state (spec 3.1, 3.4)

@@ -308,6 +308,7 @@ void append_scatter(struct graph *g, const struct node *n, struct tensor *x, str
 void reuse_steps(struct graph *g); // after `reached` is known, before any gradient buffer
 
 // ---- nodes that the CPU computes inside others (fuse.c); for graphs that no device runs
+void fuse_frames(struct graph *g); // before recompute: what is not made is not made twice
 void fuse_nodes(struct graph *g);
 
 // ---- planning (plan.c)

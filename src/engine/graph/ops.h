@@ -59,6 +59,7 @@ OP_FORWARD(log_clamped)
 // ops_loss.c
 OP_DIFFERENTIABLE(square_error)
 OP_BACKWARD(square_error_dx)
+bool square_error_reads_frames(const struct node *n); // in place of its target: rows fit
 OP_DIFFERENTIABLE(twohot_nll)
 OP_BACKWARD(twohot_nll_dx)
 OP_DIFFERENTIABLE(twohot_mean)

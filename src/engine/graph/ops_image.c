@@ -150,9 +150,17 @@ static struct conv_job image_job(const struct node *n) {
                              .scratch = reals(n->scratch)};
 }
 
+// The big image, or the frames from which the convolution makes it (fuse.c).
+static void read_big(struct conv_job *job, const struct tensor *t) {
+    if (t->dtype == DTYPE_U8)
+        job->frames = t->data;
+    else
+        job->big = reals(t);
+}
+
 static struct conv_job down_job(const struct node *n) {
     struct conv_job job = image_job(n);
-    job.big = reals(n->src[0]);
+    read_big(&job, n->src[0]);
     return job;
 }
 
@@ -224,12 +232,13 @@ void deconv_grad(struct graph *g, struct node *n) {
 }
 
 static struct conv_job weight_job(const struct node *n) {
-    return (struct conv_job){.shape = n->at.conv,
-                             .big = reals(n->src[0]),
-                             .small = reals(n->src[1]),
-                             .out = reals(n->out[0]),
-                             .accumulate = n->accumulate[0],
-                             .scratch = reals(n->scratch)};
+    struct conv_job job = {.shape = n->at.conv,
+                           .small = reals(n->src[1]),
+                           .out = reals(n->out[0]),
+                           .accumulate = n->accumulate[0],
+                           .scratch = reals(n->scratch)};
+    read_big(&job, n->src[0]);
+    return job;
 }
 
 static void weight_share(const struct run *r, const struct node *n, int share) {

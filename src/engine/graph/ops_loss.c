@@ -33,6 +33,8 @@ static struct node *loss_dx(struct graph *g, struct node *n, enum op_kind kind) 
 
 // ---- squared error
 
+enum { FRAME_PIXELS = 8192 }; // of the largest frame that is unpacked on the way
+
 void square_error_shape(struct node *n) {
     check_like(n, n->src[0], n->src[1]);
     one_per_row(n);
@@ -45,10 +47,36 @@ struct tensor *g_square_error(struct graph *g, struct tensor *x, struct tensor *
     return node_finish(n);
 }
 
+bool square_error_reads_frames(const struct node *n) {
+    return tensor_row_size(n->src[0]) <= FRAME_PIXELS;
+}
+
+// Row by row against frames (fuse.c): what is unpacked stays in the first-level cache.
+static void square_error_frames(const struct run *r, const struct node *n, int64_t first,
+                                int64_t end) {
+    const int64_t k = tensor_row_size(n->src[0]);
+    const uint8_t *frame = n->src[1]->data;
+    _Alignas(64) real target[FRAME_PIXELS];
+    for (int64_t row = first, at = first * k; row < end; row++, at += k) {
+        r->rows->unpack2(k / 4, frame + at / 4, target);
+        if (n->kind == OP_SQUARE_ERROR)
+            r->rows->square_error(1, k, SRC(0) + at, target, OUT(0) + row);
+        else
+            r->rows->square_error_dx(1, k, SRC(0) + at, target, SRC(2) + row, OUT(0) + at,
+                                     n->accumulate[0]);
+    }
+}
+
+static bool is_against_frames(const struct node *n) { return n->src[1]->dtype == DTYPE_U8; }
+
 static void square_error_rows(const struct run *r, const struct node *n, int64_t first,
                               int64_t end) {
     int64_t k = tensor_row_size(n->src[0]);
-    r->rows->square_error(end - first, k, SRC(0) + first * k, SRC(1) + first * k, OUT(0) + first);
+    if (is_against_frames(n))
+        square_error_frames(r, n, first, end);
+    else
+        r->rows->square_error(end - first, k, SRC(0) + first * k, SRC(1) + first * k,
+                              OUT(0) + first);
 }
 
 void square_error_run(const struct run *r, const struct node *n) {
@@ -62,8 +90,11 @@ void square_error_grad(struct graph *g, struct node *n) {
 static void square_error_dx_rows(const struct run *r, const struct node *n, int64_t first,
                                  int64_t end) {
     int64_t k = tensor_row_size(n->src[0]), at = first * k;
-    r->rows->square_error_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first, OUT(0) + at,
-                             n->accumulate[0]);
+    if (is_against_frames(n))
+        square_error_frames(r, n, first, end);
+    else
+        r->rows->square_error_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first,
+                                 OUT(0) + at, n->accumulate[0]);
 }
 
 void square_error_dx_run(const struct run *r, const struct node *n) {

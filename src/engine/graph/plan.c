@@ -249,6 +249,7 @@ static void plan(struct graph *g, bool apart) {
     for (int i = 0, n = g->n_tensors; i < n && g->has_gradients; i++)
         if (g->tensors[i]->keep && g->tensors[i]->grad)
             output_grad(g, g->tensors[i]); // no part without a value
+    if (!backend_chosen()) fuse_frames(g);
     recompute(g);
     g->planned = true;
     if (!backend_chosen()) fuse_nodes(g);

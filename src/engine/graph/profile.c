@@ -93,10 +93,12 @@ static double linear_bytes(const struct node *n) {
 
 static double conv_bytes(const struct node *n) {
     const struct conv_shape *s = &n->at.conv;
-    const double big = (double)(s->n * s->height * s->width * s->n_big);
+    const double pixels = (double)(s->n * s->height * s->width * s->n_big);
+    const bool frames = n->src[0]->dtype == DTYPE_U8;
+    const double big = frames ? (double)tensor_bytes(n->src[0]) : pixels * sizeof(real);
     const double small = (double)(s->n * (s->height / 2) * (s->width / 2) * s->n_small);
     const double twice = n->accumulate[0] ? (double)tensor_bytes(n->out[0]) : 0;
-    return (big + small + (double)(16 * s->n_big * s->n_small)) * sizeof(real) + twice;
+    return big + (small + (double)(16 * s->n_big * s->n_small)) * sizeof(real) + twice;
 }
 
 // Of what is packed the columns that are wanted; a data gradient may read the parameter itself.
