@@ -9,7 +9,7 @@
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
 #include "engine/algo/dreamer_v3/wm_graph.h"
-#include "support/test.h"
+#include "support/config_of.h"
 
 enum { ACTIONS = 3, T = 5, B = 2, N = T * B, HORIZON = 4, REPLAYED = (T - 1) * B };
 static const double GAMMA = 0.9, LAMBDA = 0.95;
@@ -25,12 +25,8 @@ static inline struct config small_config(const char *const *settings) {
                                        "algo.gamma=0.9",
                                        "algo.learning_starts=16",
                                        NULL};
-    struct config c;
-    struct error e = {0};
-    bool ok = config_init(&c, "micro", &e);
-    for (int i = 0; ok && keys[i]; i++) ok = config_set(&c, keys[i], &e);
-    for (; ok && settings && *settings; settings++) ok = config_set(&c, *settings, &e);
-    if (!ok || !config_check(&c, &e)) fail_msg("%s", e.message);
+    struct config c = config_of("micro", keys);
+    config_take(&c, settings);
     return c;
 }
 

@@ -7,7 +7,7 @@
 #include "engine/algo/dreamer_v3/behaviour_graph.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
 #include "engine/algo/dreamer_v3/player.h"
-#include "support/test.h"
+#include "support/config_of.h"
 
 enum { ACTIONS = 2, STARTS = 6, CLIP = 20, VECTOR = 5 };
 static const struct action_space two_values = {.n_continuous = ACTIONS};
@@ -19,13 +19,9 @@ static struct config small_config(void) {
                                        "algo.per_rank_batch_size=2",
                                        "algo.per_rank_sequence_length=3",
                                        "algo.horizon=4",
-                                       "algo.mlp_layers=2"};
-    struct config c;
-    struct error e = {0};
-    assert_true(config_init(&c, "micro", &e));
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        assert_true(config_set(&c, keys[i], &e));
-    return c;
+                                       "algo.mlp_layers=2",
+                                       NULL};
+    return config_of("micro", keys);
 }
 
 static double noise(uint64_t stream, int64_t i) {

@@ -125,10 +125,7 @@ static void assert_deviation(const struct params *p, const char *name, double wa
 // By the fan-in; of a block's matrices by that of all blocks together.
 static void fresh_weights_follow_the_fan_in(void **state) {
     (void)state;
-    struct config c;
-    struct error e = {0};
-    if (!config_init(&c, "tiny", &e) || !config_set(&c, "algo.profile=official", &e))
-        fail_msg("%s", e.message);
+    const struct config c = config_of("tiny", (const char *const[]){"algo.profile=official", NULL});
     const struct wm_dims world = wm_dims_from_config(&c, ACTIONS);
     const struct ac_dims nets = ac_dims_from_config(&c, &world, NULL);
     struct params p[3]; // world, actor, critic

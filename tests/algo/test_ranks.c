@@ -3,15 +3,15 @@
 //
 // The ranks are threads; where mpirun is installed, the program also starts itself twice with it,
 // and the same comparison runs over MPI (the variable below says so to the copies).
-#include "support/test.h"
+#include "support/config_of.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/philox.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "support/rank_share.h"
 #include "support/thread_ranks.h"
 
 #define AS_MPI_RANK "WORKBENCH_TEST_MPI_RANK"
@@ -20,45 +20,23 @@ static const char *const SMALL[] = {"algo.per_rank_sequence_length=6", "algo.hor
 
 static const char *profile = "algo.profile=sheeprl";
 
-static struct config config_of(int batch) {
-    struct config c;
-    struct error e = {0};
+static struct config small_config(int batch) {
     char size[64];
     snprintf(size, sizeof size, "algo.per_rank_batch_size=%d", batch);
-    bool ok = config_init(&c, "micro", &e) && config_set(&c, profile, &e) &&
-              config_set(&c, size, &e);
-    for (int i = 0; ok && SMALL[i]; i++) ok = config_set(&c, SMALL[i], &e);
-    if (!ok || !config_check(&c, &e)) fail_msg("%s", e.message);
+    struct config c = config_of("micro", (const char *const[]){profile, size, NULL});
+    config_take(&c, SMALL);
     return c;
 }
 
-// Sequences [first, first + b->batch) of update `step`'s whole batch.
-static void fill(const struct wm_batch *b, uint64_t step, int first) {
-    memset(b->prev_actions, 0, (size_t)(b->length * b->batch * b->n_actions) * sizeof(real));
-    for (int t = 0; t < b->length; t++)
-        for (int i = 0; i < b->batch; i++) {
-            const int row = t * b->batch + i;
-            const uint32_t there = (uint32_t)(t * BATCH + first + i);
-            const uint32_t action = rng_below(5, RNG_TEST, step, there, ACTIONS);
-            if (t) b->prev_actions[row * b->n_actions + (int)action] = 1;
-            for (int k = 0; k < WM_PACKED_BYTES; k++)
-                b->packed[row * WM_PACKED_BYTES + k] =
-                    (uint8_t)(there * 13 + (uint32_t)k / 60 * (1 + there % 5));
-            b->is_first[row] = t == 0 || (t == 3 && there % 3 == 0);
-            b->rewards[row] = (real)rng_uniform(6, RNG_TEST, step, there);
-            b->continues[row] = there % 7 != 6;
-        }
-}
-
 static struct dreamer *train(int batch, struct ranks *ranks, int poison) {
-    const struct config c = config_of(batch);
+    const struct config c = small_config(batch);
     struct pool *pool = pool_new(1);
     struct dreamer *d = dreamer_new(
         &(struct dreamer_opts){.config = &c, .n_actions = ACTIONS, .pool = pool, .ranks = ranks});
     struct dreamer_result r;
     for (int i = 0; i < UPDATES; i++) {
         const struct wm_batch *b = wm_batch(dreamer_world(d));
-        fill(b, (uint64_t)i, ranks_share(ranks, BATCH).first);
+        fill_share(b, (uint64_t)i, ranks_share(ranks, BATCH).first, BATCH);
         if (i == poison && (!ranks || ranks->rank == 1)) b->rewards[0] = (real)NAN;
         const bool fine = dreamer_update(d, &r);
         if (fine != (i != poison)) fail_msg("update %d: %s", i, r.bad_node);

@@ -7,18 +7,10 @@
 #include "base/philox.h"
 #include "engine/algo/dreamer_v3/wm_net.h"
 #include "engine/algo/dreamer_v3/world_model.h"
+#include "support/config_of.h"
 #include "support/count_allocations.h"
 
 enum { ACTIONS = 8 };
-
-static struct config config_of(const char *preset, const char *const *settings) {
-    struct config c;
-    struct error e = {0};
-    bool ok = config_init(&c, preset, &e);
-    for (; ok && settings && *settings; settings++) ok = config_set(&c, *settings, &e);
-    if (!ok || !config_check(&c, &e)) fail_msg("%s", e.message);
-    return c;
-}
 
 static const char *const SMALL[] = {"algo.per_rank_batch_size=4", "algo.per_rank_sequence_length=8",
                                     NULL};

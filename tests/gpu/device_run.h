@@ -8,22 +8,15 @@
 #include "support/small_run.h"
 
 // Two machines, whose episodes end once before learning begins and not soon after it has.
-static const char *const device_run_settings[] = {
-    "algo.horizon=2",
-    "algo.dense_units=16",
-    "algo.world_model.stochastic_size=4",
-    "algo.world_model.discrete_size=5",
-    "algo.world_model.recurrent_model.recurrent_state_size=16",
-    "algo.world_model.transition_model.hidden_size=16",
-    "algo.world_model.representation_model.hidden_size=16",
-    "algo.world_model.encoder.cnn_channels_multiplier=2",
-    "algo.learning_starts=24",
-    "algo.replay_ratio=0.5",
-    "buffer.terminal_fraction=0.5",
-    "buffer.size=60",
-    "env.num_envs=2",
-    "env.max_episode_steps=9",
-    "checkpoint.every=2"};
+static const char *const device_run_settings[] = {"algo.horizon=2",
+                                                  SMALLEST_SIZES,
+                                                  "algo.learning_starts=24",
+                                                  "algo.replay_ratio=0.5",
+                                                  "buffer.terminal_fraction=0.5",
+                                                  "buffer.size=60",
+                                                  "env.num_envs=2",
+                                                  "env.max_episode_steps=9",
+                                                  "checkpoint.every=2"};
 enum { DEVICE_RUN_SETTINGS = sizeof device_run_settings / sizeof *device_run_settings };
 
 // `more`, up to the first NULL; the texts of the last call are used.

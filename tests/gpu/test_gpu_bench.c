@@ -5,21 +5,13 @@
 
 #include "engine/run/bench/bench.h"
 
-static void choose(const char *library) {
-    char why[BACKEND_MESSAGE_SIZE] = "";
-    const struct backend *b =
-        library ? backend_open(harness_path(library), why, sizeof why) : parity_backend();
-    if (!b) fail_msg("%s", why);
-    backend_choose(b);
-}
-
 // ---- bench emu
 
 static void machines_are_timed_and_a_sample_is_that_of_the_cpu(void **state) {
     (void)state;
     struct bench_emu_device_result r;
     struct error e = {0};
-    choose(NULL);
+    parity_choose(NULL);
     const struct bench_emu_opts o = {.task = "exit_lab", .n_envs = 40, .n_threads = 1, .steps = 10};
     if (!bench_emu_device(&o, &r, &e)) fail_msg("%s", e.message);
     assert_int_equal(r.n_sizes, 1);
@@ -37,7 +29,7 @@ static void a_machine_that_is_not_the_cpus_fails(void **state) {
     struct bench_emu_device_result r;
     struct error e = {0};
     if (!parity_on_harness()) skip();
-    choose("broken_short_step");
+    parity_choose("broken_short_step");
     const struct bench_emu_opts o = {.n_envs = 2, .n_threads = 1, .steps = 5};
     assert_false(bench_emu_device(&o, &r, &e));
     assert_int_equal(e.status, STATUS_FAILED);
@@ -52,7 +44,7 @@ static void environments_are_timed_and_a_sample_is_that_of_the_cpu(void **state)
     (void)state;
     struct bench_env_result r;
     struct error e = {0};
-    choose(NULL);
+    parity_choose(NULL);
     const struct bench_env_opts o = {.task = "exit_lab",
                                      .n_envs = 34,
                                      .n_threads = 1,
@@ -74,7 +66,7 @@ static void environments_that_are_not_the_cpus_fail(void **state) {
     struct bench_env_result r;
     struct error e = {0};
     if (!parity_on_harness()) skip();
-    choose("broken_short_step");
+    parity_choose("broken_short_step");
     const struct bench_env_opts o = {.n_envs = 2, .n_threads = 1, .steps = 5};
     assert_false(bench_env_device(&o, &r, &e));
     assert_int_equal(e.status, STATUS_FAILED);
@@ -85,7 +77,7 @@ static void environments_without_machines_are_not_the_devices(void **state) {
     (void)state;
     struct bench_env_result r;
     struct error e = {0};
-    choose(NULL);
+    parity_choose(NULL);
     const struct bench_env_opts o = {.task = "pendulum", .n_envs = 2};
     assert_false(bench_env_device(&o, &r, &e));
     assert_int_equal(e.status, STATUS_USAGE);
@@ -94,16 +86,8 @@ static void environments_without_machines_are_not_the_devices(void **state) {
 
 // ---- bench train --kernels
 
-static const char *const small[] = {"algo.per_rank_batch_size=1",
-                                    "algo.per_rank_sequence_length=2",
-                                    "algo.horizon=2",
-                                    "algo.dense_units=16",
-                                    "algo.world_model.stochastic_size=4",
-                                    "algo.world_model.discrete_size=5",
-                                    "algo.world_model.recurrent_model.recurrent_state_size=16",
-                                    "algo.world_model.transition_model.hidden_size=16",
-                                    "algo.world_model.representation_model.hidden_size=16",
-                                    "algo.world_model.encoder.cnn_channels_multiplier=2"};
+static const char *const small[] = {"algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2",
+                                    "algo.horizon=2", SMALLEST_SIZES};
 enum { N_SMALL = sizeof small / sizeof *small };
 
 // "linear 2x20 > 2x16": rows, inputs, outputs.

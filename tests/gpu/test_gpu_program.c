@@ -9,19 +9,14 @@
 #include "engine/algo/dreamer_v3/profile.h"
 #include "engine/graph/program.h"
 #include "engine/nn/optim.h"
+#include "support/config_of.h"
 
 enum { ACTIONS = 5, UPDATES = 3 };
 
 static const char *const SIZES[] = {"algo.per_rank_batch_size=2",
                                     "algo.per_rank_sequence_length=3",
                                     "algo.horizon=3",
-                                    "algo.dense_units=16",
-                                    "algo.world_model.stochastic_size=4",
-                                    "algo.world_model.discrete_size=5",
-                                    "algo.world_model.recurrent_model.recurrent_state_size=16",
-                                    "algo.world_model.transition_model.hidden_size=16",
-                                    "algo.world_model.representation_model.hidden_size=16",
-                                    "algo.world_model.encoder.cnn_channels_multiplier=2",
+                                    SMALLEST_SIZES,
                                     "algo.critic.per_rank_target_network_update_freq=2",
                                     NULL};
 
@@ -36,12 +31,8 @@ static const char *const OFFICIAL[] = {"algo.profile=official",
                                        NULL};
 
 static struct config small_config(const char *const *more) {
-    struct config c;
-    struct error e = {0};
-    bool ok = config_init(&c, "tiny", &e);
-    for (const char *const *s = SIZES; ok && *s; s++) ok = config_set(&c, *s, &e);
-    for (const char *const *s = more; ok && s && *s; s++) ok = config_set(&c, *s, &e);
-    if (!ok || !config_check(&c, &e)) fail_msg("%s", e.message);
+    struct config c = config_of("tiny", SIZES);
+    config_take(&c, more);
     return c;
 }
 
@@ -276,9 +267,7 @@ static void one_number_of_many_that_is_not_finite_stops_a_program(void **state) 
 // A set of one weight and an update of it; what the second launch says, "" where it went well.
 static void second_launch_on(const char *library, char *message, size_t size) {
     char why[BACKEND_MESSAGE_SIZE] = "";
-    const struct backend *b = backend_open(harness_path(library), why, sizeof why);
-    if (!b) fail_msg("%s", why);
-    backend_choose(b);
+    const struct backend *b = parity_choose(library);
     struct pool *pool = pool_new(1);
     struct params set;
     params_init(&set);
@@ -409,9 +398,7 @@ static void laprop_of_a_program_is_that_of_the_cpu(void **state) {
 // what the library says, "" where it went well. out [40 * 32].
 static void chain_on(const char *library, real *out, char *message, size_t size) {
     char why[BACKEND_MESSAGE_SIZE] = "";
-    const struct backend *b =
-        library ? backend_open(harness_path(library), why, sizeof why) : parity_backend();
-    if (!b) fail_msg("%s", why);
+    const struct backend *b = parity_choose(library);
     struct params set;
     params_init(&set);
     params_add(&set, "w", 2, (int64_t[]){32, 64});

@@ -7,8 +7,9 @@
 #include <math.h>
 #include <pthread.h>
 
-#include "base/philox.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "support/config_of.h"
+#include "support/rank_share.h"
 #include "support/thread_ranks.h"
 
 enum { ACTIONS = 5, BATCH = 2, UPDATES = 3, RANKS = 2 };
@@ -24,33 +25,12 @@ static const char *const SMALL[] = {"algo.per_rank_sequence_length=3",
                                     "algo.critic.per_rank_target_network_update_freq=2",
                                     NULL};
 
-static struct config config_of(int batch) {
-    struct config c;
-    struct error e = {0};
+static struct config small_config(int batch) {
     char size[64];
     snprintf(size, sizeof size, "algo.per_rank_batch_size=%d", batch);
-    bool ok = config_init(&c, "tiny", &e) && config_set(&c, size, &e);
-    for (int i = 0; ok && SMALL[i]; i++) ok = config_set(&c, SMALL[i], &e);
-    if (!ok || !config_check(&c, &e)) fail_msg("%s", e.message);
+    struct config c = config_of("tiny", SMALL);
+    config_take(&c, (const char *const[]){size, NULL});
     return c;
-}
-
-// Sequences [first, first + b->batch) of update `step`'s whole batch.
-static void fill(const struct wm_batch *b, uint64_t step, int first) {
-    memset(b->prev_actions, 0, (size_t)(b->length * b->batch * b->n_actions) * sizeof(real));
-    for (int t = 0; t < b->length; t++)
-        for (int i = 0; i < b->batch; i++) {
-            const int row = t * b->batch + i;
-            const uint32_t there = (uint32_t)(t * BATCH + first + i);
-            const uint32_t action = rng_below(5, RNG_TEST, step, there, ACTIONS);
-            if (t) b->prev_actions[row * b->n_actions + (int)action] = 1;
-            for (int k = 0; k < WM_PACKED_BYTES; k++)
-                b->packed[row * WM_PACKED_BYTES + k] =
-                    (uint8_t)(rng_u32(6, RNG_TEST, step, there * 8 + (uint32_t)k / 200) >> 9);
-            b->is_first[row] = t == 0 || (t == 2 && there % 3 == 1);
-            b->rewards[row] = (real)rng_uniform(6, RNG_TEST, step, there);
-            b->continues[row] = there % 7 != 6;
-        }
 }
 
 struct rank_thread {
@@ -63,7 +43,7 @@ struct rank_thread {
 };
 
 static struct dreamer *train(int batch, struct ranks *ranks, int poison) {
-    const struct config c = config_of(batch);
+    const struct config c = small_config(batch);
     struct pool *pool = pool_new(1);
     struct dreamer *d = dreamer_new(&(struct dreamer_opts){
         .config = &c, .n_actions = ACTIONS, .pool = pool, .read_every = 1, .ranks = ranks});
@@ -71,7 +51,7 @@ static struct dreamer *train(int batch, struct ranks *ranks, int poison) {
     assert_true(dreamer_on_device(d));
     for (int i = 0; i < UPDATES; i++) {
         const struct wm_batch *b = wm_batch(dreamer_world(d));
-        fill(b, (uint64_t)i, ranks_share(ranks, BATCH).first);
+        fill_share(b, (uint64_t)i, ranks_share(ranks, BATCH).first, BATCH);
         if (i == poison && ranks->rank == 1) b->rewards[0] = (real)NAN;
         const bool fine = dreamer_update(d, &r);
         if (fine != (i != poison)) fail_msg("update %d: %s", i, r.bad_node);

@@ -321,9 +321,7 @@ static struct device_machines *machines_of(const struct device_play *p) {
 // message.
 static bool overlap(const char *library, int guard, int stride, char *message, size_t size) {
     char why[BACKEND_MESSAGE_SIZE] = "";
-    const struct backend *b =
-        library ? backend_open(harness_path(library), why, sizeof why) : parity_backend();
-    if (!b) fail_msg("%s", why);
+    const struct backend *b = parity_choose(library);
     const struct device_play *p = play_of(b);
     struct device_machines *m = machines_of(p);
     const struct device_ring_opts o = {.rows = ROWS,

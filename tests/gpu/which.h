@@ -37,4 +37,23 @@ static inline const struct backend *parity_backend(void) {
     return b;
 }
 
+// One of the tests' own libraries, as harness_path names them, chosen; NULL: parity_backend.
+static inline __attribute__((unused)) const struct backend *parity_choose(const char *library) {
+    char why[BACKEND_MESSAGE_SIZE] = "";
+    const struct backend *b =
+        library ? backend_open(harness_path(library), why, sizeof why) : parity_backend();
+    if (!b) fail_msg("%s", why);
+    backend_choose(b);
+    return b;
+}
+
+// Sizes of a very small agent: the harness needs a second for an update.
+#define SMALLEST_SIZES                                                                             \
+    "algo.dense_units=16", "algo.world_model.stochastic_size=4",                                   \
+        "algo.world_model.discrete_size=5",                                                        \
+        "algo.world_model.recurrent_model.recurrent_state_size=16",                                \
+        "algo.world_model.transition_model.hidden_size=16",                                        \
+        "algo.world_model.representation_model.hidden_size=16",                                    \
+        "algo.world_model.encoder.cnn_channels_multiplier=2"
+
 #endif

@@ -176,22 +176,14 @@ static void sources_lie_inside_their_stack(void **state) {
     graph_free(g);
 }
 
-static int setup(void **state) {
-    (void)state;
-    pool = pool_new(2);
-    return 0;
-}
-static int teardown(void **state) {
-    (void)state;
-    pool_free(pool);
-    return 0;
-}
-
 int main(void) {
+    pool = pool_new(2);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_two_live_tensors_overlap_in_random_graphs),
         cmocka_unit_test(a_long_chain_needs_memory_for_two),
         cmocka_unit_test(sources_lie_inside_their_stack),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pool_free(pool);
+    return failed;
 }

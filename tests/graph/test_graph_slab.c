@@ -115,22 +115,14 @@ static void a_graph_that_needs_more_moves_nobody(void **state) {
     slab_free(slab);
 }
 
-static int setup(void **state) {
-    (void)state;
-    pool = pool_new(1);
-    return 0;
-}
-static int teardown(void **state) {
-    (void)state;
-    pool_free(pool);
-    return 0;
-}
-
 int main(void) {
+    pool = pool_new(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_kept_survives_another_graphs_run),
         cmocka_unit_test(all_else_lies_in_the_same_memory),
         cmocka_unit_test(a_graph_that_needs_more_moves_nobody),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pool_free(pool);
+    return failed;
 }
