@@ -81,7 +81,7 @@ struct scatter_job {
     bool accumulate;
     real *scratch; // [scatter_shares(job) * k * SCATTER_COLUMNS]
 };
-enum { SCATTER_COLUMNS = 48 };
+enum { SCATTER_COLUMNS = 32 };
 int scatter_shares(const struct scatter_job *job);
 
 // ---- convolution, kernel 4, stride 2, padding 1, images NHWC (spec/dreamer_v3.md 2.1)
