@@ -1,7 +1,10 @@
 // The harness itself: right kernels pass, and each way of breaking one is noticed and named.
+#include <dlfcn.h>
+
 #include "gpu/parity.h"
 
-// A small graph with an elementwise op, a LayerNorm and a mean; its nodes run until one fails.
+// A small graph with an elementwise op, a LayerNorm, a layer and a mean; its nodes run until one
+// fails.
 struct case_graph {
     struct params params;
     struct graph *g;
@@ -13,13 +16,15 @@ static void case_make(struct case_graph *c) {
     params_init(&c->params);
     params_add(&c->params, "gamma", 1, &width);
     params_add(&c->params, "beta", 1, &width);
+    params_add(&c->params, "w", 2, (int64_t[]){3, width});
     params_allocate(&c->params);
     c->g = graph_new();
     struct tensor *x = g_input(c->g, "x", DTYPE_REAL, 2, (int64_t[]){rows, width});
     for (int64_t i = 0; i < rows * width; i++) reals(x)[i] = (real)(grad_random(1, i) - 0.5);
     struct tensor *gamma = g_param(c->g, &c->params, "gamma"),
                   *beta = g_param(c->g, &c->params, "beta");
-    c->out = g_mean(c->g, g_layer_norm(c->g, g_tanh(c->g, x), gamma, beta, (real)1e-3, ACT_SILU));
+    struct tensor *h = g_layer_norm(c->g, g_tanh(c->g, x), gamma, beta, (real)1e-3, ACT_SILU);
+    c->out = g_mean(c->g, g_linear(c->g, h, g_param(c->g, &c->params, "w"), NULL, NULL, 0));
     graph_keep(c->g, c->out);
     graph_plan(c->g);
 }
@@ -36,8 +41,11 @@ static bool run_on(const char *library, char *message, size_t size) {
     if (!b) fail_msg("%s", why);
     struct case_graph c;
     case_make(&c);
-    struct backend_graph *d = b->graph_new(c.g, why, sizeof why);
-    if (!d) fail_msg("%s", why);
+    struct backend_graph *d = b->graph_new(c.g, message, size);
+    if (!d) {
+        case_free(&c);
+        return false;
+    }
     bool fine = b->begin(d);
     for (int i = 0; i < c.g->n_nodes && fine; i++)
         if (op_table[c.g->nodes[i]->kind].run) fine = b->run(d, c.g->nodes[i]);
@@ -91,6 +99,49 @@ static void a_block_that_no_chip_takes_is_refused(void **state) {
     expect("broken_large_block", "tanh_kernel", "2048 threads is impossible");
 }
 
+static void memory_of_the_host_is_none_of_a_kernels(void **state) {
+    (void)state;
+    expect("broken_host_memory", "tanh_kernel", "is not in device memory");
+}
+
+static void an_address_between_two_elements_is_refused(void **state) {
+    (void)state;
+    expect("broken_unaligned", "sum_slices_kernel", "is not aligned");
+}
+
+static void a_product_that_cublas_would_refuse_is_refused(void **state) {
+    (void)state;
+    expect("broken_short_row", "a product of", "is impossible");
+}
+
+static void an_array_of_no_bytes_is_refused(void **state) {
+    (void)state;
+    expect("broken_no_bytes", "0 bytes of device memory", "no address");
+}
+
+static void blocks_run_in_no_order_each_of_them_once(void **state) {
+    (void)state;
+    void *library = dlopen(harness_path("harness"), RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(library);
+    int64_t (*block)(int64_t k, int64_t grid);
+    *(void **)&block = dlsym(library, "harness_block");
+    assert_non_null(block);
+    static const int64_t grids[] = {1, 2, 7, 64, 2 * 7919, 65536};
+    for (size_t i = 0; i < sizeof grids / sizeof *grids; i++) {
+        const int64_t n = grids[i];
+        char *ran = calloc((size_t)n, 1);
+        int64_t in_order = 0;
+        for (int64_t k = 0; k < n; k++) {
+            assert_in_range(block(k, n), 0, n - 1);
+            assert_int_equal(ran[block(k, n)]++, 0);
+            in_order += k > 0 && block(k, n) == block(k - 1, n) + 1;
+        }
+        if (in_order > n / 4) fail_msg("%d of %d blocks follow each other", (int)in_order, (int)n);
+        free(ran);
+    }
+    dlclose(library);
+}
+
 static void every_op_of_the_table_has_a_kernel(void **state) {
     (void)state;
     for (int kind = 0; kind < N_OPS; kind++)
@@ -107,6 +158,11 @@ int main(void) {
         cmocka_unit_test(a_barrier_that_one_thread_misses_is_reported),
         cmocka_unit_test(a_lane_that_leaves_its_warp_is_reported),
         cmocka_unit_test(a_block_that_no_chip_takes_is_refused),
+        cmocka_unit_test(memory_of_the_host_is_none_of_a_kernels),
+        cmocka_unit_test(an_address_between_two_elements_is_refused),
+        cmocka_unit_test(a_product_that_cublas_would_refuse_is_refused),
+        cmocka_unit_test(an_array_of_no_bytes_is_refused),
+        cmocka_unit_test(blocks_run_in_no_order_each_of_them_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

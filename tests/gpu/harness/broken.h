@@ -22,6 +22,32 @@
 #define THREADS 2048
 #elif defined(BREAK_stale_lane) // the first lane leaves before its warp has met
 #define warp_sum(value) (lane_of() ? warp_sum(value) : (value))
+#elif defined(BREAK_host_memory) // a kernel reads memory of the host
+#include "gpu/gpu.h"
+static real broken_host[1 << 16];
+#define src_real(a, i) buf_make((const real *)broken_host, (src_real)(a, i).n)
+#elif defined(BREAK_unaligned) // doubles between two places for doubles
+#include "gpu/gpu.h"
+template <class T> static buf<T> broken_buf(T *at, int64_t n) {
+    return buf_make(sizeof(T) == 8 ? (T *)((char *)at + 4) : at, n);
+}
+#define buf_make(at, n) broken_buf(at, n)
+#elif defined(BREAK_short_row) // a product whose rows overlap
+#include "gpu/gpu.h"
+static void broken_product(struct gpu *g, struct gpu_gemm p) {
+    p.b_row--;
+    gpu_product(g, &p);
+}
+#define gpu_product(g, p) broken_product(g, *(p))
+#elif defined(BREAK_no_bytes) // an array of no size
+#include "gpu/gpu.h"
+#define gpu_alloc(g, bytes) (gpu_alloc)(g, 0 * (bytes))
+#elif defined(BREAK_early_look) // the host looks before the copy is over
+#include "gpu/gpu.h"
+#define gpu_finish(g) true
+#elif defined(BREAK_no_slot_wait) // the host writes where a copy is still reading
+#include "gpu/gpu.h"
+#define gpu_event_finish(g, e) true
 #elif defined(BREAK_no_commit_wait) || defined(BREAK_no_read_wait) // a fence nobody waits at
 #include "gpu/gpu.h"
 #ifdef BREAK_no_commit_wait
@@ -51,6 +77,17 @@ static char broken_place[1 << 20];
 #include "gpu/optim.h"
 #define optim_norm(g, grads, max_norm, scalars)                                                    \
     (gpu_free((g)->device, gpu_alloc(g, 16)), optim_norm(g, grads, max_norm, scalars))
+#elif defined(BREAK_captured_event) // a capture that others could wait for
+#include "gpu/noise.h"
+#define program_advance(g, state) (program_advance(g, state), (void)gpu_record(g, broken_event(g)))
+static gpu_event *broken_event(struct gpu *g) {
+    static gpu_event *e = gpu_event_new(g);
+    return e;
+}
+#elif defined(BREAK_captured_free) // memory is given back in every update
+#include "gpu/noise.h"
+#define program_advance(g, state)                                                                  \
+    (program_advance(g, state), gpu_free((g)->device, (void *)(uintptr_t)256))
 #elif defined(BREAK_captured_wait) // the host looks at every update
 #include "gpu/noise.h"
 #define program_advance(g, state) (program_advance(g, state), (void)gpu_finish(g))

@@ -62,6 +62,10 @@ void harness_out_of_bounds(int64_t index, int64_t n) {
     mistake("element %lld of a buffer of %lld", (long long)index, (long long)n);
 }
 
+void harness_bad_address(const char *why, int64_t index) {
+    mistake("element %lld %s", (long long)index, why);
+}
+
 void harness_mistake(harness_rule rule, const harness_cell *c, int64_t index) {
     const long long i = (long long)index;
     const uint32_t launch = rule == WRITES_READ ? c->read_launch : c->written_launch;
@@ -246,6 +250,15 @@ static bool run_block(void) {
     }
 }
 
+// Steps of a length that has no divisor in common with the grid, from its middle on.
+int64_t harness_block(int64_t k, int64_t grid) {
+    static const int64_t primes[] = {7919, 104729, 1299709, 15485863, 179424673};
+    int64_t step = 1;
+    for (int i = 0; i < 5 && step == 1; i++)
+        if (grid % primes[i]) step = primes[i] % grid;
+    return (grid / 2 + k * step) % grid;
+}
+
 void harness_launch(gpu *g, const char *kernel, int64_t grid, int64_t block, void (*body)(void *),
                     void *context) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
@@ -255,7 +268,8 @@ void harness_launch(gpu *g, const char *kernel, int64_t grid, int64_t block, voi
     h.n_threads = (int)block;
     blockDim = {(uint32_t)block, 1, 1};
     gridDim = {(uint32_t)grid, 1, 1};
-    for (int64_t b = 0; b < grid && !g->failed; b++) {
+    for (int64_t k = 0; k < grid && !g->failed; k++) {
+        const int64_t b = harness_block(k, grid);
         harness_now.block = (int)b;
         blockIdx = {(uint32_t)b, 0, 0};
         if (!run_block()) break;

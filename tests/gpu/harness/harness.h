@@ -1,17 +1,22 @@
 // CUDA's execution model on the CPU, for tests: a block's threads are fibres, every access to
 // memory is checked.
 //
-// Included by src/gpu/device.h where no CUDA compiler is at work. Blocks run one after the other,
-// the threads of a block in turns: a thread runs until it has to wait at a barrier or for its warp.
+// Included by src/gpu/device.h where no CUDA compiler is at work. Blocks run one after the other in
+// no order that a kernel could rely on (harness_block), the threads of a block in turns: a thread
+// runs until it has to wait at a barrier or for its warp.
 // A launch fails, with one line that names kernel, block and thread, when a thread
-//   - reads or writes outside a buffer,
+//   - reads or writes outside a buffer, in memory of the host, or at an address that is no multiple
+//     of the element's alignment (a chip reads nothing there),
 //   - reads what nothing has written,
 //   - touches an element that another thread of the launch wrote, or writes one that another read,
 //     with no barrier between the two (threads of different blocks have none),
 //   - does so with what a launch in another stream did, with no event or wait of the host between
 //     the two (a stream is a struct gpu_device; of readers the last one is known),
 //   - waits at a barrier or in a warp function that the others never come to,
-// or when the launch shape is none the chip takes. The first mistake is kept.
+// or when the launch shape is none the chip takes. Pinned memory is what it is on a chip: what a
+// copy brings there arrives when the host has waited for it, and what a copy takes from there must
+// stay as it is until then. A capture holds no event, wait, allocation or release. cuBLAS' rules
+// for products hold. The first mistake is kept.
 #ifndef TESTS_GPU_HARNESS_H
 #define TESTS_GPU_HARNESS_H
 
@@ -94,8 +99,11 @@ static inline void harness_write(harness_cell *c, int64_t index, bool shared) {
 // The cells of device memory that begins at `at`, NULL where it is not device memory.
 harness_cell *harness_cells(const void *at, int64_t bytes);
 void harness_out_of_bounds(int64_t index, int64_t n);
+void harness_bad_address(const char *why, int64_t index);
 void harness_barrier(int line);
 uint64_t harness_warp(int kind, uint64_t value, int lanes, int line); // kind 0: xor, 1: ballot
+// The k-th block of a launch that runs: each number once.
+extern "C" int64_t harness_block(int64_t k, int64_t grid);
 struct gpu;
 void harness_launch(struct gpu *g, const char *kernel, int64_t grid, int64_t block,
                     void (*body)(void *), void *context);
@@ -134,6 +142,8 @@ template <class T> struct buf {
         static value nothing; // where a wrong index lands
         const bool inside = i >= 0 && i < n;
         if (!inside) harness_out_of_bounds(i, n);
+        if (inside && !cells) harness_bad_address("is not in device memory", i);
+        if ((uintptr_t)at % alignof(value)) harness_bad_address("is not aligned", i);
         // Bytes share a cell, so of bytes only the bounds are checked.
         harness_cell *cell =
             inside && cells && sizeof(T) >= 4 ? cells + i * (int64_t)(sizeof(T) / 4) : nullptr;
@@ -182,9 +192,13 @@ template <class T, int64_t N> struct harness_shared {
 #define ENQUEUE(g, kernel, grid, block, ...)                                                       \
     harness_call(g, #kernel, grid, block, kernel, __VA_ARGS__)
 
+enum { HARNESS_MAX_ARGUMENTS = 4096 }; // bytes: what every chip takes
+
 template <class K, class... A>
 void harness_call(struct gpu *g, const char *name, int64_t grid, int64_t block, K *kernel,
                   A... arguments) {
+    static_assert((sizeof(A) + ... + (8 * sizeof...(A))) <= HARNESS_MAX_ARGUMENTS,
+                  "a kernel's arguments are too many bytes");
     if (harness_capture(g, [=](struct gpu *later) {
             harness_call(later, name, grid, block, kernel, arguments...);
         }))

@@ -31,6 +31,8 @@ bool gpu_probe(char *text, size_t size) {
 
 void *gpu_alloc(gpu *g, size_t bytes) {
     if (!harness_may(g, "device memory is allocated")) return nullptr;
+    if (!bytes) gpu_fail(g, "0 bytes of device memory, for which CUDA has no address");
+    if (!bytes) return nullptr;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     allocation *a = new allocation{(char *)aligned_alloc(256, (bytes + 511) / 256 * 256), bytes,
                                    nullptr, allocations};
@@ -41,8 +43,8 @@ void *gpu_alloc(gpu *g, size_t bytes) {
 }
 
 void gpu_free(gpu_device *d, void *memory) {
-    (void)d;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (memory && d && d->capture) harness_may(d->capturer, "device memory is given back");
     for (allocation **p = &allocations; *p; p = &(*p)->next)
         if ((*p)->at == memory) {
             allocation *a = *p;
@@ -81,6 +83,7 @@ bool gpu_upload(gpu *g, void *to, const void *from, size_t bytes) {
     const allocation *a = copied(g, to, bytes, "upload");
     if (!a || !touch(g, a, to, bytes, "upload", true)) return false;
     memcpy(to, from, bytes);
+    harness_send_pinned(g->device, harness_now.launch, (void *)from, from, bytes, false);
     return true;
 }
 
@@ -90,7 +93,8 @@ bool gpu_download_later(gpu *g, void *to, const void *from, size_t bytes) {
     gpu_count_transfer(bytes);
     const allocation *a = copied(g, from, bytes, "download");
     if (!a || !touch(g, a, from, bytes, "download", false)) return false;
-    memcpy(to, from, bytes);
+    if (!harness_send_pinned(g->device, harness_now.launch, to, from, bytes, true))
+        memcpy(to, from, bytes);
     return true;
 }
 
@@ -127,11 +131,6 @@ bool gpu_outside(gpu *g, const struct gpu_outside *o) {
     o->call(g, o);
     return !g->failed;
 }
-
-void *gpu_pinned_new(gpu *g, size_t bytes) {
-    return harness_may(g, "pinned memory is allocated") ? malloc(bytes) : nullptr;
-}
-void gpu_pinned_free(void *memory) { free(memory); }
 
 bool gpu_zero(gpu *g, void *at, size_t bytes) {
     g->launches++;
@@ -195,9 +194,22 @@ static void product(void *context) {
     free(row);
 }
 
+// What cuBLAS asks of a product's sizes and of the distances between rows.
+static bool may_multiply(gpu *g, const gpu_gemm *p) {
+    const int64_t a_least = p->a_transposed ? p->m : p->k, b_least = p->b_transposed ? p->k : p->n,
+                  most = INT32_MAX;
+    if (p->m < 1 || p->n < 1 || p->k < 1 || p->a_row < a_least || p->b_row < b_least ||
+        p->c_row < p->n || p->a_row > most || p->b_row > most || p->c_row > most)
+        gpu_fail(g, "a product of %lld x %lld x %lld with rows of %lld, %lld, %lld is impossible",
+                 (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->a_row,
+                 (long long)p->b_row, (long long)p->c_row);
+    return !g->failed;
+}
+
 void gpu_product(gpu *g, const gpu_gemm *p) {
     const gpu_gemm kept = *p;
     g->launches++;
+    if (!may_multiply(g, p)) return;
     const gpu_precision precision = g->precision;
     if (g->failed || harness_capture(g, [=](gpu *later) {
             later->precision = precision;

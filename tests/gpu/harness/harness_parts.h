@@ -23,12 +23,20 @@ struct gpu_device {
     int stream;
     clocks over;          // before whatever is enqueued from now on
     gpu_capture *capture; // NULL: nothing is captured
+    gpu *capturer;        // who began that
 };
 
 // ---- harness_streams.cpp
 // The number of what is enqueued now, which comes after everything that the host knows to be over.
 uint32_t harness_enqueue(gpu_device *d);
 bool harness_may(gpu *g, const char *what); // false, and a failure: a captured graph cannot hold it
+
+// ---- harness_pinned.cpp
+// A copy of n bytes between the device and the host, enqueued as number `launch`; what arrives is
+// not there yet. False: the host's memory is not pinned.
+bool harness_send_pinned(const gpu_device *d, uint32_t launch, void *host, const void *bytes,
+                         size_t n, bool arrives);
+void harness_settle_pinned(gpu *g, const clocks &over_for_host); // the host has waited
 
 // ---- harness.cpp
 // Between the two, mistakes are those of `what`: a launch, or a copy that goes through the stream.

@@ -39,7 +39,7 @@ gpu_device *gpu_open(char *message, size_t size) {
     (void)message;
     (void)size;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
-    return new gpu_device{n_streams++, {}, nullptr};
+    return new gpu_device{n_streams++, {}, nullptr, nullptr};
 }
 void gpu_close(gpu_device *d) { delete d; }
 
@@ -48,6 +48,7 @@ bool gpu_finish(gpu *g) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     if (g->device->capture) return harness_may(g, "the host waits");
     merge(&over_for_host, g->device->over);
+    harness_settle_pinned(g, over_for_host);
     return !g->failed;
 }
 void *gpu_stream(const gpu *g) {
@@ -65,6 +66,7 @@ void gpu_event_free(gpu_event *e) { delete e; }
 
 bool gpu_record(gpu *g, gpu_event *e) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (g->device->capture) return harness_may(g, "an event is recorded");
     merge(&g->device->over, over_for_host);
     e->over = g->device->over;
     return true;
@@ -72,14 +74,16 @@ bool gpu_record(gpu *g, gpu_event *e) {
 
 bool gpu_await(gpu *g, const gpu_event *e) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    if (g->device->capture) return harness_may(g, "an event is awaited");
     merge(&g->device->over, e->over);
     return true;
 }
 
 bool gpu_event_finish(gpu *g, const gpu_event *e) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
-    if (g->device->capture) gpu_fail(g, "the host waits while a graph is captured");
+    if (g->device->capture) return harness_may(g, "the host waits");
     merge(&over_for_host, e->over);
+    harness_settle_pinned(g, over_for_host);
     return !g->failed;
 }
 
@@ -92,6 +96,7 @@ gpu_timer *gpu_timer_new(gpu *g) {
 }
 void gpu_timer_free(gpu_timer *t) { delete t; }
 bool gpu_timer_mark(gpu *g, gpu_timer *t, int end) {
+    if (g->device->capture) return harness_may(g, "a time is taken");
     t->ends[end] = std::chrono::steady_clock::now();
     return !g->failed;
 }
@@ -107,6 +112,7 @@ double gpu_timer_ms(gpu *g, gpu_timer *t) { return gpu_timer_between(g, t, 0, t,
 bool gpu_capture_begin(gpu *g) {
     if (g->device->capture) gpu_fail(g, "two captures at once");
     if (!g->failed) g->device->capture = new gpu_capture{};
+    g->device->capturer = g;
     return !g->failed;
 }
 
