@@ -16,7 +16,7 @@ struct gpu_device {
     bool capturing;
 };
 
-enum { GRID_MAX = 2147483647, BLOCK_MAX = 1024 };
+enum { GRID_MAX = 2147483647, BLOCK_MAX = 1024, OLDEST_MAJOR = 8 };
 static const size_t cublas_workspace_bytes = 32 << 20; // cuBLAS' own advice for Hopper
 
 // ---- errors
@@ -24,6 +24,7 @@ static const size_t cublas_workspace_bytes = 32 << 20; // cuBLAS' own advice for
 static bool check(struct gpu *g, cudaError_t error, const char *what, const char *file, int line) {
     if (error == cudaSuccess) return true;
     gpu_fail(g, "%s: %s (%s:%d)", what, cudaGetErrorString(error), file, line);
+    cudaGetLastError(); // forgotten: the next launch of another graph would report it again
     return false;
 }
 #define CHECK_CUDA(g, what, call) check(g, call, what, __FILE__, __LINE__)
@@ -56,6 +57,11 @@ bool gpu_probe(char *text, size_t size) {
     }
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
+    if (p.major < OLDEST_MAJOR) {
+        snprintf(text, size, "no CUDA device: %s has compute capability %d.%d, the library needs %d.0",
+                 p.name, p.major, p.minor, OLDEST_MAJOR);
+        return false;
+    }
     snprintf(text, size,
              "%s, compute capability %d.%d, %d multiprocessors, %.1f GiB; CUDA %d.%d, "
              "driver for %d.%d; device 1 of %d",
@@ -119,6 +125,7 @@ void gpu_free(struct gpu_device *d, void *memory) {
 
 bool gpu_upload(struct gpu *g, void *to, const void *from, size_t bytes) {
     if (!may(g, "a copy from the host")) return false;
+    if (!bytes) return true;
     gpu_count_transfer(bytes);
     return CHECK_CUDA(g, "copy to the device",
                       cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, g->device->stream));
@@ -126,6 +133,7 @@ bool gpu_upload(struct gpu *g, void *to, const void *from, size_t bytes) {
 
 bool gpu_download_later(struct gpu *g, void *to, const void *from, size_t bytes) {
     if (!may(g, "a copy to the host")) return false;
+    if (!bytes) return true;
     gpu_count_transfer(bytes);
     return CHECK_CUDA(g, "copy from the device",
                       cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, g->device->stream));
@@ -136,6 +144,7 @@ bool gpu_download(struct gpu *g, void *to, const void *from, size_t bytes) {
 }
 
 bool gpu_copy(struct gpu *g, void *to, const void *from, size_t bytes) {
+    if (!bytes) return true; // a captured graph has no node for it
     g->launches++;
     return CHECK_CUDA(
         g, "copy on the device",
@@ -161,6 +170,7 @@ void gpu_pinned_free(void *memory) {
 }
 
 bool gpu_zero(struct gpu *g, void *at, size_t bytes) {
+    if (!bytes) return true;
     g->launches++;
     return CHECK_CUDA(g, "clear", cudaMemsetAsync(at, 0, bytes, g->device->stream));
 }
@@ -192,10 +202,12 @@ void gpu_event_free(struct gpu_event *e) {
 }
 
 bool gpu_record(struct gpu *g, struct gpu_event *e) {
+    if (g->device->capturing) return may(g, "an event is recorded");
     return CHECK_CUDA(g, "event", cudaEventRecord(e->event, g->device->stream));
 }
 
 bool gpu_await(struct gpu *g, const struct gpu_event *e) {
+    if (g->device->capturing) return may(g, "an event is awaited");
     return CHECK_CUDA(g, "event", cudaStreamWaitEvent(g->device->stream, e->event, 0));
 }
 
@@ -238,6 +250,7 @@ void gpu_timer_free(struct gpu_timer *t) {
 }
 
 bool gpu_timer_mark(struct gpu *g, struct gpu_timer *t, int end) {
+    if (g->device->capturing) return may(g, "a time is taken");
     return CHECK_CUDA(g, "timer", cudaEventRecord(t->ends[end], g->device->stream));
 }
 
@@ -265,18 +278,22 @@ struct gpu_capture {
     cudaGraphExec_t exec;
 };
 
+// Relaxed: CUDA loads kernels when they are first launched, and cuBLAS may allocate then; in the
+// other modes that would end a capture that nothing ran before (gpu_program_items). What this
+// library may not do meanwhile it refuses itself.
 bool gpu_capture_begin(struct gpu *g) {
     g->device->capturing = CHECK_CUDA(
-        g, "capture", cudaStreamBeginCapture(g->device->stream, cudaStreamCaptureModeThreadLocal));
+        g, "capture", cudaStreamBeginCapture(g->device->stream, cudaStreamCaptureModeRelaxed));
     return g->device->capturing;
 }
 
 struct gpu_capture *gpu_capture_end(struct gpu *g) {
-    struct gpu_capture *c = (struct gpu_capture *)calloc(1, sizeof *c);
+    cudaGraph_t graph = 0;
     g->device->capturing = false;
-    const bool ended =
-        c && CHECK_CUDA(g, "capture", cudaStreamEndCapture(g->device->stream, &c->graph));
-    if (ended && !g->failed &&
+    const bool ended = CHECK_CUDA(g, "capture", cudaStreamEndCapture(g->device->stream, &graph));
+    struct gpu_capture *c = (struct gpu_capture *)calloc(1, sizeof *c);
+    if (c) c->graph = graph;
+    if (c && ended && !g->failed &&
         CHECK_CUDA(g, "graph", cudaGraphInstantiate(&c->exec, c->graph, 0)) &&
         CHECK_CUDA(g, "graph", cudaGraphUpload(c->exec, g->device->stream)))
         return c;
