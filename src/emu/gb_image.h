@@ -19,7 +19,8 @@ enum { GB_COMMON_BYTES = offsetof(struct gb, hram) + 128 };
 
 // The parts of a machine outside its memories and pictures; a multiple of 16 bytes.
 struct gb_registers {
-    uint8_t common[(GB_COMMON_BYTES + 15) / 16 * 16]; // as they stand in struct gb
+    // As they stand in struct gb; aligned, or a GPU would copy it byte by byte.
+    uint8_t common[(GB_COMMON_BYTES + 15) / 16 * 16] __attribute__((aligned(16)));
     uint8_t line[GB_LCD_WIDTH];
     uint8_t picture, picture_blank, unused[14];
 };
