@@ -21,7 +21,8 @@
 #include "ui/layout.h"
 #include "ui/plot.h"
 
-enum view_page { PAGE_RUN, PAGE_ROLLOUT, PAGE_CURVES, PAGE_LOG, PAGE_TIME };
+// In the order of their keys (keys.h).
+enum view_page { PAGE_RUN, PAGE_ROLLOUT, PAGE_CURVES, PAGE_LOG, PAGE_TIME, VIEW_PAGES };
 enum view_focus { FOCUS_PICTURES, FOCUS_PLOTS, FOCUS_LOG };
 enum view_prompt { PROMPT_NONE, PROMPT_COMMAND, PROMPT_FILTER };
 

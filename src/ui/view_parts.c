@@ -46,6 +46,26 @@ static int badge(struct canvas *c, struct rect r, int right, enum role backgroun
     return right - width - 1;
 }
 
+_Static_assert(ACTION_PAGE_TIME - ACTION_PAGE_RUN == (int)PAGE_TIME, "pages in their keys' order");
+
+// The pages with their keys, the shown one marked; all or none. Where they begin.
+static int draw_pages(const struct view *v, struct canvas *c, int y, int left, int right) {
+    int width = 1;
+    for (int i = 0; i < VIEW_PAGES; i++)
+        width += 3 + canvas_text_width(keys_table[ACTION_PAGE_RUN + i].label);
+    if (right - width < left + 2) return right;
+    int x = right - width;
+    for (int i = 0; i < VIEW_PAGES; i++) {
+        const char *name = keys_table[ACTION_PAGE_RUN + i].label;
+        const bool shown = (int)v->page == i;
+        x += canvas_printf(c, (struct rect){x, y, right - x, 1},
+                           style_on(shown ? ROLE_KEY : ROLE_BAR_DIM, ROLE_BAR,
+                                    shown ? ATTR_BOLD : 0),
+                           "%s%d %s", shown ? "\u25B8" : " ", i + 1, name);
+    }
+    return right - width;
+}
+
 void view_draw_header(const struct view *v, struct canvas *c, struct rect r) {
     const struct feed_status *s = &v->status;
     canvas_fill(c, r, ' ', style_on(ROLE_BAR_TEXT, ROLE_BAR, 0));
@@ -76,6 +96,7 @@ void view_draw_header(const struct view *v, struct canvas *c, struct rect r) {
                     style_on(ROLE_BAR_TEXT, ROLE_BAR, 0), parts[i]);
         x += width;
     }
+    right = draw_pages(v, c, r.y, x, right);
     int width = canvas_text_width(s->session);
     if (width && x + width + 4 <= right)
         canvas_text_right(c, (struct rect){x + 2, r.y, right - x - 2, 1},

@@ -339,6 +339,18 @@ static void the_focused_plot_is_always_on_screen(void **state) {
     }
 }
 
+static void pages_are_named_where_there_is_room_and_the_shown_one_is_marked(void **state) {
+    (void)state;
+    train(10);
+    assert_true(shows("\u25B81 run 2 rollout 3 curves 4 log 5 time"));
+    press("4");
+    assert_true(shows(" 1 run 2 rollout 3 curves\u25B84 log 5 time"));
+    press("1");
+    char *narrow = screen_of(80, 24, false, 256);
+    assert_null(strstr(narrow, "5 time"));
+    free(narrow);
+}
+
 static void the_time_page_shows_the_parts_that_a_run_has(void **state) {
     (void)state;
     train(20);
@@ -563,6 +575,7 @@ int main(void) {
         T(tab_reaches_every_pane_and_m_maximises_it),
         T(a_run_shows_the_plots_it_has_metrics_for),
         T(the_focused_plot_is_always_on_screen),
+        T(pages_are_named_where_there_is_room_and_the_shown_one_is_marked),
         T(the_time_page_shows_the_parts_that_a_run_has),
         T(a_rate_above_the_peak_is_no_share_of_it),
         T(frames_of_the_rollout_step_within_their_range),
