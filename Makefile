@@ -165,7 +165,7 @@ BROKEN := no_barrier:reduce off_by_one:elementwise divergent_barrier:reduce larg
     stale_lane:norm one_short:elementwise host_memory:elementwise unaligned:reduce short_row:linear \
     no_bytes:sets early_look:program no_slot_wait:program \
     captured_event:program_commands captured_free:program_commands \
-    no_commit_wait:ring_read no_read_wait:ring_write early_rows:ring_read late_rows:ring_read \
+    no_commit_wait:ring_read no_read_wait:ring_write early_rows:ring_read late_rows:ring_read wrong_draw:sample \
     captured_copy:program_commands captured_alloc:program_commands captured_wait:program_commands \
     wrong_step:program_commands chatty:program \
     short_step:emu stale_frames:rollout_play chain_barrier:chain chain_memory:chain_plan

@@ -18,9 +18,10 @@ const struct cli_command cli_commands[] = {
     {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export,
      "export --sheeprl SESSION --out FILE\n"
      "export --from-sheeprl FILE SESSION --out CHECKPOINT\n"},
-    {"bench", "emu|env|train [OPTIONS]", "measure speed", cmd_bench,
+    {"bench", "emu|env|replay|train", "measure speed", cmd_bench,
      "bench emu [--task T|--rom F] [--envs N] [--draw WHAT]\n"
      "bench env [--task T|--rom F] [--envs N] [env.KEY=...]\n"
+     "bench replay [--preset P] [--envs N] [--steps N] [KEY=...]\n"
      "bench train [--preset P] [--profile|--kernels] [KEY=...]\n"},
     {"reproduce", "BUNDLE", "a failing update again, its bad node", cmd_reproduce, NULL},
     {"sessions", "list|show|check|compare", "saved runs: show, check the log, compare",
@@ -47,8 +48,8 @@ const struct cli_command cli_commands[] = {
 
 // The commands that have parts with options of their own; that look at key=value words, that take
 // any, and that take a task's name.
-static const char parts[] = "bench/emu bench/env bench/train";
-static const char with_settings[] = "train eval bench/train bench/env goal",
+static const char parts[] = "bench/emu bench/env bench/replay bench/train";
+static const char with_settings[] = "train eval bench/train bench/env bench/replay goal",
                   with_keys[] = "train bench", with_tasks[] = "train bench";
 
 enum kind { FLAG, TEXT, COUNT, NUMBER };
@@ -89,7 +90,7 @@ static const struct option {
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full",
      "train"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl",
-     "train bench/train"},
+     "train bench/train bench/replay"},
     {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)", "train bench"},
     {"--ranks", TEXT, AT(ranks), "HOW", "mpi: the processes of mpirun or srun are one run (off)",
      "train"},
@@ -130,7 +131,7 @@ static const struct option {
     {"--from-sheeprl", TEXT, AT(from_sheeprl), "FILE",
      "export: such a file as a checkpoint of SESSION, to --out", "export"},
     {"--envs", COUNT, AT(envs), "N", "machines (eval, bench env: 16, bench emu: 1)",
-     "eval bench/emu bench/env"},
+     "eval bench/emu bench/env bench/replay"},
     {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates", "bench rom"},
     {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part",
      "bench/train"},

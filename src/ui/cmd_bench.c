@@ -235,11 +235,15 @@ int cmd_bench(const struct cli *cli) {
     static const struct {
         const char *what;
         int (*run)(const struct cli *cli);
-    } list[] = {{"train", bench_train_command}, {"emu", bench_emu_command}, {"env", cmd_bench_env}};
+    } list[] = {{"train", bench_train_command},
+                {"emu", bench_emu_command},
+                {"env", cmd_bench_env},
+                {"replay", cmd_bench_replay}};
     const char *what = cli->n_words == 1 ? cli->words[0] : "";
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (strcmp(what, list[i].what) == 0) return list[i].run(cli);
-    fprintf(stderr, "workbench: bench%s%s: say what to measure: workbench bench emu|env|train\n",
+    fprintf(stderr,
+            "workbench: bench%s%s: say what to measure: workbench bench emu|env|replay|train\n",
             what[0] ? " " : "", what);
     return STATUS_USAGE;
 }

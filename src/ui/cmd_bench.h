@@ -5,5 +5,6 @@
 #include "ui/cli.h"
 
 int cmd_bench_env(const struct cli *cli);
+int cmd_bench_replay(const struct cli *cli);
 
 #endif

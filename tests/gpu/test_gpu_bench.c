@@ -84,6 +84,45 @@ static void environments_without_machines_are_not_the_devices(void **state) {
     assert_non_null(strstr(e.message, "--task pendulum is no Game Boy"));
 }
 
+// ---- bench replay
+
+static bool remembered(struct bench_replay_result *r, struct error *e) {
+    static const char *const sizes[] = {"algo.per_rank_batch_size=2",
+                                        "algo.per_rank_sequence_length=4", "buffer.size=60",
+                                        "algo.learning_starts=20"};
+    const struct bench_replay_opts o = {
+        .n_envs = 2, .steps = 10, .settings = sizes, .n_settings = 4};
+    return bench_replay_device(&o, r, e);
+}
+
+static void a_batch_of_the_devices_ring_is_that_of_the_cpu_and_timed(void **state) {
+    (void)state;
+    static const char *const parts[] = {"written from the host", "drawn, gathered", "unpacked"};
+    struct bench_replay_result r;
+    struct error e = {0};
+    choose(NULL);
+    if (!remembered(&r, &e)) fail_msg("%s", e.message);
+    assert_int_equal(r.n_envs, 2);
+    assert_int_equal(r.rows, 30);
+    assert_int_equal(r.n_parts, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(r.part[i].name, parts[i]);
+        assert_true(r.part[i].rows_per_second > 0 && r.part[i].bytes_per_second > 0);
+    }
+    assert_true(r.memory_bytes_per_s > 0);
+}
+
+static void a_ring_that_draws_other_rows_fails(void **state) {
+    (void)state;
+    struct bench_replay_result r;
+    struct error e = {0};
+    if (!parity_on_harness()) skip();
+    choose("broken_wrong_draw");
+    assert_false(remembered(&r, &e));
+    assert_int_equal(e.status, STATUS_FAILED);
+    assert_non_null(strstr(e.message, "is not the CPU's"));
+}
+
 // ---- bench train --kernels
 
 static const char *const small[] = {"algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2",
@@ -236,6 +275,8 @@ int main(void) {
         cmocka_unit_test(environments_are_timed_and_a_sample_is_that_of_the_cpu),
         cmocka_unit_test(environments_that_are_not_the_cpus_fail),
         cmocka_unit_test(environments_without_machines_are_not_the_devices),
+        cmocka_unit_test(a_batch_of_the_devices_ring_is_that_of_the_cpu_and_timed),
+        cmocka_unit_test(a_ring_that_draws_other_rows_fails),
         cmocka_unit_test(what_the_device_does_at_most_is_measured),
         cmocka_unit_test(kernels_are_for_a_device),
         cmocka_unit_test(a_build_that_fails_runs_no_part_and_fails),

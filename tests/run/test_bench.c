@@ -1,5 +1,9 @@
-// bench env and bench train: what they report hangs together.
+// bench env, bench replay and bench train: what they report hangs together.
 #include "engine/run/bench/bench.h"
+
+#include <math.h>
+
+#include "base/real.h"
 #include "support/test.h"
 
 static const char *const small[] = {"algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=4",
@@ -97,7 +101,49 @@ static void every_kind_of_task_is_stepped(void **state) {
     assert_int_equal(r.obs_bytes, 1440 + 12);
     assert_int_equal(r.frames_per_step, 0);
     assert_int_equal(r.size[0].n_envs, 16);
-    assert_int_equal(r.size[0].episodes, 16 * 5); // of 200 steps
+    assert_int_equal(r.size[0].episodes, 16 * 4); // of 200 steps, 4 ticks before the clock
+}
+
+// ---- bench replay
+
+static struct bench_replay_result remembered(const char *const *settings, int n, int64_t n_envs) {
+    struct bench_replay_result r;
+    struct error e = {0};
+    const struct bench_replay_opts o = {
+        .n_envs = n_envs, .n_threads = 2, .steps = 10, .settings = settings, .n_settings = n};
+    if (!bench_replay(&o, &r, &e)) fail_msg("%s", e.message);
+    return r;
+}
+
+static void rows_are_written_drawn_gathered_and_unpacked(void **state) {
+    (void)state;
+    static const char *const sizes[] = {"algo.per_rank_batch_size=3",
+                                        "algo.per_rank_sequence_length=5", "buffer.size=1000"};
+    static const char *const parts[] = {"written", "drawn", "drawn, gathered", "unpacked"};
+    // Of a row, read and written: picture, action, episode, reward, flags in the ring; as one-hot
+    // of 8, reward, continue and first in a batch; its pixels.
+    const double reals = sizeof(real),
+                 bytes[] = {2 * (1440 + 15), 0, 2 * 1440 + 15 + 11 * reals, 1440 + 5760 * reals};
+    const struct bench_replay_result r = remembered(sizes, 3, 2);
+    assert_int_equal(r.length, 5);
+    assert_int_equal(r.batch, 3);
+    assert_int_equal(r.n_envs, 2);
+    assert_int_equal(r.rows, 500);
+    assert_int_equal(r.n_parts, 4);
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(r.part[i].name, parts[i]);
+        assert_true(r.part[i].rows_per_second > 0);
+        assert_true(fabs(r.part[i].bytes_per_second / r.part[i].rows_per_second - bytes[i]) < 1e-6);
+    }
+    assert_true(r.memory_bytes_per_s > 1e8);
+}
+
+static void the_ring_of_the_benchmark_is_no_larger_than_needed(void **state) {
+    (void)state;
+    static const char *const large[] = {"buffer.size=100000000", "env.num_envs=4"};
+    const struct bench_replay_result r = remembered(large, 2, 0);
+    assert_int_equal(r.n_envs, 4);
+    assert_int_equal(r.rows, (1 << 17) / 4);
 }
 
 int main(void) {
@@ -106,6 +152,8 @@ int main(void) {
         cmocka_unit_test(the_parts_make_up_the_update),
         cmocka_unit_test(a_reset_is_a_tick_and_no_step),
         cmocka_unit_test(every_kind_of_task_is_stepped),
+        cmocka_unit_test(rows_are_written_drawn_gathered_and_unpacked),
+        cmocka_unit_test(the_ring_of_the_benchmark_is_no_larger_than_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,9 @@ static void broken_product(struct gpu *g, struct gpu_gemm p) {
 #define READABLE_END(r) ((r)->total)
 #elif defined(BREAK_late_rows) // also the row that is being overwritten
 #define OLDEST_ROW(r) ((r)->total - (r)->opts.rows)
+#elif defined(BREAK_wrong_draw) // sequences begin at other rows
+#include "base/philox.h"
+#define RNG_REPLAY_START RNG_REPLAY_ENV
 #elif defined(BREAK_captured_copy) // a program's copies go over the host
 #include "gpu/noise.h"
 #define guarded_copy(g, state, from, to, bytes)                                                    \

@@ -77,6 +77,7 @@ struct dreamer;
 bool bench_kernels(struct dreamer *d, bool tf32, bool quick, struct bench_kernels *out,
                    struct error *e);
 void bench_kernels_free(struct bench_kernels *k);
+struct backend_rates bench_probes(bool quick); // what a device's rates are asked to be measured at
 
 struct bench_emu_opts {
     const char *rom_path, *task; // both NULL: task sprites
@@ -140,5 +141,32 @@ bool bench_env(const struct bench_env_opts *opts, struct bench_env_result *out, 
 // STATUS_FAILED where they are not. n_threads: of the CPU's part.
 bool bench_env_device(const struct bench_env_opts *opts, struct bench_env_result *out,
                       struct error *e);
+
+// The replay ring, with the sizes of a preset's batches: rows written (one of each environment at
+// a time), drawn, drawn and gathered, their pictures unpacked to floats.
+struct bench_replay_opts {
+    const char *preset;          // NULL: tiny
+    int64_t n_envs, n_threads;   // 0: env.num_envs where it is set, else 1 (on a device 256); all
+    int64_t steps;               // rows of an environment, and batches; 0: by time
+    const char *const *settings; // keys: sizes, buffer.size, the share of terminal sequences
+    int n_settings;
+};
+struct bench_replay_part {
+    const char *name;
+    double rows_per_second, bytes_per_second; // read and written; 0: none worth counting
+};
+enum { BENCH_REPLAY_PARTS = 4 };
+struct bench_replay_result {
+    int n_envs, n_threads, length, batch, n_parts; // threads: of the unpacking alone
+    int64_t rows;                                  // of the ring, of each environment
+    double memory_bytes_per_s;                     // reads (peak.h); of a device a copy's
+    struct bench_replay_part part[BENCH_REPLAY_PARTS];
+};
+bool bench_replay(const struct bench_replay_opts *opts, struct bench_replay_result *out,
+                  struct error *e);
+// On the chosen backend's device, the rows coming from the host. A batch of both rings is compared:
+// STATUS_FAILED where it is not the CPU's.
+bool bench_replay_device(const struct bench_replay_opts *opts, struct bench_replay_result *out,
+                         struct error *e);
 
 #endif

@@ -18,6 +18,11 @@ static const struct backend_rates large_probes = {.copy_bytes = (int64_t)1 << 30
 static const struct backend_rates small_probes = {
     .copy_bytes = 4096, .fma_blocks = 2, .fma_steps = 4, .product = 16, .repetitions = 2};
 
+// A device that the CPU plays is not measured at length.
+struct backend_rates bench_probes(bool quick) {
+    return quick || strcmp(backend_chosen()->name, "cuda") != 0 ? small_probes : large_probes;
+}
+
 struct listing {
     struct bench_kernels *out;
     bool tf32;
@@ -64,7 +69,7 @@ bool bench_kernels(struct dreamer *d, bool tf32, bool quick, struct bench_kernel
                    struct error *e) {
     char why[BACKEND_MESSAGE_SIZE];
     struct program *p = dreamer_program(d);
-    *out = (struct bench_kernels){.rates = quick ? small_probes : large_probes};
+    *out = (struct bench_kernels){.rates = bench_probes(quick)};
     if (!p) return error_set(e, STATUS_USAGE, "--kernels: this update is no program of a device");
     if (!backend_chosen()->rates(&out->rates, why, sizeof why))
         return error_set(e, STATUS_FAILED, "bench train: %s", why);
