@@ -100,7 +100,7 @@ static void a_batch_of_the_devices_ring_is_that_of_the_cpu_and_timed(void **stat
     static const char *const parts[] = {"written from the host", "drawn, gathered", "unpacked"};
     struct bench_replay_result r;
     struct error e = {0};
-    choose(NULL);
+    parity_choose(NULL);
     if (!remembered(&r, &e)) fail_msg("%s", e.message);
     assert_int_equal(r.n_envs, 2);
     assert_int_equal(r.rows, 30);
@@ -117,7 +117,7 @@ static void a_ring_that_draws_other_rows_fails(void **state) {
     struct bench_replay_result r;
     struct error e = {0};
     if (!parity_on_harness()) skip();
-    choose("broken_wrong_draw");
+    parity_choose("broken_wrong_draw");
     assert_false(remembered(&r, &e));
     assert_int_equal(e.status, STATUS_FAILED);
     assert_non_null(strstr(e.message, "is not the CPU's"));
