@@ -1,8 +1,10 @@
 // Errors of the outside world as values, and CHECK for broken invariants of our own.
 //
 //     struct error e = {0};
-//     if (!rom_open(path, &rom, &e)) { fprintf(stderr, "workbench: %s\n", e.message); return
-//     e.status; }
+//     if (!rom_open(path, &rom, &e)) {
+//         fprintf(stderr, "workbench: %s\n", e.message);
+//         return e.status;
+//     }
 //
 // A function that can fail returns bool, takes `struct error *e` last and fills it when it returns
 // false. The message is one line: what happened, which file or key, what to do about it.

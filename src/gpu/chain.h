@@ -1,9 +1,8 @@
 // Chains: consecutive nodes of a graph that work row by row, as one launch.
 //
-//     struct chain_plan *plan = chain_plan_new(b, message, size);    // once, when the graph is
-//     placed const struct chain *c = chain_at(plan, node->index);           // NULL: the node runs
-//     alone chain_enqueue(g, plan, c);                                     // then go on behind
-//     c->last
+//     struct chain_plan *plan = chain_plan_new(b, message, size);    // when the graph is placed
+//     const struct chain *c = chain_at(plan, node->index);           // NULL: the node runs alone
+//     chain_enqueue(g, plan, c);                                     // then go on behind c->last
 //
 // A row of most nodes' results depends on the same row of their inputs alone: layers, norms, gates,
 // samples, elementwise functions. So a block of threads takes a few rows through many such nodes,

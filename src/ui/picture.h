@@ -2,7 +2,7 @@
 // share.
 //
 //     picture_draw(&canvas, (struct rect){0, 2, 40, 18}, pictures->real, PICTURE_SHADES,
-//     PALETTE_GREY);
+//                  PALETTE_GREY);
 //
 // Levels are those of run/feed.h: 0 lightest .. 255 darkest for pictures, 0 none .. 255 largest for
 // errors. With 16 colours or more a cell of a full-size picture (80x36 cells) is a half block that

@@ -1,12 +1,11 @@
 // make_task: turns recorded actions on a ROM into a goal task: start state, goal templates and
 // stage files for both codecs.
 //
-//   make_task [-t] [-r EPISODES] ROM TASK_FOLDER MAX_STEPS TITLE
+//    make_task [-t] [-r EPISODES] ROM TASK_FOLDER MAX_STEPS TITLE
 //
-//   reads   TASK_FOLDER/start.txt                       actions from power-on to the start, v1
-//   names, one a line
-//           TASK_FOLDER/solution_v0.txt, solution_v1.txt  actions from the start to the goal
-//   writes  start.state, goal_v0/, goal_v1/, stage_v0.json, stage_v1.json beside them
+//    reads   TASK_FOLDER/start.txt      actions from power-on to the start, v1 names, one a line
+//            TASK_FOLDER/solution_v0.txt, solution_v1.txt    actions from the start to the goal
+//    writes  start.state, goal_v0/, goal_v1/, stage_v0.json, stage_v1.json beside them
 //
 // The goal is the picture after the last action of each solution. Replayed with the goal, the
 // solution must be done at its last action and not before; so it ends with k_consecutive actions

@@ -3,9 +3,11 @@
 // end, memory plan, threads, kernel tables).
 //
 //     static const struct leaf leaves[] = {{"x", 2, {3, 5}, -2, 2}, {"w", 2, {4, 5}, -1, 1}};
-//     static struct tensor *build(struct graph *g, struct tensor **leaf) { return g_linear(g,
-//     leaf[0], leaf[1], NULL, NULL, 0); } static void reference(const double *const *leaf, double
-//     *y) { ... } grad_check(&(struct grad_case){leaves, 2, build, reference});
+//     static struct tensor *build(struct graph *g, struct tensor **leaf) {
+//         return g_linear(g, leaf[0], leaf[1], NULL, NULL, 0);
+//     }
+//     static void reference(const double *const *leaf, double *y) { ... }
+//     grad_check(&(struct grad_case){leaves, 2, build, reference});
 //
 // The loss is sum(c * y) with fixed random c. Central differences mean little in float: a float
 // build compares them loosely, a -DREAL=double build closely.

@@ -13,8 +13,7 @@
 //     metrics.jsonl   {"opt_steps":N,"env_steps":N,"loss_model":X,...}, deterministic values only
 //     timing.jsonl    {"opt_steps":N,"sps":X,...}, timed values under the same key
 //     checkpoints/    step_000000300.safetensors, step_000000300.tick_000000812.replay, and of
-//     ranks beside
-//                     the first step_000000300.tick_000000812.rank_1.replay
+//                     ranks beside the first step_000000300.tick_000000812.rank_1.replay
 //     frames/         pictures.frames (frames.h)
 //     failures/       one folder per non-finite update
 //

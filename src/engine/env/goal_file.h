@@ -3,8 +3,8 @@
 //
 //     struct goal_template t;
 //     struct goal_expect expect = {.action_codec_id = "pokemonred_puffer_v1", .rom_sha256 = hex};
-//     if (!goal_load("assets/tasks/exit_lab/goal_v1", &expect, &t, &e)) ...;   // e names both
-//     values
+//     // e names both values
+//     if (!goal_load("assets/tasks/exit_lab/goal_v1", &expect, &t, &e)) ...;
 //
 // Nothing that is read is trusted. The folder's form is gbxcule's (spec/gameboy.md 7,
 // spec/ppo.md 1.6); what the pictures are is said by pipeline_version: ours is 2, version 1 (drawn

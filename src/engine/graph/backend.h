@@ -2,8 +2,8 @@
 //
 //     char why[BACKEND_MESSAGE_SIZE];
 //     const struct backend *b = backend_open(NULL, why, sizeof why);    // NULL: why says why not
-//     if (b) backend_choose(b);                                        // executors made from now
-//     on struct executor *ex = executor_new(g, pool);                     // graph.h
+//     if (b) backend_choose(b);                            // for executors made from now on
+//     struct executor *ex = executor_new(g, pool);         // graph.h
 //
 // The CPU needs no table: an executor without a backend runs the op table's CPU functions. The
 // library (src/gpu, build/libworkbench_cuda.so) is opened at run time, so that one program serves

@@ -89,9 +89,10 @@ int scatter_shares(const struct scatter_job *job);
 // Convolution and transposed convolution are adjoint, so three kernels serve both. The *big* image
 // is [n, height, width, n_big], the *small* one [n, height/2, width/2, n_small] (floor), and the
 // weights are [n_small][n_big][4][4] for both, as checkpoints have them.
-//     conv_down    small = conv(big)        convolution forward;        deconvolution's data
-//     gradient conv_up      big = conv^T(small)      convolution's data gradient; deconvolution
-//     forward (+ bias[n_big]) conv_weight  dw = small (x) big       weight gradient of both
+//     conv_down    small = conv(big)     a convolution's forward; a deconvolution's data gradient
+//     conv_up      big = conv^T(small)   a convolution's data gradient; a deconvolution's forward
+//                                        (+ bias[n_big])
+//     conv_weight  dw = small (x) big    the weight gradient of both
 // Phases of conv_down and conv_up: conv_pack_* (may be shared by several calls with the same
 // weights), then conv_*. Phases of conv_weight: conv_weight, then conv_weight_reduce.
 struct conv_shape {

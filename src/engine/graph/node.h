@@ -10,8 +10,8 @@
 //         struct node *b = backward_new(g, OP_TANH_DX, n, "dx");
 //         node_src(b, n->out[0]);
 //         node_src(b, output_grad(g, n->out[0]));
-//         backward_out(g, b, n->src[0]);                // where the contribution goes; sets
-//         b->accumulate node_append(b);
+//         backward_out(g, b, n->src[0]); // where the contribution goes; sets b->accumulate
+//         node_append(b);
 //     }
 //
 // Memory. A tensor without `base` is a root and owns a range of memory (slab, input, parameter

@@ -3,8 +3,8 @@
 //
 //     struct params p;
 //     params_init(&p);
-//     params_add(&p, "rssm.recurrent_model.rnn.linear.weight", 2, (int64_t[]){384, 256});   //
-//     register all first params_allocate(&p);
+//     params_add(&p, "rssm.recurrent_model.rnn.linear.weight", 2, (int64_t[]){384, 256});
+//     params_allocate(&p); // when all are there
 //
 // The optimiser is one pass, clipping one reduction, a checkpoint a few named slices. Names are
 // sheeprl's state-dict names (spec/dreamer_v3.md Appendix B). Each slice starts on a 64-byte

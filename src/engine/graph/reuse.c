@@ -1,9 +1,8 @@
 // Layers computed twice: what a time loop has computed step by step, a later node on all of its
 // rows need not.
 //
-//     for t:  p_t = policy(z_t)                  the dream: no gradient flows through it
-//     loss = f(policy([z_0; z_1; ..]))           the actor's loss: the same numbers, with a
-//     gradient
+//     for t:  p_t = policy(z_t)           the dream: no gradient flows through it
+//     loss = f(policy([z_0; z_1; ..]))    the actor's loss: the same numbers, with a gradient
 //
 // Where earlier nodes have the same weights as a node that gets a gradient, and their sources make
 // up its sources row by row, the earlier outputs are placed into its output and it is not run. Its

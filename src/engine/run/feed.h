@@ -6,10 +6,11 @@
 // saved session give the same feed.
 //
 //     reader, ten times a second:
-//         const struct feed_status *s = feed_status(feed);             // latest, valid until the
-//         next call const struct feed_pictures *p = feed_pictures(feed);         // NULL before the
-//         first for (int64_t i = seen; i < feed_n_records(feed); i++) use(feed_record(feed, i)); //
-//         pointers stay valid control_pause(feed_control(feed), true);
+//         const struct feed_status *s = feed_status(feed);        // valid until the next call
+//         const struct feed_pictures *p = feed_pictures(feed);    // NULL before the first
+//         for (int64_t i = seen; i < feed_n_records(feed); i++)
+//             use(feed_record(feed, i));                          // pointers stay valid
+//         control_pause(feed_control(feed), true);
 #ifndef RUN_FEED_H
 #define RUN_FEED_H
 

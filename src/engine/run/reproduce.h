@@ -3,8 +3,7 @@
 //
 //     struct reproduction r;
 //     if (!reproduce_run("sessions/X/failures/step_000000007", 2, &r, &e)) return fail(&e);
-//     printf("%s\n", r.found);                              // "wm/loss", or "" when all is finite
-//     this time
+//     printf("%s\n", r.found);    // "wm/loss", or "" when all is finite this time
 //
 // The bundle alone is read (docs/formats.md): config, weights before the update, its batch; the
 // random numbers follow from the step. On the machine's own kernels: another instruction set may

@@ -1,8 +1,9 @@
 // Player: the policy in the environments, with a recurrent state for each of them.
 //
 //     struct player *p = player_new(&opts);
-//     if (!player_step(p, reset, obs, tick, false, actions, bad)) report(bad); // reset[n]: new
-//     episode player_free(p);
+//     // reset[n]: a new episode
+//     if (!player_step(p, reset, obs, tick, false, actions, bad)) report(bad);
+//     player_free(p);
 //
 // One batched step of all environments: h, z <- observe([z; a_prev], h, frame), action <- policy
 // (spec/dreamer_v3.md 3.4, "Player"). A reset sets state and previous action anew before the step.

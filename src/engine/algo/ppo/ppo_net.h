@@ -1,9 +1,10 @@
 // PPO's network: three convolutions and a dense layer shared by a policy and a value head
 // (spec/ppo.md 2).
 //
-//     ppo_net_register(&params, &(struct ppo_dims){.stack = 4, .n_actions = 7});   // then
-//     params_allocate ppo_net_init(&params, seed, PPO_INIT_ORTHOGONAL); struct ppo_net net =
-//     ppo_net_build(g, &params, g_input(g, "stacks", DTYPE_U8, 3, ...));
+//     ppo_net_register(&params, &(struct ppo_dims){.stack = 4, .n_actions = 7});
+//     params_allocate(&params);
+//     ppo_net_init(&params, seed, PPO_INIT_ORTHOGONAL);
+//     struct ppo_net net = ppo_net_build(g, &params, g_input(g, "stacks", DTYPE_U8, 3, ...));
 //
 // conv1 K->32 8x8 stride 4, conv2 32->64 4x4 stride 2, conv3 64->64 3x3, no border; ReLU after
 // each; flattened channel, row, column; fc 1920->512, ReLU; policy 512->A, value 512->1. 1,065,640

@@ -24,8 +24,8 @@
 //
 //     ppo rollout     8 updates of 256 x 128 steps on the device: no transfer inside a rollout,
 //                     all finite, the policy before an update's first step is the one that played
-//     ppo exit_lab    the last of these rollouts has twice the successes of the first, 20 % at
-//     least
+//     ppo exit_lab    the last of these rollouts has twice the successes of the first, and at
+//                     least 20 %
 //
 // The settings reach every training run of the gate, so that a test can break a check on purpose
 // and see it fail.

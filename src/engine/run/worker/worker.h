@@ -1,9 +1,8 @@
 // Worker: one run, from options to a finished session: environment, replay, world model, schedule,
 // session files.
 //
-//     struct worker *w = worker_new(&opts, feed, &e);      // everything that can be refused is
-//     refused here worker_start(w);                                     // its own thread; screens
-//     follow the feed
+//     struct worker *w = worker_new(&opts, feed, &e);    // refuses all that can be refused
+//     worker_start(w);                                   // its own thread; screens follow the feed
 //     ...
 //     enum status s = worker_join(w, &e);
 //     worker_free(w);
