@@ -1,7 +1,7 @@
 // Graphs that use one memory in turn: what is kept survives the others, all else is shared.
 #include "base/mem.h"
 #include "engine/graph/node.h"
-#include "support/test.h"
+#include "support/expect_abort.h"
 
 enum { N = 1000, STEPS = 12 };
 
@@ -115,12 +115,59 @@ static void a_graph_that_needs_more_moves_nobody(void **state) {
     slab_free(slab);
 }
 
+// One layer, whose packed weights rest.
+static struct graph *resting_graph(struct params *params, struct slab *slab) {
+    struct graph *g = graph_new();
+    struct tensor *x = g_input(g, "x", DTYPE_REAL, 2, (int64_t[]){40, 64});
+    params_init(params);
+    params_add(params, "w", 2, (int64_t[]){64, 64});
+    params_allocate(params);
+    for (int64_t i = 0; i < params->n_flat; i++) params->weights[i] = 1;
+    for (int64_t i = 0; i < x->n_elements; i++) reals(x)[i] = 1;
+    struct tensor *y = g_linear(g, x, g_param(g, params, "w"), NULL, NULL, 0);
+    graph_keep(g, y);
+    graph_rest_weights(g);
+    graph_plan_shared(g, slab);
+    return g;
+}
+
+static void weights_rest_where_no_slab_is_shared(void **state) {
+    (void)state;
+    struct params params;
+    struct graph *g = resting_graph(&params, NULL);
+    struct executor *run = cpu_executor_new(g, pool);
+    executor_run(run);
+    params.weights[0] = 3;
+    executor_run(run);
+    const struct tensor *y = g->nodes[g->n_nodes - 1]->out[0];
+    assert_int_equal(y->n_elements, 40 * 64);
+    assert_all(y, 64); // not told
+    executor_weights_changed(run);
+    executor_run(run);
+    assert_true((double)reals(y)[0] == 66);
+    executor_free(run);
+    graph_free(g);
+    params_deinit(&params);
+}
+
+static void rest_in_shared_memory(void) {
+    struct params params;
+    resting_graph(&params, slab_new());
+}
+
+static void weights_that_would_rest_in_a_shared_slab_are_refused(void **state) {
+    (void)state;
+    expect_abort(rest_in_shared_memory, "packed weights cannot rest in memory that others use");
+}
+
 int main(void) {
     pool = pool_new(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_kept_survives_another_graphs_run),
         cmocka_unit_test(all_else_lies_in_the_same_memory),
         cmocka_unit_test(a_graph_that_needs_more_moves_nobody),
+        cmocka_unit_test(weights_rest_where_no_slab_is_shared),
+        cmocka_unit_test(weights_that_would_rest_in_a_shared_slab_are_refused),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     pool_free(pool);

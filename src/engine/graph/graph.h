@@ -266,7 +266,8 @@ struct slab;
 struct slab *slab_new(void);
 void slab_free(struct slab *s); // NULL is fine
 size_t slab_bytes(const struct slab *s);
-void graph_plan_shared(struct graph *g, struct slab *s); // graph_plan, in s; NULL: in its own
+// graph_plan, in s, where no weights may rest (graph_rest_weights: CHECK); NULL: graph_plan itself.
+void graph_plan_shared(struct graph *g, struct slab *s);
 int graph_n_nodes(const struct graph *g);
 
 // ---- running. On the CPU results do not depend on the pool's number of threads.

@@ -269,7 +269,7 @@ static void plan(struct graph *g, bool apart) {
 void graph_plan(struct graph *g) { plan(g, false); }
 
 void graph_plan_shared(struct graph *g, struct slab *s) {
-    CHECK(!g->weights_rest, "packed weights cannot rest in memory that others use");
+    CHECK(!s || !g->weights_rest, "packed weights cannot rest in memory that others use");
     g->shared = backend_chosen() ? NULL : s; // a device mirrors a graph's slab as a whole
     plan(g, false);
 }
