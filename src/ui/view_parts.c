@@ -58,10 +58,10 @@ static int draw_pages(const struct view *v, struct canvas *c, int y, int left, i
     for (int i = 0; i < VIEW_PAGES; i++) {
         const char *name = keys_table[ACTION_PAGE_RUN + i].label;
         const bool shown = (int)v->page == i;
-        x += canvas_printf(c, (struct rect){x, y, right - x, 1},
-                           style_on(shown ? ROLE_KEY : ROLE_BAR_DIM, ROLE_BAR,
-                                    shown ? ATTR_BOLD : 0),
-                           "%s%d %s", shown ? "\u25B8" : " ", i + 1, name);
+        x += canvas_printf(
+            c, (struct rect){x, y, right - x, 1},
+            style_on(shown ? ROLE_KEY : ROLE_BAR_DIM, ROLE_BAR, shown ? ATTR_BOLD : 0), "%s%d %s",
+            shown ? "\u25B8" : " ", i + 1, name);
     }
     return right - width;
 }
