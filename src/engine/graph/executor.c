@@ -275,18 +275,27 @@ static const struct tensor *unfused(const struct node *n, const struct tensor *t
     return n->at.relu && t == n->out[0] ? t->node->src[0] : t;
 }
 
-static const struct tensor *first_nonfinite(struct executor *ex) {
-    begin(ex);
-    for (int i = 0; i < ex->n_steps; i++) {
-        const struct node *n = ex->steps[i];
-        run_step(ex, n);
-        for (int o = 0; o < n->n_out && !is_pack(n); o++) {
-            const struct tensor *t = n->out[o];
-            if (ex->backend && t && t->dtype == DTYPE_REAL) DEVICE(ex, fetch(ex->device, t));
-            if (!all_finite(t)) return unfused(n, t);
-        }
+static const struct tensor *nonfinite_after(struct executor *ex, const struct node *n) {
+    run_step(ex, n);
+    for (int o = 0; o < n->n_out && !is_pack(n); o++) {
+        const struct tensor *t = n->out[o];
+        if (ex->backend && t && t->dtype == DTYPE_REAL) DEVICE(ex, fetch(ex->device, t));
+        if (!all_finite(t)) return unfused(n, t);
     }
     return NULL;
+}
+
+// Two nodes that are one run after each other, so that what lies between them is looked at too.
+static const struct tensor *first_nonfinite(struct executor *ex) {
+    const struct tensor *bad = NULL;
+    begin(ex);
+    for (int i = 0; i < ex->n_steps && !bad; i++) {
+        struct node n = *ex->steps[i];
+        if (n.inside) bad = nonfinite_after(ex, n.inside);
+        n.inside = NULL;
+        if (!bad) bad = nonfinite_after(ex, ex->backend ? ex->steps[i] : &n);
+    }
+    return bad;
 }
 
 const struct tensor *executor_find_nonfinite(struct executor *ex) {

@@ -140,4 +140,5 @@ void fuse_frames(struct graph *g) {
 void fuse_nodes(struct graph *g) {
     for (int i = 0; i < g->n_nodes; i++)
         if (g->nodes[i]->kind == OP_RELU) fuse_relu(g, g->nodes[i]);
+    fuse_gru(g);
 }

@@ -168,6 +168,7 @@ struct node {
     bool reached;           // a gradient may arrive here
     bool of_weights;        // reads nothing but parameters (graph_rest_weights)
     bool given;             // not run: another node computes it (reuse.c, fuse.c)
+    struct node *inside;    // given, computed row by row within this one (fuse_gru.c), or NULL
     uint32_t name_hash;     // of the name before it was made unique
     char name[TENSOR_NAME_SIZE];
     int scope_length;
@@ -310,6 +311,7 @@ void reuse_steps(struct graph *g); // after `reached` is known, before any gradi
 // ---- nodes that the CPU computes inside others (fuse.c); for graphs that no device runs
 void fuse_frames(struct graph *g); // before recompute: what is not made is not made twice
 void fuse_nodes(struct graph *g);
+void fuse_gru(struct graph *g); // fuse_gru.c
 
 // ---- planning (plan.c)
 void plan_lifetimes(struct graph *g);  // first_use and last_use of all roots

@@ -49,6 +49,7 @@ OP_BACKWARD(block_linear_dw)
 // ops_rssm.c
 OP_DIFFERENTIABLE(gru_gates)
 OP_BACKWARD(gru_gates_dx)
+void gru_gates_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end);
 OP_DIFFERENTIABLE(blend)
 OP_BACKWARD(blend_dx)
 OP_DIFFERENTIABLE(unimix)
@@ -112,6 +113,9 @@ OP_FORWARD(unpack_stack)
 // ops_ppo.c
 OP_DIFFERENTIABLE(ppo_loss)
 OP_BACKWARD(ppo_loss_dx)
+
+// Rows [first, end) of a LayerNorm node (ops_linear.c).
+void layer_norm_rows(const struct run *r, const struct node *n, int64_t first, int64_t end);
 
 // bias.grad += the sum of dy over all but the last axis (ops_linear.c).
 void append_column_sum(struct graph *g, const struct node *n, struct tensor *bias,

@@ -308,6 +308,14 @@ static void norm_share(const struct run *r, const struct node *n, int share) {
     r->k->norm_forward(&job, share);
 }
 
+void layer_norm_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    struct norm_job job = norm_forward_job(n);
+    job.rows = end - first;
+    job.x += first * job.n;
+    job.y += first * job.n;
+    for (int share = 0; share < norm_shares(&job); share++) r->k->norm_forward(&job, share);
+}
+
 void layer_norm_run(const struct run *r, const struct node *n) {
     struct norm_job job = norm_forward_job(n);
     run_shares(r, n, norm_shares(&job), norm_share);
@@ -341,6 +349,10 @@ void layer_norm_grad(struct graph *g, struct node *n) {
 
 static void norm_dx_share(const struct run *r, const struct node *n, int share) {
     struct norm_job job = norm_backward_job(n);
+    if (n->inside) { // makes dy (fuse_gru.c)
+        const struct range rows = share_range(job.rows, norm_backward_shares(&job), share);
+        gru_gates_dx_rows(r, n->inside, rows.first, rows.end);
+    }
     r->k->norm_backward(&job, share);
 }
 

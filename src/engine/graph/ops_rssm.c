@@ -40,8 +40,22 @@ static void gru_rows(const struct run *r, const struct node *n, int64_t first, i
                        reals(n->src[1]) + first * width, reals(n->out[0]) + first * width);
 }
 
+// A few rows are normed, and gated while they are in the first cache (fuse_gru.c).
+static void normed_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+    enum { ROWS = 4 };
+    for (int64_t at = first; at < end; at += ROWS) {
+        const int64_t stop = at + ROWS < end ? at + ROWS : end;
+        layer_norm_rows(r, n->inside, at, stop);
+        gru_rows(r, n, at, stop);
+    }
+}
+
 void gru_gates_run(const struct run *r, const struct node *n) {
-    run_rows(r, n, gru_n_rows(n), cost(gru_width(n), 120), gru_rows);
+    const int64_t width = gru_width(n);
+    if (n->inside)
+        run_rows(r, n, gru_n_rows(n), cost(width, 120) + cost(3 * width, 60), normed_rows);
+    else
+        run_rows(r, n, gru_n_rows(n), cost(width, 120), gru_rows);
 }
 
 void gru_gates_grad(struct graph *g, struct node *n) {
@@ -57,7 +71,7 @@ void gru_gates_grad(struct graph *g, struct node *n) {
 
 static real *at_row(const struct tensor *t, int64_t offset) { return t ? reals(t) + offset : NULL; }
 
-static void gru_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
+void gru_gates_dx_rows(const struct run *r, const struct node *n, int64_t first, int64_t end) {
     int64_t width = gru_width(n), at = first * width;
     struct gru_dx d = {.y = reals(n->src[0]) + 3 * at,
                        .h = reals(n->src[1]) + at,
@@ -70,7 +84,7 @@ static void gru_dx_rows(const struct run *r, const struct node *n, int64_t first
 }
 
 void gru_gates_dx_run(const struct run *r, const struct node *n) {
-    run_rows(r, n, gru_n_rows(n), cost(gru_width(n), 200), gru_dx_rows);
+    run_rows(r, n, gru_n_rows(n), cost(gru_width(n), 200), gru_gates_dx_rows);
 }
 
 // ---- blend: (1 - f) a + f b per row

@@ -50,6 +50,8 @@ void plan_lifetimes(struct graph *g) {
         bool runs = op_table[n->kind].run != NULL && !n->given;
         for (int s = 0; runs && s < n->n_src; s++) touch(n->src[s], i);
         for (int o = 0; runs && o < n->n_out; o++) touch(n->out[o], i);
+        for (int s = 0; n->inside && s < n->inside->n_src; s++) touch(n->inside->src[s], i);
+        for (int o = 0; n->inside && o < n->inside->n_out; o++) touch(n->inside->out[o], i);
         touch(n->scratch, i);
     }
     for (int i = 0; i < g->n_tensors; i++) {
