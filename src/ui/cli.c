@@ -18,10 +18,11 @@ const struct cli_command cli_commands[] = {
     {"export", "--sheeprl SESSION --out F", "weights under sheeprl's names, and back", cmd_export,
      "export --sheeprl SESSION --out FILE\n"
      "export --from-sheeprl FILE SESSION --out CHECKPOINT\n"},
-    {"bench", "emu|env|replay|train", "measure speed", cmd_bench,
+    {"bench", "emu|env|replay|engine|train", "measure speed", cmd_bench,
      "bench emu [--task T|--rom F] [--envs N] [--draw WHAT]\n"
      "bench env [--task T|--rom F] [--envs N] [env.KEY=...]\n"
      "bench replay [--preset P] [--envs N] [--steps N] [KEY=...]\n"
+     "bench engine [--preset P] [--threads N] [--updates N] [KEY=...]\n"
      "bench train [--preset P] [--profile|--kernels] [KEY=...]\n"},
     {"reproduce", "BUNDLE", "a failing update again, its bad node", cmd_reproduce, NULL},
     {"sessions", "list|show|check|compare", "saved runs: show, check the log, compare",
@@ -48,8 +49,9 @@ const struct cli_command cli_commands[] = {
 
 // The commands that have parts with options of their own; that look at key=value words, that take
 // any, and that take a task's name.
-static const char parts[] = "bench/emu bench/env bench/replay bench/train";
-static const char with_settings[] = "train eval bench/train bench/env bench/replay goal",
+static const char parts[] = "bench/emu bench/env bench/replay bench/engine bench/train";
+static const char with_settings[] =
+    "train eval bench/train bench/env bench/replay bench/engine goal",
                   with_keys[] = "train bench", with_tasks[] = "train bench";
 
 enum kind { FLAG, TEXT, COUNT, NUMBER };
@@ -90,13 +92,14 @@ static const struct option {
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full",
      "train"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl",
-     "train bench/train bench/replay"},
+     "train bench/train bench/replay bench/engine"},
     {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)", "train bench"},
     {"--ranks", TEXT, AT(ranks), "HOW", "mpi: the processes of mpirun or srun are one run (off)",
      "train"},
     {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)",
      "train eval bench reproduce"},
-    {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps", "train bench/train"},
+    {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps",
+     "train bench/train bench/engine"},
     {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps", "train"},
     {"--minutes", NUMBER, AT(minutes), "M", "stop after M minutes", "train"},
     {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)", "train eval"},

@@ -8,28 +8,6 @@
 #include "engine/run/device.h"
 #include "ui/cmd_bench.h"
 
-static double ratio(double ms, double floor_ms) { return floor_ms > 0 ? ms / floor_ms : 0; }
-
-static void print_kernels(const struct bench_kernels *k) {
-    enum { SHOWN = 10 };
-    const struct backend_rates *r = &k->rates;
-    if (!k->list) return;
-    printf("\n%-48s %5s %8s %9s %9s %7s %9s %9s\n", "kernel", "count", "launches", "ms", "floor ms",
-           "ratio", "GFLOP", "MB");
-    for (int i = 0; i < k->n && i < SHOWN; i++) {
-        const struct bench_kernel *one = &k->list[i];
-        printf("%-48s %5d %8d %9.4f %9.4f %7.1f %9.3f %9.2f\n", one->text, one->count,
-               one->launches, one->ms, one->floor_ms, ratio(one->ms, one->floor_ms),
-               one->flop / 1e9, one->bytes / 1e6);
-    }
-    printf("%-48s %5s %8d %9.4f %9.4f %7.1f\n", "all, each measured alone", "", k->launches, k->ms,
-           k->floor_ms, ratio(k->ms, k->floor_ms));
-    printf("rates: copy %.0f GB/s, multiply-adds %.1f TFLOP/s, products %.1f (float32), %.1f "
-           "(TF32), %.1f (bf16) TFLOP/s; between two marks %.4f ms\n",
-           r->copy_bytes_per_s / 1e9, r->fma_flops / 1e12, r->product_flops[0] / 1e12,
-           r->product_flops[1] / 1e12, r->product_flops[2] / 1e12, r->empty_ms);
-}
-
 static void print_train(const char *preset, const struct bench_train_result *r) {
     const struct {
         const char *name;
@@ -44,7 +22,7 @@ static void print_train(const char *preset, const struct bench_train_result *r) 
            (long long)r->n_weights, (double)r->n_nodes_slab_bytes / 1e6, r->build_ms);
     if (r->launches)
         printf("%lld launches an update, replayed as one graph\n", (long long)r->launches);
-    print_kernels(&r->kernels);
+    cmd_print_kernels(&r->kernels);
     if (!r->n_parts) return;
     printf("\n%-24s %10s %10s %10s %14s\n", "part", "ms", "GFLOP", "GFLOP/s", "in products");
     double ms = 0, gflop = 0;
@@ -67,32 +45,6 @@ static void print_train(const char *preset, const struct bench_train_result *r) 
            r->replay_ms, r->emulator_ms);
     printf("\n%-24s %10s\n", "kind of node", "ms");
     for (int i = 0; i < r->n_ops; i++) printf("%-24s %10.2f\n", r->ops[i].op, r->ops[i].ms);
-}
-
-static void add_kernels(cJSON *o, const struct bench_kernels *k) {
-    const struct backend_rates *r = &k->rates;
-    if (!k->list) return;
-    cJSON *rates = json_add_object(o, "rates"), *list = cJSON_AddArrayToObject(o, "kernels");
-    json_add_double(rates, "copy_bytes_per_s", r->copy_bytes_per_s);
-    json_add_double(rates, "fma_flops", r->fma_flops);
-    json_add_double(rates, "product_float32_flops", r->product_flops[0]);
-    json_add_double(rates, "product_tf32_flops", r->product_flops[1]);
-    json_add_double(rates, "product_bf16_flops", r->product_flops[2]);
-    json_add_double(rates, "empty_ms", r->empty_ms);
-    json_add_double(o, "kernels_ms", k->ms);
-    json_add_double(o, "kernels_floor_ms", k->floor_ms);
-    for (int i = 0; i < k->n; i++) {
-        const struct bench_kernel *one = &k->list[i];
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, item);
-        json_add_string(item, "kernel", one->text);
-        json_add_count(item, "count", one->count);
-        json_add_count(item, "launches", one->launches);
-        json_add_double(item, "ms", one->ms);
-        json_add_double(item, "floor_ms", one->floor_ms);
-        json_add_double(item, "flop", one->flop);
-        json_add_double(item, "bytes", one->bytes);
-    }
 }
 
 static void add_timing(cJSON *median, cJSON *min, const char *name, const struct bench_timing *t) {
@@ -149,7 +101,7 @@ static int bench_train_command(const struct cli *cli) {
     }
     if (r.launches) json_add_count(o, "launches", r.launches);
     add_profile(o, &r);
-    add_kernels(o, &r.kernels);
+    cmd_add_kernels(o, &r.kernels);
     bench_kernels_free(&r.kernels);
     json_print_and_free(stdout, o);
     return 0;
@@ -237,13 +189,15 @@ int cmd_bench(const struct cli *cli) {
         int (*run)(const struct cli *cli);
     } list[] = {{"train", bench_train_command},
                 {"emu", bench_emu_command},
+                {"engine", cmd_bench_engine},
                 {"env", cmd_bench_env},
                 {"replay", cmd_bench_replay}};
     const char *what = cli->n_words == 1 ? cli->words[0] : "";
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (strcmp(what, list[i].what) == 0) return list[i].run(cli);
-    fprintf(stderr,
-            "workbench: bench%s%s: say what to measure: workbench bench emu|env|replay|train\n",
-            what[0] ? " " : "", what);
+    fprintf(
+        stderr,
+        "workbench: bench%s%s: say what to measure: workbench bench emu|env|replay|engine|train\n",
+        what[0] ? " " : "", what);
     return STATUS_USAGE;
 }

@@ -153,7 +153,7 @@ static void kernels_of_an_update_are_listed_with_their_work(void **state) {
     const struct bench_train_opts o = {.device = "cuda",
                                        .n_threads = 1,
                                        .updates = 2,
-                                       .kernels = true,
+                                       .shapes = true, // as bench engine; --kernels is the same
                                        .quick = true,
                                        .settings = small,
                                        .n_settings = N_SMALL};

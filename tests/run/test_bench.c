@@ -1,4 +1,4 @@
-// bench env, bench replay and bench train: what they report hangs together.
+// bench env, replay, engine and train: what they report hangs together.
 #include "engine/run/bench/bench.h"
 
 #include <math.h>
@@ -55,6 +55,41 @@ static void the_parts_make_up_the_update(void **state) {
         if (found != 1) fail_msg("part '%s' is there %d times", wanted[w], found);
     }
     assert_true(r.peak_gflops > 0 && r.replay_ms > 0 && r.emulator_ms > 0);
+}
+
+// ---- bench engine
+
+static bool begins(const char *text, const char *with) {
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static void every_kind_and_shape_of_an_update_has_its_work_and_time(void **state) {
+    (void)state;
+    struct bench_train_result r;
+    struct error e = {0};
+    const struct bench_train_opts o = {
+        .n_threads = 2, .updates = 2, .shapes = true, .settings = small, .n_settings = 3};
+    if (!bench_train(&o, &r, &e)) fail_msg("%s", e.message);
+    const struct bench_kernels *k = &r.kernels;
+    int linear = 0, conv = 0, norm = 0;
+    double ms = 0;
+    for (int i = 0; i < k->n; i++) {
+        const struct bench_kernel *one = &k->list[i];
+        long long m, in, rows, out;
+        assert_true(one->count > 0 && one->ms > 0 && one->bytes > 0 && one->launches == 0);
+        if (i) assert_true(k->list[i - 1].ms >= one->ms); // the dearest first
+        if (sscanf(one->text, "linear %lldx%lld > %lldx%lld", &m, &in, &rows, &out) == 4) {
+            assert_true(one->flop == 2. * (double)(m * in * out) * one->count);
+            linear++;
+        }
+        conv += begins(one->text, "conv ") && one->flop > 0;
+        norm += begins(one->text, "layer_norm ") && one->flop == 0;
+        ms += one->ms;
+    }
+    assert_true(linear > 3 && conv > 2 && norm > 3);
+    assert_true(ms <= r.full.mean_ms && ms > 0.3 * r.full.mean_ms);
+    assert_true(k->rates.fma_flops > 1e9 && k->rates.copy_bytes_per_s > 1e8);
+    bench_kernels_free(&r.kernels);
 }
 
 // ---- bench env
@@ -150,6 +185,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_update_is_world_model_and_behaviour),
         cmocka_unit_test(the_parts_make_up_the_update),
+        cmocka_unit_test(every_kind_and_shape_of_an_update_has_its_work_and_time),
         cmocka_unit_test(a_reset_is_a_tick_and_no_step),
         cmocka_unit_test(every_kind_of_task_is_stepped),
         cmocka_unit_test(rows_are_written_drawn_gathered_and_unpacked),

@@ -250,7 +250,7 @@ void executor_node_times(const struct executor *ex, node_time_fn *each, void *ct
     for (int i = 0; i < ex->n_steps; i++) {
         const struct node *n = ex->steps[i];
         each(ctx, &(struct node_time){n->name, op_table[n->kind].name, ex->times[i].n_runs,
-                                      ex->times[i].ns, node_flop(n)});
+                                      ex->times[i].ns, node_flop(n), n});
     }
 }
 

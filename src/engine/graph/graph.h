@@ -304,13 +304,18 @@ int executor_times(const struct executor *ex, struct op_time *out,
 // Per node, in the order in which they run. flop: of the products and convolutions in one run,
 // multiply and add counted as two; of the definition's sums, however few of them are executed; 0
 // for every other node.
+struct node;
 struct node_time {
     const char *name, *op;
     int64_t n_runs, ns;
     double flop;
+    const struct node *node; // for node_work, while the graph lives
 };
 typedef void node_time_fn(void *ctx, const struct node_time *t);
 void executor_node_times(const struct executor *ex, node_time_fn *each, void *ctx);
+// What a node is and has to do at least: kind and shapes ("linear 16x1024 > 16x1536"), bytes (each
+// tensor read or written once), FLOP (as above, but of one-hot rows only the sums).
+void node_work(const struct node *n, char *text, int size, double *bytes, double *flop);
 const char *cpu_kernels_name(
     void); // "avx512", "avx2" or "generic": part of what fixes the bits; chosen at run time
 bool cpu_kernels_choose(

@@ -165,3 +165,9 @@ void node_text(const struct node *n, char *text, int size) {
     at += snprintf(text + at, (size_t)(size - at), " > ");
     if (at < size) add_shape(text + at, size - at, to);
 }
+
+void node_work(const struct node *n, char *text, int size, double *bytes, double *flop) {
+    node_text(n, text, size);
+    *bytes = node_bytes(n);
+    *flop = node_least_flop(n);
+}

@@ -19,6 +19,7 @@ struct bench_train_opts {
     int64_t updates;    // 0: 40
     bool profile;       // also where the time goes; costs a clock read per node
     bool kernels;       // on a device: also each kind and shape of node, with its floor
+    bool shapes;        // the same, on the CPU too (bench engine); there it implies `profile`
     bool quick;         // tests: blocks of two updates on a device, kernels timed once and rates
                         // measured at small sizes
     const char *const *settings;
@@ -67,7 +68,7 @@ struct bench_train_result {
         emulator_ms;    // beside the updates: a batch sampled; a policy step of one machine
     double peak_gflops; // of this machine, measured on as many threads (peak.h)
     int64_t launches;   // nodes of the captured graph, on a device
-    struct bench_kernels kernels; // with `kernels`
+    struct bench_kernels kernels; // with `kernels` or `shapes`
 };
 bool bench_train(const struct bench_train_opts *opts, struct bench_train_result *out,
                  struct error *e);
@@ -76,6 +77,10 @@ bool bench_train(const struct bench_train_opts *opts, struct bench_train_result 
 struct dreamer;
 bool bench_kernels(struct dreamer *d, bool tf32, bool quick, struct bench_kernels *out,
                    struct error *e);
+// Of a dreamer on the CPU whose executors were profiled over so many updates: no launches, the
+// rates are multiply-adds and reads of memory.
+void bench_shapes(struct dreamer *d, int updates, double peak_gflops, double memory_gbytes,
+                  struct bench_kernels *out);
 void bench_kernels_free(struct bench_kernels *k);
 struct backend_rates bench_probes(bool quick); // what a device's rates are asked to be measured at
 

@@ -58,6 +58,20 @@ static void add_item(void *ctx, const struct program_item *item) {
     k->floor_ms += at_least;
 }
 
+// A node of the CPU's, in one of `updates` updates; packing of weights too.
+struct host_listing {
+    struct listing listing;
+    int updates;
+};
+
+static void add_node(void *ctx, const struct node_time *t) {
+    const struct host_listing *l = ctx;
+    struct program_item item = {.ms = (double)t->ns * 1e-6 / l->updates};
+    if (t->n_runs == 0) return;
+    node_work(t->node, item.text, (int)sizeof item.text, &item.bytes, &item.flop);
+    add_item((void *)&l->listing, &item);
+}
+
 static int dearest_first(const void *a, const void *b) {
     const struct bench_kernel *x = a, *y = b;
     if (x->ms != y->ms) return x->ms < y->ms ? 1 : -1;
@@ -78,6 +92,18 @@ bool bench_kernels(struct dreamer *d, bool tf32, bool quick, struct bench_kernel
     out->graph_nodes = program_graph_nodes(p);
     qsort(out->list, (size_t)out->n, sizeof *out->list, dearest_first);
     return true;
+}
+
+void bench_shapes(struct dreamer *d, int updates, double peak_gflops, double memory_gbytes,
+                  struct bench_kernels *out) {
+    struct host_listing l = {{out, false}, updates};
+    *out = (struct bench_kernels){
+        .rates = {.copy_bytes_per_s = 1e9 * memory_gbytes, .fma_flops = 1e9 * peak_gflops}};
+    out->list = mem_alloc(MAX_KERNELS * sizeof *out->list);
+    executor_node_times(wm_executor(dreamer_world(d)), add_node, &l);
+    if (!dreamer_is_joint(d))
+        executor_node_times(behaviour_executor(dreamer_behaviour(d)), add_node, &l);
+    qsort(out->list, (size_t)out->n, sizeof *out->list, dearest_first);
 }
 
 void bench_kernels_free(struct bench_kernels *k) {

@@ -228,12 +228,15 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
     fill_batch(wm_batch(dreamer_world(d)));
     struct parts *parts = NULL;
     dreamer_sync(d, false); // the batch
-    bool fine =
-        dreamer_on_device(d) ? run_blocks(d, r, block) : run_updates(d, r, o->profile, &parts);
+    bool fine = dreamer_on_device(d) ? run_blocks(d, r, block)
+                                     : run_updates(d, r, o->profile || o->shapes, &parts);
     if (!fine) error_set(e, STATUS_FAILED, "bench train: an update was not finite");
     if (fine && dreamer_on_device(d)) r->launches = program_graph_nodes(dreamer_program(d));
-    if (fine && o->kernels) fine = bench_kernels(d, config.allow_tf32, o->quick, &r->kernels, e);
+    if (fine && (o->kernels || (o->shapes && dreamer_on_device(d))))
+        fine = bench_kernels(d, config.allow_tf32, o->quick, &r->kernels, e);
     if (fine && parts) fill_profile(r, d, parts, pool, config.buffer_size);
+    if (fine && parts && o->shapes)
+        bench_shapes(d, r->updates, r->peak_gflops, peak_memory_gbytes(pool), &r->kernels);
     parts_free(parts);
     dreamer_free(d);
     pool_free(pool);
