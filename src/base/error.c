@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static void (*check_hook)(void);
@@ -38,6 +39,23 @@ void out_of_memory(size_t bytes) {
                          (double)bytes / 1e6)
               : snprintf(line, sizeof line, "workbench: out of memory: close other programs\n");
     (void)!write(STDERR_FILENO, line, (size_t)n); // whole, and without memory of its own
+    _exit(STATUS_FAILED);
+}
+
+// The runtime's, the driver's and cuBLAS' words for it.
+static bool is_of_memory(const char *message) {
+    return strstr(message, "out of memory") || strstr(message, "allocation failed") ||
+           strstr(message, "ALLOC_FAILED");
+}
+
+void device_lost(const char *what, const char *message) {
+    struct error e; // one line, whatever the driver says
+    error_set(&e, STATUS_FAILED, "%s: %.600s; %s", what, message,
+              is_of_memory(message)
+                  ? "take a smaller preset, env.num_envs, buffer.size or batch, or --device cpu"
+                  : "the run ends here, --resume goes on from its newest checkpoint");
+    call_hook();
+    fprintf(stderr, "workbench: %s\n", e.message);
     _exit(STATUS_FAILED);
 }
 

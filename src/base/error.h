@@ -45,7 +45,11 @@ _Noreturn void check_failed(const char *file, int line, const char *condition, c
 // asked for, 0 unknown.
 _Noreturn void out_of_memory(size_t bytes);
 
-// Called by both before they print: the terminal module restores the screen here. NULL:
+// A GPU fails, or has too little memory: the same. what: which part of the run it carries; message:
+// the device's own.
+_Noreturn void device_lost(const char *what, const char *message);
+
+// Called by all three before they print: the terminal module restores the screen here. NULL:
 // nothing.
 void check_set_hook(void (*hook)(void));
 

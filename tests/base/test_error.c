@@ -62,6 +62,34 @@ static void a_broken_check_restores_the_screen_then_says_where_and_aborts(void *
     close(hook_pipe[1]);
 }
 
+static void device_line(const char *message, char *text, size_t size) {
+    int err[2], status;
+    assert_int_equal(pipe(err), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(err[1], 2);
+        device_lost("cuda", message);
+    }
+    close(err[1]);
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == STATUS_FAILED);
+    const ssize_t n = read(err[0], text, size - 1);
+    assert_true(n > 0);
+    text[n] = 0;
+    assert_ptr_equal(strchr(text, '\n'), text + n - 1);
+    close(err[0]);
+}
+
+static void a_device_that_fails_is_said_in_one_line(void **state) {
+    (void)state;
+    char text[500];
+    device_line("device memory: out of memory", text, sizeof text);
+    assert_non_null(strstr(text, "workbench: cuda: device memory: out of memory; take a smaller"));
+    device_line("an illegal\naccess", text, sizeof text);
+    assert_non_null(strstr(text, "workbench: cuda: an illegal?access; the run ends here"));
+    assert_null(strstr(text, "smaller"));
+}
+
 static void a_check_that_holds_does_nothing(void **state) {
     (void)state;
     int calls = 0;
@@ -74,6 +102,7 @@ int main(void) {
         cmocka_unit_test(an_error_is_one_line_without_control_characters),
         cmocka_unit_test(a_long_message_is_cut_not_overrun),
         cmocka_unit_test(a_broken_check_restores_the_screen_then_says_where_and_aborts),
+        cmocka_unit_test(a_device_that_fails_is_said_in_one_line),
         cmocka_unit_test(a_check_that_holds_does_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,10 @@ struct executor {
 
 // A device that fails cannot be gone on with: its message is the last one.
 #define DEVICE(ex, call)                                                                           \
-    CHECK((ex)->backend->call, "%s: %s", (ex)->backend->name, (ex)->backend->message((ex)->device))
+    do {                                                                                           \
+        if (!(ex)->backend->call)                                                                  \
+            device_lost((ex)->backend->name, (ex)->backend->message((ex)->device));                \
+    } while (0)
 
 static void keep(struct executor *ex, const struct tensor *t) {
     if (t && t->data && tensor_root(t, NULL)->storage == STORE_SLAB) ex->kept[ex->n_kept++] = t;
@@ -47,7 +50,7 @@ static void open_device(struct executor *ex) {
     struct graph *g = ex->g;
     CHECK(!g->fused && !g->shared, "a graph was planned for the CPU before the device was chosen");
     ex->device = ex->backend->graph_new(g, why, sizeof why);
-    CHECK(ex->device, "%s: %s", ex->backend->name, why);
+    if (!ex->device) device_lost(ex->backend->name, why);
     ex->kept = mem_alloc((size_t)(2 * g->n_tensors + 1) * sizeof *ex->kept);
     ex->sets = mem_alloc((size_t)(g->n_tensors + 1) * sizeof *ex->sets);
     for (int i = 0; i < g->n_tensors; i++) {

@@ -21,8 +21,10 @@ struct program {
 };
 
 #define DEVICE(p, call)                                                                            \
-    CHECK((p)->backend->call, "%s: %s", (p)->backend->name,                                        \
-          (p)->backend->program_message((p)->device))
+    do {                                                                                           \
+        if (!(p)->backend->call)                                                                   \
+            device_lost((p)->backend->name, (p)->backend->program_message((p)->device));           \
+    } while (0)
 
 struct program *program_new(void) {
     if (!backend_chosen()) return NULL;
@@ -198,7 +200,7 @@ void program_seal(struct program *p, int64_t step) {
     char why[BACKEND_MESSAGE_SIZE];
     CHECK(!p->device, "a program is sealed once");
     p->device = p->backend->program_new(p->list, p->n, why, sizeof why);
-    CHECK(p->device, "%s: %s", p->backend->name, why);
+    if (!p->device) device_lost(p->backend->name, why);
     program_store(p, step);
 }
 

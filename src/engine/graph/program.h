@@ -16,7 +16,7 @@
 //
 // Executors, graphs and sets are borrowed and outlive the program. While it lives the device holds
 // the true weights and moments; program_fetch brings them, program_store takes the host's. A device
-// that fails cannot be gone on with: CHECK, with its message. Thread: one.
+// that fails cannot be gone on with: device_lost (base/error.h). Thread: one.
 #ifndef GRAPH_PROGRAM_H
 #define GRAPH_PROGRAM_H
 

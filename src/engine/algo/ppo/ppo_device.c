@@ -26,8 +26,10 @@ struct ppo_device {
 };
 
 #define ROLLOUT(d, call)                                                                           \
-    CHECK((d)->lib->call, "PPO's rollout on the device: %s",                                       \
-          (d)->lib->rollout_message((d)->rollout))
+    do {                                                                                           \
+        if (!(d)->lib->call)                                                                       \
+            device_lost("PPO's rollout on the device", (d)->lib->rollout_message((d)->rollout));   \
+    } while (0)
 
 const struct device_rollouts *device_rollouts_of(const struct backend *b, char *why, size_t size) {
     const struct device_rollouts *d = b->rollouts;
@@ -217,7 +219,7 @@ static void fetch_memory(struct ppo_device *d) {
 }
 
 static void check_machines(bool fine, const char *why) {
-    CHECK(fine, "machines on the device: %s", why);
+    if (!fine) device_lost("machines on the device", why);
 }
 
 void ppo_device_begin(struct ppo_device *d) {
