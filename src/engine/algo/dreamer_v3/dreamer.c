@@ -21,6 +21,7 @@ struct dreamer {
     struct program *program; // NULL: the host waits for each update
     int n_world_commands;
     int64_t read_every;
+    bool unread; // updates since the last reading
 };
 
 static const struct noise_source *noise_of(const struct dreamer *d) {
@@ -219,6 +220,7 @@ static bool take_joint(struct dreamer *d, const struct backend_progress *found,
 static bool take_results(struct dreamer *d, struct dreamer_result *out) {
     struct backend_progress found;
     program_read(d->program, &found);
+    d->unread = false;
     if (d->joint) return take_joint(d, &found, out);
     const bool failed = found.failed >= 0;
     const struct backend_progress fine = {.step = found.step, .failed = -1};
@@ -239,7 +241,13 @@ static bool update_on_device(struct dreamer *d, int64_t step, struct dreamer_res
     program_launch(d->program);
     wm_set_opt_steps(d->world, step + 1);
     out->bad_node = "";
+    d->unread = true;
     return (step + 1) % d->read_every != 0 || take_results(d, out);
+}
+
+bool dreamer_look(struct dreamer *d, struct dreamer_result *out) {
+    *out = (struct dreamer_result){.bad_node = ""};
+    return !d->unread || take_results(d, out);
 }
 
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out) {

@@ -71,6 +71,8 @@ struct dreamer_result {
 // were. A joint profile changes nothing then; the model's result holds the bad node, and loss and
 // norm of all.
 bool dreamer_update(struct dreamer *d, struct dreamer_result *out);
+// Updates on a device that nobody has read yet: as dreamer_update where it reads. Else true.
+bool dreamer_look(struct dreamer *d, struct dreamer_result *out);
 // Where the device has the weights: brings weights, moments and the range to the host (true), or
 // takes the host's, with opt_steps (false). Else nothing to do. False: an update was not finite
 // since anybody looked; opt_steps are those before it.

@@ -37,6 +37,7 @@ struct world_model {
     struct wm_batch train_batch, view_batch;
     struct program *program; // of wm_stay_on_device, else NULL
     int64_t read_every;
+    bool unread; // updates since the last reading
 };
 
 static struct wm_batch batch_of(const struct wm_inputs *in, int length, int batch, int n_actions) {
@@ -251,16 +252,22 @@ bool wm_sync(struct world_model *wm, bool to_host) {
 
 bool wm_on_device(const struct world_model *wm) { return wm->program != NULL; }
 
-static bool update_on_device(struct world_model *wm, struct wm_result *out) {
+bool wm_look(struct world_model *wm, struct wm_result *out) {
     struct backend_progress found;
+    if (!wm->unread) return true;
+    program_read(wm->program, &found);
+    wm->unread = false;
+    if (found.failed >= 0) program_fetch(wm->program);
+    return wm_take(wm, &found, out);
+}
+
+static bool update_on_device(struct world_model *wm, struct wm_result *out) {
     wm_feed(wm);
     program_launch(wm->program);
     wm->opt_steps++;
+    wm->unread = true;
     *out = (struct wm_result){.loss = scalar(wm->train.loss), .grad_norm = wm->grad_norm};
-    if (wm->opt_steps % wm->read_every != 0) return true;
-    program_read(wm->program, &found);
-    if (found.failed >= 0) program_fetch(wm->program);
-    return wm_take(wm, &found, out);
+    return wm->opt_steps % wm->read_every != 0 || wm_look(wm, out);
 }
 
 // ---- results

@@ -144,6 +144,8 @@ void wm_stay_on_device(struct world_model *wm, int64_t read_every);
 // to_host: what the device has; else: what the host has changed (weights, moments, opt_steps).
 // Nothing to do on the CPU. False: an update was not finite since anybody looked.
 bool wm_sync(struct world_model *wm, bool to_host);
+// Updates that nobody has read yet: as wm_update where it reads. Else, and on the CPU, true.
+bool wm_look(struct world_model *wm, struct wm_result *out);
 bool wm_on_device(const struct world_model *wm); // wm_stay_on_device is in force
 
 // Values of the last update (spec 9: world-model part). Sets out[m] for those it knows; returns

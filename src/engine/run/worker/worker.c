@@ -169,6 +169,9 @@ static bool turn(struct worker *w, int64_t prefill, struct error *e) {
 
 static bool fail_run(struct worker *w, const struct wm_result *result, struct error *e) {
     w->statistics.all_finite = false;
+    // On a device updates were counted, and weights handed on, that this one has kept from being.
+    if (w->rollout.weights_step > wm_opt_steps(w->wm))
+        w->rollout.weights_step = wm_opt_steps(w->wm);
     worker_write_failure(w, result);
     return error_set(
         e, STATUS_FAILED,
@@ -177,6 +180,11 @@ static bool fail_run(struct worker *w, const struct wm_result *result, struct er
         isfinite(result->loss) ? "the gradient norm" : "the loss", result->loss, result->grad_norm,
         result->bad_node, w->session ? "; see failures/ in " : "",
         w->session ? session_path(w->session) : "");
+}
+
+bool worker_look_at_updates(struct worker *w, struct error *e) {
+    struct wm_result result = {0};
+    return w->algo->look(w, &result) || fail_run(w, &result, e);
 }
 
 // The next update's batch; on a device it draws its own.
@@ -289,12 +297,6 @@ static bool loop(struct worker *w, struct error *e) {
     return true;
 }
 
-// Counts are exact in the end.
-static bool worker_device_end(struct worker *w, struct error *e) {
-    return worker_device_fence(w, e) && worker_device_look(w, e) &&
-           worker_device_look_at_policy(w, e);
-}
-
 // Whatever happened, nobody acts any more, and the last fence is what the rollout left.
 static bool end_rollout(struct worker *w, bool fine, struct error *e) {
     struct error late = {0};
@@ -315,7 +317,7 @@ static void *thread_main(void *arg) {
     w->start_ns = w->rate_ns = clock_now_ns();
     worker_publish_status(w, PHASE_PREFILL, "");
     w->busy.since_ns = w->start_ns;
-    bool fine = loop(w, &w->error);
+    bool fine = loop(w, &w->error) && worker_look_at_updates(w, &w->error);
     fine = end_rollout(w, fine, &w->error);
     worker_write_policy_failure(w);
     w->wall_s = (double)(clock_now_ns() - w->start_ns) * 1e-9;

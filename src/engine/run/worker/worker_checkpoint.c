@@ -65,6 +65,7 @@ static bool save(struct worker *w, int64_t policy_steps, char path[PATH_SIZE], s
     const char *session = session_path(w->session);
     int64_t step = wm_opt_steps(w->wm), ticks = w->rollout.env_ticks;
     char replay[PATH_SIZE];
+    worker_model_to_host(w);
     return session_checkpoint_path(w->session, step, path, e) &&
            (!w->config.buffer_checkpoint ||
             (session_replay_path(session, step, ticks, 0, replay, e) &&
@@ -93,8 +94,9 @@ bool worker_checkpoint(struct worker *w, bool last, struct error *e) {
     char path[PATH_SIZE];
     struct error why = {0};
     if (!w->session && !w->shared_session[0]) return true;
-    // What it plays is part of the state.
-    if (!rollout_wait(w, e) || !worker_device_fetch(w, e) || !save_all(w, path, e, &why))
+    // Weights are saved of updates that are known to be finite. What it plays is part of the state.
+    if (!worker_look_at_updates(w, e) || !rollout_wait(w, e) || !worker_device_fetch(w, e) ||
+        !save_all(w, path, e, &why))
         return false;
     if (path[0]) log_write(LOG_INFO, "checkpoint %s", path_base(path));
     if (!why.message[0]) return true;

@@ -16,8 +16,7 @@ struct on_device {
     const struct device_play *play;
     struct device_env *machines;
     struct device_ring *ring;
-    bool fenced;     // there are sums that nobody has read,
-    bool in_fence;   // of rows before the worker's fence alone
+    bool fenced;     // there are sums that nobody has read, of rows before the worker's fence
     float *distance; // [n_envs]
 };
 
@@ -91,8 +90,8 @@ void worker_device_connect(struct worker *w) {
                                        .rewards = b->address(on, t.rewards),
                                        .continues = b->address(on, t.continues),
                                        .is_first = b->address(on, t.is_first)};
-    CHECK(d->play->ring_batch_into(d->ring, &at, batch->length, batch->batch), "device: %s",
-          d->play->ring_message(d->ring));
+    if (!d->play->ring_batch_into(d->ring, &at, batch->length, batch->batch))
+        device_lost("the replay's batch on the device", d->play->ring_message(d->ring));
     player_stay_on_device(w->rollout.player, d->ring);
 }
 
@@ -141,35 +140,42 @@ void worker_device_aim(struct worker *w) {
 
 // ---- looking
 
-static void take_distances(struct worker *w) {
+static void take_distances(struct worker *w, struct episode_sums *to) {
     const struct on_device *d = w->on_device;
     float *known = w->rollout.distances;
     int64_t n = 0;
     for (int i = 0; i < w->rollout.env->n_envs; i++)
         if (d->distance[i] >= 0) known[n++] = d->distance[i];
     for (int k = 0; k < 3 && n > 0; k++)
-        w->episodes.distance[k] = (float)stats_quantile(known, n, 0.1 + 0.4 * k);
-    if (n > 0) w->episodes.has_distance = true;
+        to->distance[k] = (float)stats_quantile(known, n, 0.1 + 0.4 * k);
+    if (n > 0) to->has_distance = true;
 }
 
-bool worker_device_look(struct worker *w, struct error *e) {
-    struct on_device *d = w->on_device;
-    struct rollout *r = &w->rollout;
+// What the last fence brought; *n: how many episodes ended, whose last rows are no policy steps.
+static bool read_sums(struct worker *w, struct episode_sums *to, int64_t *n, struct error *e) {
+    const struct on_device *d = w->on_device;
     struct device_sums s;
-    if (!d || !d->fenced) return true;
     if (!d->play->ring_sums(d->ring, &s, d->distance)) return failed(d, e);
-    d->fenced = false;
-    struct episode_sums *to = &w->episodes;
+    *n = (int64_t)s.n;
     to->n += (int64_t)s.n;
     to->n_success += (int64_t)s.n_success;
     to->n_truncated += (int64_t)s.n_truncated;
     to->return_sum += s.return_sum;
     to->length_sum += s.length_sum;
-    for (int a = 0; a < RECORD_MAX_ACTIONS && a < r->env->n_actions; a++)
+    for (int a = 0; a < RECORD_MAX_ACTIONS && a < w->rollout.env->n_actions; a++)
         to->actions[a] += (int64_t)s.actions[a];
-    take_distances(w);
-    r->policy_steps -= (int64_t)s.n;
-    if (d->in_fence) w->fence.policy_steps -= (int64_t)s.n;
+    take_distances(w, to);
+    w->rollout.policy_steps -= *n;
+    return true;
+}
+
+bool worker_device_look(struct worker *w, struct error *e) {
+    struct on_device *d = w->on_device;
+    int64_t n;
+    if (!d || !d->fenced) return true;
+    if (!read_sums(w, &w->episodes, &n, e)) return false;
+    d->fenced = false;
+    w->fence.policy_steps -= n;
     return true;
 }
 
@@ -180,7 +186,7 @@ bool worker_device_fence(struct worker *w, struct error *e) {
     const struct rollout *r = &w->rollout;
     if (!d || d->play->ring_total(d->ring) == 0) return true;
     if (!d->play->ring_fence(d->ring)) return failed(d, e);
-    d->fenced = d->in_fence = true;
+    d->fenced = true;
     const bool last = w->opts.env_steps > 0 && r->policy_steps >= w->opts.env_steps;
     return (w->fence.policy_steps >= w->learn_from && !last) || worker_device_look(w, e);
 }
@@ -214,6 +220,21 @@ bool worker_device_times(const struct worker *w, float *actor_ms, float *learner
     return true;
 }
 
+// Of the fence, then of the rollout beside this batch: those are the rollout's, as on the host.
+static bool take_sums(struct worker *w, struct error *e) {
+    const struct on_device *d = w->on_device;
+    int64_t n;
+    if (!worker_device_look(w, e)) return false;
+    if (w->rollout.n_ticks == 0) return true;
+    return d->play->ring_fence(d->ring) ? read_sums(w, &w->rollout.episodes, &n, e) : failed(d, e);
+}
+
+bool worker_device_end(struct worker *w, struct error *e) {
+    const struct on_device *d = w->on_device;
+    if (!d || d->play->ring_total(d->ring) == 0) return true;
+    return take_sums(w, e) && worker_device_look_at_policy(w, e);
+}
+
 // ---- checkpoints
 
 static struct device_rows mirror(struct worker *w) {
@@ -240,22 +261,12 @@ static void take_last_row(struct worker *w) {
     }
 }
 
-// The rollout beside this batch counts too from here on; its sums are not the fence's.
-static bool take_sums(struct worker *w, struct error *e) {
-    struct on_device *d = w->on_device;
-    if (!worker_device_look(w, e)) return false;
-    if (!d->play->ring_fence(d->ring)) return failed(d, e);
-    d->fenced = true;
-    d->in_fence = false;
-    return worker_device_look(w, e);
-}
-
 bool worker_device_fetch(struct worker *w, struct error *e) {
     struct on_device *d = w->on_device;
     struct rollout *r = &w->rollout;
     char why[BACKEND_MESSAGE_SIZE] = "";
     if (!d || d->play->ring_total(d->ring) == 0) return true;
-    if (!take_sums(w, e) || !worker_device_look_at_policy(w, e)) return false;
+    if (!worker_device_end(w, e)) return false;
     player_sync(r->player, true);
     struct device_rows rows = mirror(w);
     bool fine = d->play->ring_save(d->ring, &rows) || failed(d, e);

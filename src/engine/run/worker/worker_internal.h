@@ -250,6 +250,8 @@ void worker_device_aim(struct worker *w); // the next update samples what the fe
 // of an episode. Nothing on the host.
 bool worker_device_look(struct worker *w, struct error *e);
 bool worker_device_look_at_policy(struct worker *w, struct error *e);
+// Between two updates: counts are exact, the rollout in progress included.
+bool worker_device_end(struct worker *w, struct error *e);
 // Acting and learning on the device since the last fence; false: nothing to say.
 bool worker_device_times(const struct worker *w, float *actor_ms, float *learner_ms,
                          float *overlap);
@@ -281,6 +283,8 @@ struct worker_algo {
     // they are not finite.
     bool (*choose)(struct worker *w, struct error *e);
     bool (*update)(struct worker *w, struct wm_result *out);
+    // The updates that nobody has looked at yet (on a device): as `update`.
+    bool (*look)(struct worker *w, struct wm_result *out);
     uint64_t (*metrics)(const struct worker *w, float out[METRIC_COUNT]);
     void (*describe)(struct worker *w, struct model_parts *out);
 };
@@ -302,6 +306,7 @@ bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
 bool worker_load_model(struct worker *w, const char *path, struct checkpoint *c,
                        struct safetensors **file, struct error *e);
 void worker_model_to_device(struct worker *w); // what was loaded, once wm_opt_steps is known
+void worker_model_to_host(struct worker *w);   // after worker_look_at_updates
 bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
                              struct error *e);
 
@@ -361,6 +366,9 @@ bool worker_record(struct worker *w, struct error *e); // after an update
 
 // worker_failure.c
 void worker_write_failure(struct worker *w, const struct wm_result *result);
+// On a device: updates between two records that nobody has looked at yet. False: one was not
+// finite; its bundle is written.
+bool worker_look_at_updates(struct worker *w, struct error *e);
 // Of the rollout's policy step, once nobody plays; nothing where that was finite.
 void worker_write_policy_failure(struct worker *w);
 

@@ -53,6 +53,8 @@ static bool world_update(struct worker *w, struct wm_result *out) {
     return wm_update(w->wm, out);
 }
 
+static bool world_look(struct worker *w, struct wm_result *out) { return wm_look(w->wm, out); }
+
 static uint64_t world_metrics(const struct worker *w, float out[METRIC_COUNT]) {
     return wm_metrics(w->wm, out) | worker_signs_metrics(w, out);
 }
@@ -111,8 +113,8 @@ static void publish_set(struct worker *w, struct params *copy, enum dreamer_set 
     const struct params *from = dreamer_params(w->dreamer, set);
     if (!dreamer_on_device(w->dreamer))
         params_copy_weights(copy, from);
-    else
-        CHECK(backend_chosen()->copy_weights(copy, from), "weights for the player");
+    else if (!backend_chosen()->copy_weights(copy, from))
+        device_lost(backend_chosen()->name, "the player's weights cannot be copied");
 }
 
 static void dreamer_publish(struct worker *w) {
@@ -188,21 +190,33 @@ static void keep_present(struct worker *w) {
     k->world = &k->own;
 }
 
+// fine: what the update came to.
+static bool take_result(struct worker *w, bool fine, const struct dreamer_result *r,
+                        struct wm_result *out) {
+    if (!fine && dreamer_on_device(w->dreamer)) keep_present(w);
+    *out = r->model;
+    w->kept.stage = dreamer_is_joint(w->dreamer) ? STAGE_JOINT
+                    : r->model.bad_node[0]       ? STAGE_WORLD
+                                                 : STAGE_BEHAVIOUR;
+    if (fine || out->bad_node[0]) return fine;
+    out->loss = r->behaviour.loss_actor + r->behaviour.loss_critic;
+    out->grad_norm = hypot(r->behaviour.norm_actor, r->behaviour.norm_critic);
+    snprintf(out->bad_node, sizeof out->bad_node, "%s", r->bad_node);
+    return false;
+}
+
 static bool dreamer_learn(struct worker *w, struct wm_result *out) {
     struct dreamer_result r;
     worker_signs_before(w);
     keep_before(w);
-    bool fine = dreamer_update(w->dreamer, &r);
-    if (!fine && dreamer_on_device(w->dreamer)) keep_present(w);
-    *out = r.model;
-    w->kept.stage = dreamer_is_joint(w->dreamer) ? STAGE_JOINT
-                    : r.model.bad_node[0]        ? STAGE_WORLD
-                                                 : STAGE_BEHAVIOUR;
-    if (fine || out->bad_node[0]) return fine;
-    out->loss = r.behaviour.loss_actor + r.behaviour.loss_critic;
-    out->grad_norm = hypot(r.behaviour.norm_actor, r.behaviour.norm_critic);
-    snprintf(out->bad_node, sizeof out->bad_node, "%s", r.bad_node);
-    return false;
+    const bool fine = dreamer_update(w->dreamer, &r);
+    return take_result(w, fine, &r, out);
+}
+
+static bool dreamer_last(struct worker *w, struct wm_result *out) {
+    struct dreamer_result r;
+    const bool fine = dreamer_look(w->dreamer, &r);
+    return take_result(w, fine, &r, out);
 }
 
 static uint64_t dreamer_values(const struct worker *w, float out[METRIC_COUNT]) {
@@ -227,9 +241,9 @@ static void dreamer_describe(struct worker *w, struct model_parts *out) {
 
 static const struct worker_algo algos[] = {
     {"standing_still", true, world_build, world_free, world_n_weights, world_publish, world_choose,
-     world_update, world_metrics, world_describe},
+     world_update, world_look, world_metrics, world_describe},
     {"full", false, dreamer_build, dreamer_end, dreamer_count, dreamer_publish, dreamer_choose,
-     dreamer_learn, dreamer_values, dreamer_describe},
+     dreamer_learn, dreamer_last, dreamer_values, dreamer_describe},
 };
 
 const struct worker_algo *worker_algo_find(const char *mode) {
@@ -259,9 +273,6 @@ bool worker_save_model(struct worker *w, const char *path, struct checkpoint *c,
     struct model_parts parts = {0};
     struct st_source extra[MODEL_MAX_EXTRA + WORKER_STATE_TENSORS];
     CHECK(n_more <= WORKER_STATE_TENSORS, "%d more tensors", n_more);
-    if (!sync(w, true))
-        return error_set(e, STATUS_FAILED, "update %lld: a number is not finite; no checkpoint",
-                         (long long)wm_opt_steps(w->wm) + 1);
     w->algo->describe(w, &parts);
     fill(c, &parts);
     memcpy(extra, parts.extra, (size_t)parts.n_extra * sizeof *extra);
@@ -306,6 +317,9 @@ static bool same_parts(const struct model_parts *a, const struct model_parts *b)
 }
 
 void worker_model_to_device(struct worker *w) { sync(w, false); }
+void worker_model_to_host(struct worker *w) {
+    CHECK(sync(w, true), "an update that nobody has looked at");
+}
 
 bool worker_model_reads_back(struct worker *w, const char *path, struct checkpoint *c,
                              struct error *e) {
