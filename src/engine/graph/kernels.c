@@ -354,7 +354,7 @@ int norm_backward_reduce_shares(const struct norm_job *job) {
     return 1;
 }
 
-int64_t norm_partial_stride(int64_t n) { return round_up(3 * n, GEMM_UNIT); }
+int64_t norm_partial_stride(int64_t n) { return round_up(6 * n, GEMM_UNIT); }
 
 int64_t norm_partial_reals(const struct norm_job *job) {
     return row_slices(job->rows, job->n) * norm_partial_stride(job->n);

@@ -273,7 +273,7 @@ struct gemm_block_size {
 struct gemm_block_size gemm_block_size(const struct gemm_job *job);
 // Rows and panels of a share of a product.
 void gemm_share(const struct gemm_job *job, int share, struct range *rows, struct range *panels);
-// Reals from one slice's sums to the next: dgamma [n], dbeta [n], scratch [n].
+// Reals from one slice's sums to the next: dgamma [n], dbeta [n], scratch [4][n].
 int64_t norm_partial_stride(int64_t n);
 // Whether conv_down, conv_weight take two pixels of a row at once.
 bool conv_pairs(const struct conv_shape *shape);

@@ -32,6 +32,15 @@
 #define REAL_BYTES_double 8
 #define REAL_BYTES VEC_JOIN(REAL_BYTES_, REAL)
 #define LANES (VEC_BYTES / REAL_BYTES)
+#if LANES == 16 // the number as one word
+#define LANES_WORD 16
+#elif LANES == 8
+#define LANES_WORD 8
+#elif LANES == 4
+#define LANES_WORD 4
+#else
+#define LANES_WORD 2
+#endif
 _Static_assert(REAL_BYTES == sizeof(real), "REAL is neither float nor double");
 
 #if REAL_BYTES == 8
@@ -122,6 +131,34 @@ ALWAYS_INLINE void vec_group_sums(vec *v, int n, int width) {
     if (width >= 2) VEC_EACH(i, n) v[i] += VEC_XOR(v[i], 1);
 }
 
+// Lane i of the first: of a where bit m of i is 0, else of b; of the second: the lane i ^ m of the
+// same vector.
+#define VEC_KEEP1(m, i) ((i) & (m) ? LANES + (i) : (i))
+#define VEC_SWAP1(m, i) ((i) & (m) ? LANES + ((i) ^ (m)) : (i) ^ (m))
+#define VEC_LIST2(f, m, i) f(m, i), f(m, (i) + 1)
+#define VEC_LIST4(f, m, i) VEC_LIST2(f, m, i), VEC_LIST2(f, m, (i) + 2)
+#define VEC_LIST8(f, m, i) VEC_LIST4(f, m, i), VEC_LIST4(f, m, (i) + 4)
+#define VEC_LIST16(f, m, i) VEC_LIST8(f, m, i), VEC_LIST8(f, m, (i) + 8)
+#define VEC_LIST(f, m) VEC_JOIN(VEC_LIST, LANES_WORD)(f, m, 0)
+#define VEC_FOLD(a, b, m)                                                                          \
+    (__builtin_shufflevector(a, b, VEC_LIST(VEC_KEEP1, m)) +                                       \
+     __builtin_shufflevector(a, b, VEC_LIST(VEC_SWAP1, m)))
+
+// v[0..width): vectors of LANES / width rows each, rows of `width` lanes, a power of two. Lane
+// p * width + g of the result is the sum of row p of v[g], added up as vec_group_sums does.
+ALWAYS_INLINE vec vec_sums_across(vec *v, int width) {
+#if LANES >= 16
+    if (width >= 16) VEC_EACH(i, 8) v[i] = VEC_FOLD(v[i], v[i + 8], 8);
+#endif
+#if LANES >= 8
+    if (width >= 8) VEC_EACH(i, 4) v[i] = VEC_FOLD(v[i], v[i + 4], 4);
+#endif
+#if LANES >= 4
+    if (width >= 4) VEC_EACH(i, 2) v[i] = VEC_FOLD(v[i], v[i + 2], 2);
+#endif
+    return width >= 2 ? VEC_FOLD(v[0], v[1], 1) : v[0];
+}
+
 #if defined(__x86_64__) && REAL_BYTES == 4 && VEC_BYTES == 64
 #define VEC_INTRINSIC(name) _mm512_##name##_ps
 #elif defined(__x86_64__) && REAL_BYTES == 4 && VEC_BYTES == 32
@@ -142,6 +179,19 @@ ALWAYS_INLINE vec vec_sqrt(vec v) {
         r[i] = REAL_BYTES == 8 ? (real)sqrt((double)v[i]) : (real)sqrtf((float)v[i]);
     return r;
 }
+#endif
+
+// v, rounded: no compiler makes one multiply-add of the product v and a sum it is used in. Where
+// the sum stands behind a branch, that would depend on how the loop around it is unrolled.
+ALWAYS_INLINE vec vec_rounded(vec v) {
+#if defined(VEC_INTRINSIC)
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
+
+#if defined(VEC_INTRINSIC) && VEC_BYTES == 64
+#define VEC_LOOKUP(v, index) ((vec)_mm512_permutexvar_ps((__m512i)(index), (__m512)(v)))
 #endif
 
 // Bit i: lane i is not zero.
