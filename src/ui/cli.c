@@ -47,9 +47,14 @@ const struct cli_command cli_commands[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-// The commands that have parts with options of their own; that look at key=value words, that take
-// any, and that take a task's name.
-static const char parts[] = "bench/emu bench/env bench/replay bench/engine bench/train";
+// The commands that have parts with options of their own, named by the word behind the command; of
+// train the gate and, as `alone`, all else. Those that look at key=value words, that take any, and
+// that take a task's name.
+static const char parts[] =
+    "train/alone train/--gate bench/emu bench/env bench/replay bench/engine bench/train "
+    "sessions/list sessions/show sessions/check sessions/compare rom/info rom/run rom/play "
+    "state/info "
+    "state/import state/export goal/capture goal/check goal/calibrate";
 static const char with_settings[] =
     "train eval bench/train bench/env bench/replay bench/engine goal",
                   with_keys[] = "train bench", with_tasks[] = "train bench";
@@ -68,57 +73,60 @@ static const struct option {
     {"--gate", TEXT, AT(gate), "cpu|gpu", "run the CI gate: a line per check, a verdict, exit code",
      "train"},
     {"--out", TEXT, AT(out), "FILE", "where to: a summary, state, picture, folder, weights",
-     "train eval export rom state goal"},
+     "train eval export rom/run state/import state/export goal/capture goal/check"},
     {"--png", TEXT, AT(png), "FILE", "sessions compare: curves of success, seeds as bands",
-     "sessions"},
+     "sessions/compare"},
     {"--algo", TEXT, AT(algo), "NAME", "dreamer_v3, ppo (dreamer_v3)", "train"},
     {"--task", TEXT, AT(task), "NAME", "scene, goal or control task, see below (default sprites)",
-     "train bench/emu bench/env"},
+     "train/alone bench/emu bench/env"},
     {"--rom", TEXT, AT(rom), "FILE", "a Game Boy ROM instead of a built-in scene",
-     "train eval bench/emu bench/env state goal"},
+     "train/alone eval bench/emu bench/env state goal"},
     {"--state", TEXT, AT(state), "FILE", "with --rom: start there (own, BESS, PyBoy)",
-     "train eval rom goal"},
+     "train/alone eval rom/run rom/play goal"},
     {"--goal-dir", TEXT, AT(goal_dir), "DIR",
-     "with --rom and --state: train towards this goal template", "train eval"},
+     "with --rom and --state: train towards this goal template", "train/alone eval"},
     {"--accept-pipeline", COUNT, AT(accept_pipeline), "1",
-     "take a goal template drawn by that older pipeline", "train eval goal"},
-    {"--actions", TEXT, AT(actions), "FILE", "rom run, goal: recorded actions", "rom goal"},
+     "take a goal template drawn by that older pipeline",
+     "train/alone eval goal/check goal/calibrate"},
+    {"--actions", TEXT, AT(actions), "FILE", "rom run, goal: recorded actions", "rom/run goal"},
     {"--use-stack", COUNT, AT(use_stack), "K", "goal capture: the last K frames instead of one",
-     "goal"},
-    {"--tau", NUMBER, AT(tau), "X", "goal capture: distance that counts as reached (0.05)", "goal"},
+     "goal/capture"},
+    {"--tau", NUMBER, AT(tau), "X", "goal capture: distance that counts as reached (0.05)",
+     "goal/capture"},
     {"--k-consecutive", COUNT, AT(k_consecutive), "N", "goal capture: so many steps in a row (2)",
-     "goal"},
-    {"--force", FLAG, AT(force), NULL, "goal capture: replace a template", "goal"},
+     "goal/capture"},
+    {"--force", FLAG, AT(force), NULL, "goal capture: replace a template", "goal/capture"},
     {"--mode", TEXT, AT(mode), "MODE", "standing_still (no policy; default of a scene) or full",
-     "train"},
+     "train/alone"},
     {"--preset", TEXT, AT(preset), "SIZE", "micro, tiny, goal, xs, s, m, l, xl",
-     "train bench/train bench/replay bench/engine"},
-    {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)", "train bench"},
+     "train/alone bench/train bench/replay bench/engine"},
+    {"--device", TEXT, AT(device), "NAME", "auto, cpu, cuda (default auto)", "train/alone bench"},
     {"--ranks", TEXT, AT(ranks), "HOW", "mpi: the processes of mpirun or srun are one run (off)",
      "train"},
     {"--threads", COUNT, AT(threads), "N", "engine threads (default: all of this process's CPUs)",
      "train eval bench reproduce"},
     {"--updates", COUNT, AT(updates), "N", "stop after N gradient steps",
-     "train bench/train bench/engine"},
-    {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps", "train"},
-    {"--minutes", NUMBER, AT(minutes), "M", "stop after M minutes", "train"},
-    {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)", "train eval"},
-    {"--output-tag", TEXT, AT(output_tag), "TAG", "last part of the session's name", "train"},
+     "train/alone bench/train bench/engine"},
+    {"--env-steps", COUNT, AT(env_steps), "N", "stop after N policy steps", "train/alone"},
+    {"--minutes", NUMBER, AT(minutes), "M", "stop after M minutes", "train/alone"},
+    {"--seed", TEXT, AT(seed), "N", "seed of every random stream (default 42)", "train/alone eval"},
+    {"--output-tag", TEXT, AT(output_tag), "TAG", "last part of the session's name", "train/alone"},
     {"--sessions", TEXT, AT(sessions), "DIR", "where sessions are kept (default sessions)",
-     "train sessions"},
+     "train/alone sessions/list"},
     {"--resume", TEXT, AT(resume), "SESSION",
-     "train: go on with a session, or from a checkpoint of it", "train"},
-    {"--no-session", FLAG, AT(no_session), NULL, "write no files", "train eval"},
+     "train: go on with a session, or from a checkpoint of it", "train/alone"},
+    {"--no-session", FLAG, AT(no_session), NULL, "write no files", "train/alone eval"},
     {"--window", FLAG, AT(window), NULL, "open the SDL2 window at once (key o in the dashboard)",
-     "train"},
+     "train/alone"},
     {"--keep-running", FLAG, AT(keep_running), NULL,
-     "go on without a screen when the terminal hangs up", "train"},
-    {"--script", TEXT, AT(script), "FILE", "drive the dashboard by a script of keys", "train"},
+     "go on without a screen when the terminal hangs up", "train/alone"},
+    {"--script", TEXT, AT(script), "FILE", "drive the dashboard by a script of keys",
+     "train/alone"},
     {"--no-color", FLAG, AT(no_color), NULL, "no colours (also: NO_COLOR in the environment)",
-     "train"},
-    {"--ascii", FLAG, AT(ascii), NULL, "ASCII characters only", "train"},
+     "train/alone"},
+    {"--ascii", FLAG, AT(ascii), NULL, "ASCII characters only", "train/alone"},
     {"--json", FLAG, AT(json), NULL, "print the result as JSON",
-     "train eval bench reproduce sessions rom state goal doctor"},
+     "train eval bench reproduce sessions rom/info rom/run state/info goal doctor"},
     {"--episodes", COUNT, AT(episodes), "N", "eval: episodes (default 100)", "eval"},
     {"--policy", TEXT, AT(policy), "NAME", "eval: sampled, greedy or random (default sampled)",
      "eval"},
@@ -135,7 +143,7 @@ static const struct option {
      "export: such a file as a checkpoint of SESSION, to --out", "export"},
     {"--envs", COUNT, AT(envs), "N", "machines (eval, bench env: 16, bench emu: 1)",
      "eval bench/emu bench/env bench/replay"},
-    {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates", "bench rom"},
+    {"--steps", COUNT, AT(steps), "N", "bench, rom run: steps or updates", "bench rom/run"},
     {"--profile", FLAG, AT(profile), NULL, "bench train: milliseconds and GFLOP/s per part",
      "bench/train"},
     {"--kernels", FLAG, AT(kernels), NULL, "bench train, on a GPU: ms and floor per kernel",
@@ -149,6 +157,21 @@ static const struct option {
 #undef AT
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
+
+// What of a command does nothing without one of the others, or beside one of them.
+static const struct bond {
+    const char *of, *name;
+    enum { WITHOUT, BESIDE } how;
+    const char *others;
+} bonds[] = {
+    {"train", "--out", WITHOUT, "--gate"},
+    {"train", "--golden", WITHOUT, "--gate"},
+    {"train", "--accept-pipeline", WITHOUT, "--goal-dir --resume"},
+    {"train", "--sessions", BESIDE, "--no-session --resume"},
+    {"train", "--output-tag", BESIDE, "--no-session --resume"},
+    {"eval", "--out", BESIDE, "--no-session"},
+    {"bench/train bench/engine", "--updates", BESIDE, "--steps"},
+};
 
 static bool set_value(struct cli *cli, const struct option *o, const char *text, struct error *e) {
     void *field = (char *)cli + o->offset;
@@ -260,20 +283,56 @@ static bool is_given(const struct cli *cli, const struct option *o) {
                   o->kind == FLAG ? sizeof(bool) : sizeof(int64_t)) != 0;
 }
 
+static bool is_named_given(const struct cli *cli, const char *name, size_t n) {
+    return is_given(cli, find_option(name, n));
+}
+
+// The first of these options that is given, its length in *n; NULL: none is.
+static const char *find_given(const struct cli *cli, const char *names, size_t *n) {
+    for (const char *at = names; *at; at += *n, at += *at == ' ') {
+        *n = strcspn(at, " ");
+        if (is_named_given(cli, at, *n)) return at;
+    }
+    return NULL;
+}
+
+static bool check_bonds(const struct cli *cli, const char *part, const char *label,
+                        struct error *e) {
+    for (size_t i = 0; i < sizeof bonds / sizeof *bonds; i++) {
+        const struct bond *b = &bonds[i];
+        size_t n = 0;
+        if (!goes_with(b->of, cli->command, part) || !is_named_given(cli, b->name, strlen(b->name)))
+            continue;
+        const char *other = find_given(cli, b->others, &n);
+        if (b->how == WITHOUT && !other)
+            return error_set(e, STATUS_USAGE, "%s: %s does nothing without %.*s", label, b->name,
+                             (int)strcspn(b->others, " "), b->others);
+        if (b->how == BESIDE && other)
+            return error_set(e, STATUS_USAGE, "%s: %s does nothing beside %.*s", label, b->name,
+                             (int)n, other);
+    }
+    return true;
+}
+
+static const char *part_of(const struct cli *cli) {
+    const bool trains = strcmp(cli->command, "train") == 0;
+    const char *part = trains ? cli->gate ? "--gate" : "alone" : cli->n_words ? cli->words[0] : "";
+    return goes_with(parts, cli->command, part) ? part : NULL;
+}
+
 bool cli_check(const struct cli *cli, struct error *e) {
-    const char *part = cli->n_words == 1 ? cli->words[0] : NULL;
-    const bool known = part && goes_with(parts, cli->command, part);
-    if (!known) part = NULL;
-    const char *space = part ? " " : "", *of = part ? part : "";
+    const char *part = part_of(cli);
+    const bool shown = part && strcmp(part, "alone") != 0;
+    char label[64];
+    snprintf(label, sizeof label, "%s%s%s", cli->command, shown ? " " : "", shown ? part : "");
     for (int i = 0; i < N_OPTIONS; i++)
         if (is_given(cli, &options[i]) && !goes_with(options[i].of, cli->command, part))
-            return error_set(e, STATUS_USAGE,
-                             "%s%s%s: %s does nothing there; see workbench %s --help", cli->command,
-                             space, of, options[i].name, cli->command);
+            return error_set(e, STATUS_USAGE, "%s: %s does nothing there; see workbench %s --help",
+                             label, options[i].name, cli->command);
     if (cli->n_settings && !goes_with(with_settings, cli->command, part))
-        return error_set(e, STATUS_USAGE, "%s%s%s: %s: keys of a run are not set there",
-                         cli->command, space, of, cli->settings[0]);
-    return true;
+        return error_set(e, STATUS_USAGE, "%s: %s: keys of a run are not set there", label,
+                         cli->settings[0]);
+    return check_bonds(cli, part, label, e);
 }
 
 // ---- help

@@ -144,6 +144,7 @@ static void options_that_ppo_cannot_honour_are_refused(void **state) {
     o.task = "sprites", refuse(&o, "scene without a goal"), o.task = NULL;
     o.task = "nowhere", refuse(&o, "no such task; known: toy"), o.task = NULL;
     o.rom_path = "game.gb", refuse(&o, "PPO needs a goal"), o.rom_path = NULL;
+    o.resume = "x", refuse(&o, "--resume and --no-session exclude each other"), o.resume = NULL;
     o.settings = wrong, o.n_settings = 1, refuse(&o, "unknown config key 'algo.horizon'");
     o.settings = odd, refuse(&o, "algo.minibatches=7 does not divide");
     o.algo = "sarsa", o.n_settings = 0, refuse(&o, "no such algorithm; known: dreamer_v3, ppo");

@@ -401,6 +401,107 @@ static void what_one_benchmark_would_ignore_is_refused_by_it(void **state) {
     assert_true(cli_check(&cli, &e));
 }
 
+// Every subcommand with all options that it looks at; each other one is refused there.
+static const struct part {
+    const char *words[3], *takes;
+} subcommands[] = {
+    {{"train"},
+     " --headless --gate --algo --task --rom --state --goal-dir --mode --preset --device --ranks "
+     "--threads --updates --env-steps --minutes --seed --output-tag --sessions --resume "
+     "--no-session --window --keep-running --script --no-color --ascii --json --zero-latent "},
+    {{"train", "--gate=cpu"},
+     " --headless --gate --out --algo --ranks --threads --json --golden --zero-latent "},
+    {{"eval"},
+     " --out --rom --state --goal-dir --accept-pipeline --threads --seed --no-session --json "
+     "--episodes --policy --greedy --warm-up-frames --dump-trajectory --open-loop --envs "
+     "--zero-latent "},
+    {{"export"}, " --out --sheeprl --from-sheeprl "},
+    {{"bench", "emu"}, " --task --rom --device --threads --json --envs --steps --draw "},
+    {{"bench", "env"}, " --task --rom --device --threads --json --envs --steps "},
+    {{"bench", "replay"}, " --preset --device --threads --json --envs --steps "},
+    {{"bench", "engine"}, " --preset --device --threads --updates --json --steps "},
+    {{"bench", "train"},
+     " --preset --device --threads --updates --json --steps --profile --kernels "},
+    {{"reproduce"}, " --threads --json "},
+    {{"sessions", "list"}, " --sessions --json "},
+    {{"sessions", "show"}, " --json "},
+    {{"sessions", "check"}, " --json "},
+    {{"sessions", "compare"}, " --png --json "},
+    {{"rom", "info"}, " --json "},
+    {{"rom", "run"}, " --out --state --actions --steps --json "},
+    {{"rom", "play"}, " --state "},
+    {{"state", "info"}, " --rom --json "},
+    {{"state", "import"}, " --out --rom "},
+    {{"state", "export"}, " --out --rom "},
+    {{"goal", "capture"},
+     " --out --rom --state --actions --use-stack --tau --k-consecutive --force --json "},
+    {{"goal", "check"}, " --out --rom --state --accept-pipeline --actions --json "},
+    {{"goal", "calibrate"}, " --rom --state --accept-pipeline --actions --json "},
+    {{"doctor"}, " --json "},
+};
+
+static bool takes(const struct part *p, const char *option) {
+    char word[64];
+    snprintf(word, sizeof word, " %s ", option);
+    return strstr(p->takes, word) != NULL;
+}
+
+static void every_subcommand_takes_its_own_options_and_refuses_all_others(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof subcommands / sizeof *subcommands; k++) {
+        const struct part *p = &subcommands[k];
+        for (int i = 0; i < N_OPTIONS; i++) {
+            struct error e = {0};
+            const char *words[5] = {p->words[0]};
+            char option[64];
+            int n = 1;
+            if (p->words[1]) words[n++] = p->words[1];
+            if (options[i].kind == FLAG)
+                snprintf(option, sizeof option, "%s", options[i].name);
+            else
+                snprintf(option, sizeof option, "%s=1", options[i].name);
+            words[n] = option;
+            if (strcmp(option, "--help") == 0 || strcmp(option, "--version") == 0) continue;
+            assert_true(parse(words, &e));
+            const bool fine = cli_check(&cli, &e);
+            if (fine != takes(p, options[i].name))
+                fail_msg("%s %s %s: %s", p->words[0], p->words[1] ? p->words[1] : "", option,
+                         fine ? "taken" : e.message);
+            if (!fine) assert_one_line(&e, options[i].name);
+        }
+    }
+}
+
+static void options_that_undo_each_other_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *words[6], *says; // NULL: nothing
+    } cases[] = {
+        {{"--out", "x"}, "train: --out does nothing without --gate"},
+        {{"--golden", "x"}, "train: --golden does nothing without --gate"},
+        {{"--gate", "cpu", "--out", "x"}, NULL},
+        {{"--gate", "cpu", "--task", "toy"}, "train --gate: --task does nothing there; see "},
+        {{"--accept-pipeline", "1"}, "train: --accept-pipeline does nothing without --goal-dir"},
+        {{"--accept-pipeline", "1", "--resume", "x"}, NULL},
+        {{"--output-tag", "x", "--no-session"}, "--output-tag does nothing beside --no-session"},
+        {{"--sessions", "x", "--no-session"}, "--sessions does nothing beside --no-session"},
+        {{"--sessions", "x", "--resume", "y"}, "--sessions does nothing beside --resume"},
+        {{"--output-tag", "x", "--resume", "y"}, "--output-tag does nothing beside --resume"},
+        {{"eval", "s", "--out", "x", "--no-session"},
+         "eval: --out does nothing beside --no-session"},
+        {{"bench", "train", "--steps=1", "--updates=1"},
+         "bench train: --updates does nothing beside --steps"},
+        {{"rom", "play", "x.gb", "--steps=1"}, "rom play: --steps does nothing there; see "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error e = {0};
+        assert_true(parse(cases[i].words, &e));
+        const bool fine = cli_check(&cli, &e);
+        if (fine != !cases[i].says) fail_msg("%zu: %s", i, fine ? "taken" : e.message);
+        if (!fine) assert_one_line(&e, cases[i].says);
+    }
+}
+
 static void short_and_long_help_are_the_same(void **state) {
     (void)state;
     struct error e = {0};
@@ -437,6 +538,8 @@ int main(void) {
         cmocka_unit_test(the_help_of_a_command_lists_its_own_options_in_80_columns),
         cmocka_unit_test(what_a_command_would_ignore_is_refused),
         cmocka_unit_test(what_one_benchmark_would_ignore_is_refused_by_it),
+        cmocka_unit_test(every_subcommand_takes_its_own_options_and_refuses_all_others),
+        cmocka_unit_test(options_that_undo_each_other_are_refused),
         cmocka_unit_test(short_and_long_help_are_the_same),
         cmocka_unit_test(a_failure_is_one_line_on_stderr_and_the_exit_code),
     };

@@ -53,6 +53,8 @@ static bool check_options(const struct run_opts *o, struct error *e) {
                          o->preset);
     if (o->zero_latent)
         return error_set(e, STATUS_USAGE, "--zero-latent: PPO has no latent; leave it out");
+    if (o->resume && o->no_session)
+        return error_set(e, STATUS_USAGE, "--resume and --no-session exclude each other");
     if (o->task && o->rom_path)
         return error_set(e, STATUS_USAGE, "--task and --rom exclude each other; give one");
     if (o->rom_path && !(o->state_path && o->goal_dir))
