@@ -53,11 +53,10 @@ const struct cli_command cli_commands[] = {
 static const char parts[] =
     "train/alone train/--gate bench/emu bench/env bench/replay bench/engine bench/train "
     "sessions/list sessions/show sessions/check sessions/compare rom/info rom/run rom/play "
-    "state/info "
-    "state/import state/export goal/capture goal/check goal/calibrate";
-static const char with_settings[] =
-    "train eval bench/train bench/env bench/replay bench/engine goal",
-                  with_keys[] = "train bench", with_tasks[] = "train bench";
+    "state/info state/import state/export goal/capture goal/check goal/calibrate";
+static const char with_keys[] = "train bench", with_tasks[] = "train bench",
+                  with_settings[] = "train eval bench/train bench/env bench/replay bench/engine "
+                                    "goal";
 
 enum kind { FLAG, TEXT, COUNT, NUMBER };
 
