@@ -63,6 +63,20 @@ static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
     feed_free(device);
 }
 
+// Without a session nothing has brought the rows to the host.
+static void the_summary_sees_the_rows_on_the_device(void **state) {
+    (void)state;
+    struct worker_summary s[2] = {{0}};
+    static const char *const devices[] = {"cpu", "cuda"};
+    for (int i = 0; i < 2; i++) {
+        struct error e = {0};
+        const struct run_opts opts = device_run(devices[i], LOGGED, 2);
+        if (run_worker(&opts, &s[i], &e) != STATUS_OK) fail_msg("%s", e.message);
+    }
+    assert_true(s[0].mean_picture_loss > 0);
+    assert_true(s[1].mean_picture_loss == s[0].mean_picture_loss);
+}
+
 // ---- the bus
 
 // What a whole run sends, setting up and looking at the end included.
@@ -114,6 +128,7 @@ int main(void) {
     parity_for_runs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
+        cmocka_unit_test(the_summary_sees_the_rows_on_the_device),
         cmocka_unit_test(longer_runs_send_nothing_more),
         cmocka_unit_test(rows_of_the_host_are_counted),
         cmocka_unit_test(a_policy_step_that_is_not_finite_stops_the_run),

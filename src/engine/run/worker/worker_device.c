@@ -299,7 +299,17 @@ bool worker_device_store(struct worker *w, struct error *e) {
     return fine;
 }
 
-bool worker_rows_before(struct worker *w, int64_t end, int length, const struct replay_batch *out) {
+int64_t worker_first_row(const struct worker *w) {
+    return w->on_device ? worker_device_window(w).window.first : replay_window(w->replay).first;
+}
+
+int64_t worker_end_row(const struct worker *w) {
+    return w->on_device ? w->on_device->play->ring_total(w->on_device->ring)
+                        : replay_total(w->replay);
+}
+
+bool worker_rows_before(const struct worker *w, int64_t end, int length,
+                        const struct replay_batch *out) {
     const struct on_device *d = w->on_device;
     if (!d) return replay_rows_before(w->replay, 0, end, length, out);
     const struct device_batch to = {

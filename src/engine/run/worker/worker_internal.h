@@ -259,7 +259,9 @@ bool worker_device_times(const struct worker *w, float *actor_ms, float *learner
 bool worker_device_fetch(struct worker *w, struct error *e);
 bool worker_device_store(struct worker *w, struct error *e); // the other way: what was loaded
 // replay_rows_before of environment 0, wherever the rows are.
-bool worker_rows_before(struct worker *w, int64_t end, int length, const struct replay_batch *out);
+bool worker_rows_before(const struct worker *w, int64_t end, int length,
+                        const struct replay_batch *out);
+int64_t worker_first_row(const struct worker *w), worker_end_row(const struct worker *w);
 
 // worker_model.c: what learns and acts. One table each; all of it is called by the worker thread
 // but `choose`.

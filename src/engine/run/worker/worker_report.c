@@ -236,26 +236,32 @@ static int compare_floats(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// Observation loss of the per-pixel mean picture over the ring: what a model that knows no time
-// could reach.
+// Observation loss of the per-pixel mean picture over environment 0's rows in the ring, wherever it
+// is: what a model that knows no time could reach. NaN where a device does not give its rows.
 static double mean_picture_loss(const struct worker *w) {
-    const struct replay *r = w->replay;
     if (!wm_has_pictures(w->wm)) return 0;
-    double *sum = mem_alloc(2 * FEED_PIXELS * sizeof *sum), *square = sum + FEED_PIXELS, loss = 0,
-           n = 0;
-    for (int64_t t = replay_window(r).first; t < replay_total(r); t++) {
-        const uint8_t *obs = replay_row(r, t, 0).obs;
-        for (int i = 0; i < FEED_PIXELS; i++) {
-            double v = (double)((obs[i >> 2] >> (2 * (i & 3))) & 3) / 3;
+    double *sum = mem_alloc(2 * FEED_PIXELS * sizeof *sum), *square = sum + FEED_PIXELS, loss = 0;
+    uint8_t(*rows)[WM_PACKED_BYTES] = mem_alloc(WM_ROLLOUT * sizeof *rows);
+    const struct replay_batch to = {.packed = rows[0]};
+    const int64_t first = worker_first_row(w), end = worker_end_row(w);
+    bool fine = true;
+    int length;
+    for (int64_t t = first; t < end && fine; t += length) {
+        length = end - t < WM_ROLLOUT ? (int)(end - t) : WM_ROLLOUT;
+        fine = worker_rows_before(w, t + length, length, &to);
+        for (int k = 0; k < length * FEED_PIXELS; k++) {
+            const int i = k % FEED_PIXELS;
+            const double v = (double)((rows[0][k >> 2] >> (2 * (i & 3))) & 3) / 3;
             sum[i] += v;
             square[i] += v * v;
         }
-        n++;
     }
+    const double n = (double)(end - first);
     for (int i = 0; i < FEED_PIXELS && n > 0; i++)
         loss += square[i] / n - sum[i] / n * (sum[i] / n);
+    free(rows);
     free(sum);
-    return loss;
+    return fine ? loss : NAN;
 }
 
 void worker_summary(const struct worker *w, struct worker_summary *out) {
