@@ -29,7 +29,7 @@ static void say_where(const struct worker *w) {
 static bool set_up(struct worker *w, struct error *e) {
     return worker_agree(w, worker_configure(w, e), e) &&
            worker_agree(w, worker_join_devices(w, e) && worker_build(w, e), e) &&
-           worker_agree(w, worker_introduce(w, e), e) &&
+           worker_agree(w, worker_check_alike(w, e), e) &&
            worker_agree(w, worker_open_session(w, e), e) &&
            worker_agree(w, worker_share_session(w, e), e);
 }

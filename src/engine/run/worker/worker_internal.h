@@ -203,7 +203,7 @@ bool worker_check_ranks(const struct worker *w, struct error *e); // what cannot
 // The devices that the ranks have chosen become those of one run.
 bool worker_join_devices(struct worker *w, struct error *e);
 // What is built is the same run on all.
-bool worker_introduce(struct worker *w, struct error *e);
+bool worker_check_alike(struct worker *w, struct error *e);
 // When rank 0 has its session: all learn its folder.
 bool worker_share_session(struct worker *w, struct error *e);
 // The metrics become means over the ranks (the means of their percentiles and deviations too), the

@@ -41,12 +41,12 @@ bool worker_agree(struct worker *w, bool fine, struct error *e) {
 
 // ---- setting up
 
-struct introduction {
+struct rank_run {
     char config[CONFIG_HASH_SIZE], rom[65], kernel[24];
     int64_t opt_steps;
 };
 
-static bool is_alike(const struct introduction *zero, const struct introduction *other, int rank,
+static bool is_alike(const struct rank_run *zero, const struct rank_run *other, int rank,
                      struct error *e) {
     if (strcmp(zero->config, other->config) != 0 || strcmp(zero->rom, other->rom) != 0)
         return error_set(e, STATUS_USAGE,
@@ -62,14 +62,14 @@ static bool is_alike(const struct introduction *zero, const struct introduction 
     return true;
 }
 
-bool worker_introduce(struct worker *w, struct error *e) {
+bool worker_check_alike(struct worker *w, struct error *e) {
     struct ranks *r = w->opts.ranks;
-    struct introduction mine = {.opt_steps = wm_opt_steps(w->wm)};
+    struct rank_run mine = {.opt_steps = wm_opt_steps(w->wm)};
     if (!r) return true;
     config_hash(&w->config, mine.config);
     snprintf(mine.rom, sizeof mine.rom, "%s", w->rom_sha256);
     snprintf(mine.kernel, sizeof mine.kernel, "%s", cpu_kernels_kind(w->config.autocast));
-    const struct introduction *all = ranks_gathered(r, &mine, sizeof mine);
+    const struct rank_run *all = ranks_gathered(r, &mine, sizeof mine);
     for (int k = 1; k < r->n; k++)
         if (!is_alike(&all[0], &all[k], k, e)) return false;
     return true;
