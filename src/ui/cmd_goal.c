@@ -119,7 +119,7 @@ static bool write_template(const struct goal_words *w, struct capture *c, struct
               &c->goal, &c->made);
     if (cli->tau > 0) c->made.meta.tau = cli->tau;
     if (cli->k_consecutive) c->made.meta.k_consecutive = (int)cli->k_consecutive;
-    return goal_write(cli->out, &c->made, cli->force, e) && goal_write_png(cli->out, &c->made, e) &&
+    return goal_write(cli->out, &c->made, (cli->force ? GOAL_REPLACE : 0) | GOAL_PICTURE, e) &&
            goal_load(cli->out, &(struct goal_expect){0}, &c->read, e);
 }
 

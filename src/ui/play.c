@@ -156,7 +156,7 @@ static bool write_goal(const struct play *p, const char *folder, struct error *e
                                     .state_path = "source.state",
                                     .state_sha256 = sha256},
               &goal, &t);
-    return goal_write(folder, &t, true, e) && goal_write_png(folder, &t, e);
+    return goal_write(folder, &t, GOAL_REPLACE | GOAL_PICTURE, e);
 }
 
 static void save_goal(struct play *p) {

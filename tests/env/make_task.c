@@ -226,7 +226,7 @@ static bool make_codec(const struct maker *m, const char *codec, struct error *e
     fine = fine && path_join(s->goal_dir, m->folder, name, e) &&
            read_actions(s->path, codec, &s->actions, &s->n, s->sha256, e) && capture_goal(m, s, e);
     if (fine) keep_created_at(s);
-    fine = fine && replay(m, s, e) && goal_write(s->goal_dir, &s->goal, true, e) &&
+    fine = fine && replay(m, s, e) && goal_write(s->goal_dir, &s->goal, GOAL_REPLACE, e) &&
            write_stage(m, s, e) && (m->random_episodes == 0 || play_randomly(m, s, e));
     free(s->actions);
     free(s);

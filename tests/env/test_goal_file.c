@@ -1,6 +1,12 @@
 // Tests of goal templates: round trips, every disagreement refused with both values, damaged files.
 #include "goal_fixture.h"
 
+#include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "base/json.h"
 #include "engine/data/npy.h"
 
@@ -11,7 +17,7 @@ static const char *written(const struct goal_template *t) {
     struct error e = {0};
     snprintf(npy_path, sizeof npy_path, "%s/goal_template.npy", folder);
     snprintf(meta_path, sizeof meta_path, "%s/goal_template.meta.json", folder);
-    if (!goal_write(folder, t, false, &e)) fail_msg("%s", e.message);
+    if (!goal_write(folder, t, 0, &e)) fail_msg("%s", e.message);
     return folder;
 }
 
@@ -172,13 +178,93 @@ static void a_template_is_not_replaced_unless_forced(void **state) {
     struct error e = {0};
     const char *folder = written(t);
     fixture_frame(t->goal.packed[0], 9);
-    assert_false(goal_write(folder, t, false, &e));
+    assert_false(goal_write(folder, t, 0, &e));
     assert_non_null(strstr(e.message, folder));
-    assert_true(goal_write(folder, t, true, &e));
+    assert_true(goal_write(folder, t, GOAL_REPLACE, &e));
     assert_true(goal_load(folder, &(struct goal_expect){0}, back, &e));
     assert_memory_equal(&back->goal, &t->goal, sizeof t->goal);
     free(t);
     free(back);
+}
+
+// ---- killed while it writes
+
+static bool writes(const char *folder, uint32_t number) {
+    struct goal_template *t = fixture_template(1);
+    fixture_frame(t->goal.packed[0], number);
+    t->meta.tau = 0.1 + 0.01 * number;
+    const bool fine = goal_write(folder, t, GOAL_REPLACE | GOAL_PICTURE, NULL);
+    free(t);
+    return fine;
+}
+
+// The number of the template that loads, whole.
+static uint32_t number_of(const char *folder) {
+    struct goal_template *t = calloc(1, sizeof *t);
+    struct error e = {0};
+    uint8_t frame[ENV_OBS_BYTES];
+    if (!goal_load(folder, &(struct goal_expect){0}, t, &e)) fail_msg("%s", e.message);
+    const uint32_t number = (uint32_t)lround((t->meta.tau - 0.1) * 100);
+    fixture_frame(frame, number);
+    assert_memory_equal(frame, t->goal.packed[0], sizeof frame);
+    free(t);
+    return number;
+}
+
+static void move_file(const char *from, const char *a, const char *to, const char *b) {
+    char source[PATH_SIZE], target[PATH_SIZE];
+    assert_true(path_join(source, from, a, NULL) && path_join(target, to, b, NULL));
+    assert_int_equal(rename(source, target), 0);
+}
+
+// The folder after each step of a replacement, as the header says what counts.
+static void a_replacement_that_stops_after_any_step_leaves_one_template_whole(void **state) {
+    (void)state;
+    static const char *const files[] = {"goal_template.png", "goal_template.npy",
+                                        "goal_template.meta.json"};
+    for (int steps = 0; steps <= 6; steps++) {
+        char folder[PATH_SIZE], made[PATH_SIZE], next[64];
+        snprintf(folder, sizeof folder, "%s", test_folder());
+        snprintf(made, sizeof made, "%s", test_folder());
+        assert_true(writes(folder, 1) && writes(made, 2));
+        for (int i = 0; i < steps; i++) {
+            const char *file = files[i % 3];
+            snprintf(next, sizeof next, "%s.next", file);
+            if (i < 3)
+                move_file(made, file, folder, next);
+            else
+                move_file(folder, next, folder, file);
+        }
+        assert_int_equal(number_of(folder), steps < 3 ? 1 : 2);
+        assert_true(writes(folder, 3)); // and it can be written again
+        assert_int_equal(number_of(folder), 3);
+        for (int i = 0; i < 3; i++) {
+            snprintf(next, sizeof next, "%s.next", files[i]);
+            assert_true(path_join(made, folder, next, NULL));
+            assert_false(file_exists(made));
+        }
+    }
+}
+
+static void a_writer_killed_at_any_moment_leaves_one_template_whole(void **state) {
+    (void)state;
+    char folder[PATH_SIZE];
+    snprintf(folder, sizeof folder, "%s", test_folder());
+    assert_true(writes(folder, 0));
+    bool changed = false;
+    for (int round = 0; round < 60; round++) {
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        for (uint32_t k = 1; child == 0; k++)
+            if (!writes(folder, k % 50)) _exit(1);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000 + 137137 * round}, NULL);
+        kill(child, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        changed |= number_of(folder) != 0;
+    }
+    assert_true(changed);
 }
 
 static void a_template_made_now_says_when(void **state) {
@@ -372,6 +458,8 @@ int main(void) {
         cmocka_unit_test(the_meta_file_holds_the_nineteen_fields_in_order),
         cmocka_unit_test(a_file_of_pixels_says_row_by_row_what_the_screen_shows),
         cmocka_unit_test(a_template_is_not_replaced_unless_forced),
+        cmocka_unit_test(a_replacement_that_stops_after_any_step_leaves_one_template_whole),
+        cmocka_unit_test(a_writer_killed_at_any_moment_leaves_one_template_whole),
         cmocka_unit_test(a_template_made_now_says_when),
         cmocka_unit_test(a_disagreement_is_refused_with_both_values),
         cmocka_unit_test(what_is_not_asked_for_is_not_compared),

@@ -213,7 +213,7 @@ static const char *start_as_goal(void) {
                                     .state_sha256 = task->state_sha256},
               &goal, t);
     assert_true(path_join(folder, test_folder(), "goal", &e));
-    if (!goal_write(folder, t, false, &e)) fail_msg("%s", e.message);
+    if (!goal_write(folder, t, 0, &e)) fail_msg("%s", e.message);
     env_free(env);
     task_close(task);
     free(task);

@@ -1,6 +1,7 @@
 // Goal template files: one table of the meta file's members serves reading, checking and writing.
 #include "engine/env/goal_file.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,15 @@
 #include "engine/data/image.h"
 #include "engine/data/npy.h"
 
-static const char npy_name[] = "goal_template.npy", meta_name[] = "goal_template.meta.json",
-                  png_name[] = "goal_template.png";
+// A new template is first written beside the old one, under these names; its meta file is the last,
+// so where that is there, all of it is, and it counts. Then each file takes its place, the meta
+// file again the last.
+#define NEXT ".next"
+enum template_file { PNG, NPY, META, N_FILES };
+static const char npy_name[] = "goal_template.npy", meta_name[] = "goal_template.meta.json";
+static const char *const names[2][N_FILES] = {
+    {"goal_template.png", npy_name, meta_name},
+    {"goal_template.png" NEXT, "goal_template.npy" NEXT, "goal_template.meta.json" NEXT}};
 static const char dist_metric[] = "l1_mean_norm", state_only[] = "state_only";
 
 enum { MAX_META_BYTES = 1 << 16, MAX_NPY_BYTES = (1 << 16) + GOAL_MAX_STACK * GOAL_FRAME_PIXELS };
@@ -219,13 +227,23 @@ bool goal_parse(const void *npy, size_t n_npy, const char *meta, size_t n_meta, 
     return fine;
 }
 
+// Of the template that counts; false: the name is too long.
+static bool find_file(const char *folder, enum template_file file, char path[PATH_SIZE],
+                      struct error *e) {
+    if (!path_join(path, folder, names[1][META], e)) return false;
+    if (file_exists(path)) {
+        if (!path_join(path, folder, names[1][file], e)) return false;
+        if (file_exists(path)) return true;
+    }
+    return path_join(path, folder, names[0][file], e);
+}
+
 bool goal_load(const char *folder, const struct goal_expect *expect, struct goal_template *out,
                struct error *e) {
     char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
     uint8_t *npy = NULL, *meta = NULL;
     size_t n_npy, n_meta;
-    bool fine = path_join(npy_path, folder, npy_name, e) &&
-                path_join(meta_path, folder, meta_name, e) &&
+    bool fine = find_file(folder, META, meta_path, e) && find_file(folder, NPY, npy_path, e) &&
                 file_read(meta_path, MAX_META_BYTES, &meta, &n_meta, e) &&
                 file_read(npy_path, MAX_NPY_BYTES, &npy, &n_npy, e) &&
                 goal_parse(npy, n_npy, (const char *)meta, n_meta, folder, expect, out, e);
@@ -311,31 +329,53 @@ void goal_make(const struct goal_source *source, const struct goal *goal,
     out->goal = *goal;
 }
 
-bool goal_write(const char *folder, const struct goal_template *t, bool force, struct error *e) {
-    char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
-    CHECK(t->goal.n_frames == 1 || t->goal.n_frames == t->meta.stack_k,
-          "a stack of %d with stack_k %d", t->goal.n_frames, t->meta.stack_k);
-    if (!path_join(npy_path, folder, npy_name, e) || !path_join(meta_path, folder, meta_name, e) ||
-        !file_make_folders(folder, e))
-        return false;
-    if (!force && (file_exists(npy_path) || file_exists(meta_path)))
-        return error_set(e, STATUS_FAILED,
-                         "%s: holds a goal template already; choose another folder or --force it",
-                         folder);
-    return write_pictures(npy_path, &t->goal, t->meta.stack_k, e) &&
-           write_meta(meta_path, &t->meta, e);
-}
-
-bool goal_write_png(const char *folder, const struct goal_template *t, struct error *e) {
+static bool write_png(const char *path, const struct goal_template *t, struct error *e) {
     const int width = t->goal.n_frames * ENV_OBS_WIDTH;
-    char path[PATH_SIZE];
     uint8_t *grey = mem_alloc((size_t)(width * ENV_OBS_HEIGHT));
     for (int k = 0; k < t->goal.n_frames; k++)
         for (int i = 0; i < GOAL_FRAME_PIXELS; i++)
             grey[i / ENV_OBS_WIDTH * width + k * ENV_OBS_WIDTH + i % ENV_OBS_WIDTH] =
                 (uint8_t)(255 - 85 * (t->goal.packed[k][i / 4] >> (2 * (i & 3)) & 3));
-    const bool fine = path_join(path, folder, png_name, e) &&
-                      png_write_grey(path, grey, width, ENV_OBS_HEIGHT, NULL, 0, e);
+    const bool fine = png_write_grey(path, grey, width, ENV_OBS_HEIGHT, NULL, 0, e);
     free(grey);
     return fine;
+}
+
+// A next template that is whole takes its place; of one that is not nothing counts.
+static bool take_place(const char *folder, struct error *e) {
+    char from[PATH_SIZE], to[PATH_SIZE];
+    if (!path_join(from, folder, names[1][META], e)) return false;
+    if (!file_exists(from)) return true;
+    for (int i = 0; i < N_FILES; i++) {
+        if (!path_join(from, folder, names[1][i], e) || !path_join(to, folder, names[0][i], e))
+            return false;
+        if (rename(from, to) != 0 && errno != ENOENT)
+            return error_set(e, STATUS_FAILED, "cannot rename %s to %s: %s", from, to,
+                             strerror(errno));
+    }
+    return true;
+}
+
+static bool holds_template(const char *folder, struct error *e) {
+    char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
+    return !find_file(folder, NPY, npy_path, e) || !find_file(folder, META, meta_path, e) ||
+           file_exists(npy_path) || file_exists(meta_path);
+}
+
+bool goal_write(const char *folder, const struct goal_template *t, unsigned how, struct error *e) {
+    char path[N_FILES][PATH_SIZE];
+    CHECK(t->goal.n_frames == 1 || t->goal.n_frames == t->meta.stack_k,
+          "a stack of %d with stack_k %d", t->goal.n_frames, t->meta.stack_k);
+    for (int i = 0; i < N_FILES; i++)
+        if (!path_join(path[i], folder, names[1][i], e)) return false;
+    if (!file_make_folders(folder, e)) return false;
+    if (!(how & GOAL_REPLACE) && holds_template(folder, e))
+        return error_set(e, STATUS_FAILED,
+                         "%s: holds a goal template already; choose another folder or --force it",
+                         folder);
+    if (!take_place(folder, e)) return false; // what a writer before left
+    remove(path[PNG]);
+    return (!(how & GOAL_PICTURE) || write_png(path[PNG], t, e)) &&
+           write_pictures(path[NPY], &t->goal, t->meta.stack_k, e) &&
+           write_meta(path[META], &t->meta, e) && take_place(folder, e);
 }

@@ -67,10 +67,13 @@ struct goal_source {
 void goal_make(const struct goal_source *source, const struct goal *goal,
                struct goal_template *out);
 
-// Makes the folder if need be and writes both files, each replaced atomically, the picture first.
-// Refuses to replace a template unless `force`. meta.created_at "": now.
-bool goal_write(const char *folder, const struct goal_template *t, bool force, struct error *e);
-// Also as goal_template.png, for people: its frames side by side, the oldest at the left.
-bool goal_write_png(const char *folder, const struct goal_template *t, struct error *e);
+// Makes the folder if need be and writes the files. Whoever loads from it finds the old template or
+// the new one, whole, also where the writer was killed: then the next one finishes what it had
+// begun. meta.created_at "": now.
+enum {
+    GOAL_REPLACE = 1, // a template that is there; else that is refused
+    GOAL_PICTURE = 2, // also as goal_template.png, for people: frames side by side, oldest left
+};
+bool goal_write(const char *folder, const struct goal_template *t, unsigned how, struct error *e);
 
 #endif
