@@ -255,8 +255,11 @@ static void a_writer_killed_at_any_moment_leaves_one_template_whole(void **state
     for (int round = 0; round < 60; round++) {
         const pid_t child = fork();
         assert_true(child >= 0);
-        for (uint32_t k = 1; child == 0; k++)
-            if (!writes(folder, k % 50)) _exit(1);
+        if (child == 0) {
+            uint32_t k = 1;
+            while (writes(folder, k % 50)) k++;
+            _exit(1);
+        }
         nanosleep(&(struct timespec){.tv_nsec = 1000000 + 137137 * round}, NULL);
         kill(child, SIGKILL);
         int status;
