@@ -1,16 +1,10 @@
 // Products and convolutions on operands rounded to bf16, for one instruction set: compiled once for
 // each, with -DKERNELS_ISA=<name>.
 #include "engine/graph/kernels.h"
+#include "engine/graph/kernels_name.h"
 
 #include <string.h>
 
-#ifndef KERNELS_ISA
-#define KERNELS_ISA generic
-#endif
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#define TEXT_(a) #a
-#define TEXT(a) TEXT_(a)
 #define KERNELS_TABLE JOIN(kernels_bf16_, KERNELS_ISA)
 
 #define KERNELS_BF16

@@ -1,16 +1,10 @@
 // Every numeric kernel for one instruction set: compiled once for each, with -DKERNELS_ISA=<name>.
 #include "engine/graph/kernels.h"
+#include "engine/graph/kernels_name.h"
 
 #include <math.h>
 #include <string.h>
 
-#ifndef KERNELS_ISA
-#define KERNELS_ISA generic
-#endif
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-#define TEXT_(a) #a
-#define TEXT(a) TEXT_(a)
 #define KERNELS_TABLE JOIN(kernels_, KERNELS_ISA)
 
 #include "engine/graph/kernels_vec.h"

@@ -33,6 +33,9 @@ OP_DIFFERENTIABLE(hwc_to_chw)
 OP_DIFFERENTIABLE(chw_to_hwc)
 // ops_linear.c
 OP_BACKWARD(pack)
+// [rows, in of w's columns] -> [rows, outputs], with bias and addend: sources 0 to 3 are x, w and
+// those.
+void product_shape(struct node *n, int64_t in);
 OP_DIFFERENTIABLE(linear)
 OP_BACKWARD(linear_dx)
 OP_BACKWARD(linear_dw)

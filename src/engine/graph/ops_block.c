@@ -77,23 +77,13 @@ static struct tensor *packed(struct graph *g, const struct node *like, struct te
 // ---- forward
 
 void block_linear_shape(struct node *n) {
-    const struct tensor *x = n->src[X], *w = n->src[W], *bias = n->src[BIAS],
-                        *addend = n->src[ADDEND];
+    const struct tensor *x = n->src[X], *w = n->src[W];
     NODE_CHECK(n, x->n_dims == 2 && w->n_dims == 2, "x has %d and w %d dimensions, not 2",
                x->n_dims, w->n_dims);
     NODE_CHECK(n, x->shape[1] % n->at.count == 0 && w->shape[0] % n->at.count == 0,
                "%lld inputs and %lld outputs do not divide into %lld blocks",
                (long long)x->shape[1], (long long)w->shape[0], (long long)n->at.count);
-    NODE_CHECK(n, n->at.column >= 0 && n->at.column + block_in(x, n) <= w->shape[1],
-               "columns %lld..%lld of a matrix with %lld", (long long)n->at.column,
-               (long long)(n->at.column + block_in(x, n)), (long long)w->shape[1]);
-    NODE_CHECK(n, !bias || bias->n_elements == w->shape[0], "bias of %lld for %lld outputs",
-               bias ? (long long)bias->n_elements : 0, (long long)w->shape[0]);
-    NODE_CHECK(n,
-               !addend || (addend->n_elements == x->shape[0] * w->shape[0] &&
-                           tensor_last(addend) == w->shape[0]),
-               "the addend %s has another shape than the result", addend ? addend->name : "");
-    node_out(n, 2, (int64_t[]){x->shape[0], w->shape[0]});
+    product_shape(n, block_in(x, n));
 }
 
 struct tensor *g_block_linear(struct graph *g, struct tensor *x, struct tensor *w,

@@ -50,14 +50,12 @@ static struct tensor *packed(struct graph *g, struct tensor *w, int64_t column, 
 
 // ---- forward
 
-void linear_shape(struct node *n) {
+void product_shape(struct node *n, int64_t in) {
     const struct tensor *x = n->src[X], *w = n->src[W], *bias = n->src[BIAS],
                         *addend = n->src[ADDEND];
-    NODE_CHECK(n, x->n_dims == 2 && w->n_dims == 2, "x has %d and w %d dimensions, not 2",
-               x->n_dims, w->n_dims);
-    NODE_CHECK(n, n->at.column >= 0 && n->at.column + x->shape[1] <= w->shape[1],
+    NODE_CHECK(n, n->at.column >= 0 && n->at.column + in <= w->shape[1],
                "columns %lld..%lld of a matrix with %lld", (long long)n->at.column,
-               (long long)(n->at.column + x->shape[1]), (long long)w->shape[1]);
+               (long long)(n->at.column + in), (long long)w->shape[1]);
     NODE_CHECK(n, !bias || bias->n_elements == w->shape[0], "bias of %lld for %lld outputs",
                bias ? (long long)bias->n_elements : 0, (long long)w->shape[0]);
     NODE_CHECK(n,
@@ -65,6 +63,13 @@ void linear_shape(struct node *n) {
                            tensor_last(addend) == w->shape[0]),
                "the addend %s has another shape than the result", addend ? addend->name : "");
     node_out(n, 2, (int64_t[]){x->shape[0], w->shape[0]});
+}
+
+void linear_shape(struct node *n) {
+    const struct tensor *x = n->src[X], *w = n->src[W];
+    NODE_CHECK(n, x->n_dims == 2 && w->n_dims == 2, "x has %d and w %d dimensions, not 2",
+               x->n_dims, w->n_dims);
+    product_shape(n, x->shape[1]);
 }
 
 struct tensor *g_linear(struct graph *g, struct tensor *x, struct tensor *w, struct tensor *bias,
