@@ -2,6 +2,7 @@
 #include "gpu/program_parts.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gpu/noise.h"
@@ -101,6 +102,12 @@ static bool enqueue_around(struct backend_program *p, bool after) {
     return !p->gpu.failed;
 }
 
+// Whoever looks for a fault may have everything enqueued anew each time.
+static bool wants_graph(void) {
+    const char *said = getenv("WORKBENCH_CUDA_GRAPH");
+    return !said || strcmp(said, "0") != 0;
+}
+
 // The first launch is not captured: libraries set themselves up in it.
 static bool capture(struct backend_program *p) {
     if (!gpu_capture_begin(&p->gpu)) return false;
@@ -116,7 +123,7 @@ bool gpu_program_launch(struct backend_program *p) {
         if (!sets_writes(g, p->sets[i])) return false;
     const bool watched = g->watch != 0;
     if (!enqueue_around(p, false)) return false;
-    if (p->launches > 0 && !p->capture && !watched && !capture(p)) return false;
+    if (p->launches > 0 && !p->capture && !watched && wants_graph() && !capture(p)) return false;
     if (!gpu_timer_mark(g, p->timer, 0) ||
         !(p->capture && !watched ? gpu_replay(g, p->capture) : enqueue_all(p)) ||
         !gpu_timer_mark(g, p->timer, 1) || !enqueue_around(p, true))

@@ -320,6 +320,12 @@ static void what_a_captured_graph_or_pinned_memory_cannot_do_is_noticed(void **s
         {"broken_early_look", "the reading is not there"},
         {"broken_no_slot_wait", "pinned memory was written before a copy of it was over"},
     };
+    // Without a graph nothing is captured, so nothing can be refused.
+    setenv("WORKBENCH_CUDA_GRAPH", "0", 1);
+    char said[BACKEND_MESSAGE_SIZE];
+    three_updates_on("broken_captured_wait", said, sizeof said);
+    unsetenv("WORKBENCH_CUDA_GRAPH");
+    assert_string_equal(said, "");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char message[BACKEND_MESSAGE_SIZE];
         three_updates_on(cases[i].library, message, sizeof message);
