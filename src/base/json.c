@@ -292,3 +292,9 @@ cJSON *json_add_object(cJSON *object, const char *key) {
     add(object, key, item);
     return item;
 }
+
+cJSON *json_add_item(cJSON *list) {
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddItemToArray(list, item);
+    return item;
+}

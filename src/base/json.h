@@ -62,5 +62,6 @@ void json_add_double(cJSON *object, const char *key, double v);
 void json_add_string(cJSON *object, const char *key, const char *v);
 void json_add_bool(cJSON *object, const char *key, bool v);
 cJSON *json_add_object(cJSON *object, const char *key); // the new member, owned by object
+cJSON *json_add_item(cJSON *list);                      // an object at its end, owned by it
 
 #endif

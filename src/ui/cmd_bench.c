@@ -125,8 +125,7 @@ static void print_emu_device_json(const char *device, const struct bench_emu_dev
     cJSON *list = cJSON_AddArrayToObject(o, "sizes");
     for (int i = 0; i < r->n_sizes; i++) {
         const struct bench_emu_size *s = &r->size[i];
-        cJSON *one = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, one);
+        cJSON *one = json_add_item(list);
         json_add_count(one, "envs", s->n_envs);
         json_add_count(one, "steps", s->steps);
         json_add_double(one, "seconds", s->seconds);

@@ -45,8 +45,7 @@ void cmd_add_kernels(cJSON *o, const struct bench_kernels *k) {
     json_add_double(o, "kernels_floor_ms", k->floor_ms);
     for (int i = 0; i < k->n; i++) {
         const struct bench_kernel *one = &k->list[i];
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, item);
+        cJSON *item = json_add_item(list);
         json_add_string(item, "kernel", one->text);
         json_add_count(item, "count", one->count);
         json_add_count(item, "launches", one->launches);

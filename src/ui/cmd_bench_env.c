@@ -33,8 +33,7 @@ static void print_json(const char *device, const struct bench_env_result *r) {
     cJSON *list = cJSON_AddArrayToObject(o, "sizes");
     for (int i = 0; i < r->n_sizes; i++) {
         const struct bench_env_size *s = &r->size[i];
-        cJSON *one = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, one);
+        cJSON *one = json_add_item(list);
         json_add_count(one, "envs", s->n_envs);
         json_add_count(one, "ticks", s->ticks);
         json_add_count(one, "steps", s->steps);

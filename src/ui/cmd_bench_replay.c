@@ -37,8 +37,7 @@ static void print_json(const char *device, const struct bench_replay_result *r) 
     cJSON *list = cJSON_AddArrayToObject(o, "parts");
     for (int i = 0; i < r->n_parts; i++) {
         const struct bench_replay_part *p = &r->part[i];
-        cJSON *one = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, one);
+        cJSON *one = json_add_item(list);
         json_add_string(one, "rows", p->name);
         json_add_double(one, "rows_per_second", p->rows_per_second);
         json_add_double(one, "bytes_per_second", p->bytes_per_second);

@@ -102,8 +102,7 @@ static void add_speed(cJSON *o) {
     const struct speed *s = machine_speed();
     cJSON *list = cJSON_AddArrayToObject(o, "measured");
     for (int i = 0; i < 2; i++) {
-        cJSON *one = cJSON_CreateObject();
-        cJSON_AddItemToArray(list, one);
+        cJSON *one = json_add_item(list);
         json_add_count(one, "threads", i == 0 ? 1 : s->n_threads);
         json_add_double(one, "fma_gflops", s->fma_gflops[i]);
         json_add_double(one, "memory_gbytes_per_s", s->memory_gbytes[i]);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "engine/algo/dreamer_v3/dreamer.h"
+#include "support/mpirun.h"
 #include "support/rank_share.h"
 #include "support/thread_ranks.h"
 
@@ -199,14 +200,7 @@ static int as_mpi_rank(void) {
 static void two_mpi_processes_give_the_weights_of_one(void **state) {
     (void)state;
     char self[4096], command[5000];
-    if (SANITIZED) {
-        printf("skipped: Open MPI is not instrumented; the plain build runs it\n");
-        skip();
-    }
-    if (system("command -v mpirun >/dev/null 2>&1") != 0) {
-        printf("skipped: no mpirun here (apt-get install openmpi-bin)\n");
-        skip();
-    }
+    skip_without_mpirun();
     const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     assert_true(n > 0);
     self[n] = 0;

@@ -30,6 +30,14 @@ static void write_sample(const char *path) {
     if (!safetensors_write(path, list, 7, texts, 2, &e)) fail_msg("%s", e.message);
 }
 
+// The sample as its file's bytes; the caller frees.
+static uint8_t *sample_bytes(size_t *n) {
+    char path[PATH_SIZE];
+    assert_true(path_join(path, test_folder(), "x", NULL));
+    write_sample(path);
+    return slurp(path, n);
+}
+
 static void what_was_written_reads_back_equal(void **state) {
     (void)state;
     char path[PATH_SIZE];
@@ -83,12 +91,8 @@ static void the_same_tensors_in_any_order_give_the_same_bytes(void **state) {
 
 static void every_tensor_starts_aligned_in_the_file(void **state) {
     (void)state;
-    char path[PATH_SIZE];
-    struct error e = {0};
-    path_join(path, test_folder(), "x", &e);
-    write_sample(path);
     size_t n;
-    uint8_t *data = slurp(path, &n);
+    uint8_t *data = sample_bytes(&n);
     uint64_t header;
     memcpy(&header, data, 8);
     assert_int_equal(header % 8, 0);
@@ -101,12 +105,9 @@ static void every_tensor_starts_aligned_in_the_file(void **state) {
 
 static void a_file_cut_at_any_byte_is_refused(void **state) {
     (void)state;
-    char path[PATH_SIZE];
     struct error e = {0};
-    path_join(path, test_folder(), "x", &e);
-    write_sample(path);
     size_t n;
-    uint8_t *data = slurp(path, &n);
+    uint8_t *data = sample_bytes(&n);
     for (size_t cut = 0; cut < n; cut++) {
         uint8_t *part = malloc(cut + 1); // its own block: the sanitizer sees reads beyond it
         memcpy(part, data, cut);
@@ -121,12 +122,9 @@ static void a_file_cut_at_any_byte_is_refused(void **state) {
 
 static void flipped_bits_never_crash_and_headers_mostly_fail(void **state) {
     (void)state;
-    char path[PATH_SIZE];
     struct error e = {0};
-    path_join(path, test_folder(), "x", &e);
-    write_sample(path);
     size_t n;
-    uint8_t *data = slurp(path, &n);
+    uint8_t *data = sample_bytes(&n);
     int n_read = 0;
     for (size_t bit = 0; bit < n * 8; bit++) {
         data[bit / 8] ^= (uint8_t)(1 << bit % 8);

@@ -16,6 +16,7 @@
 #include "engine/data/safetensors.h"
 #include "engine/data/session.h"
 #include "engine/run/reproduce.h"
+#include "support/mpirun.h"
 #include "support/small_run.h"
 #include "support/thread_ranks.h"
 #include "support/two_heads.h"
@@ -454,14 +455,7 @@ static void a_rank_that_runs_another_algorithm_is_refused_on_all(void **state) {
 
 // Skipped where there is no mpirun; its exit code, what was printed in `out`.
 static int shell(char out[16384], const char *command) {
-    if (SANITIZED) {
-        printf("skipped: Open MPI is not instrumented; the plain build runs it\n");
-        skip();
-    }
-    if (system("command -v mpirun >/dev/null 2>&1") != 0) {
-        printf("skipped: no mpirun here (apt-get install openmpi-bin)\n");
-        skip();
-    }
+    skip_without_mpirun();
     const char *build = getenv("WORKBENCH_BUILD");
     setenv("W", build ? build : "build", 1);
     FILE *p = popen(command, "r");
