@@ -58,8 +58,9 @@ bool gpu_probe(char *text, size_t size) {
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     if (p.major < OLDEST_MAJOR) {
-        snprintf(text, size, "no CUDA device: %s has compute capability %d.%d, the library needs %d.0",
-                 p.name, p.major, p.minor, OLDEST_MAJOR);
+        snprintf(text, size,
+                 "no CUDA device: %s has compute capability %d.%d, the library needs %d.0", p.name,
+                 p.major, p.minor, OLDEST_MAJOR);
         return false;
     }
     snprintf(text, size,
@@ -107,10 +108,22 @@ void gpu_close(struct gpu_device *d) {
 
 // ---- memory: filled with NaN, so that what nobody wrote shows
 
+// Others take memory too: what is free tells a run that is too large from a GPU that is shared.
+static void refuse_memory(struct gpu *g, size_t bytes) {
+    size_t left = 0, all = 0;
+    cudaGetLastError();
+    cudaMemGetInfo(&left, &all);
+    gpu_fail(g,
+             "device memory: out of memory, %.1f MB more were asked for, %.1f of %.1f MB are free",
+             (double)bytes / 1e6, (double)left / 1e6, (double)all / 1e6);
+}
+
 void *gpu_alloc(struct gpu *g, size_t bytes) {
     void *at = 0;
     if (!may(g, "device memory is allocated")) return 0;
-    if (!CHECK_CUDA(g, "device memory", cudaMalloc(&at, bytes))) return 0;
+    const cudaError_t error = cudaMalloc(&at, bytes);
+    if (error == cudaErrorMemoryAllocation) refuse_memory(g, bytes);
+    if (g->failed || !CHECK_CUDA(g, "device memory", error)) return 0;
     if (CHECK_CUDA(g, "device memory", cudaMemsetAsync(at, 0xFF, bytes, g->device->stream)) &&
         CHECK_CUDA(g, "device memory", cudaStreamSynchronize(g->device->stream)))
         return at;

@@ -29,10 +29,29 @@ bool gpu_probe(char *text, size_t size) {
     return true;
 }
 
+// For tests (memory.h): what is taken, and memory that comes to an end.
+std::atomic<int64_t> n_taken;
+static std::atomic<int64_t> n_left(-1);
+
+extern "C" int64_t harness_taken(void);
+extern "C" int64_t harness_taken(void) { return n_taken; }
+extern "C" void harness_memory_left(int64_t n_blocks);
+extern "C" void harness_memory_left(int64_t n_blocks) { n_left = n_blocks; }
+
+bool harness_take_memory(gpu *g, size_t bytes) {
+    if (n_left == 0) {
+        gpu_fail(g, "device memory: out of memory, %.1f MB were asked for", (double)bytes / 1e6);
+        return false;
+    }
+    if (n_left > 0) n_left--;
+    n_taken++;
+    return true;
+}
+
 void *gpu_alloc(gpu *g, size_t bytes) {
     if (!harness_may(g, "device memory is allocated")) return nullptr;
     if (!bytes) gpu_fail(g, "0 bytes of device memory, for which CUDA has no address");
-    if (!bytes) return nullptr;
+    if (!bytes || !harness_take_memory(g, bytes)) return nullptr;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     allocation *a = new allocation{(char *)aligned_alloc(256, (bytes + 511) / 256 * 256), bytes,
                                    nullptr, allocations};
@@ -52,6 +71,7 @@ void gpu_free(gpu_device *d, void *memory) {
             free(a->at);
             free(a->cells);
             delete a;
+            n_taken--;
             return;
         }
 }

@@ -6,12 +6,15 @@
 
 #include "gpu/gpu.h"
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <vector>
 
 extern std::recursive_mutex one_launch;
+extern std::atomic<int64_t> n_taken; // streams, memory of both kinds, events, timers not given back
+bool harness_take_memory(gpu *g, size_t bytes); // of both kinds; false, and a failure: none is left
 
 // What is known to be over: of each stream, launches up to that number.
 typedef std::map<int, uint32_t> clocks;

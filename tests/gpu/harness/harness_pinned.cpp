@@ -47,7 +47,8 @@ void harness_settle_pinned(gpu *g, const clocks &over_for_host) {
 }
 
 void *gpu_pinned_new(gpu *g, size_t bytes) {
-    if (!harness_may(g, "pinned memory is allocated")) return nullptr;
+    if (!harness_may(g, "pinned memory is allocated") || !harness_take_memory(g, bytes))
+        return nullptr;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
     char *at = (char *)malloc(bytes);
     pinned[at] = bytes;
@@ -63,5 +64,6 @@ void gpu_pinned_free(void *memory) {
         if (block_of(c.host) != block) rest.push_back(std::move(c));
     on_the_way.swap(rest);
     pinned.erase(block);
+    n_taken--;
     free(memory);
 }

@@ -39,9 +39,13 @@ gpu_device *gpu_open(char *message, size_t size) {
     (void)message;
     (void)size;
     std::lock_guard<std::recursive_mutex> lock(one_launch);
+    n_taken++;
     return new gpu_device{n_streams++, {}, nullptr, nullptr};
 }
-void gpu_close(gpu_device *d) { delete d; }
+void gpu_close(gpu_device *d) {
+    n_taken -= d != nullptr;
+    delete d;
+}
 
 // The host waits: what it enqueues from now on, in any stream, comes after all that is in this one.
 bool gpu_finish(gpu *g) {
@@ -60,9 +64,13 @@ void *gpu_stream(const gpu *g) {
 
 gpu_event *gpu_event_new(gpu *g) {
     (void)g;
+    n_taken++;
     return new gpu_event{};
 }
-void gpu_event_free(gpu_event *e) { delete e; }
+void gpu_event_free(gpu_event *e) {
+    n_taken -= e != nullptr;
+    delete e;
+}
 
 bool gpu_record(gpu *g, gpu_event *e) {
     std::lock_guard<std::recursive_mutex> lock(one_launch);
@@ -92,9 +100,13 @@ struct gpu_timer { // a launch is over when it is enqueued: the host's clock
 };
 gpu_timer *gpu_timer_new(gpu *g) {
     (void)g;
+    n_taken++;
     return new gpu_timer{};
 }
-void gpu_timer_free(gpu_timer *t) { delete t; }
+void gpu_timer_free(gpu_timer *t) {
+    n_taken -= t != nullptr;
+    delete t;
+}
 bool gpu_timer_mark(gpu *g, gpu_timer *t, int end) {
     if (g->device->capture) return harness_may(g, "a time is taken");
     t->ends[end] = std::chrono::steady_clock::now();
