@@ -53,7 +53,7 @@ void device_lost(const char *what, const char *message) {
     error_set(&e, STATUS_FAILED, "%s: %.600s; %s", what, message,
               is_of_memory(message)
                   ? "take a smaller preset, env.num_envs, buffer.size or batch, or --device cpu"
-                  : "the run ends here, --resume goes on from its newest checkpoint");
+                  : "the run ends here, --resume goes on from the newest checkpoint of a session");
     call_hook();
     fprintf(stderr, "workbench: %s\n", e.message);
     _exit(STATUS_FAILED);

@@ -327,17 +327,20 @@ static void a_failing_step_leaves_a_bundle_that_fails_again(void **state) {
     struct worker_summary s = {0};
     struct error e = {0};
     struct reproduction r;
-    const struct run_opts o = {.algo = "ppo",
-                               .task = "exit_lab",
-                               .device = "cuda",
-                               .updates = 2,
-                               .n_threads = 1,
-                               .no_media = true,
-                               .sessions_dir = test_folder(),
-                               .settings = overflows,
-                               .n_settings = sizeof overflows / sizeof *overflows};
+    struct run_opts o = {.algo = "ppo",
+                         .task = "exit_lab",
+                         .device = "cuda",
+                         .updates = 2,
+                         .n_threads = 1,
+                         .no_media = true,
+                         .sessions_dir = test_folder(),
+                         .settings = overflows,
+                         .n_settings = sizeof overflows / sizeof *overflows};
     if (parity_on_harness()) setenv("WORKBENCH_CUDA_LIBRARY", harness_path("harness"), 1);
     assert_int_equal(run_worker(&o, &s, &e), STATUS_FAILED);
+    if (!strstr(e.message, "update 1, pass 0, minibatch 1")) fail_msg("%s", e.message);
+    o.no_session = true;
+    assert_int_equal(run_worker(&o, NULL, &e), STATUS_FAILED);
     if (!strstr(e.message, "update 1, pass 0, minibatch 1")) fail_msg("%s", e.message);
     snprintf(bundle, sizeof bundle, "%.190s/failures/step_000000001", s.session);
     backend_choose(NULL);
