@@ -47,7 +47,7 @@ static bool get_events(struct device_ring *r) {
     for (size_t i = 0; fine && i < sizeof others / sizeof *others; i++)
         fine = (*others[i] = gpu_event_new(&r->learner)) != 0;
     return fine && (r->played = gpu_timer_new(&r->learner)) &&
-           (r->learned = gpu_timer_new(&r->learner));
+           (r->learned = gpu_timer_new(&r->learner)) && (r->waited = gpu_timer_new(&r->learner));
 }
 
 static bool get_memory(struct device_ring *r) {
@@ -98,6 +98,7 @@ static void ring_free(struct device_ring *r) {
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) gpu_event_free(others[i]);
     gpu_timer_free(r->played);
     gpu_timer_free(r->learned);
+    gpu_timer_free(r->waited);
     gpu_pinned_free(r->sums);
     free(r->commits);
     gpu_close(r->learner.device);

@@ -43,6 +43,10 @@ struct device_ring {
     // Of the rollout since the last fence, of the batches of the window; marked: how many ends.
     struct gpu_timer *played, *learned;
     int played_marks, learned_marks;
+    // From the rollout's first row being there until its policy may look at it: nothing, unless it
+    // waits for its weights.
+    struct gpu_timer *waited;
+    int waited_marks;
     int into_length, into_batch;
     bool reading;          // a gather may be under way,
     int64_t reading_first; // of rows from here on

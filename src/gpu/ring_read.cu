@@ -116,16 +116,29 @@ void ring_aim(struct device_ring *r, int64_t first, int64_t end) {
     r->aim_end = end;
 }
 
+// What [a, a_end] and [b, b_end] have in common.
+static double common(double a, double a_end, double b, double b_end) {
+    const double first = a > b ? a : b, last = a_end < b_end ? a_end : b_end;
+    return last > first ? last - first : 0;
+}
+
+// All from the actor's beginning on. The policy's weights may come after its first pictures: in
+// between the actor does nothing.
 bool ring_times(struct device_ring *r, struct device_times *out) {
     struct gpu *g = &r->learner;
-    struct gpu_timer *a = r->played, *b = r->learned;
+    struct gpu_timer *a = r->played, *b = r->learned, *w = r->waited;
     if (r->played_marks < 2 || r->learned_marks < 2) return refuse(r, "nothing to time");
-    out->actor_ms = gpu_timer_between(g, a, 0, a, 1);
+    const double end = gpu_timer_between(g, a, 0, a, 1),
+                 learning = gpu_timer_between(g, a, 0, b, 0);
     out->learner_ms = gpu_timer_between(g, b, 0, b, 1);
-    // Both from the actor's beginning on.
-    const double begin = gpu_timer_between(g, a, 0, b, 0), end = begin + out->learner_ms;
-    const double first = begin > 0 ? begin : 0, last = end < out->actor_ms ? end : out->actor_ms;
-    out->both_ms = last > first ? last - first : 0;
+    const double learned = learning + out->learner_ms;
+    double idle = 0, idle_end = 0;
+    if (r->waited_marks == 2) {
+        idle = gpu_timer_between(g, a, 0, w, 0);
+        idle_end = idle + gpu_timer_between(g, w, 0, w, 1);
+    }
+    out->actor_ms = end - common(0, end, idle, idle_end);
+    out->both_ms = common(0, end, learning, learned) - common(idle, idle_end, learning, learned);
     return fine(r);
 }
 

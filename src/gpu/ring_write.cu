@@ -66,6 +66,7 @@ static void arrive(struct device_ring *r, buf<float> reward, buf<uint32_t> flags
     LAUNCH(r->actor, arrive_kernel, blocks_for(r->opts.n_envs), THREADS, row, reading_of(reward),
            reading_of(flags));
     gpu_record(r->actor, r->arrived);
+    if (r->waited_marks == 0) mark(r->actor, r->waited, &r->waited_marks, 0);
     r->parts |= ARRIVED;
 }
 
@@ -153,7 +154,7 @@ bool ring_fence(struct device_ring *r) {
                         reading_of(r->machines->results.distance),
                         reading_of(row_of(r, r->a.flags, last)));
     r->sums_read = false;
-    r->played_marks = 0;
+    r->played_marks = r->waited_marks = 0;
     gpu_record(r->actor, r->fence);
     return fine(r);
 }
@@ -177,6 +178,7 @@ bool ring_sums(struct device_ring *r, struct device_sums *out, float *distance) 
 // ---- programs: the row that is being written
 
 static bool shows(struct device_ring *r, struct gpu *g) {
+    if (r->waited_marks == 1) mark(g, r->waited, &r->waited_marks, 1);
     if (r->parts & ARRIVED) return gpu_await(g, r->arrived);
     gpu_fail(g, "row %" PRId64 " has no observations yet", r->total);
     return false;

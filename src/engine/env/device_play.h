@@ -101,7 +101,8 @@ struct device_sums {
     double actions[DEVICE_MAX_ACTIONS];
 };
 struct device_times {
-    double actor_ms, learner_ms, both_ms; // both: side by side
+    // Without what the actor waited for its policy's weights. both: side by side.
+    double actor_ms, learner_ms, both_ms;
 };
 struct device_sample {
     uint64_t seed, step;
