@@ -162,14 +162,6 @@ static void border_big(elem *out, const struct conv_job *job, int64_t n, int64_t
                 s->n_big);
 }
 
-// Fetches part `part` of `parts` of the next image while this one is computed.
-ALWAYS_INLINE void prefetch_part(const real *next, const real *end, int64_t n, int64_t part,
-                                 int64_t parts) {
-    if (next >= end) return;
-    for (int64_t i = n * part / parts; i < n * (part + 1) / parts; i += 64 / REAL_BYTES)
-        __builtin_prefetch(next + i, 0, 2);
-}
-
 // out[n] (=|+=) x[n] (+ bias, repeated every `channels`)
 ALWAYS_INLINE void conv_finish(real *out, const real *x, int64_t n, const real *bias,
                                int64_t channels, bool accumulate) {

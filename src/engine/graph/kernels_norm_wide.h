@@ -51,6 +51,11 @@ ALWAYS_INLINE void norm_wide_stats(struct norm_wide *w, const real *x, int64_t r
 
 enum { NORM_WIDE_ROWS = LANES / 2 < VEC_MANY ? LANES / 2 : VEC_MANY };
 
+// The rows that come `ahead` rows behind those at p: fetched while these are computed.
+ALWAYS_INLINE void norm_wide_fetch(const real *p, int64_t ahead, int64_t n, const real *end) {
+    prefetch_part(p + ahead * n, end, NORM_WIDE_ROWS * n, 0, 1);
+}
+
 // K rows from row `row` of the unit on, which lies at x and y.
 ALWAYS_INLINE void norm_wide_forward(const struct norm_job *job, const struct norm_wide *w,
                                      const real *x, real *y, int64_t row, int K, bool R) {
@@ -79,8 +84,10 @@ ALWAYS_INLINE void norm_forward_wide(const struct norm_job *job, struct range ro
         real *y = job->y + first * job->n;
         int64_t row = 0;
         norm_wide_stats(&w, x, m, job->n, job->eps, R);
-        for (; row + NORM_WIDE_ROWS <= m; row += NORM_WIDE_ROWS)
+        for (; row + NORM_WIDE_ROWS <= m; row += NORM_WIDE_ROWS) {
+            norm_wide_fetch(x + row * job->n, LANES, job->n, job->x + rows.end * job->n);
             norm_wide_forward(job, &w, x, y, row, NORM_WIDE_ROWS, R);
+        }
         for (; row < m; row++) norm_wide_forward(job, &w, x, y, row, 1, R);
     }
 }
@@ -162,8 +169,12 @@ ALWAYS_INLINE void norm_backward_wide(const struct norm_job *job, struct range r
         const int64_t m = kmin(LANES, rows.end - first);
         int64_t row = 0;
         norm_wide_stats(&w, job->x + first * job->n, m, job->n, job->eps, R);
-        for (; row + NORM_WIDE_ROWS <= m; row += NORM_WIDE_ROWS)
+        for (; row + NORM_WIDE_ROWS <= m; row += NORM_WIDE_ROWS) {
+            const int64_t at = (first + row) * job->n, end = rows.end * job->n;
+            norm_wide_fetch(job->x + at, LANES, job->n, job->x + end);
+            norm_wide_fetch(job->dy + at, NORM_WIDE_ROWS, job->n, job->dy + end);
             norm_wide_backward(job, &w, first, row, dgamma, dbeta, d, NORM_WIDE_ROWS, R);
+        }
         for (; row < m; row++) norm_wide_backward(job, &w, first, row, dgamma, dbeta, d, 1, R);
     }
 }

@@ -230,6 +230,15 @@ ALWAYS_INLINE void vec_sigmoids(vec *y, const vec *x, int n) {
 #endif
 }
 
+// Fetches part `part` of `parts` of n reals that are needed soon, while others are computed;
+// nothing where they lie past the end.
+ALWAYS_INLINE void prefetch_part(const real *next, const real *end, int64_t n, int64_t part,
+                                 int64_t parts) {
+    if (next >= end) return;
+    for (int64_t i = n * part / parts; i < n * (part + 1) / parts; i += 64 / REAL_BYTES)
+        __builtin_prefetch(next + i, 0, 2);
+}
+
 ALWAYS_INLINE int64_t kmin(int64_t a, int64_t b) { return a < b ? a : b; }
 ALWAYS_INLINE int64_t kmax(int64_t a, int64_t b) { return a > b ? a : b; }
 ALWAYS_INLINE int64_t kround_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
