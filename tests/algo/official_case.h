@@ -154,6 +154,18 @@ static inline void assert_near(const char *what, int64_t i, double got, double w
 
 static inline double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
+// Central difference of a loss in one weight.
+static inline double slope(struct params *p, int64_t place, double (*loss)(void *ctx), void *ctx) {
+    const real before = p->weights[place], step = (real)1e-5;
+    double side[2];
+    for (int up = 0; up < 2; up++) {
+        p->weights[place] = before + (up ? step : -step);
+        side[up] = loss(ctx);
+    }
+    p->weights[place] = before;
+    return (side[1] - side[0]) / (2 * (double)step);
+}
+
 // ---- layers by hand
 
 enum { WIDTH = 64 }; // no layer is wider

@@ -1,22 +1,13 @@
 // Every row of the parity table against its fixture, and proof that a wrong number or byte is
 // noticed.
-#include "support/test.h"
-
-#include "engine/algo/dreamer_v3/golden_checks.h"
+#include "support/golden_agrees.h"
 
 enum { MAX_CHECKS = 64 };
-static const char *const FOLDER = "tests/golden/dreamer_v3";
 static struct pool *pool;
 
 static void fixture_agrees(void **state) {
-    const struct golden_check *check = *state;
-    struct error e = {0};
     if (sizeof(real) != 4) skip(); // the fixtures are float32
-    struct golden *g = golden_open(FOLDER, &e);
-    if (!g) fail_msg("%s", e.message);
-    bool ok = golden_check_run(check, g, pool, &e);
-    golden_free(g);
-    if (!ok) fail_msg("%s", e.message);
+    assert_golden_agrees(*state, pool);
 }
 
 int main(void) {

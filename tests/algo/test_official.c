@@ -128,10 +128,16 @@ static void dreams_teach_the_world_model_nothing(void **state) {
     joint_free(&alone);
 }
 
+struct held { // what the loss's targets are
+    struct joint_case *k;
+    double returns[REPLAYED], targets[REPLAYED], weights[REPLAYED];
+};
+
 // The critic's loss on the replayed rows as a function of world model and critic, its targets held:
 // by hand, from the states that a run leaves.
-static double replay_loss(struct joint_case *k, struct tensor *h, const double *returns,
-                          const double *targets, const double *weights) {
+static double replay_loss(const struct held *held) {
+    const struct joint_case *k = held->k;
+    const struct tensor *h = k->wm.scan.h;
     const struct params *c = &k->sets[2];
     const int units = (int)k->nets.dense_units, bins = (int)k->nets.bins, n = (int)k->nets.n_layers,
               latent = (int)(k->nets.state - k->world.recurrent);
@@ -156,10 +162,16 @@ static double replay_loss(struct joint_case *k, struct tensor *h, const double *
             logits[j] = (real)y;
         }
         const real *b = k->b.in.value_bins->data;
-        sum += weights[row] * (twohot_nll(logits, b, bins, returns[row]) +
-                               twohot_nll(logits, b, bins, targets[row]));
+        sum += held->weights[row] * (twohot_nll(logits, b, bins, held->returns[row]) +
+                                     twohot_nll(logits, b, bins, held->targets[row]));
     }
     return sum / REPLAYED;
+}
+
+static double replay_loss_again(void *ctx) {
+    struct held *held = ctx;
+    executor_run(held->k->executor);
+    return replay_loss(held);
 }
 
 // What the replay loss adds to the gradients of world model and critic is its derivative.
@@ -170,14 +182,13 @@ static void the_replay_loss_reaches_critic_and_world_model(void **state) {
     joint_build(&without, true, 0, ALL);
     executor_run(with.executor);
     executor_run(without.executor);
-    double returns[REPLAYED], targets[REPLAYED], weights[REPLAYED];
+    struct held held = {.k = &with};
     for (int row = 0; row < REPLAYED; row++) {
-        returns[row] = at(with.b.replayed.returns, row);
-        targets[row] = at(with.b.target_values, row);
-        weights[row] = at(with.b.replayed.weights, row);
+        held.returns[row] = at(with.b.replayed.returns, row);
+        held.targets[row] = at(with.b.target_values, row);
+        held.weights[row] = at(with.b.replayed.weights, row);
     }
-    assert_near("replay loss", 0, replay_loss(&with, with.wm.scan.h, returns, targets, weights),
-                at(with.b.replay.loss, 0));
+    assert_near("replay loss", 0, replay_loss(&held), at(with.b.replay.loss, 0));
     if (sizeof(real) == 4) { // central differences mean nothing there
         joint_free(&with);
         joint_free(&without);
@@ -193,15 +204,7 @@ static void the_replay_loss_reaches_critic_and_world_model(void **state) {
         for (int q = 0; q < p->n; q++)
             for (int64_t i = 0; i < p->list[q].n_elements; i += 1 + p->list[q].n_elements / 5) {
                 const int64_t place = p->list[q].offset + i;
-                const real before = p->weights[place], step = (real)1e-5;
-                double side[2];
-                for (int up = 0; up < 2; up++) {
-                    p->weights[place] = before + (up ? step : -step);
-                    executor_run(with.executor);
-                    side[up] = replay_loss(&with, with.wm.scan.h, returns, targets, weights);
-                }
-                p->weights[place] = before;
-                double want = 0.3 * (side[1] - side[0]) / (2 * (double)step);
+                double want = 0.3 * slope(p, place, replay_loss_again, &held);
                 double got = (double)grads[place] - (double)without.sets[s].grads[place];
                 error += (got - want) * (got - want);
                 norm += want * want;

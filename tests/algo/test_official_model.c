@@ -66,7 +66,8 @@ static void the_core_takes_state_latent_and_action_block_by_block(void **state) 
 
 // What the gradient is the derivative of: with even weights the KL's two terms, which hold one side
 // each, are together one KL.
-static double derived_loss(struct joint_case *k) {
+static double derived_loss(void *ctx) {
+    struct joint_case *k = ctx;
     executor_run(k->executor);
     return at(k->wm.loss, 0) - 0.5 * at(k->wm.kl_raw, 0);
 }
@@ -85,14 +86,7 @@ static void the_world_models_gradient_is_its_losss_derivative(void **state) {
         double error = 0, norm = 0;
         for (int64_t i = 0; i < p->list[q].n_elements; i += 1 + p->list[q].n_elements / 5) {
             const int64_t place = p->list[q].offset + i;
-            const real before = p->weights[place], step = (real)1e-5;
-            double side[2];
-            for (int up = 0; up < 2; up++) {
-                p->weights[place] = before + (up ? step : -step);
-                side[up] = derived_loss(&k);
-            }
-            p->weights[place] = before;
-            double want = (side[1] - side[0]) / (2 * (double)step), got = (double)grads[place];
+            double want = slope(p, place, derived_loss, &k), got = (double)grads[place];
             error += (got - want) * (got - want);
             norm += want * want;
             n_probes++;

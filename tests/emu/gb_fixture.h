@@ -19,6 +19,14 @@ struct fixture {
 
 static struct fixture fixture;
 
+// Numbers for changes of bytes; a test sets the state first.
+static uint32_t random_state;
+static inline uint32_t random_below(uint32_t n)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % n;
+}
+
 static inline void fixture_checksum(void)
 {
     uint8_t sum = 0;

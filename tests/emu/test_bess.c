@@ -11,13 +11,6 @@ static size_t n_file;
 static char why[GB_MESSAGE_SIZE];
 static struct gb loaded;
 
-static uint32_t random_state;
-
-static uint32_t random_below(uint32_t n) {
-    random_state = random_state * 1664525u + 1013904223u;
-    return (random_state >> 8) % n;
-}
-
 static bool load_bess(const uint8_t *bytes, size_t n) {
     why[0] = 0;
     bool fine = gb_bess_load(&loaded, &fixture.rom, bytes, n, why, sizeof why);

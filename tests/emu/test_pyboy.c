@@ -10,13 +10,6 @@ static size_t n_file;
 static char why[GB_MESSAGE_SIZE];
 static struct gb loaded;
 
-static uint32_t random_state;
-
-static uint32_t random_below(uint32_t n) {
-    random_state = random_state * 1664525u + 1013904223u;
-    return (random_state >> 8) % n;
-}
-
 // ---- a writer in the order of PyBoy's own functions
 
 static void w(uint64_t value, int n_bytes) {

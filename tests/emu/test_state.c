@@ -6,14 +6,6 @@ enum { STATE_MAX = 64 << 10 };
 static uint8_t saved[STATE_MAX], again[STATE_MAX], altered[STATE_MAX];
 static struct gb other;
 
-static uint32_t random_state;
-
-static uint32_t random_below(uint32_t n)
-{
-    random_state = random_state * 1664525u + 1013904223u;
-    return (random_state >> 8) % n;
-}
-
 static bool load(struct gb *m, const uint8_t *bytes, size_t n)
 {
     fixture.why[0] = 0;

@@ -2,7 +2,7 @@
 // with recorded uniforms. On the harness those that larger ones contain are left out: it is slow.
 #include "gpu/parity.h"
 
-#include "engine/algo/dreamer_v3/golden_checks.h"
+#include "support/golden_agrees.h"
 
 enum { MAX_CHECKS = 64 };
 static struct pool *pool;
@@ -14,15 +14,7 @@ static bool contained_in_another(const char *code) {
     return false;
 }
 
-static void fixture_agrees(void **state) {
-    const struct golden_check *check = *state;
-    struct error e = {0};
-    struct golden *g = golden_open("tests/golden/dreamer_v3", &e);
-    if (!g) fail_msg("%s", e.message);
-    bool ok = golden_check_run(check, g, pool, &e);
-    golden_free(g);
-    if (!ok) fail_msg("%s", e.message);
-}
+static void fixture_agrees(void **state) { assert_golden_agrees(*state, pool); }
 
 int main(void) {
     struct CMUnitTest tests[MAX_CHECKS];
