@@ -112,7 +112,7 @@ ALWAYS_INLINE void norm_wide_grads(const struct norm_job *job, const struct norm
         if (!R) VEC_EACH(k, K) xhat[k] -= vec_splat(w->mean[row + k]);
         VEC_EACH(k, K) xhat[k] *= vec_splat(w->scale[row + k]);
         VEC_EACH(k, K) d[k] = vec_load(to->dy + k * n + c);
-        VEC_EACH(k, K) __builtin_prefetch(to->dy + (K + k) * n + c);
+        VEC_EACH(k, K) vec_fetch(to->dy, (K + k) * n + c);
         if (job->silu) {
             VEC_EACH(k, K) z[k] = gamma * xhat[k];
             if (!R) VEC_EACH(k, K) z[k] += vec_load(job->beta + c);

@@ -62,6 +62,10 @@ typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(REAL_B
 
 ALWAYS_INLINE vec vec_load(const real *p) { return *(const vec_unaligned *)p; }
 ALWAYS_INLINE void vec_store(real *p, vec v) { *(vec_unaligned *)p = v; }
+// Asks for what lies `ahead` reals behind p, which may be past the end of everything.
+ALWAYS_INLINE void vec_fetch(const real *p, int64_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead * sizeof *p));
+}
 ALWAYS_INLINE vec vec_splat(real x) { return x - (vec){0}; } // x - 0 is x, also for -0
 ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b) {   // lanes of mask are 0 or -1
     return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b));
