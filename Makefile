@@ -179,6 +179,8 @@ HARNESS_OBJ := $(call harness_obj,$(GPU_KERNELS)) \
 $(BUILD)/obj/gpu-harness/%.o: src/gpu/%.cu
 	@mkdir -p $(@D)
 	$(CXX) $(HARNESS_FLAGS) -MMD -MP -x c++ -c -o $@ $<
+# Its memories are plain pointers there: an address that a chip would refuse ends the program.
+$(BUILD)/obj/gpu-harness/emu.o: HARNESS_FLAGS += -fsanitize=alignment,bounds,shift -fsanitize-undefined-trap-on-error
 $(BUILD)/obj/gpu-harness/%.o: tests/gpu/harness/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(HARNESS_FLAGS) -MMD -MP -c -o $@ $<
