@@ -46,7 +46,7 @@ void ring_enqueue_gather(struct gpu *g, const struct ring_arrays *a, const struc
                          int length, int batch, buf<const int64_t> state);
 
 // ---- tally.cu: what the episodes did
-enum { SUM_N, SUM_SUCCESS, SUM_TRUNCATED, SUM_RETURN, SUM_LENGTH, N_SUMS };
+enum { SUM_N, SUM_SUCCESS, SUM_TRUNCATED, SUM_RETURN, SUM_LENGTH, SUM_LOCKED, N_SUMS };
 struct ring_tally {
     int64_t n_envs;
     int n_sums;          // N_SUMS + actions
@@ -57,6 +57,7 @@ struct ring_tally {
     buf<float> distance; // ... [n_envs]
 };
 struct ring_row { // of all environments
+    buf<const uint32_t> machines; // their flags
     buf<const float> reward;
     buf<const uint32_t> flags;
     buf<const int32_t> action;

@@ -124,9 +124,9 @@ bool ring_act(struct device_ring *r, const int32_t *actions, bool on_device) {
 }
 
 static void tally_row(struct device_ring *r) {
-    const struct ring_row row = {reading_of(row_of(r, r->a.reward, r->total)),
-                                 reading_of(row_of(r, r->a.flags, r->total)),
-                                 reading_of(row_of(r, r->a.action, r->total))};
+    const struct ring_row row = {
+        reading_of(r->machines->results.flags), reading_of(row_of(r, r->a.reward, r->total)),
+        reading_of(row_of(r, r->a.flags, r->total)), reading_of(row_of(r, r->a.action, r->total))};
     tally_enqueue_row(r->actor, &r->tally, &row);
 }
 
@@ -168,7 +168,8 @@ bool ring_sums(struct device_ring *r, struct device_sums *out, float *distance) 
         !gpu_download_later(&r->learner, r->sums, t->out.at, all) || !gpu_finish(&r->learner))
         return fine(r);
     const double *s = (const double *)(void *)r->sums;
-    *out = {s[SUM_N], s[SUM_SUCCESS], s[SUM_TRUNCATED], s[SUM_RETURN], s[SUM_LENGTH], {}};
+    *out = {s[SUM_N], s[SUM_SUCCESS], s[SUM_TRUNCATED], s[SUM_RETURN], s[SUM_LENGTH], s[SUM_LOCKED],
+            {}};
     for (int i = 0; i < r->opts.n_actions; i++) out->actions[i] = s[N_SUMS + i];
     if (distance) memcpy(distance, r->sums + sums, (size_t)t->n_envs * sizeof(float));
     r->sums_read = true;

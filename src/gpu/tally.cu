@@ -17,6 +17,7 @@ __global__ void tally_kernel(struct ring_tally t, struct ring_row row) {
         const int32_t action = row.action[i];
         t.episode[i] = sum;
         t.episode[t.n_envs + i] = length;
+        if (row.machines[i] & FLAG_LOCKED) add_to(&t, SUM_LOCKED, i, 1);
         if (action >= 0 && action < t.n_sums - N_SUMS) add_to(&t, N_SUMS + action, i, 1);
         if (!done && !late) continue;
         add_to(&t, SUM_N, i, 1);

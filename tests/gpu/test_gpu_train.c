@@ -1,6 +1,9 @@
 // A whole run on the device, machines and replay included, against the same run on the CPU.
 #include "gpu/device_run.h"
 
+#include "base/log.h"
+#include "env/button_rom.h"
+
 enum { UPDATES = 3 };
 
 static const char *const LOGGED[] = {"algo.per_rank_batch_size=2",
@@ -103,6 +106,31 @@ static void rows_of_the_host_are_counted(void **state) {
     assert_true(three.bytes - two.bytes >= batch + picture);
 }
 
+// ---- a game that crashes: an opcode that does not exist as soon as a button is down
+
+static void a_machine_that_stands_still_is_warned_of_once(void **state) {
+    (void)state;
+    static uint8_t rom[BUTTON_ROM_BYTES];
+    char path[4200];
+    struct log_line line;
+    struct error e = {0};
+    button_rom_make(rom);
+    *(uint8_t *)memchr(rom + 0x178, 0xa8, 64) = 0xd3;
+    snprintf(path, sizeof path, "%s/crash.gb", test_folder());
+    if (!file_write_atomic(path, rom, sizeof rom, &e)) fail_msg("%s", e.message);
+    struct run_opts opts = device_run("cuda", LOGGED, 3);
+    opts.task = NULL;
+    opts.mode = "full";
+    opts.rom_path = path;
+    const int64_t before = log_count();
+    if (run_worker(&opts, NULL, &e) != STATUS_OK) fail_msg("%s", e.message);
+    int n = 0;
+    for (int64_t i = before; i < log_count(); i++)
+        n += log_read(i, &line) && line.level == LOG_WARN &&
+             strstr(line.text, "crash: a machine stands still: an opcode that does not exist");
+    assert_int_equal(n, 1);
+}
+
 // ---- a bad number
 
 static void a_policy_step_that_is_not_finite_stops_the_run(void **state) {
@@ -131,6 +159,7 @@ int main(void) {
         cmocka_unit_test(the_summary_sees_the_rows_on_the_device),
         cmocka_unit_test(longer_runs_send_nothing_more),
         cmocka_unit_test(rows_of_the_host_are_counted),
+        cmocka_unit_test(a_machine_that_stands_still_is_warned_of_once),
         cmocka_unit_test(a_policy_step_that_is_not_finite_stops_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

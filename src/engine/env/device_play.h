@@ -28,7 +28,7 @@
 
 struct backend;
 
-enum { DEVICE_PLAY_VERSION = 5, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
+enum { DEVICE_PLAY_VERSION = 6, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
 // What a machine is to do: an action's number, or one of these.
 enum { DEVICE_REST = -2, DEVICE_RESET = -1 };
 
@@ -98,6 +98,7 @@ struct device_batch_at {
 struct device_sums {
     double n, n_success, n_truncated; // episodes that ended; success: terminated
     double return_sum, length_sum;    // of those
+    double n_locked;                  // steps of machines that stand still for good
     double actions[DEVICE_MAX_ACTIONS];
 };
 struct device_times {

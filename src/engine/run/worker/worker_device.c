@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/algo/dreamer_v3/player_graph.h"
 #include "engine/algo/ppo/ppo_stats.h"
@@ -17,6 +18,7 @@ struct on_device {
     struct device_env *machines;
     struct device_ring *ring;
     bool fenced;     // there are sums that nobody has read, of rows before the worker's fence
+    bool warned;     // that a machine is locked
     float *distance; // [n_envs]
 };
 
@@ -165,6 +167,11 @@ static bool read_sums(struct worker *w, struct episode_sums *to, int64_t *n, str
     for (int a = 0; a < RECORD_MAX_ACTIONS && a < w->rollout.env->n_actions; a++)
         to->actions[a] += (int64_t)s.actions[a];
     take_distances(w, to);
+    if (s.n_locked > 0 && !w->on_device->warned) {
+        w->on_device->warned = true;
+        log_write(LOG_WARN, "ROM %s: a machine stands still: an opcode that does not exist",
+                  w->rom_name);
+    }
     w->rollout.policy_steps -= *n;
     return true;
 }
