@@ -12,9 +12,7 @@
 #include "engine/graph/kernels.h"
 #include "engine/graph/kernels_vec.h"
 
-// NORM_AHEAD: units; what is read is fetched that far ahead, because it comes from memory and the
-// CPU's own prefetching is slow to see rows that are read twice.
-enum { NORM_VECS_MAX = VEC_MANY, NORM_AHEAD = 2 };
+enum { NORM_VECS_MAX = VEC_MANY };
 
 struct norm_parameters { // repeated for P rows
     vec gamma[NORM_VECS_MAX], beta[NORM_VECS_MAX];
@@ -89,7 +87,6 @@ ALWAYS_INLINE void norm_stats(struct norm_unit *u, const real *x, real eps, int 
     }
     VEC_EACH(g, W) {
         VEC_EACH(i, V) v[i] = vec_load(x + (g * V + i) * LANES);
-        VEC_EACH(i, V) vec_fetch(x, (NORM_AHEAD * W * V + g * V + i) * LANES);
         if (!R) VEC_EACH(i, V) v[i] -= norm_spread(&sums, g, P) * inverse;
         VEC_EACH(i, V) u->centred[g * V + i] = v[i];
         VEC_EACH(i, V) v[i] *= v[i];
@@ -149,7 +146,6 @@ ALWAYS_INLINE void norm_unit_grads(const struct norm_job *job, const struct norm
     VEC_EACH(i, K * V) xhat[i] = u->centred[g * V + i] * norm_spread(&u->scale, g + i / V, P);
     VEC_EACH(i, K * V) u->centred[g * V + i] = xhat[i];
     VEC_EACH(i, K * V) d[i] = vec_load(dy + i * LANES);
-    VEC_EACH(i, K * V) vec_fetch(dy, (NORM_AHEAD * (LANES / P) * V + i) * LANES);
     if (job->silu) {
         if (R)
             VEC_EACH(i, K * V) z[i] = p->gamma[i % V] * xhat[i];
