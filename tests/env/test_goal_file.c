@@ -4,9 +4,9 @@
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "engine/data/npy.h"
 
@@ -246,28 +246,37 @@ static void a_replacement_that_stops_after_any_step_leaves_one_template_whole(vo
     }
 }
 
+// Writes on and on; says when the first one is whole.
+static void write_until_killed(const char *folder, int says) {
+    uint32_t k = 1;
+    while (writes(folder, 1 + k % 40) && (k > 1 || write(says, "", 1) == 1)) k++;
+    _exit(1);
+}
+
 static void a_writer_killed_at_any_moment_leaves_one_template_whole(void **state) {
     (void)state;
-    char folder[PATH_SIZE];
+    enum { ROUNDS = 30 };
+    char folder[PATH_SIZE], byte;
     snprintf(folder, sizeof folder, "%s", test_folder());
+    const int64_t start = clock_now_ns();
     assert_true(writes(folder, 0));
-    bool changed = false;
-    for (int round = 0; round < 60; round++) {
+    const int64_t takes = clock_now_ns() - start;
+    for (int round = 0; round < ROUNDS; round++) {
+        int fd[2], status;
+        assert_int_equal(pipe(fd), 0);
         const pid_t child = fork();
         assert_true(child >= 0);
-        if (child == 0) {
-            uint32_t k = 1;
-            while (writes(folder, k % 50)) k++;
-            _exit(1);
-        }
-        nanosleep(&(struct timespec){.tv_nsec = 1000000 + 137137 * round}, NULL);
+        if (child == 0) write_until_killed(folder, fd[1]);
+        assert_int_equal(read(fd[0], &byte, 1), 1);
+        clock_sleep_ns(takes * round / ROUNDS);
         kill(child, SIGKILL);
-        int status;
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));
-        changed |= number_of(folder) != 0;
+        close(fd[0]);
+        close(fd[1]);
+        assert_true(number_of(folder) != 0);
+        assert_true(writes(folder, 0)); // whatever was left is taken away
     }
-    assert_true(changed);
 }
 
 static void a_template_made_now_says_when(void **state) {
