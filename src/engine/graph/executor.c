@@ -1,6 +1,7 @@
 // Executor: runs the tape on the CPU or on a backend, spreads big nodes over the pool, finds the
 // first non-finite value.
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct executor {
     bool packed; // what follows from parameters alone is there
     struct {
         int64_t n_runs, ns;
+        _Atomic int64_t shares_ns; // of the shares of the region that has just run
     } * times;                     // of each step
     const struct backend *backend; // NULL: the CPU
     struct backend_graph *device;
@@ -73,7 +75,7 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     CHECK(g->planned, "graph_plan comes before cpu_executor_new");
     struct executor *ex = mem_alloc(sizeof *ex);
     const struct kernels *k = kernels_get();
-    *ex = (struct executor){.g = g, .run = {k, kernels_bf16_get(), k->rows, pool, NULL}};
+    *ex = (struct executor){.g = g, .run = {k, kernels_bf16_get(), k->rows, pool, NULL, NULL}};
     ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
     for (int i = 0; i < g->n_nodes; i++)
         if (op_table[g->nodes[i]->kind].run && !g->nodes[i]->given)
@@ -144,13 +146,56 @@ static void spread(const struct run *r, const struct node *n, int64_t rows, int6
 
 void run_rows(const struct run *r, const struct node *n, int64_t rows, int64_t cost,
               rows_task *task) {
-    spread(r, n, rows, 1, rows, cost, task);
+    const struct range slice = run_slice(r, rows);
+    if (r->slice)
+        task(r, n, slice.first, slice.end);
+    else
+        spread(r, n, rows, 1, rows, cost, task);
 }
 
 void run_elements(const struct run *r, const struct node *n, int64_t n_elements, int64_t cost,
                   rows_task *task) {
     spread(r, n, (n_elements + ELEMENTS_UNIT - 1) / ELEMENTS_UNIT, ELEMENTS_UNIT, n_elements, cost,
            task);
+}
+
+// ---- a region: a share is a slice of the rows
+
+struct region_job {
+    struct executor *ex;
+    const struct region *region;
+    int step, shares;
+};
+
+static bool in_region(const struct executor *ex, int step, const struct region *region) {
+    return step < ex->n_steps && ex->steps[step]->index <= region->last;
+}
+
+static void region_share(void *ctx, int share) {
+    const struct region_job *job = ctx;
+    struct executor *ex = job->ex;
+    const struct range rows = share_range(job->region->rows, job->shares, share);
+    const struct slice slice = {rows.first, rows.end, job->region->rows};
+    struct run run = ex->run;
+    run.slice = &slice;
+    int64_t before = ex->profile ? clock_now_ns() : 0;
+    for (int i = job->step; in_region(ex, i, job->region); i++) {
+        op_table[ex->steps[i]->kind].run(&run, ex->steps[i]);
+        if (!ex->profile) continue;
+        const int64_t now = clock_now_ns();
+        atomic_fetch_add_explicit(&ex->times[i].shares_ns, now - before, memory_order_relaxed);
+        before = now;
+    }
+}
+
+// Runs the region that begins at step i; returns the step behind it.
+static int run_region(struct executor *ex, int step, const struct region *region) {
+    const int threads = pool_threads(ex->run.pool);
+    struct region_job job = {ex, region, step,
+                             threads < region->shares_max ? threads : region->shares_max};
+    pool_run(ex->run.pool, job.shares, region_share, &job);
+    while (in_region(ex, step, region)) step++;
+    return step;
 }
 
 // ---- running the tape
@@ -185,12 +230,44 @@ static void finish(struct executor *ex) {
     for (int i = 0; i < ex->n_sets; i++) DEVICE(ex, fetch_grads(ex->device, ex->sets[i]));
 }
 
-static void run_profiled(struct executor *ex) {
+// The time of a region goes to its nodes as its shares spent it.
+static void divide_time(struct executor *ex, int first, int end, int64_t ns) {
+    double all = 0;
+    for (int i = first; i < end; i++) all += (double)ex->times[i].shares_ns;
+    for (int i = first; i < end; i++) {
+        ex->times[i].ns += (int64_t)((double)ns * (double)ex->times[i].shares_ns / all);
+        ex->times[i].shares_ns = 0;
+        ex->times[i].n_runs++;
+    }
+}
+
+// Runs step i, or the region that begins there; returns the step behind it.
+static int run_next(struct executor *ex, int i, const struct region **next) {
+    const struct region *end = ex->g->regions + ex->g->n_regions;
+    while (*next < end && (*next)->last < ex->steps[i]->index) ++*next;
+    if (*next < end && (*next)->first == ex->steps[i]->index && pool_threads(ex->run.pool) > 1)
+        return run_region(ex, i, *next);
+    if (!ex->packed || !ex->steps[i]->of_weights)
+        op_table[ex->steps[i]->kind].run(&ex->run, ex->steps[i]);
+    return i + 1;
+}
+
+static void run_on_cpu(struct executor *ex) {
+    const struct region *next = ex->g->regions;
+    for (int i = 0; i < ex->n_steps;) {
+        const int64_t before = ex->profile ? clock_now_ns() : 0;
+        const int end = run_next(ex, i, &next);
+        if (ex->profile && end == i + 1) ex->times[i].shares_ns = 1;
+        if (ex->profile) divide_time(ex, i, end, clock_now_ns() - before);
+        i = end;
+    }
+}
+
+static void run_profiled_device(struct executor *ex) {
     int64_t before = clock_now_ns();
     for (int i = 0; i < ex->n_steps; i++) {
-        if (ex->packed && ex->steps[i]->of_weights) continue;
         run_step(ex, ex->steps[i]);
-        if (ex->backend) DEVICE(ex, wait(ex->device));
+        DEVICE(ex, wait(ex->device));
         int64_t now = clock_now_ns();
         ex->times[i].ns += now - before;
         ex->times[i].n_runs++;
@@ -200,14 +277,12 @@ static void run_profiled(struct executor *ex) {
 
 void executor_run(struct executor *ex) {
     begin(ex);
-    if (ex->profile)
-        run_profiled(ex);
-    else if (ex->backend)
-        DEVICE(ex, run_all(ex->device));
+    if (!ex->backend)
+        run_on_cpu(ex);
+    else if (ex->profile)
+        run_profiled_device(ex);
     else
-        for (int i = 0; i < ex->n_steps; i++)
-            if (!ex->packed || !ex->steps[i]->of_weights)
-                op_table[ex->steps[i]->kind].run(&ex->run, ex->steps[i]);
+        DEVICE(ex, run_all(ex->device));
     ex->packed = ex->g->weights_rest && !ex->backend;
     finish(ex);
 }

@@ -36,6 +36,7 @@ void graph_free(struct graph *g) {
     free(g->nodes);
     free(g->packs);
     free(g->clears);
+    free(g->regions);
     free(g);
 }
 

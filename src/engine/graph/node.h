@@ -139,6 +139,9 @@ struct op {
     // the source's memory (plan.c). 0: none, else i + 1.
     int in_place;
     bool cheap; // its memory may be worth more than its time: may be run twice (recompute.c)
+    // Bit i: of source i a row of out[0] reads the row in the same place and no other. 0: the op
+    // does not go row by row (region.c).
+    unsigned by_row;
 };
 extern const struct op op_table[N_OPS];
 
@@ -207,15 +210,21 @@ struct pack {
 struct clear {
     struct params *set;
     int64_t first, end;
-}; // gradient elements zeroed before a run
+};              // gradient elements zeroed before a run
+struct region { // nodes [first, last] of the tape, run slice of rows by slice of rows (region.c)
+    int first, last;
+    int64_t rows;
+    int shares_max; // 2 or more
+};
 
 struct graph {
     struct tensor **tensors;
     struct node **nodes;
     struct pack *packs;
     struct clear *clears;
+    struct region *regions; // ascending
     int n_tensors, tensors_capacity, n_nodes, nodes_capacity, n_packs, packs_capacity, n_clears,
-        clears_capacity;
+        clears_capacity, n_regions;
     char scope[TENSOR_NAME_SIZE];
     int scope_length, scope_marks[SCOPE_MAX_DEPTH], scope_depth;
     bool has_gradients, planned, bf16, fused; // fused: for the CPU alone (fuse.c)
@@ -313,6 +322,10 @@ void fuse_frames(struct graph *g); // before recompute: what is not made is not 
 void fuse_nodes(struct graph *g);
 void fuse_gru(struct graph *g); // fuse_gru.c
 
+// ---- slices of rows that go through several nodes (region.c)
+void regions_find(struct graph *g);      // when it is known which nodes run
+void regions_lifetimes(struct graph *g); // what a region touches lives as long as it
+
 // ---- planning (plan.c)
 void plan_lifetimes(struct graph *g);  // first_use and last_use of all roots
 void plan_in_place(struct graph *g);   // host and host_end of all roots, from their lifetimes
@@ -327,12 +340,21 @@ char *slab_take(struct slab *s, size_t bytes); // of a graph that runs alone
 void recompute(struct graph *g); // what graph_recompute asks for; before memory is planned
 
 // ---- running (executor.c)
+struct slice { // of a region: rows [first, end) of `of`
+    int64_t first, end, of;
+};
 struct run {
     const struct kernels *k, *bf16;
     const struct kernels_rows *rows;
     struct pool *pool;
-    struct ranks *ranks; // NULL: one alone
+    struct ranks *ranks;       // NULL: one alone
+    const struct slice *slice; // what this thread computes of a node with op.by_row; NULL: all
 };
+// The slice's part of n rows, which its `of` divides; all of them where there is no slice.
+static inline struct range run_slice(const struct run *r, int64_t n) {
+    const struct slice *s = r->slice;
+    return s ? (struct range){n / s->of * s->first, n / s->of * s->end} : (struct range){0, n};
+}
 // The table of a node's products and convolutions.
 static inline const struct kernels *run_products(const struct run *r, const struct node *n) {
     return n->at.bf16 ? r->bf16 : r->k;

@@ -2,23 +2,28 @@
 #include "engine/graph/ops.h"
 
 #define FORWARD(name, min, max)                                                                    \
-    { #name, min, max, name##_shape, NULL, name##_run, 0, 0, false }
+    { #name, min, max, name##_shape, NULL, name##_run, 0, 0, false, 0 }
 #define DIFFERENTIABLE(name, min, max, no_grad)                                                    \
-    { #name, min, max, name##_shape, name##_grad, name##_run, no_grad, 0, false }
+    { #name, min, max, name##_shape, name##_grad, name##_run, no_grad, 0, false, 0 }
 #define BACKWARD(name, run)                                                                        \
-    { name, 0, -1, NULL, NULL, run, 0, 0, false }
+    { name, 0, -1, NULL, NULL, run, 0, 0, false, 0 }
+// The same, each row of the result from one row of the sources in the mask `rows`.
+#define FORWARD_BY_ROW(name, min, max, rows)                                                       \
+    { #name, min, max, name##_shape, NULL, name##_run, 0, 0, false, rows }
+#define DIFFERENTIABLE_BY_ROW(name, min, max, no_grad, rows)                                       \
+    { #name, min, max, name##_shape, name##_grad, name##_run, no_grad, 0, false, rows }
 #define SOURCE(i) (1u << (i))
 #define IN_PLACE_OF(i) ((i) + 1)
 
 const struct op op_table[N_OPS] = {
-    [OP_RESHAPE] = {"reshape", 1, 1, reshape_shape, view_grad, NULL, 0, 0, false},
-    [OP_SLICE] = {"slice", 1, 1, slice_shape, view_grad, NULL, 0, 0, false},
-    [OP_STACK] = {"stack", 1, -1, stack_shape, view_grad, NULL, 0, 0, false},
-    [OP_STOP_GRADIENT] = {"stop_gradient", 1, 1, reshape_shape, NULL, NULL, 0, 0, false},
+    [OP_RESHAPE] = {"reshape", 1, 1, reshape_shape, view_grad, NULL, 0, 0, false, 0},
+    [OP_SLICE] = {"slice", 1, 1, slice_shape, view_grad, NULL, 0, 0, false, 0},
+    [OP_STACK] = {"stack", 1, -1, stack_shape, view_grad, NULL, 0, 0, false, 0},
+    [OP_STOP_GRADIENT] = {"stop_gradient", 1, 1, reshape_shape, NULL, NULL, 0, 0, false, 0},
     [OP_COPY] = BACKWARD("copy", copy_run),
     [OP_FILL] = BACKWARD("fill", fill_run),
 
-    [OP_UNPACK2] = {"unpack2", 1, 1, unpack2_shape, NULL, unpack2_run, 0, 0, true},
+    [OP_UNPACK2] = {"unpack2", 1, 1, unpack2_shape, NULL, unpack2_run, 0, 0, true, 0},
     [OP_CONV] = DIFFERENTIABLE(conv, 3, 3, SOURCE(2)),
     [OP_CONV_DX] = BACKWARD("conv_dx", conv_up_run),
     [OP_DECONV] = DIFFERENTIABLE(deconv, 2, 4, SOURCE(3)),
@@ -32,30 +37,31 @@ const struct op op_table[N_OPS] = {
     [OP_CHW_TO_HWC_DX] = BACKWARD("chw_to_hwc_dx", hwc_to_chw_run),
 
     [OP_PACK] = BACKWARD("pack", pack_run),
-    [OP_LINEAR] = DIFFERENTIABLE(linear, 2, 6, SOURCE(4) | SOURCE(5)),
-    [OP_ONES] = BACKWARD("ones", ones_run),
+    [OP_LINEAR] = DIFFERENTIABLE_BY_ROW(linear, 2, 6, SOURCE(4) | SOURCE(5),
+                                        SOURCE(0) | SOURCE(3) | SOURCE(5)),
+    [OP_ONES] = {"ones", 0, -1, NULL, NULL, ones_run, 0, 0, false, SOURCE(0)},
     [OP_LINEAR_SCATTER] = BACKWARD("linear_scatter", linear_scatter_run),
     [OP_LINEAR_DX] = BACKWARD("linear_dx", linear_dx_run),
     [OP_LINEAR_DW] = BACKWARD("linear_dw", linear_dw_run),
     [OP_COLUMN_SUM] = BACKWARD("column_sum", column_sum_run),
     [OP_LAYER_NORM] = {"layer_norm", 2, 3, layer_norm_shape, layer_norm_grad, layer_norm_run, 0,
-                       IN_PLACE_OF(0), true},
+                       IN_PLACE_OF(0), true, SOURCE(0)},
     [OP_LAYER_NORM_DX] = {"layer_norm_dx", 0, -1, NULL, NULL, layer_norm_dx_run, 0, IN_PLACE_OF(3),
-                          false},
+                          false, 0},
 
     [OP_BLOCK_PACK] = BACKWARD("block_pack", block_pack_run),
     [OP_BLOCK_LINEAR] = DIFFERENTIABLE(block_linear, 2, 5, SOURCE(4)),
     [OP_BLOCK_LINEAR_DX] = BACKWARD("block_linear_dx", block_linear_dx_run),
     [OP_BLOCK_LINEAR_DW] = BACKWARD("block_linear_dw", block_linear_dw_run),
 
-    [OP_GRU_GATES] = DIFFERENTIABLE(gru_gates, 2, 2, 0),
+    [OP_GRU_GATES] = DIFFERENTIABLE_BY_ROW(gru_gates, 2, 2, 0, SOURCE(0) | SOURCE(1)),
     [OP_GRU_GATES_DX] = BACKWARD("gru_gates_dx", gru_gates_dx_run),
-    [OP_BLEND] = DIFFERENTIABLE(blend, 2, 3, SOURCE(0)),
+    [OP_BLEND] = DIFFERENTIABLE_BY_ROW(blend, 2, 3, SOURCE(0), SOURCE(0) | SOURCE(1) | SOURCE(2)),
     [OP_BLEND_DX] = BACKWARD("blend_dx", blend_dx_run),
-    [OP_UNIMIX] = DIFFERENTIABLE(unimix, 1, 1, 0),
+    [OP_UNIMIX] = DIFFERENTIABLE_BY_ROW(unimix, 1, 1, 0, SOURCE(0)),
     [OP_UNIMIX_DX] = BACKWARD("unimix_dx", unimix_dx_run),
-    [OP_SAMPLE] = DIFFERENTIABLE(sample, 2, 2, SOURCE(1)),
-    [OP_MODE] = FORWARD(mode, 1, 1),
+    [OP_SAMPLE] = DIFFERENTIABLE_BY_ROW(sample, 2, 2, SOURCE(1), SOURCE(0) | SOURCE(1)),
+    [OP_MODE] = FORWARD_BY_ROW(mode, 1, 1, SOURCE(0)),
     [OP_LOG_CLAMPED] = FORWARD(log_clamped, 1, 1),
 
     [OP_SQUARE_ERROR] = DIFFERENTIABLE(square_error, 2, 2, SOURCE(1)),

@@ -108,17 +108,35 @@ static struct gemm_job linear_job(const struct node *n) {
                              .bf16 = n->at.bf16 && !ones};
 }
 
-static void linear_share(const struct run *r, const struct node *n, int share) {
-    struct gemm_job job = linear_job(n);
-    if (job.index)
-        r->k->gemm_gather(&job, share);
+static void linear_part(const struct run *r, const struct node *n, const struct gemm_job *job,
+                        int share) {
+    if (job->index)
+        r->k->gemm_gather(job, share);
     else
-        run_products(r, n)->gemm(&job, share);
+        run_products(r, n)->gemm(job, share);
+}
+
+static void linear_share(const struct run *r, const struct node *n, int share) {
+    const struct gemm_job job = linear_job(n);
+    linear_part(r, n, &job, share);
+}
+
+static void linear_slice(const struct run *r, const struct node *n, struct gemm_job job) {
+    const struct range rows = run_slice(r, job.m);
+    job.m = rows.end - rows.first;
+    job.a += rows.first * job.a_row;
+    job.c += rows.first * job.c_row;
+    if (job.addend) job.addend += rows.first * job.addend_row;
+    if (job.index) job.index += rows.first * (job.limit + 1);
+    for (int share = 0; share < gemm_shares(&job); share++) linear_part(r, n, &job, share);
 }
 
 void linear_run(const struct run *r, const struct node *n) {
     struct gemm_job job = linear_job(n);
-    run_shares(r, n, gemm_shares(&job), linear_share);
+    if (r->slice)
+        linear_slice(r, n, job);
+    else
+        run_shares(r, n, gemm_shares(&job), linear_share);
 }
 
 // ---- gradients
@@ -323,7 +341,11 @@ void layer_norm_rows(const struct run *r, const struct node *n, int64_t first, i
 
 void layer_norm_run(const struct run *r, const struct node *n) {
     struct norm_job job = norm_forward_job(n);
-    run_shares(r, n, norm_shares(&job), norm_share);
+    const struct range rows = run_slice(r, job.rows);
+    if (r->slice)
+        layer_norm_rows(r, n, rows.first, rows.end);
+    else
+        run_shares(r, n, norm_shares(&job), norm_share);
 }
 
 static struct norm_job norm_backward_job(const struct node *n) {

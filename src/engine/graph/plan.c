@@ -62,6 +62,7 @@ void plan_lifetimes(struct graph *g) {
         if (t->grad) tensor_root(t->grad, NULL)->root->last_use = g->n_nodes;
     }
     for (int i = 0; i < g->n_nodes && g->weights_rest; i++) rest(g, g->nodes[i]);
+    regions_lifetimes(g);
 }
 
 bool plan_has(const struct tensor *t) {
@@ -255,6 +256,7 @@ static void plan(struct graph *g, bool apart) {
     recompute(g);
     g->planned = true;
     if (!backend_chosen()) fuse_nodes(g);
+    if (!backend_chosen()) regions_find(g);
     plan_lifetimes(g);
     if (apart) {
         place_apart(g);
