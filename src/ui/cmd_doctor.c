@@ -148,11 +148,11 @@ static void probe_ffmpeg(char *out, size_t size) {
 }
 
 static void probe_golden(char *out, size_t size) {
-    char path[1024];
+    char path[1024], *plain = files_find_golden(path, sizeof path) ? realpath(path, NULL) : NULL;
     snprintf(out, size, "%s",
-             files_find_golden(path, sizeof path)
-                 ? path
-                 : "not found: --gate needs them (run from the source tree, or make install)");
+             plain ? plain
+                   : "not found: --gate needs them (run from the source tree, or make install)");
+    free(plain);
 }
 
 static void probe_tasks(char *out, size_t size) {
