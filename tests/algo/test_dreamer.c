@@ -221,6 +221,48 @@ static void the_target_critic_starts_as_a_copy_and_follows_slowly(void **state) 
     pool_free(pool);
 }
 
+// What a device's bundle does for want of copies: in the first update, and in a later one.
+static void the_halves_of_an_update_that_failed_are_undone(void **state) {
+    (void)state;
+    struct config c = config_of("micro", SMALL);
+    struct pool *pool = pool_new(1);
+    struct dreamer_result r;
+    for (int good = 0; good < 3; good += 2) {
+        struct dreamer *d = dreamer(&c, pool);
+        struct params *world = dreamer_params(d, DREAMER_WORLD),
+                      *target = dreamer_params(d, DREAMER_TARGET), w, t;
+        for (int i = 0; i < good; i++) {
+            fill(wm_batch(dreamer_world(d)), (uint64_t)i);
+            assert_true(dreamer_update(d, &r));
+        }
+        params_copy_init(&w, world);
+        params_copy_init(&t, target);
+        const size_t bytes[2] = {(size_t)world->n_flat * sizeof(real),
+                                 (size_t)target->n_flat * sizeof(real)};
+        real *before[2] = {malloc(bytes[0]), malloc(bytes[1])};
+        memcpy(before[0], world->weights, bytes[0]);
+        memcpy(before[1], target->weights, bytes[1]);
+        fill(wm_batch(dreamer_world(d)), (uint64_t)good);
+        dreamer_params(d, DREAMER_ACTOR)->weights[3] = (real)NAN;
+        assert_false(dreamer_update(d, &r));
+        wm_undo(dreamer_world(d), good + 1, &w);
+        behaviour_target_before(dreamer_behaviour(d), good, &t);
+        double moved = 0;
+        for (int64_t k = 0; k < world->n_flat; k++) {
+            moved = worse(moved, fabs((double)world->weights[k] - (double)before[0][k]));
+            assert_true(fabs((double)w.weights[k] - (double)before[0][k]) < 3e-7);
+        }
+        for (int64_t k = 0; k < target->n_flat; k++)
+            assert_true(fabs((double)t.weights[k] - (double)before[1][k]) < 3e-7);
+        assert_true(moved > 5e-5);
+        for (int i = 0; i < 2; i++) free(before[i]);
+        params_deinit(&w);
+        params_deinit(&t);
+        dreamer_free(d);
+    }
+    pool_free(pool);
+}
+
 // The critic is pulled to what the target says; returns and advantages know the critic alone.
 static void the_target_critic_enters_the_critics_loss_and_nothing_else(void **state) {
     (void)state;
@@ -398,6 +440,7 @@ int main(void) {
         cmocka_unit_test(the_behaviour_does_not_change_the_world_models_step),
         cmocka_unit_test(graphs_share_memory_and_leave_nothing_there),
         cmocka_unit_test(the_target_critic_starts_as_a_copy_and_follows_slowly),
+        cmocka_unit_test(the_halves_of_an_update_that_failed_are_undone),
         cmocka_unit_test(the_target_critic_enters_the_critics_loss_and_nothing_else),
         cmocka_unit_test(a_number_that_is_not_finite_in_the_dream_stops_actor_and_critic),
         cmocka_unit_test(updates_allocate_nothing),

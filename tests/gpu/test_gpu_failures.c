@@ -1,5 +1,7 @@
 // What is left of a run on the device that fails or is stopped: one line, a bundle that fails again
 // on the CPU, counts that are those of the CPU.
+#include <math.h>
+
 #include "engine/run/reproduce.h"
 #include "gpu/device_run.h"
 
@@ -47,6 +49,46 @@ static struct run_opts options_of(const struct failing *f) {
     return o;
 }
 
+// Weights in two bundles: the CPU's copies, and what the device's steps give when they are undone.
+// They differ by rounding, a step moves a weight by 1e-4.
+static double apart(const char *bundle, const char *of_cpu, const char *a, const char *b) {
+    struct error e = {0};
+    char path[2][PATH_SIZE];
+    double most = 0;
+    int n = 0;
+    snprintf(path[0], PATH_SIZE, "%.200s/%s", bundle, a);
+    snprintf(path[1], PATH_SIZE, "%.200s/%s", of_cpu, b);
+    struct safetensors *s[2] = {safetensors_open(path[0], &e), safetensors_open(path[1], &e)};
+    if (!s[0] || !s[1]) fail_msg("%s", e.message);
+    for (int i = 0; i < safetensors_count(s[0]); i++) {
+        const struct st_tensor *x = safetensors_at(s[0], i), *y = safetensors_find(s[1], x->name);
+        if (!y || x->dtype != ST_F32 || strncmp(x->name, "weights/", 8) != 0) continue;
+        const float *u = x->data, *v = y->data;
+        assert_int_equal(x->n_bytes, y->n_bytes);
+        for (int64_t k = 0; k < x->n_elements; k++)
+            most = worse(most, fabs((double)u[k] - (double)v[k]) / fmax(1, fabs((double)v[k])));
+        n++;
+    }
+    assert_true(n > 20);
+    safetensors_free(s[0]);
+    safetensors_free(s[1]);
+    return most;
+}
+
+static void compare_with_cpu(const struct failing *f, const char *bundle) {
+    struct error e = {0};
+    struct worker_summary s = {0};
+    char of_cpu[PATH_SIZE];
+    struct run_opts o = options_of(f);
+    o.device = "cpu";
+    o.no_session = false;
+    o.sessions_dir = test_folder();
+    assert_int_equal(run_worker(&o, &s, &e), STATUS_FAILED);
+    snprintf(of_cpu, sizeof of_cpu, "%.190s/failures/step_000000001", s.session);
+    assert_true(apart(bundle, of_cpu, "before.safetensors", "before.safetensors") < 5e-6);
+    assert_true(apart(bundle, of_cpu, "stepped.safetensors", "before.safetensors") > 5e-5);
+}
+
 static void fail_and_reproduce(const struct failing *f) {
     struct error e = {0};
     struct worker_summary s = {0};
@@ -71,6 +113,7 @@ static void fail_and_reproduce(const struct failing *f) {
     assert_true(r.found[0] != 0);
     if (strcmp(r.found, r.recorded) != 0)
         fail_msg("%s: %s on the device, %s from the bundle", f->what, r.recorded, r.found);
+    if (strcmp(f->stage, "behaviour") == 0) compare_with_cpu(f, bundle);
 }
 
 static void an_update_that_is_not_finite_leaves_a_bundle_that_fails_again(void **state) {
@@ -80,12 +123,10 @@ static void an_update_that_is_not_finite_leaves_a_bundle_that_fails_again(void *
 
 static void without_a_session_it_fails_too(void **state) {
     (void)state;
-    for (size_t i = 2; i < sizeof FAILING / sizeof *FAILING; i++) {
-        struct error e = {0};
-        const struct run_opts o = options_of(&FAILING[i]);
-        assert_int_equal(run_worker(&o, NULL, &e), STATUS_FAILED);
-        if (!strstr(e.message, "update 1: ")) fail_msg("%s: %s", FAILING[i].what, e.message);
-    }
+    struct error e = {0};
+    const struct run_opts o = options_of(&FAILING[2]);
+    assert_int_equal(run_worker(&o, NULL, &e), STATUS_FAILED);
+    if (!strstr(e.message, "update 1: ")) fail_msg("%s", e.message);
 }
 
 // ---- learner and actor fail in the same turn: each has a bundle
@@ -130,11 +171,11 @@ static void a_checkpoint_that_cannot_be_written_changes_nothing_else(void **stat
     (void)state;
     static const char *const more[] = {"algo.per_rank_batch_size=1",
                                        "algo.per_rank_sequence_length=2", "metric.log_every=1",
-                                       NULL};
+                                       "checkpoint.every=1", NULL};
     char sessions[2][PATH_SIZE];
     for (int broken = 0; broken < 2; broken++) {
         struct error e = {0};
-        struct run_opts o = device_run("cuda", more, 3);
+        struct run_opts o = device_run("cuda", more, 2);
         char folder[PATH_SIZE];
         o.no_session = false;
         o.sessions_dir = test_folder();
@@ -150,7 +191,7 @@ static void a_checkpoint_that_cannot_be_written_changes_nothing_else(void **stat
         const enum status status = worker_run(w, &e);
         assert_true((status == STATUS_OK) == !broken); // the last one must be written
         if (broken && !strstr(e.message, "checkpoints")) fail_msg("%s", e.message);
-        assert_int_equal(feed_n_records(feed), 3);
+        assert_int_equal(feed_n_records(feed), 2);
         worker_free(w);
         feed_free(feed);
     }
@@ -167,7 +208,7 @@ static const char *const ENDING[] = {
 static void a_stop_counts_the_rollout_beside_the_batch_as_the_cpu_does(void **state) {
     (void)state;
     int64_t ended = 0;
-    for (int64_t updates = 1; updates <= 3; updates += 2) {
+    for (int64_t updates = 1; updates <= 2; updates++) {
         struct feed *feed = feed_new(0);
         const struct run_opts opts = device_run("cuda", ENDING, updates);
         struct worker *w = run_and_keep(&opts, feed);

@@ -250,6 +250,23 @@ static void runs_of_two_ranks_on_devices_have_the_records_of_those_on_cpus(void 
     feed_free(device);
 }
 
+// No record is due, none is written: both look when they end.
+static void a_run_of_two_ranks_fails_with_its_last_update(void **state) {
+    (void)state;
+    static const char *const more[] = {"algo.per_rank_batch_size=1",
+                                       "metric.log_every=1000",
+                                       "algo.per_rank_sequence_length=2",
+                                       "algo.replay_ratio=1",
+                                       "checkpoint.every=0",
+                                       "algo.world_model.kl_dynamic=1e39",
+                                       NULL};
+    char why[600];
+    struct feed *feed = run_both("cuda", more, why);
+    if (!strstr(why, "update 1: the loss is not finite")) fail_msg("\"%s\"", why);
+    assert_int_equal(feed_n_records(feed), 0);
+    feed_free(feed);
+}
+
 static void the_official_profile_stays_on_cpus(void **state) {
     (void)state;
     static const char *const more[] = {"algo.profile=official", "algo.per_rank_sequence_length=2",
@@ -326,6 +343,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_nccl_refuses_is_said_on_all),
         cmocka_unit_test(a_rank_without_a_gpu_is_named),
         cmocka_unit_test(runs_of_two_ranks_on_devices_have_the_records_of_those_on_cpus),
+        cmocka_unit_test(a_run_of_two_ranks_fails_with_its_last_update),
         cmocka_unit_test(the_official_profile_stays_on_cpus),
         cmocka_unit_test(ranks_of_a_machine_take_a_gpu_each),
         cmocka_unit_test(a_library_that_is_missing_or_another_is_one_line),

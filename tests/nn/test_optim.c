@@ -192,6 +192,25 @@ static void bits_do_not_depend_on_the_number_of_threads(void **state) {
     });
 }
 
+static void adams_last_step_is_undone_to_rounding(void **state) {
+    (void)state;
+    enum { N = 1003 };
+    struct pool *pool = pool_new(1);
+    struct params p = params_of(N);
+    real before[N], *undone = malloc((size_t)p.n_flat * sizeof *undone);
+    for (int step = 1; step <= 5; step++) {
+        memcpy(before, p.weights, sizeof before);
+        gradients_of(&p, step, step == 3 ? 0 : 1e-3);
+        optim_step(&p, pool, &world_model, step);
+        optim_undo(&p, &world_model, step, undone);
+        for (int i = 0; i < N; i++)
+            assert_true(fabs((double)undone[i] - (double)before[i]) <= 3e-7);
+    }
+    free(undone);
+    params_deinit(&p);
+    pool_free(pool);
+}
+
 static void a_non_finite_gradient_changes_nothing(void **state) {
     (void)state;
     struct pool *pool = pool_new(1);
@@ -243,6 +262,7 @@ int main(void) {
         cmocka_unit_test(laprop_with_clipping_by_tensor_follows_the_formula),
         cmocka_unit_test(laprops_bits_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(bits_do_not_depend_on_the_number_of_threads),
+        cmocka_unit_test(adams_last_step_is_undone_to_rounding),
         cmocka_unit_test(a_non_finite_gradient_changes_nothing),
         cmocka_unit_test(the_norm_survives_huge_gradients),
         cmocka_unit_test(a_target_moves_by_its_share_and_one_copies),

@@ -177,6 +177,16 @@ double optim_step(struct params *p, struct pool *pool, const struct optim_opts *
     return norm;
 }
 
+void optim_undo(const struct params *p, const struct optim_opts *opts, int64_t step, real *out) {
+    CHECK(opts->kind == OPTIM_ADAM && step >= 1, "only Adam's steps are undone");
+    const double rate = optim_rate(opts, step) / (1 - pow(opts->beta1, (double)step)),
+                 root = sqrt(1 - pow(opts->beta2, (double)step));
+    for (int64_t i = 0; i < p->n_flat; i++)
+        out[i] =
+            (real)((double)p->weights[i] +
+                   rate * (double)p->moment1[i] / (sqrt((double)p->moment2[i]) / root + opts->eps));
+}
+
 struct track_ctx {
     real *target;
     const real *source;

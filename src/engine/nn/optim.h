@@ -48,6 +48,10 @@ double optim_rate(const struct optim_opts *opts, int64_t step);
 // that is not finite, weights and moments stay as they are and the caller stops.
 double optim_step(struct params *p, struct pool *pool, const struct optim_opts *opts, int64_t step);
 
+// What the weights were before step number `step` of Adam, the last one made, into out [n_flat], to
+// rounding. The moments before it cannot be had.
+void optim_undo(const struct params *p, const struct optim_opts *opts, int64_t step, real *out);
+
 // Moves a target network towards its source: target = tau source + (1 - tau) target, all weights;
 // tau 1 copies them. The two sets have the same shapes in the same order (CHECK); moments and
 // gradients are not touched (spec/dreamer_v3.md 5.6).

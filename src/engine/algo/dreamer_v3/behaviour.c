@@ -146,6 +146,15 @@ double behaviour_target_step(int64_t step, int64_t update_freq, double tau) {
     return step == 0 ? 1 : step % update_freq == 0 ? tau : 0;
 }
 
+void behaviour_target_before(const struct behaviour *b, int64_t step, struct params *out) {
+    const double tau = behaviour_target_step(step, b->target_update_freq, b->target_tau);
+    const double took = tau < 1 ? tau : 0;
+    for (int64_t i = 0; i < out->n_flat; i++)
+        out->weights[i] =
+            (real)(((double)b->target.weights[i] - took * (double)b->critic.weights[i]) /
+                   (1 - took));
+}
+
 // What all ranks look at is the same.
 static void meet(struct behaviour *b) {
     ranks_mean(b->ranks, b->actor.grads, b->actor.n_flat);

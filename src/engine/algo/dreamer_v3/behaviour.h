@@ -84,6 +84,9 @@ void behaviour_apply(struct behaviour *b, int64_t step);
 
 // The target critic's step before gradient step `step`: 0 when none is due, 1 (a copy) at step 0.
 double behaviour_target_step(int64_t step, int64_t update_freq, double tau);
+// The target critic before that step, which was made, to rounding; what was copied over is lost,
+// and the copy comes again. Into the weights of a set of the same shapes.
+void behaviour_target_before(const struct behaviour *b, int64_t step, struct params *out);
 
 // The update as part of a device's program (graph/program.h), after the world model's: start states
 // from `states` (tensors of `world`). Fed: the noise where it has a source. behaviour_feed before

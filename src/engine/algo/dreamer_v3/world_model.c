@@ -301,6 +301,10 @@ void wm_apply(struct world_model *wm) {
     optim_step(&wm->params, wm->pool, &wm->optim, ++wm->opt_steps);
 }
 
+void wm_undo(const struct world_model *wm, int64_t step, struct params *out) {
+    optim_undo(&wm->params, &wm->optim, step, out->weights);
+}
+
 uint64_t wm_metrics(const struct world_model *wm, float out[METRIC_COUNT]) {
     const struct wm_train *t = &wm->train;
     const double prior = scalar(t->prior_entropy), posterior = scalar(t->posterior_entropy);

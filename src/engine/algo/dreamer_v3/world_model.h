@@ -121,6 +121,9 @@ bool wm_update(struct world_model *wm, struct wm_result *out);
 bool wm_forward_backward(struct world_model *wm, struct wm_result *out);
 // The step for these gradients, which were finite; counts it.
 void wm_apply(struct world_model *wm);
+// The weights before step number `step` (1, 2, ...), the last one made, to rounding; into those of
+// a set of the same shapes.
+void wm_undo(const struct world_model *wm, int64_t step, struct params *out);
 
 // Adds the update to a device's program (graph/program.h): the batch (unless something on the
 // device writes it) and, where the noise has a source, the noise are fed, so wm_feed comes before

@@ -173,7 +173,7 @@ static bool dreamer_choose(struct worker *w, struct error *e) {
 // fence.
 static void keep_before(struct worker *w) {
     struct kept *k = &w->kept;
-    if (dreamer_on_device(w->dreamer)) return; // keep_present
+    if (dreamer_on_device(w->dreamer)) return; // undo_halves
     const struct params *world = dreamer_params(w->dreamer, DREAMER_WORLD);
     bool copied = w->rollout.weights_step == wm_opt_steps(w->wm);
     if (!copied) params_copy_weights(&k->own, world);
@@ -181,24 +181,25 @@ static void keep_before(struct worker *w) {
     params_copy_weights(&k->target, dreamer_params(w->dreamer, DREAMER_TARGET));
 }
 
-// On a device nobody keeps copies: a bundle of the behaviour holds the world model after its step,
-// twice.
-static void keep_present(struct worker *w) {
+// On a device nobody keeps copies: what came before the behaviour of the update that failed is
+// taken back.
+static void undo_halves(struct worker *w) {
     struct kept *k = &w->kept;
-    params_copy_weights(&k->own, dreamer_params(w->dreamer, DREAMER_WORLD));
-    params_copy_weights(&k->target, dreamer_params(w->dreamer, DREAMER_TARGET));
+    const int64_t step = wm_opt_steps(w->wm);
+    wm_undo(w->wm, step + 1, &k->own);
+    behaviour_target_before(dreamer_behaviour(w->dreamer), step, &k->target);
     k->world = &k->own;
 }
 
 // fine: what the update came to.
 static bool take_result(struct worker *w, bool fine, const struct dreamer_result *r,
                         struct wm_result *out) {
-    if (!fine && dreamer_on_device(w->dreamer)) keep_present(w);
     *out = r->model;
     w->kept.stage = dreamer_is_joint(w->dreamer) ? STAGE_JOINT
                     : r->model.bad_node[0]       ? STAGE_WORLD
                                                  : STAGE_BEHAVIOUR;
     if (fine || out->bad_node[0]) return fine;
+    if (dreamer_on_device(w->dreamer) && w->kept.stage == STAGE_BEHAVIOUR) undo_halves(w);
     out->loss = r->behaviour.loss_actor + r->behaviour.loss_critic;
     out->grad_norm = hypot(r->behaviour.norm_actor, r->behaviour.norm_critic);
     snprintf(out->bad_node, sizeof out->bad_node, "%s", r->bad_node);
