@@ -59,6 +59,11 @@ static struct twohot twohot_of(real y, int64_t n, const real *bins) {
     return t;
 }
 
+// All before the first exponential: a row's would have to wait for its own.
+static void maxima_of_rows(int64_t rows, int64_t n, const real *logits, real *max) {
+    for (int64_t row = 0; row < rows; row++) max[row] = row_max(n, logits + row * n);
+}
+
 // Up to LANES rows: their largest elements, and the sums of e = exp(x - max): the lanes of whole
 // vectors, the rest added to the first, then lane after lane, for all rows at once. e:
 // [rows][e_row] with whole vectors to a row, or NULL.
@@ -69,14 +74,16 @@ static void exps_of_rows(int64_t rows, int64_t n, const real *logits, real *e, i
     real one[LANES];
     VEC_EACH(i, LANES) lanes[i] = rest[i] = (vec){0};
     for (int64_t i = 0; i < LANES; i++) max[i] = 0;
+    maxima_of_rows(rows, n, logits, max);
     for (int64_t row = 0; row < rows; row++, logits += n) {
         real *to = e ? e + row * e_row : one;
         const int64_t step = e ? LANES : 0;
-        max[row] = row_max(n, logits);
+        vec row_sum = {0};
         for (int64_t i = 0; i < whole; i += LANES, to += step) {
             exp_vector(logits + i, max[row], to);
-            lanes[row] += vec_load(to);
+            row_sum += vec_load(to);
         }
+        lanes[row] = row_sum;
         if (whole == n) continue;
         exp_rest(n - whole, logits + whole, max[row], to);
         rest[row] = vec_load(to);
@@ -158,8 +165,8 @@ static void twohot_expectations(int64_t rows, int64_t n, const real *restrict lo
     double sums[LANES][LANES] = {{0}}, weights[LANES][LANES] = {{0}};
     real e[LANES], rest[LANES][LANES] = {{0}};
     const int64_t whole = n / LANES * LANES;
+    maxima_of_rows(rows, n, logits, max);
     for (int64_t row = 0; row < rows; row++, logits += n) {
-        max[row] = row_max(n, logits);
         for (int64_t i = 0; i < whole; i += LANES) {
             exp_vector(logits + i, max[row], e);
 #pragma omp simd
