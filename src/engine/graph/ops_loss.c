@@ -57,14 +57,26 @@ static void square_error_frames(const struct run *r, const struct node *n, int64
     const int64_t k = tensor_row_size(n->src[0]);
     const uint8_t *frame = n->src[1]->data;
     _Alignas(64) real target[FRAME_PIXELS];
-    for (int64_t row = first, at = first * k; row < end; row++, at += k) {
-        r->rows->unpack2(k / 4, frame + at / 4, target);
-        if (n->kind == OP_SQUARE_ERROR)
-            r->rows->square_error(1, k, SRC(0) + at, target, OUT(0) + row);
-        else
-            r->rows->square_error_dx(1, k, SRC(0) + at, target, SRC(2) + row, OUT(0) + at,
-                                     n->accumulate[0]);
+    for (int64_t row = first; row < end; row++) {
+        r->rows->unpack2(k / 4, frame + row * k / 4, target);
+        r->rows->square_error(1, k, SRC(0) + row * k, target, OUT(0) + row);
     }
+}
+
+// Its gradient in parts of rows: each is of a pixel alone.
+static void square_error_dx_frames(const struct run *r, const struct node *n, int64_t first,
+                                   int64_t end) {
+    enum { PART = FRAME_PIXELS / 8 };
+    const int64_t k = tensor_row_size(n->src[0]);
+    const uint8_t *frame = n->src[1]->data;
+    _Alignas(64) real target[PART];
+    for (int64_t row = first; row < end; row++)
+        for (int64_t i = 0; i < k; i += PART) {
+            const int64_t at = row * k + i, count = k - i < PART ? k - i : PART;
+            r->rows->unpack2(count / 4, frame + at / 4, target);
+            r->rows->square_error_dx(1, count, SRC(0) + at, target, SRC(2) + row, OUT(0) + at,
+                                     n->accumulate[0]);
+        }
 }
 
 static bool is_against_frames(const struct node *n) { return n->src[1]->dtype == DTYPE_U8; }
@@ -91,7 +103,7 @@ static void square_error_dx_rows(const struct run *r, const struct node *n, int6
                                  int64_t end) {
     int64_t k = tensor_row_size(n->src[0]), at = first * k;
     if (is_against_frames(n))
-        square_error_frames(r, n, first, end);
+        square_error_dx_frames(r, n, first, end);
     else
         r->rows->square_error_dx(end - first, k, SRC(0) + at, SRC(1) + at, SRC(2) + first,
                                  OUT(0) + at, n->accumulate[0]);
