@@ -98,6 +98,7 @@ struct gpu_device *gpu_open(char *message, size_t size); // NULL: message says w
 void gpu_close(struct gpu_device *d);                    // NULL is fine
 void *gpu_alloc(struct gpu *g, size_t bytes);            // NULL: g->message says why
 void gpu_free(struct gpu_device *d, void *memory);       // NULL is fine
+// `from` may change when it returns, unless it is pinned: then when the stream has passed the copy.
 bool gpu_upload(struct gpu *g, void *to, const void *from, size_t bytes);
 bool gpu_download(struct gpu *g, void *to, const void *from, size_t bytes); // waits for it
 bool gpu_zero(struct gpu *g, void *at, size_t bytes);
