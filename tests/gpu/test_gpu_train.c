@@ -8,6 +8,15 @@ enum { UPDATES = 3 };
 
 static const char *const LOGGED[] = {"algo.per_rank_batch_size=2",
                                      "algo.per_rank_sequence_length=3", "metric.log_every=1", NULL};
+static const char *const OFFICIAL[] = {"algo.per_rank_batch_size=2",
+                                       "algo.per_rank_sequence_length=3", "metric.log_every=1",
+                                       "algo.profile=official", NULL};
+static const char *const STANDING[] = {"algo.per_rank_batch_size=2",
+                                       "algo.per_rank_sequence_length=3", "metric.log_every=1",
+                                       "env.constant_action=NOOP", NULL};
+static const char *const STANDING_QUIET[] = {
+    "algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2", "metric.log_every=1000",
+    "env.constant_action=NOOP", NULL};
 static const char *const QUIET[] = {"algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2",
                                     "metric.log_every=1000", NULL};
 static const char *const QUIET_HOST[] = {"algo.per_rank_batch_size=1",
@@ -16,7 +25,8 @@ static const char *const QUIET_HOST[] = {"algo.per_rank_batch_size=1",
 
 static struct feed *run(const char *device, const char *const *more, int64_t updates) {
     struct error e = {0};
-    const struct run_opts opts = device_run(device, more, updates);
+    struct run_opts opts = device_run(device, more, updates);
+    if (more == STANDING || more == STANDING_QUIET) opts.mode = "standing_still";
     struct feed *feed = feed_new(0);
     struct worker *w = worker_new(&opts, feed, &e);
     if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s: %s", device, e.message);
@@ -52,9 +62,8 @@ static void check_times(const struct record *r) {
     if (parity_on_harness()) assert_true(actor > 0 && learner > 0 && overlap == 0);
 }
 
-static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
-    (void)state;
-    struct feed *cpu = run("cpu", LOGGED, UPDATES), *device = run("cuda", LOGGED, UPDATES);
+static void compare_runs(const char *const *more) {
+    struct feed *cpu = run("cpu", more, UPDATES), *device = run("cuda", more, UPDATES);
     assert_int_equal(feed_n_records(cpu), UPDATES);
     assert_int_equal(feed_n_records(device), UPDATES);
     for (int64_t i = 0; i < UPDATES; i++) {
@@ -64,6 +73,21 @@ static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
     assert_false(feed_record(cpu, 0)->present >> METRIC_OVERLAP & 1);
     feed_free(cpu);
     feed_free(device);
+}
+
+static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
+    (void)state;
+    compare_runs(LOGGED);
+}
+
+static void the_official_profile_too(void **state) {
+    (void)state;
+    compare_runs(OFFICIAL);
+}
+
+static void standing_still_too(void **state) {
+    (void)state;
+    compare_runs(STANDING);
 }
 
 // Without a session nothing has brought the rows to the host.
@@ -96,6 +120,9 @@ static void longer_runs_send_nothing_more(void **state) {
     assert_true(two.copies > 0); // it is counted
     assert_int_equal(four.copies - two.copies, 0);
     assert_int_equal(four.bytes - two.bytes, 0);
+    const struct backend_bus still = sent(STANDING_QUIET, 2), longer = sent(STANDING_QUIET, 4);
+    assert_int_equal(longer.copies - still.copies, 0);
+    assert_int_equal(longer.bytes - still.bytes, 0);
 }
 
 static void rows_of_the_host_are_counted(void **state) {
@@ -156,6 +183,8 @@ int main(void) {
     parity_for_runs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
+        cmocka_unit_test(the_official_profile_too),
+        cmocka_unit_test(standing_still_too),
         cmocka_unit_test(the_summary_sees_the_rows_on_the_device),
         cmocka_unit_test(longer_runs_send_nothing_more),
         cmocka_unit_test(rows_of_the_host_are_counted),

@@ -28,7 +28,7 @@
 
 struct backend;
 
-enum { DEVICE_PLAY_VERSION = 6, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
+enum { DEVICE_PLAY_VERSION = 7, DEVICE_MAX_ACTIONS = 16, N_RING_ARRAYS = 5 };
 // What a machine is to do: an action's number, or one of these.
 enum { DEVICE_REST = -2, DEVICE_RESET = -1 };
 
@@ -139,8 +139,8 @@ struct device_play {
     // A row: first one of these two, then its actions, then ring_commit. All enqueued.
     bool (*ring_tick)(struct device_ring *r); // the machines: what the last row says, or resets
     bool (*ring_put)(struct device_ring *r, const struct device_row *row);
-    // Chosen at the row's observations; ignored where the episode ended. From the host, or where
-    // they lie on the device.
+    // Chosen at the row's observations; ignored where the episode ended. From the host (NULL: the
+    // last ones that were), or where they lie on the device.
     bool (*ring_act)(struct device_ring *r, const int32_t *actions, bool on_device);
     bool (*ring_commit)(struct device_ring *r);
     // Sums over the machines' episodes, without waiting for what plays: ring_fence, enqueued, ends

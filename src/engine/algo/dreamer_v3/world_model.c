@@ -227,12 +227,14 @@ bool wm_take(struct world_model *wm, const struct backend_progress *found, struc
     return false;
 }
 
-void wm_stay_on_device(struct world_model *wm, int64_t read_every) {
+void wm_stay_on_device(struct world_model *wm, int64_t read_every, struct device_ring *ring,
+                       const struct program_sample *sample) {
     wm->program = program_new();
     if (!wm->program) return;
     wm->read_every = read_every;
     program_join(wm->program, wm->ranks, wm->train_batch.batch);
-    wm_program(wm, wm->program, true);
+    if (ring) program_sample(wm->program, ring, sample);
+    wm_program(wm, wm->program, !ring);
     program_advance(wm->program);
     program_seal(wm->program, wm->opt_steps);
 }

@@ -142,8 +142,12 @@ struct backend_progress;
 bool wm_take(struct world_model *wm, const struct backend_progress *found, struct wm_result *out);
 // The model alone as a program of its own, on a device, for wm_update: weights and moments stay
 // there, wm_sync(wm, true) brings them; results and metrics are those of every read_every-th
-// update.
-void wm_stay_on_device(struct world_model *wm, int64_t read_every);
+// update. ring: every update draws its own batch from it, as `sample` says (dreamer.h); NULL: it is
+// sent wm_batch's.
+struct device_ring;
+struct program_sample;
+void wm_stay_on_device(struct world_model *wm, int64_t read_every, struct device_ring *ring,
+                       const struct program_sample *sample);
 // to_host: what the device has; else: what the host has changed (weights, moments, opt_steps).
 // Nothing to do on the CPU. False: an update was not finite since anybody looked.
 bool wm_sync(struct world_model *wm, bool to_host);

@@ -19,6 +19,7 @@ struct on_device {
     struct device_ring *ring;
     bool fenced;     // there are sums that nobody has read, of rows before the worker's fence
     bool warned;     // that a machine is locked
+    bool holds;      // the ring has the actions that never change
     float *distance; // [n_envs]
 };
 
@@ -29,8 +30,6 @@ static const char *obstacle(const struct worker *w) {
     const struct env *env = w->rollout.env;
     if (strcmp(w->config.env_device, "host") == 0) return "env.device=host";
     if (w->control) return "the task is no Game Boy";
-    if (w->algo->holds_action) return "its mode holds one button";
-    if (profile_of(&w->config)->joint) return "algo.profile=official";
     if (env->actions.n_heads != 1 || env->n_actions > DEVICE_MAX_ACTIONS) return "its actions";
     if (w->config.buffer_memmap) return "buffer.memmap=true";
     if (w->opts.ranks) return "several ranks";
@@ -94,7 +93,7 @@ void worker_device_connect(struct worker *w) {
                                        .is_first = b->address(on, t.is_first)};
     if (!d->play->ring_batch_into(d->ring, &at, batch->length, batch->batch))
         device_lost("the replay's batch on the device", d->play->ring_message(d->ring));
-    player_stay_on_device(w->rollout.player, d->ring);
+    if (w->rollout.player) player_stay_on_device(w->rollout.player, d->ring);
 }
 
 void worker_device_free(struct worker *w) {
@@ -125,6 +124,13 @@ bool worker_device_tick(struct worker *w) {
 bool worker_device_act(struct worker *w, struct error *e) {
     const struct on_device *d = w->on_device;
     return d->play->ring_act(d->ring, w->rollout.actions, false) || failed(d, e);
+}
+
+bool worker_device_hold(struct worker *w, struct error *e) {
+    struct on_device *d = w->on_device;
+    const int32_t *actions = d->holds ? NULL : w->rollout.actions;
+    d->holds = true;
+    return d->play->ring_act(d->ring, actions, false) || failed(d, e);
 }
 
 struct fence worker_device_window(const struct worker *w) {
@@ -202,7 +208,7 @@ bool worker_device_fence(struct worker *w, struct error *e) {
 bool worker_device_look_at_policy(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     int64_t tick = 0;
-    if (!w->on_device || player_look(r->player, &tick, r->bad_node)) return true;
+    if (!w->on_device || !r->player || player_look(r->player, &tick, r->bad_node)) return true;
     const struct player_in *in = &player_nodes(r->player)->in;
     for (int n = 0; n < r->env->n_envs; n++) {
         r->obs[n] = (uint8_t *)in->packed->data + (size_t)n * WM_PACKED_BYTES;
@@ -274,7 +280,7 @@ bool worker_device_fetch(struct worker *w, struct error *e) {
     char why[BACKEND_MESSAGE_SIZE] = "";
     if (!d || d->play->ring_total(d->ring) == 0) return true;
     if (!worker_device_end(w, e)) return false;
-    player_sync(r->player, true);
+    if (r->player) player_sync(r->player, true);
     struct device_rows rows = mirror(w);
     bool fine = d->play->ring_save(d->ring, &rows) || failed(d, e);
     if (fine) {
@@ -295,7 +301,7 @@ bool worker_device_store(struct worker *w, struct error *e) {
     struct rollout *r = &w->rollout;
     char why[BACKEND_MESSAGE_SIZE] = "";
     if (!d) return true;
-    player_sync(r->player, false);
+    if (r->player) player_sync(r->player, false);
     if (replay_total(w->replay) == 0) return true; // it begins anew
     struct device_rows from = mirror(w);
     for (int n = 0; n < r->env->n_envs; n++) from.episode_length[n] = (double)r->episode_length[n];

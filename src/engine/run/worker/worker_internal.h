@@ -243,6 +243,7 @@ void worker_device_connect(struct worker *w);                   // after the mod
 void worker_device_free(struct worker *w);                      // after the model
 bool worker_device_tick(struct worker *w);                      // of a rollout; false: its error
 bool worker_device_act(struct worker *w, struct error *e);      // with the rollout's actions
+bool worker_device_hold(struct worker *w, struct error *e);     // the same, which are sent once
 bool worker_device_fence(struct worker *w, struct error *e);    // between two rollouts
 struct fence worker_device_window(const struct worker *w);
 void worker_device_aim(struct worker *w); // the next update samples what the fence says

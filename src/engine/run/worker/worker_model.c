@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/philox.h"
+#include "engine/graph/program.h"
 #include "engine/run/worker/worker_internal.h"
 
 // ---- the world model alone: every environment holds one action
@@ -30,7 +31,12 @@ static void world_build(struct worker *w) {
                                      .zero_latent = w->opts.zero_latent,
                                      .noise = w->opts.ranks ? &w->share.source : NULL,
                                      .ranks = w->opts.ranks});
-    wm_stay_on_device(w->wm, w->config.log_every);
+    const struct program_sample sample = {.seed = (uint64_t)w->config.seed,
+                                          .length = (int)w->config.sequence_length,
+                                          .batch = (int)w->config.batch_size,
+                                          .n_terminal = config_terminal_sequences(&w->config)};
+    wm_stay_on_device(w->wm, w->config.log_every, worker_device_ring(w), &sample);
+    worker_device_connect(w);
     worker_signs_init(w);
 }
 
@@ -43,9 +49,8 @@ static int64_t world_n_weights(const struct worker *w) { return wm_params(w->wm)
 static void world_publish(struct worker *w) { (void)w; }
 
 static bool world_choose(struct worker *w, struct error *e) {
-    (void)e;
     for (int n = 0; n < w->rollout.env->n_envs; n++) w->rollout.actions[n] = w->constant_action;
-    return true;
+    return !w->on_device || worker_device_hold(w, e);
 }
 
 static bool world_update(struct worker *w, struct wm_result *out) {
