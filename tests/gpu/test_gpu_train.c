@@ -4,90 +4,17 @@
 #include "base/log.h"
 #include "env/button_rom.h"
 
-enum { UPDATES = 3 };
-
 static const char *const LOGGED[] = {"algo.per_rank_batch_size=2",
                                      "algo.per_rank_sequence_length=3", "metric.log_every=1", NULL};
-static const char *const OFFICIAL[] = {"algo.per_rank_batch_size=2",
-                                       "algo.per_rank_sequence_length=3", "metric.log_every=1",
-                                       "algo.profile=official", NULL};
-static const char *const STANDING[] = {"algo.per_rank_batch_size=2",
-                                       "algo.per_rank_sequence_length=3", "metric.log_every=1",
-                                       "env.constant_action=NOOP", NULL};
-static const char *const STANDING_QUIET[] = {
-    "algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2", "metric.log_every=1000",
-    "env.constant_action=NOOP", NULL};
 static const char *const QUIET[] = {"algo.per_rank_batch_size=1", "algo.per_rank_sequence_length=2",
                                     "metric.log_every=1000", NULL};
 static const char *const QUIET_HOST[] = {"algo.per_rank_batch_size=1",
                                          "algo.per_rank_sequence_length=2", "metric.log_every=1000",
                                          "env.device=host", NULL};
 
-static struct feed *run(const char *device, const char *const *more, int64_t updates) {
-    struct error e = {0};
-    struct run_opts opts = device_run(device, more, updates);
-    if (more == STANDING || more == STANDING_QUIET) opts.mode = "standing_still";
-    struct feed *feed = feed_new(0);
-    struct worker *w = worker_new(&opts, feed, &e);
-    if (!w || worker_run(w, &e) != STATUS_OK) fail_msg("%s: %s", device, e.message);
-    assert_true((w->on_device != NULL) == (strcmp(device, "cuda") == 0 && more != QUIET_HOST));
-    worker_free(w);
-    return feed;
-}
-
-static void compare(const struct record *a, const struct record *b) {
-    assert_int_equal(a->opt_steps, b->opt_steps);
-    assert_int_equal(a->env_steps, b->env_steps);
-    assert_int_equal(a->n_actions, b->n_actions);
-    assert_memory_equal(a->action_hist, b->action_hist, sizeof a->action_hist);
-    int n = 0;
-    for (int m = 0; m < METRIC_COUNT; m++) {
-        const bool ours = a->present >> m & 1, theirs = b->present >> m & 1;
-        if (metric_info[m].timed || strstr(metric_info[m].name, "update_ratio")) continue;
-        if (ours != theirs) fail_msg("%s is not in both", metric_info[m].name);
-        const double x = (double)a->value[m], y = (double)b->value[m];
-        if (ours && !(fabs(x - y) <= 1e-4 * fmax(1, fabs(y))))
-            fail_msg("update %lld: %s: %.9g on the device, %.9g on the CPU",
-                     (long long)a->opt_steps, metric_info[m].name, x, y);
-        n += ours;
-    }
-    assert_true(n > 25);
-}
-
-static void check_times(const struct record *r) {
-    const float actor = r->value[METRIC_ACTOR_MS], learner = r->value[METRIC_LEARNER_MS],
-                overlap = r->value[METRIC_OVERLAP];
-    assert_true(r->present >> METRIC_OVERLAP & 1);
-    assert_true(overlap >= 0 && overlap <= 1);
-    if (parity_on_harness()) assert_true(actor > 0 && learner > 0 && overlap == 0);
-}
-
-static void compare_runs(const char *const *more) {
-    struct feed *cpu = run("cpu", more, UPDATES), *device = run("cuda", more, UPDATES);
-    assert_int_equal(feed_n_records(cpu), UPDATES);
-    assert_int_equal(feed_n_records(device), UPDATES);
-    for (int64_t i = 0; i < UPDATES; i++) {
-        compare(feed_record(device, i), feed_record(cpu, i));
-        check_times(feed_record(device, i));
-    }
-    assert_false(feed_record(cpu, 0)->present >> METRIC_OVERLAP & 1);
-    feed_free(cpu);
-    feed_free(device);
-}
-
 static void training_on_the_device_has_the_metrics_of_the_cpu(void **state) {
     (void)state;
-    compare_runs(LOGGED);
-}
-
-static void the_official_profile_too(void **state) {
-    (void)state;
-    compare_runs(OFFICIAL);
-}
-
-static void standing_still_too(void **state) {
-    (void)state;
-    compare_runs(STANDING);
+    device_run_compare(NULL, LOGGED, 25);
 }
 
 // Without a session nothing has brought the rows to the host.
@@ -106,28 +33,19 @@ static void the_summary_sees_the_rows_on_the_device(void **state) {
 
 // ---- the bus
 
-// What a whole run sends, setting up and looking at the end included.
-static struct backend_bus sent(const char *const *more, int64_t updates) {
-    const struct backend_bus before = parity_backend()->bus();
-    feed_free(run("cuda", more, updates));
-    const struct backend_bus after = parity_backend()->bus();
-    return (struct backend_bus){after.copies - before.copies, after.bytes - before.bytes};
-}
-
 static void longer_runs_send_nothing_more(void **state) {
     (void)state;
-    const struct backend_bus two = sent(QUIET, 2), four = sent(QUIET, 4);
+    const struct backend_bus two = device_run_sent(NULL, QUIET, 2),
+                             four = device_run_sent(NULL, QUIET, 4);
     assert_true(two.copies > 0); // it is counted
     assert_int_equal(four.copies - two.copies, 0);
     assert_int_equal(four.bytes - two.bytes, 0);
-    const struct backend_bus still = sent(STANDING_QUIET, 2), longer = sent(STANDING_QUIET, 4);
-    assert_int_equal(longer.copies - still.copies, 0);
-    assert_int_equal(longer.bytes - still.bytes, 0);
 }
 
 static void rows_of_the_host_are_counted(void **state) {
     (void)state;
-    const struct backend_bus two = sent(QUIET_HOST, 2), three = sent(QUIET_HOST, 3);
+    const struct backend_bus two = device_run_sent(NULL, QUIET_HOST, 2),
+                             three = device_run_sent(NULL, QUIET_HOST, 3);
     const int64_t batch = 2 * WM_PACKED_BYTES, picture = 2 * WM_PACKED_BYTES;
     assert_true(three.copies - two.copies >= 2);
     assert_true(three.bytes - two.bytes >= batch + picture);
@@ -183,8 +101,6 @@ int main(void) {
     parity_for_runs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_on_the_device_has_the_metrics_of_the_cpu),
-        cmocka_unit_test(the_official_profile_too),
-        cmocka_unit_test(standing_still_too),
         cmocka_unit_test(the_summary_sees_the_rows_on_the_device),
         cmocka_unit_test(longer_runs_send_nothing_more),
         cmocka_unit_test(rows_of_the_host_are_counted),
