@@ -124,12 +124,17 @@ static void check_kind(enum kind kind, const struct conv_shape *s, bool accumula
     free(want), free(x), free(y);
 }
 
+// Directly, and in tiles where they fit.
 static void check_shape(struct conv_shape s, bool accumulate) {
     s.bf16 = in_bf16;
     if (in_bf16 && !conv_in_bf16(&s)) return;
-    check_kind(DOWN, &s, accumulate, false);
-    check_kind(UP, &s, accumulate, accumulate);
-    check_kind(WEIGHT, &s, accumulate, false);
+    const int n_ways = !in_bf16 && conv_tiles_fit(&s) ? 2 : 1;
+    for (int way = 0; way < n_ways; way++) {
+        s.tiles = way > 0;
+        check_kind(DOWN, &s, accumulate, false);
+        check_kind(UP, &s, accumulate, accumulate);
+        check_kind(WEIGHT, &s, accumulate, false);
+    }
 }
 
 static void every_channel_count_is_right(void **state) {
@@ -138,7 +143,7 @@ static void every_channel_count_is_right(void **state) {
     enum { N = sizeof channels / sizeof *channels };
     for (int i = 0; i < N; i++)
         for (int j = 0; j < N; j++) {
-            struct conv_shape s = {3, 8, 12, channels[i], channels[j], false};
+            struct conv_shape s = {3, 8, 12, channels[i], channels[j], false, false};
             check_shape(s, (i + j) % 2);
         }
 }
@@ -147,18 +152,19 @@ static void every_image_size_is_right(void **state) {
     (void)state;
     for (int64_t height = 2; height <= 11; height++)
         for (int64_t width = 2; width <= 19; width += 1 + (width > 8)) {
-            check_shape((struct conv_shape){2, height, width, 1, 8, false}, width % 2);
-            check_shape((struct conv_shape){2, height, width, 8, 16, false}, height % 2);
+            check_shape((struct conv_shape){2, height, width, 1, 8, false, false}, width % 2);
+            check_shape((struct conv_shape){2, height, width, 8, 16, false, false}, height % 2);
         }
 }
 
 static void the_layers_of_the_model_are_right(void **state) {
     (void)state;
     const struct conv_shape shapes[] = {
-        {20, 72, 80, 1, 8, false},  {20, 36, 40, 8, 16, false},   {20, 18, 20, 16, 32, false},
-        {3, 72, 80, 1, 2, false},   {3, 36, 40, 2, 4, false},     {2, 72, 80, 1, 32, false},
-        {2, 36, 40, 32, 64, false}, {17, 18, 20, 64, 128, false}, {2, 18, 20, 48, 96, false},
-        {1, 9, 10, 16, 32, false},
+        {20, 72, 80, 1, 8, false, false},   {20, 36, 40, 8, 16, false, false},
+        {20, 18, 20, 16, 32, false, false}, {3, 72, 80, 1, 2, false, false},
+        {3, 36, 40, 2, 4, false, false},    {2, 72, 80, 1, 32, false, false},
+        {2, 36, 40, 32, 64, false, false},  {17, 18, 20, 64, 128, false, false},
+        {2, 18, 20, 48, 96, false, false},  {1, 9, 10, 16, 32, false, false},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_shape(shapes[i], i % 2);
 }

@@ -61,9 +61,11 @@ static struct tensor *deconv_plain_build(struct graph *g, struct tensor **leaf) 
 CONV_CASE(one_channel, 3, 8, 6, 1, 8)
 CONV_CASE(odd, 2, 9, 7, 3, 5)
 CONV_CASE(wide, 20, 18, 20, 8, 16)
+CONV_CASE(tiled, 2, 9, 8, 24, 16)
 DECONV_CASE(to_one, 3, 4, 5, 8, 1)
 DECONV_CASE(small, 2, 3, 4, 5, 3)
 DECONV_CASE(to_many, 20, 9, 10, 16, 8)
+DECONV_CASE(from_tiles, 2, 3, 5, 16, 24)
 
 #define CONV_TEST(name, leaves)                                                                    \
     grad_check(&(struct grad_case){leaves, 2, conv_build, name##_reference, 3e-6, 0, false})
@@ -77,6 +79,7 @@ static void conv_matches_its_formula_and_gradient(void **state) {
     CONV_TEST(one_channel, one_channel);
     CONV_TEST(odd, odd);
     CONV_TEST(wide, wide);
+    CONV_TEST(tiled, tiled);
 }
 
 static void deconv_matches_its_formula_and_gradient(void **state) {
@@ -84,6 +87,7 @@ static void deconv_matches_its_formula_and_gradient(void **state) {
     DECONV_TEST(to_one);
     DECONV_TEST(small);
     DECONV_TEST(to_many);
+    DECONV_TEST(from_tiles);
 }
 
 // Two convolutions with the same weights, and x read twice: contributions add.

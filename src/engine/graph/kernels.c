@@ -150,9 +150,10 @@ enum {
     GEMM_BLOCK_SHARES = 16,
     GEMM_FEW_ROWS = 24,
     GEMM_BLOCK_ROWS_MIN = 64,
-    CONV_SLICES = 16,      // of the batch; also the leaves of the weight gradient's sum
-    ROWS_SLICES = 16,      // leaves of the sums over rows
-    SHARE_ELEMENTS = 8192, // below this a share is not worth its hand-out
+    CONV_TILE_CHANNELS = 24, // with fewer, turning images into points takes what products save
+    CONV_SLICES = 16,        // of the batch; also the leaves of the weight gradient's sum
+    ROWS_SLICES = 16,        // leaves of the sums over rows
+    SHARE_ELEMENTS = 8192,   // below this a share is not worth its hand-out
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -242,13 +243,41 @@ bool conv_reads_frames(const struct conv_shape *s) {
     return s->n_big == 1 && s->width % 4 == 0 && !s->bf16;
 }
 
+bool conv_tiles_fit(const struct conv_shape *s) {
+    const struct patch_shape tiled = conv_tile_shape(s);
+    return tile_sizes(&tiled).side > 0 && s->n_small % GEMM_UNIT == 0;
+}
+
+bool conv_in_tiles(const struct conv_shape *s) {
+    return !s->bf16 && s->n_big >= CONV_TILE_CHANNELS && conv_tiles_fit(s);
+}
+
+struct patch_shape conv_tile_shape(const struct conv_shape *s) {
+    return (struct patch_shape){.n = s->n,
+                                .height = s->height,
+                                .width = s->width,
+                                .c_in = s->n_big,
+                                .c_out = s->n_small,
+                                .kernel = 4,
+                                .stride = 2,
+                                .border = 1};
+}
+
 int64_t conv_pack_reals(const struct conv_shape *s) {
+    if (s->tiles) {
+        const struct patch_shape tiled = conv_tile_shape(s);
+        return patch_pack_reals(&tiled);
+    }
     int64_t down = (conv_pairs(s) ? 24 : 16) * s->n_big * round_up(s->n_small, GEMM_UNIT);
     int64_t up = 2 * 4 * s->n_small * round_up(2 * s->n_big, GEMM_UNIT); // n_big <= 8 needs no more
     return max64(down, up);
 }
 
 int conv_pack_shares(const struct conv_job *job) {
+    if (job->shape.tiles) {
+        const struct patch_job tiled = {.shape = conv_tile_shape(&job->shape)};
+        return patch_pack_shares(&tiled);
+    }
     return (int)max64(1,
                       min64(8, job->shape.n_big * job->shape.n_small * 16 / (4 * SHARE_ELEMENTS)));
 }
@@ -275,24 +304,43 @@ struct conv_layout conv_layout(const struct conv_shape *s) {
 }
 
 int64_t conv_scratch_reals(const struct conv_shape *s) {
+    if (s->tiles) {
+        const struct patch_shape tiled = conv_tile_shape(s);
+        return patch_shares(&tiled) * patch_forward_share_reals(&tiled);
+    }
     return max64(1, min64(CONV_SLICES, s->n)) * conv_layout(s).share;
 }
 
 int64_t conv_weight_scratch_reals(const struct conv_shape *s) {
+    if (s->tiles) {
+        const struct patch_shape tiled = conv_tile_shape(s);
+        return patch_shares(&tiled) * patch_dw_share_reals(&tiled);
+    }
     return max64(1, min64(CONV_SLICES, s->n)) * conv_layout(s).weight_share;
 }
 
 int conv_weight_reduce_shares(const struct conv_job *job) {
     const struct conv_shape *s = &job->shape;
+    if (s->tiles) {
+        const struct patch_job tiled = {.shape = conv_tile_shape(s)};
+        return patch_dw_reduce_shares(&tiled);
+    }
     return (int)max64(1, min64(s->n_big, 16 * s->n_big * s->n_small / SHARE_ELEMENTS));
 }
 
-int64_t patch_rows(const struct patch_shape *s) { return (s->height - s->kernel) / s->stride + 1; }
+int64_t patch_rows(const struct patch_shape *s) {
+    return (s->height + 2 * s->border - s->kernel) / s->stride + 1;
+}
 int64_t patch_columns(const struct patch_shape *s) {
-    return (s->width - s->kernel) / s->stride + 1;
+    return (s->width + 2 * s->border - s->kernel) / s->stride + 1;
 }
 
 static int64_t patch_reals(const struct patch_shape *s) { return s->kernel * s->kernel * s->c_in; }
+
+// More at once where their weights come from the third-level cache. No bit depends on it.
+static int64_t tile_block(const struct patch_shape *s) {
+    return s->stride * s->stride * s->c_in < TILE_DEEP ? TILE_BLOCK : 2 * TILE_BLOCK;
+}
 
 struct tile_sizes tile_sizes(const struct patch_shape *s) {
     const int64_t ratio = s->kernel / s->stride;
@@ -301,13 +349,16 @@ struct tile_sizes tile_sizes(const struct patch_shape *s) {
     return (struct tile_sizes){.side = ratio + 1,
                                .points = (ratio + 1) * (ratio + 1),
                                .deep = s->stride * s->stride * s->c_in,
+                               .block = tile_block(s),
                                .n = ceil_div(patch_rows(s), 2) * ceil_div(patch_columns(s), 2)};
 }
 
 static int64_t tile_block_reals(const struct patch_shape *s) {
     const struct tile_sizes t = tile_sizes(s);
-    const int64_t image = s->frames ? round_up(s->height * s->width * s->c_in, TILE_GAP) : 0;
-    return t.points * (TILE_BLOCK * (t.deep + s->c_out) + 2 * TILE_GAP) + image;
+    const bool copy = s->frames || s->border > 0;
+    const int64_t height = s->height + 2 * s->border, width = s->width + 2 * s->border;
+    const int64_t image = copy ? round_up(height * width * s->c_in, TILE_GAP) : 0;
+    return t.points * (t.block * (t.deep + s->c_out) + 2 * TILE_GAP) + image;
 }
 
 int64_t patch_pack_reals(const struct patch_shape *s) {

@@ -98,7 +98,7 @@ int scatter_shares(const struct scatter_job *job);
 struct conv_shape {
     int64_t n, height, width; // of the big image
     int64_t n_big, n_small;   // channels
-    bool bf16;
+    bool bf16, tiles;         // at most one of them
 };
 struct conv_job {
     struct conv_shape shape;
@@ -132,15 +132,17 @@ int conv_weight_reduce_shares(const struct conv_job *job);
 struct patch_shape {
     int64_t n, height, width; // of the big image
     int64_t c_in, c_out, kernel, stride;
-    bool frames; // big may be packed frames
+    bool frames;    // big may be packed frames
+    int64_t border; // of zeros around big; only where there are tiles
 };
 struct patch_job {
     struct patch_shape shape;
-    const real *weights;            // for the packs
-    real *packed;                   // [patch_pack_reals(shape)]; the two packs differ
-    const real *big, *small, *bias; // read; bias [c_out], of patch_forward
+    const real *weights;     // for the packs
+    real *packed;            // [patch_pack_reals(shape)]; the two packs differ
+    const real *big, *small; // read
+    const real *bias;        // forward [c_out]; with a border [c_out] or NULL, dx: [c_in] or NULL
     real *out;
-    bool accumulate; // dx, dw
+    bool accumulate; // dx, dw; with a border forward
     real *scratch;   // patch_shares * patch_forward_share_reals, patch_dx_.., patch_dw_..
     // Where there are tiles (tile_sizes):
     const uint8_t *frames; // in place of big: [n][c_in] packed2 frames
@@ -249,6 +251,9 @@ const struct kernels *kernels_bf16_get(void);
 // Whether a layer of this shape is computed in bf16 where that is asked for: not where it would be
 // slower.
 bool conv_in_bf16(const struct conv_shape *shape);
+// Whether a convolution of kernel 4 is computed in tiles (kernels_tiles.h; shape.tiles): a rule on
+// its channels, so that packed weights fit every batch. Never in bf16.
+bool conv_in_tiles(const struct conv_shape *shape);
 
 // cpu_kernels_name, cpu_kernels_choose and cpu_kernels_bf16 are declared in engine/graph/graph.h.
 // Tests: false if this CPU lacks it. The next cpu_kernels_choose chooses anew.
@@ -281,10 +286,13 @@ bool conv_weight_pairs(const struct conv_shape *shape);
 // Convolutions in tiles (kernels_tiles.h): side of a tile in deep pixels, its points, deep
 // channels, tiles of an image. side 0: not of a shape for which there are tiles.
 struct tile_sizes {
-    int64_t side, points, deep, n;
+    int64_t side, points, deep, n, block; // block: tiles at once
 };
 struct tile_sizes tile_sizes(const struct patch_shape *shape);
-enum { TILE_BLOCK = 24, TILE_GAP = 16 }; // tiles at once; reals between two points
+enum { TILE_BLOCK = 24, TILE_DEEP = 256, TILE_GAP = 16 }; // TILE_GAP: reals between two points
+// A convolution of kernel 4 as one in tiles with a border, and whether its channels fill vectors.
+struct patch_shape conv_tile_shape(const struct conv_shape *shape);
+bool conv_tiles_fit(const struct conv_shape *shape);
 // Offsets, in reals, inside one share's scratch (kernels_conv.h).
 struct conv_layout {
     int64_t line, share; // down, up: image with its border at 0, one output line, size

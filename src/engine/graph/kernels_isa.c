@@ -14,6 +14,7 @@
 #include "engine/graph/kernels_norm.h"
 #include "engine/graph/kernels_patch.h"
 #include "engine/graph/kernels_optim.h"
+#include "engine/graph/kernels_conv_tiles.h"
 #include "engine/graph/kernels_rows.h"
 
 extern const struct kernels KERNELS_TABLE;
@@ -23,12 +24,12 @@ const struct kernels KERNELS_TABLE = {
     .gemm = gemm,
     .gemm_gather = gemm_gather,
     .scatter = scatter,
-    .conv_pack_down = conv_pack_down,
-    .conv_pack_up = conv_pack_up,
-    .conv_down = conv_down,
-    .conv_up = conv_up,
-    .conv_weight = conv_weight,
-    .conv_weight_reduce = conv_weight_reduce,
+    .conv_pack_down = conv_pack_down_either,
+    .conv_pack_up = conv_pack_up_either,
+    .conv_down = conv_down_either,
+    .conv_up = conv_up_either,
+    .conv_weight = conv_weight_either,
+    .conv_weight_reduce = conv_weight_reduce_either,
     .patch_pack = patch_pack,
     .patch_pack_dx = patch_pack_dx,
     .patch_forward = patch_forward,

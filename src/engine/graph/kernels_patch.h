@@ -23,7 +23,7 @@
 static void patch_pack(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
     if (tile_sizes(s).side) {
-        tile_pack(job, share, false);
+        tile_pack_forward(job, share);
         return;
     }
     const int64_t taps = s->kernel * s->kernel, k = taps * s->c_in;
@@ -39,7 +39,7 @@ static void patch_pack(const struct patch_job *job, int share) {
 static void patch_pack_dx(const struct patch_job *job, int share) {
     const struct patch_shape *s = &job->shape;
     if (tile_sizes(s).side) {
-        tile_pack(job, share, true);
+        tile_pack_dx(job, share);
         return;
     }
     const int64_t taps = s->kernel * s->kernel, n = taps * s->c_in;

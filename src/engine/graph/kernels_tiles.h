@@ -1,4 +1,4 @@
-// Convolutions without a border by Winograd's minimal filtering: two by two outputs at a time.
+// Convolutions by Winograd's minimal filtering: two by two outputs at a time.
 //
 // A kernel of side r stride (r 2 or 3) with stride s is a kernel of side r with stride 1 on an
 // image whose pixels are s x s blocks with s s c_in channels, deep pixels: (p, q, c), p and q
@@ -23,6 +23,10 @@
 //
 // The three ways back are the adjoints of the ways there. Outputs of a tile past the last row or
 // column are left out; deep pixels there are 0. A tile's numbers do not depend on its block.
+//
+// An image with a border (patch_shape.border) is copied into the scratch as a whole, with its
+// border around it, when its first tile is met; dx is gathered there and written when the last is
+// done.
 #ifndef GRAPH_KERNELS_TILES_H
 #define GRAPH_KERNELS_TILES_H
 
@@ -121,23 +125,15 @@ ALWAYS_INLINE void tile_pack_of(int r, const struct patch_job *job, int share, b
     const struct tile_sizes t = tile_sizes(s);
     const int64_t next_o = s->c_in * s->kernel * s->kernel, size = t.deep * s->c_out;
     struct range deep = share_range(t.deep, patch_pack_shares(job), share);
-    for (int64_t d = deep.first; d < deep.end; d++) {
-        const real *w = deep_weights(s, job->weights, d);
-        real *to = job->packed + (dx ? d : d * s->c_out);
-        const int64_t step = dx ? t.deep : 1;
-        for (int64_t o = 0; o < s->c_out; o++, w += next_o, to += step) {
-            real v[TILE_POINTS_MAX];
-            tile_weight(r, s, w, v);
+    const struct range outputs = {0, s->c_out}, outer = dx ? outputs : deep,
+                       inner = dx ? deep : outputs;
+    for (int64_t i = outer.first; i < outer.end; i++)
+        for (int64_t j = inner.first; j < inner.end; j++) {
+            const int64_t d = dx ? j : i, o = dx ? i : j;
+            real v[TILE_POINTS_MAX], *to = job->packed + (dx ? o * t.deep + d : d * s->c_out + o);
+            tile_weight(r, s, deep_weights(s, job->weights, d) + o * next_o, v);
             VEC_EACH(k, (r + 1) * (r + 1)) to[k * size] = v[k];
         }
-    }
-}
-
-static void tile_pack(const struct patch_job *job, int share, bool dx) {
-    if (tile_sizes(&job->shape).side == 3)
-        tile_pack_of(2, job, share, dx);
-    else
-        tile_pack_of(3, job, share, dx);
 }
 
 // ---- between images and points
@@ -154,6 +150,7 @@ struct tiles {
     int64_t rows, columns; // of outputs
     int64_t run, line,
         deep_line;          // reals of a deep pixel's row, of rows of the image and of deep pixels
+    int64_t image;          // reals of one, with its border
     int64_t next_u, next_m; // from one point to the next
 };
 
@@ -163,10 +160,11 @@ static struct tiles tiles_of(const struct patch_shape *s) {
                       .rows = patch_rows(s),
                       .columns = patch_columns(s),
                       .run = s->stride * s->c_in,
-                      .line = s->width * s->c_in};
+                      .line = (s->width + 2 * s->border) * s->c_in};
+    t.image = (s->height + 2 * s->border) * t.line;
     t.deep_line = s->stride * t.line;
-    t.next_u = TILE_BLOCK * t.size.deep + TILE_GAP;
-    t.next_m = TILE_BLOCK * s->c_out + TILE_GAP;
+    t.next_u = t.size.block * t.size.deep + TILE_GAP;
+    t.next_m = t.size.block * s->c_out + TILE_GAP;
     return t;
 }
 
@@ -243,7 +241,7 @@ ALWAYS_INLINE void points_to_outputs(int r, const struct tiles *t, const real *m
     const int64_t n = t->shape->c_out;
     for (int64_t c = 0; c < n; c += LANES) {
         vec v[TILE_POINTS_MAX];
-        const vec bias = vec_load(job->bias + c);
+        const vec bias = job->bias ? vec_load(job->bias + c) : (vec){0};
         square_load(side, v, m + c, side * t->next_m, t->next_m, side, side);
         SQUARE(outputs_of_points, r, v, side, TILE_OUT);
         VEC_EACH(i, TILE_OUT)
@@ -251,7 +249,7 @@ ALWAYS_INLINE void points_to_outputs(int r, const struct tiles *t, const real *m
             const vec y = v[i * TILE_SIDE_MAX + j] + bias;
             v[i * TILE_SIDE_MAX + j] = job->relu ? vec_relu(y) : y;
         }
-        square_store(TILE_OUT, v, out + c, t->columns * n, n, rows, columns, false);
+        square_store(TILE_OUT, v, out + c, t->columns * n, n, rows, columns, job->accumulate);
     }
 }
 
@@ -330,7 +328,7 @@ static void point_products(const struct point_product *p, int64_t points,
 struct tile_work {
     struct tiles t;
     const struct patch_job *job;
-    real *u, *m, *image; // image: unpacked from frames
+    real *u, *m, *image; // image: unpacked from frames, or with its border
     int64_t unpacked;    // which it is
     int64_t first, end;  // tiles of the share
 };
@@ -343,14 +341,19 @@ static struct tile_work tile_work(const struct patch_job *job, int share, real *
     w.unpacked = -1;
     w.first = images.first * w.t.size.n;
     w.end = images.end * w.t.size.n;
+    if (job->shape.border) border_clear(w.image, w.t.image);
     return w;
 }
 
 static const real *image_of(struct tile_work *w, int64_t image) {
     const struct patch_shape *s = &w->job->shape;
     const int64_t frame = s->height * s->width / 4;
-    if (!w->job->frames) return w->job->big + image * s->height * w->t.line;
-    if (w->unpacked != image)
+    if (!w->job->frames && !s->border) return w->job->big + image * w->t.image;
+    if (w->unpacked == image) return w->image;
+    if (s->border)
+        border_copy(w->image, w->job->big + image * s->height * s->width * s->c_in, s->height,
+                    s->width, s->width + 2, s->c_in);
+    else
         rows_unpack_stack(s->c_in, frame, w->job->frames + image * s->c_in * frame, w->image);
     w->unpacked = image;
     return w->image;
@@ -364,9 +367,20 @@ static int64_t tile_in_outputs(const struct tiles *t, struct tile at) {
     return ((at.image * t->rows + at.y) * t->columns + at.x) * t->shape->c_out;
 }
 
+// An image that is copied is needed as a whole with its first tile: each tile brings its part of
+// the next one.
+static struct ahead copies_ahead(const struct tile_work *w, int64_t first, int64_t end) {
+    const struct patch_shape *s = &w->job->shape;
+    const int64_t size = s->height * s->width * s->c_in, n = w->t.size.n;
+    if (first + n >= w->end) return (struct ahead){NULL, NULL};
+    return (struct ahead){w->job->big + (first + n) * size / n,
+                          w->job->big + kmin(end + n, w->end) * size / n};
+}
+
 // What tiles [first, end) read of images, and write or read of outputs; nothing past the share.
 static struct ahead images_ahead(const struct tile_work *w, int64_t first, int64_t end) {
-    const int64_t size = w->job->shape.height * w->t.line;
+    const int64_t size = w->t.image;
+    if (w->job->shape.border) return copies_ahead(w, first, end);
     if (w->job->frames || first >= w->end) return (struct ahead){NULL, NULL};
     const struct tile from = tile_at(&w->t, first), to = tile_at(&w->t, kmin(end, w->end) - 1);
     const int64_t behind = kmin((to.y + w->t.size.side) * w->t.deep_line, size);
@@ -406,8 +420,8 @@ ALWAYS_INLINE void tile_forward_of(int r, const struct patch_job *job, int share
     struct tile_work w =
         tile_work(job, share, job->scratch + share * patch_forward_share_reals(&job->shape));
     const int64_t deep = w.t.size.deep, n = job->shape.c_out;
-    for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
-        const int64_t count = kmin(TILE_BLOCK, w.end - first);
+    for (int64_t first = w.first; first < w.end; first += w.t.size.block) {
+        const int64_t count = kmin(w.t.size.block, w.end - first);
         block_to_u(r, &w, first, count);
         const struct point_product p = {{w.u, deep, 0, 1, 1, deep, false, 0},
                                         w.t.next_u,
@@ -420,7 +434,7 @@ ALWAYS_INLINE void tile_forward_of(int r, const struct patch_job *job, int share
                                         w.t.next_m,
                                         n};
         const int64_t next = first + count;
-        const struct ahead ahead[AHEAD_MAX] = {images_ahead(&w, next, next + TILE_BLOCK),
+        const struct ahead ahead[AHEAD_MAX] = {images_ahead(&w, next, next + w.t.size.block),
                                                outputs_ahead(&w, job->out, first, next)};
         point_products(&p, w.t.size.points, ahead);
         for (int64_t i = 0; i < count; i++) {
@@ -431,13 +445,23 @@ ALWAYS_INLINE void tile_forward_of(int r, const struct patch_job *job, int share
     }
 }
 
+// An image without its border (+ bias).
+static void inside_finish(const struct tile_work *w, int64_t image) {
+    const struct patch_shape *s = &w->job->shape;
+    const int64_t row = s->width * s->c_in;
+    const real *from = w->image + w->t.line + s->c_in;
+    real *out = w->job->out + image * s->height * row;
+    for (int64_t y = 0; y < s->height; y++, from += w->t.line, out += row)
+        conv_finish(out, from, row, w->job->bias, s->c_in, w->job->accumulate);
+}
+
 ALWAYS_INLINE void tile_dx_of(int r, const struct patch_job *job, int share) {
     struct tile_work w =
         tile_work(job, share, job->scratch + share * patch_dx_share_reals(&job->shape));
     const int64_t deep = w.t.size.deep, n = job->shape.c_out;
-    const int64_t size = job->shape.height * w.t.line;
-    for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
-        const int64_t count = kmin(TILE_BLOCK, w.end - first);
+    const struct patch_shape *s = &job->shape;
+    for (int64_t first = w.first; first < w.end; first += w.t.size.block) {
+        const int64_t count = kmin(w.t.size.block, w.end - first);
         block_to_m(r, &w, first, count, NULL);
         const struct point_product p = {{w.m, n, 0, 1, 1, n, false, 0},
                                         w.t.next_m,
@@ -449,15 +473,18 @@ ALWAYS_INLINE void tile_dx_of(int r, const struct patch_job *job, int share) {
                                         w.u,
                                         w.t.next_u,
                                         deep};
-        const int64_t next = first + count, end = next + TILE_BLOCK;
+        const int64_t next = first + count, end = next + w.t.size.block;
         const struct ahead ahead[AHEAD_MAX] = {outputs_ahead(&w, job->small, next, end),
                                                outputs_ahead(&w, job->y, next, end)};
         point_products(&p, w.t.size.points, ahead);
         for (int64_t i = 0; i < count; i++) {
             const struct tile at = tile_at(&w.t, first + i);
-            real *image = job->out + at.image * size, *to = image + tile_in_image(&w.t, at);
-            if (at.y + at.x == 0 && !job->accumulate) memset(image, 0, (size_t)size * sizeof(real));
+            real *image = s->border ? w.image : job->out + at.image * w.t.image;
+            real *to = image + tile_in_image(&w.t, at);
+            if (at.y + at.x == 0 && (s->border || !job->accumulate))
+                memset(image, 0, (size_t)w.t.image * sizeof(real));
             FOR_TILE(at, points_to_image(r, &w.t, w.u + i * deep, ROWS, COLUMNS, to));
+            if (s->border && (first + i + 1) % w.t.size.n == 0) inside_finish(&w, at.image);
         }
     }
 }
@@ -469,8 +496,8 @@ ALWAYS_INLINE void tile_dw_of(int r, const struct patch_job *job, int share) {
     const int64_t deep = size.deep, n = job->shape.c_out, n_sums = size.points * deep * n;
     struct tile_work w = tile_work(job, share, sums + n_sums + n);
     memset(sums, 0, (size_t)(n_sums + n) * sizeof(real));
-    for (int64_t first = w.first; first < w.end; first += TILE_BLOCK) {
-        const int64_t count = kmin(TILE_BLOCK, w.end - first);
+    for (int64_t first = w.first; first < w.end; first += w.t.size.block) {
+        const int64_t count = kmin(w.t.size.block, w.end - first);
         block_to_u(r, &w, first, count);
         block_to_m(r, &w, first, count, job->bias_out ? sums + n_sums : NULL);
         const struct point_product p = {{w.u, 1, 0, deep, 1, count, true, 0},
@@ -483,7 +510,7 @@ ALWAYS_INLINE void tile_dw_of(int r, const struct patch_job *job, int share) {
                                         sums,
                                         deep * n,
                                         n};
-        const int64_t next = first + count, end = next + TILE_BLOCK;
+        const int64_t next = first + count, end = next + w.t.size.block;
         const struct ahead ahead[AHEAD_MAX] = {images_ahead(&w, next, end),
                                                outputs_ahead(&w, job->small, next, end),
                                                outputs_ahead(&w, job->y, next, end)};
@@ -535,6 +562,14 @@ ALWAYS_INLINE void tile_dw_reduce_of(int r, const struct patch_job *job, int sha
         }
 }
 
+ALWAYS_INLINE void tile_pack_forward_of(int r, const struct patch_job *job, int share) {
+    tile_pack_of(r, job, share, false);
+}
+
+ALWAYS_INLINE void tile_pack_dx_of(int r, const struct patch_job *job, int share) {
+    tile_pack_of(r, job, share, true);
+}
+
 #define TILE_KERNEL(name)                                                                          \
     static void name(const struct patch_job *job, int share) {                                     \
         if (tile_sizes(&job->shape).side == 3)                                                     \
@@ -542,6 +577,8 @@ ALWAYS_INLINE void tile_dw_reduce_of(int r, const struct patch_job *job, int sha
         else                                                                                       \
             name##_of(3, job, share);                                                              \
     }
+TILE_KERNEL(tile_pack_forward)
+TILE_KERNEL(tile_pack_dx)
 TILE_KERNEL(tile_forward)
 TILE_KERNEL(tile_dx)
 TILE_KERNEL(tile_dw)

@@ -108,6 +108,7 @@ struct tensor *g_conv(struct graph *g, struct tensor *x, struct tensor *w) {
     struct node *n = node_new(g, OP_CONV);
     check_image(n, x, w, 1);
     shape.bf16 = g->bf16 && conv_in_bf16(&shape);
+    shape.tiles = !backend_chosen() && conv_in_tiles(&shape);
     set_shape(n, &shape);
     node_src(n, x);
     node_src(n, w);
@@ -134,6 +135,7 @@ struct tensor *g_deconv(struct graph *g, struct tensor *x, struct tensor *w, str
     struct node *n = node_new(g, OP_DECONV);
     check_image(n, x, w, 0);
     shape.bf16 = g->bf16 && conv_in_bf16(&shape);
+    shape.tiles = !backend_chosen() && conv_in_tiles(&shape);
     set_shape(n, &shape);
     node_src(n, x);
     node_src(n, w);

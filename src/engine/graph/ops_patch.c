@@ -69,9 +69,15 @@ struct tensor *g_conv_valid(struct graph *g, struct tensor *x, struct tensor *w,
     NODE_CHECK(n, w->n_dims == 4 && w->shape[2] == w->shape[3], "%s is no square kernel", w->name);
     NODE_CHECK(n, w->shape[1] == x->shape[3], "%s has %lld channels, %s takes %lld", x->name,
                (long long)x->shape[3], w->name, (long long)w->shape[1]);
-    n->at.patch = (struct patch_shape){
-        x->shape[0], x->shape[1], x->shape[2], x->shape[3],
-        w->shape[0], w->shape[2], stride,      x->node && x->node->kind == OP_UNPACK_STACK};
+    n->at.patch = (struct patch_shape){x->shape[0],
+                                       x->shape[1],
+                                       x->shape[2],
+                                       x->shape[3],
+                                       w->shape[0],
+                                       w->shape[2],
+                                       stride,
+                                       x->node && x->node->kind == OP_UNPACK_STACK,
+                                       0};
     node_src(n, x);
     node_src(n, w);
     node_src(n, bias);
