@@ -89,6 +89,7 @@ static const struct bad table[] = {
     {"bench engine --profile", 2, "bench engine: --profile does nothing there"},
     {"bench engine --preset nano", 2, "nano"},
     {"bench replay --task toy", 2, "bench replay: --task does nothing there"},
+    {"bench replay --envs 4097", 2, "rows has room for 4096"},
     {"bench replay --threads 1000", 2, "--threads 1000"},
     {"bench replay --envs 2 env.num_envs=2", 2, "give one"},
     {"bench replay algo.per_rank_batch_size=0", 2, "per_rank_batch_size"},

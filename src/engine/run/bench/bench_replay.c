@@ -42,6 +42,11 @@ static bool read_sizes(const struct bench_replay_opts *o, int n_envs, struct rep
     b->n_envs = o->n_envs ? (int)o->n_envs : has_envs ? (int)c->num_envs : n_envs;
     b->n_terminal = config_terminal_sequences(c);
     b->rows = c->buffer_size < MAX_RING_ROWS ? c->buffer_size : MAX_RING_ROWS;
+    if ((int64_t)b->n_envs * 2 * b->length > MAX_RING_ROWS)
+        return error_set(e, STATUS_USAGE,
+                         "bench replay: %d environments with sequences of %d rows: its ring of %d "
+                         "rows has room for %d",
+                         b->n_envs, b->length, MAX_RING_ROWS, MAX_RING_ROWS / (2 * b->length));
     b->rows /= b->n_envs;
     if (b->rows < 2 * b->length) b->rows = 2 * b->length;
     return true;
