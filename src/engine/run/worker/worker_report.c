@@ -176,7 +176,7 @@ static void put_timing(struct worker *w, struct record *r) {
     }
     if (!w->on_device) { // else the host only enqueues them
         put(r, METRIC_ENV_MS, (double)w->last_env_ms);
-        put(r, METRIC_POLICY_MS, (double)w->last_policy_ms);
+        if (w->rollout.player) put(r, METRIC_POLICY_MS, (double)w->last_policy_ms);
         put(r, METRIC_SAMPLE_MS, (double)w->last_sample_ms);
     }
     put_update(w, r);
