@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "engine/data/session.h"
 #include "support/small_run.h"
 
@@ -207,7 +208,19 @@ static void a_ppo_run_killed_at_any_moment_goes_on_to_the_same_bytes(void **stat
     kill_and_compare("ppo", bytes, wait_us, SANITIZED ? 1 : 3);
 }
 
-static void end_and_go_on(const char *const *settings) {
+// How often the log says since `from` that this checkpoint was written.
+static int times_said(int64_t from, const char *name) {
+    struct log_line line;
+    char wanted[LOG_LINE_SIZE];
+    int n = 0;
+    snprintf(wanted, sizeof wanted, "checkpoint %s", name);
+    for (int64_t i = from; i < log_count(); i++)
+        n += log_read(i, &line) && strcmp(line.text, wanted) == 0;
+    return n;
+}
+
+// The first part ends after so many updates.
+static void end_and_go_on(const char *const *settings, int64_t first) {
     char base[PATH_SIZE], root[PATH_SIZE], straight[200], session[200];
     snprintf(base, sizeof base, "%s", test_folder());
     folder_in(root, base, "straight");
@@ -216,8 +229,12 @@ static void end_and_go_on(const char *const *settings) {
     run_well(&o, straight);
     folder_in(root, base, "parts");
     o.sessions_dir = root;
-    o.updates = 17;
+    o.updates = first;
+    const int64_t from = log_count();
+    char last[40];
     run_well(&o, session);
+    snprintf(last, sizeof last, "step_%09d.safetensors", (int)first);
+    assert_int_equal(times_said(from, last), 1);
     struct run_opts again = {
         .resume = session, .updates = UPDATES, .n_threads = 1, .no_media = true};
     run_well(&again, session);
@@ -230,13 +247,19 @@ static void a_run_that_ended_goes_on_like_one_that_never_did(void **state) {
     const char *shorter[sizeof busy / sizeof *busy];
     memcpy(shorter, busy, sizeof busy);
     shorter[6] = "env.max_episode_steps=1";
-    end_and_go_on(busy);
-    if (!SANITIZED) end_and_go_on(shorter);
+    end_and_go_on(busy, 17);
+    if (!SANITIZED) end_and_go_on(shorter, 17);
+}
+
+static void a_checkpoint_due_at_the_last_update_is_written_once(void **state) {
+    (void)state;
+    end_and_go_on(busy, 14); // one is due every seventh update
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_that_ended_goes_on_like_one_that_never_did),
+        cmocka_unit_test(a_checkpoint_due_at_the_last_update_is_written_once),
         cmocka_unit_test(an_agents_run_killed_at_any_moment_goes_on_to_the_same_bytes),
         cmocka_unit_test(
             a_run_of_vectors_and_torques_killed_at_any_moment_goes_on_to_the_same_bytes),

@@ -39,6 +39,7 @@ struct worker *worker_new(const struct run_opts *opts, struct feed *feed, struct
     w->opts = *opts;
     w->feed = feed;
     w->statistics.all_finite = true;
+    w->saved.opt_steps = -1;
     if (ppo_run_wanted(opts)) {
         if (opts->ranks)
             worker_agree( // the others need not be of PPO

@@ -90,15 +90,28 @@ static bool save_all(struct worker *w, char path[PATH_SIZE], struct error *e, st
     return true;
 }
 
+static struct saved state_now(const struct worker *w) {
+    return (struct saved){wm_opt_steps(w->wm), w->rollout.env_ticks, w->fence.policy_steps};
+}
+
+static bool is_saved(const struct worker *w) {
+    const struct saved now = state_now(w), *s = &w->saved;
+    return s->opt_steps == now.opt_steps && s->env_ticks == now.env_ticks &&
+           s->fence_steps == now.fence_steps;
+}
+
 bool worker_checkpoint(struct worker *w, bool last, struct error *e) {
     char path[PATH_SIZE];
     struct error why = {0};
     if (!w->session && !w->shared_session[0]) return true;
     // Weights are saved of updates that are known to be finite. What it plays is part of the state.
-    if (!worker_look_at_updates(w, e) || !rollout_wait(w, e) || !worker_device_fetch(w, e) ||
-        !save_all(w, path, e, &why))
+    if (!worker_look_at_updates(w, e) || !rollout_wait(w, e) || !worker_device_fetch(w, e))
         return false;
-    if (path[0]) log_write(LOG_INFO, "checkpoint %s", path_base(path));
+    const bool again = last && is_saved(w);
+    if (again && !w->opts.ranks) return true;
+    if (!save_all(w, path, e, &why)) return false;
+    if (path[0] && !again) log_write(LOG_INFO, "checkpoint %s", path_base(path));
+    if (path[0]) w->saved = state_now(w);
     if (!why.message[0]) return true;
     if (last) {
         *e = why;

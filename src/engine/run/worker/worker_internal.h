@@ -93,6 +93,11 @@ struct fence {
     int64_t policy_steps;        // of all ranks
 };
 
+// What the newest checkpoint of this run holds: where all three are the same, nothing has changed.
+struct saved {
+    int64_t opt_steps, env_ticks, fence_steps; // opt_steps -1: none was written
+};
+
 // What a bundle needs of the moment before an update when it fails half way.
 // The first part that was not finite; nothing tells them apart in a joint update.
 enum worker_stage { STAGE_WORLD, STAGE_BEHAVIOUR, STAGE_JOINT, STAGE_POLICY };
@@ -158,6 +163,7 @@ struct worker {
     int64_t backlog; // gradient steps due in this batch
     bool played_out; // the policy steps that were asked for are played
     struct fence fence;
+    struct saved saved;
     bool single_update; // one update was asked for while paused and is not done yet
     struct busy busy;
     struct episode_sums episodes;
@@ -343,7 +349,9 @@ int worker_batch_tensors(const struct wm_batch *b, struct st_source out[BATCH_MA
 bool worker_save_weights(struct worker *w, const char *path, int64_t policy_steps, struct error *e);
 // A disk that is full stops nothing but the last one: the older checkpoints stay, the run says so
 // and goes on.
-// Ranks: all come; their files are there before rank 0's, without which they are nothing.
+// The last one is not written again where the one before holds the same.
+// Ranks: all come; their files are there before rank 0's, without which they are nothing. Only rank
+// 0 knows whether its own was written, so they write the last one in any case.
 bool worker_checkpoint(struct worker *w, bool last, struct error *e);
 bool worker_load_checkpoint(struct worker *w, struct error *e); // resume->checkpoint
 
