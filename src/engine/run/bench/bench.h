@@ -64,8 +64,8 @@ struct bench_train_result {
     struct bench_part parts[BENCH_MAX_PARTS]; // with `profile`
     struct bench_op ops[BENCH_MAX_OPS];       // longest first
     int n_parts, n_ops;
-    double replay_ms,
-        emulator_ms;    // beside the updates: a batch sampled; a policy step of one machine
+    double replay_ms,   // beside the updates: a batch drawn and gathered (bench_replay_batch);
+        emulator_ms;    // a policy step of one machine
     double peak_gflops; // of this machine, measured on as many threads (peak.h)
     int64_t launches;   // nodes of the captured graph, on a device
     struct bench_kernels kernels; // with `kernels` or `shapes`
@@ -169,6 +169,8 @@ struct bench_replay_result {
 };
 bool bench_replay(const struct bench_replay_opts *opts, struct bench_replay_result *out,
                   struct error *e);
+// Its part "drawn, gathered" alone: milliseconds of one batch.
+bool bench_replay_batch(const struct bench_replay_opts *opts, double *ms, struct error *e);
 // On the chosen backend's device, the rows coming from the host. A batch of both rings is compared:
 // STATUS_FAILED where it is not the CPU's.
 bool bench_replay_device(const struct bench_replay_opts *opts, struct bench_replay_result *out,

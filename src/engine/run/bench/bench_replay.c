@@ -195,15 +195,22 @@ static bool unpack_batch(void *ctx, struct error *e) {
     return true;
 }
 
+static double cells_of(const struct replay_bench *b) { return (double)b->length * b->batch; }
+
+static bool measure_batches(const struct bench_replay_opts *o, struct turns *t,
+                            struct bench_replay_result *r, struct error *e) {
+    return replay_bench_time(r, "drawn, gathered", o->steps, cells_of(t->b),
+                             replay_bench_gathered(), gather_batch, NULL, t, e);
+}
+
 static bool measure(const struct bench_replay_opts *o, struct turns *t,
                     struct bench_replay_result *r, struct error *e) {
     const struct replay_bench *b = t->b;
-    const double cells = (double)b->length * b->batch;
+    const double cells = cells_of(b);
     return replay_bench_time(r, "written", o->steps, b->n_envs, replay_bench_written(), write_row,
                              NULL, t, e) &&
            replay_bench_time(r, "drawn", o->steps, cells, 0, draw_batch, NULL, t, e) &&
-           replay_bench_time(r, "drawn, gathered", o->steps, cells, replay_bench_gathered(),
-                             gather_batch, NULL, t, e) &&
+           measure_batches(o, t, r, e) &&
            replay_bench_time(r, "unpacked", o->steps, cells, replay_bench_unpacked(), unpack_batch,
                              NULL, t, e);
 }
@@ -230,6 +237,16 @@ bool bench_replay(const struct bench_replay_opts *o, struct bench_replay_result 
         graph_free(g);
         pool_free(pool);
     }
+    replay_bench_close(&b);
+    return fine;
+}
+
+bool bench_replay_batch(const struct bench_replay_opts *o, double *ms, struct error *e) {
+    struct replay_bench b = {0};
+    struct turns t = {.b = &b};
+    struct bench_replay_result r = {0};
+    const bool fine = replay_bench_open(o, 1, &b, e) && measure_batches(o, &t, &r, e);
+    if (fine) *ms = 1e3 * cells_of(&b) / r.part[0].rows_per_second;
     replay_bench_close(&b);
     return fine;
 }

@@ -9,7 +9,6 @@
 #include "base/pool.h"
 #include "emu/gb_action.h"
 #include "engine/algo/dreamer_v3/dreamer.h"
-#include "engine/data/replay.h"
 #include "engine/graph/program.h"
 #include "engine/run/bench/bench.h"
 #include "engine/run/device.h"
@@ -58,35 +57,6 @@ static int longest_first(const void *a, const void *b) {
 
 // ---- beside the updates
 
-// One batch out of a ring as large as a run's, up to what no second-level cache holds.
-static double replay_batch_ms(const struct wm_batch *b, int64_t buffer_rows) {
-    enum { TURNS = 20, ROWS_ENOUGH = 20000 };
-    const int64_t least = 4 * b->length + b->batch;
-    int64_t rows = buffer_rows < ROWS_ENOUGH ? buffer_rows : ROWS_ENOUGH;
-    if (rows < least) rows = least;
-    struct replay_opts o = {.rows = rows, .n_envs = 1, .n_actions = b->n_actions};
-    struct error e;
-    struct replay *r = replay_new(&o, &e);
-    CHECK(r, "%s", e.message);
-    for (int64_t t = 0; t < o.rows; t++) {
-        memset(replay_slot(r, 0), (int)t & 255, WM_PACKED_BYTES);
-        replay_write_arrival(r, 0, 0, t == 0, false, false);
-        replay_write_action(r, 0, (int)(t % b->n_actions));
-        replay_commit(r);
-    }
-    const struct replay_batch out = {.packed = b->packed,
-                                     .prev_actions = b->prev_actions,
-                                     .rewards = b->rewards,
-                                     .continues = b->continues,
-                                     .is_first = b->is_first};
-    const int64_t t0 = clock_now_ns();
-    for (int i = 0; i < TURNS; i++)
-        CHECK(replay_sample(r, 0, (uint64_t)i, b->length, b->batch, &out, &e), "%s", e.message);
-    const double ms = (double)(clock_now_ns() - t0) * 1e-6 / TURNS;
-    replay_free(r);
-    return ms;
-}
-
 static double emulator_step_ms(void) {
     struct bench_emu_result r;
     struct error e;
@@ -95,7 +65,7 @@ static double emulator_step_ms(void) {
 }
 
 static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct parts *parts,
-                         struct pool *pool, int64_t buffer_rows) {
+                         struct pool *pool) {
     struct part_time times[N_PARTS];
     executor_node_times(wm_executor(dreamer_world(d)), add_op, r);
     if (!dreamer_is_joint(d))
@@ -110,11 +80,16 @@ static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct
             (struct bench_part){part_info[i].name, times[i].ms / r->updates,
                                 times[i].gflop / r->updates, times[i].product_ms / r->updates};
     r->n_parts = N_PARTS;
-    r->replay_ms = replay_batch_ms(wm_batch(dreamer_world(d)), buffer_rows);
     r->emulator_ms = emulator_step_ms();
     double gflop = 0;
     for (int i = 0; i < N_PARTS; i++) gflop += r->parts[i].gflop;
     r->peak_gflops = peak_fma_at_least(pool, peak_fma_gflops(pool), gflop * 1e3 / r->full.mean_ms);
+}
+
+static bool measure_replay(const struct bench_train_opts *o, double *ms, struct error *e) {
+    const struct bench_replay_opts ring = {
+        .preset = o->preset, .settings = o->settings, .n_settings = o->n_settings};
+    return bench_replay_batch(&ring, ms, e);
 }
 
 // ---- the updates
@@ -234,7 +209,8 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
     if (fine && dreamer_on_device(d)) r->launches = program_graph_nodes(dreamer_program(d));
     if (fine && (o->kernels || (o->shapes && dreamer_on_device(d))))
         fine = bench_kernels(d, config.allow_tf32, o->quick, &r->kernels, e);
-    if (fine && parts) fill_profile(r, d, parts, pool, config.buffer_size);
+    if (fine && parts) fill_profile(r, d, parts, pool);
+    if (fine && parts) fine = measure_replay(o, &r->replay_ms, e);
     if (fine && parts && o->shapes)
         bench_shapes(d, r->updates, r->peak_gflops, peak_memory_gbytes(pool), &r->kernels);
     parts_free(parts);
