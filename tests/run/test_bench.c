@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/real.h"
+#include "engine/algo/config.h"
 #include "support/test.h"
 
 static const char *const small[] = {"algo.per_rank_batch_size=2", "algo.per_rank_sequence_length=4",
@@ -181,6 +182,23 @@ static void the_ring_of_the_benchmark_is_no_larger_than_needed(void **state) {
     assert_int_equal(r.rows, (1 << 17) / 4);
 }
 
+// The ring beside an update has one environment, also where the run's have no room in it.
+static void a_batch_beside_an_update_comes_from_one_environment(void **state) {
+    (void)state;
+    static const char *const many[] = {"env.num_envs=4096", "algo.per_rank_sequence_length=64"};
+    struct error e = {0};
+    struct bench_replay_result r;
+    const struct bench_replay_opts o = {.settings = many, .n_settings = 2};
+    struct config c;
+    double ms = 0;
+    assert_true(config_init(&c, "tiny", &e));
+    for (int i = 0; i < 2; i++) assert_true(config_set(&c, many[i], &e));
+    assert_false(bench_replay(&o, &r, &e));
+    assert_int_equal(e.status, STATUS_USAGE);
+    if (!bench_replay_batch(&c, &ms, &e)) fail_msg("%s", e.message);
+    assert_true(ms > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_update_is_world_model_and_behaviour),
@@ -190,6 +208,7 @@ int main(void) {
         cmocka_unit_test(every_kind_of_task_is_stepped),
         cmocka_unit_test(rows_are_written_drawn_gathered_and_unpacked),
         cmocka_unit_test(the_ring_of_the_benchmark_is_no_larger_than_needed),
+        cmocka_unit_test(a_batch_beside_an_update_comes_from_one_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

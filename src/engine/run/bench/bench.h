@@ -169,8 +169,9 @@ struct bench_replay_result {
 };
 bool bench_replay(const struct bench_replay_opts *opts, struct bench_replay_result *out,
                   struct error *e);
-// Its part "drawn, gathered" alone: milliseconds of one batch.
-bool bench_replay_batch(const struct bench_replay_opts *opts, double *ms, struct error *e);
+// Its part "drawn, gathered" alone, with one environment: milliseconds of a batch.
+struct config;
+bool bench_replay_batch(const struct config *config, double *ms, struct error *e);
 // On the chosen backend's device, the rows coming from the host. A batch of both rings is compared:
 // STATUS_FAILED where it is not the CPU's.
 bool bench_replay_device(const struct bench_replay_opts *opts, struct bench_replay_result *out,

@@ -24,6 +24,24 @@ double replay_bench_written(void) { return 2 * (REPLAY_OBS_BYTES + row_bytes); }
 double replay_bench_gathered(void) { return 2 * REPLAY_OBS_BYTES + row_bytes + batch_bytes; }
 double replay_bench_unpacked(void) { return REPLAY_OBS_BYTES + PIXELS * (double)sizeof(real); }
 
+// Of b's config.
+static bool set_sizes(struct replay_bench *b, int n_envs, struct error *e) {
+    const struct config *c = &b->config;
+    b->length = (int)c->sequence_length;
+    b->batch = (int)c->batch_size;
+    b->n_envs = n_envs;
+    b->n_terminal = config_terminal_sequences(c);
+    b->rows = c->buffer_size < MAX_RING_ROWS ? c->buffer_size : MAX_RING_ROWS;
+    if ((int64_t)b->n_envs * 2 * b->length > MAX_RING_ROWS)
+        return error_set(e, STATUS_USAGE,
+                         "bench replay: %d environments with sequences of %d rows: its ring of %d "
+                         "rows has room for %d",
+                         b->n_envs, b->length, MAX_RING_ROWS, MAX_RING_ROWS / (2 * b->length));
+    b->rows /= b->n_envs;
+    if (b->rows < 2 * b->length) b->rows = 2 * b->length;
+    return true;
+}
+
 static bool read_sizes(const struct bench_replay_opts *o, int n_envs, struct replay_bench *b,
                        struct error *e) {
     struct config *c = &b->config;
@@ -37,19 +55,8 @@ static bool read_sizes(const struct bench_replay_opts *o, int n_envs, struct rep
         return error_set(e, STATUS_USAGE, "--envs and env.num_envs are the same: give one");
     if (!config_check(c, e) || !bench_check_limit("--envs", o->n_envs, BENCH_MAX_ENVS, e))
         return false;
-    b->length = (int)c->sequence_length;
-    b->batch = (int)c->batch_size;
-    b->n_envs = o->n_envs ? (int)o->n_envs : has_envs ? (int)c->num_envs : n_envs;
-    b->n_terminal = config_terminal_sequences(c);
-    b->rows = c->buffer_size < MAX_RING_ROWS ? c->buffer_size : MAX_RING_ROWS;
-    if ((int64_t)b->n_envs * 2 * b->length > MAX_RING_ROWS)
-        return error_set(e, STATUS_USAGE,
-                         "bench replay: %d environments with sequences of %d rows: its ring of %d "
-                         "rows has room for %d",
-                         b->n_envs, b->length, MAX_RING_ROWS, MAX_RING_ROWS / (2 * b->length));
-    b->rows /= b->n_envs;
-    if (b->rows < 2 * b->length) b->rows = 2 * b->length;
-    return true;
+    if (o->n_envs) n_envs = (int)o->n_envs;
+    return set_sizes(b, has_envs ? (int)c->num_envs : n_envs, e);
 }
 
 static void get_batch(struct replay_bench *b) {
@@ -73,16 +80,19 @@ static void get_batch(struct replay_bench *b) {
     }
 }
 
-bool replay_bench_open(const struct bench_replay_opts *o, int n_envs, struct replay_bench *b,
-                       struct error *e) {
-    *b = (struct replay_bench){0};
-    if (!read_sizes(o, n_envs, b, e)) return false;
+static bool fill_ring(struct replay_bench *b, struct error *e) {
     const struct replay_opts ring = {
         .rows = b->rows, .n_envs = b->n_envs, .n_actions = REPLAY_BENCH_ACTIONS};
     if (!(b->ring = replay_new(&ring, e))) return false;
     get_batch(b);
     for (int64_t t = 0; t < b->rows; t++) replay_bench_write(b);
     return true;
+}
+
+bool replay_bench_open(const struct bench_replay_opts *o, int n_envs, struct replay_bench *b,
+                       struct error *e) {
+    *b = (struct replay_bench){0};
+    return read_sizes(o, n_envs, b, e) && fill_ring(b, e);
 }
 
 void replay_bench_close(struct replay_bench *b) {
@@ -241,11 +251,12 @@ bool bench_replay(const struct bench_replay_opts *o, struct bench_replay_result 
     return fine;
 }
 
-bool bench_replay_batch(const struct bench_replay_opts *o, double *ms, struct error *e) {
-    struct replay_bench b = {0};
+bool bench_replay_batch(const struct config *config, double *ms, struct error *e) {
+    struct replay_bench b = {.config = *config};
     struct turns t = {.b = &b};
     struct bench_replay_result r = {0};
-    const bool fine = replay_bench_open(o, 1, &b, e) && measure_batches(o, &t, &r, e);
+    const bool fine = set_sizes(&b, 1, e) && fill_ring(&b, e) &&
+                      measure_batches(&(struct bench_replay_opts){0}, &t, &r, e);
     if (fine) *ms = 1e3 * cells_of(&b) / r.part[0].rows_per_second;
     replay_bench_close(&b);
     return fine;

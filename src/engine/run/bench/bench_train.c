@@ -86,12 +86,6 @@ static void fill_profile(struct bench_train_result *r, struct dreamer *d, struct
     r->peak_gflops = peak_fma_at_least(pool, peak_fma_gflops(pool), gflop * 1e3 / r->full.mean_ms);
 }
 
-static bool measure_replay(const struct bench_train_opts *o, double *ms, struct error *e) {
-    const struct bench_replay_opts ring = {
-        .preset = o->preset, .settings = o->settings, .n_settings = o->n_settings};
-    return bench_replay_batch(&ring, ms, e);
-}
-
 // ---- the updates
 
 static struct bench_timing summary(double *ms, int n) {
@@ -210,7 +204,7 @@ bool bench_train(const struct bench_train_opts *o, struct bench_train_result *r,
     if (fine && (o->kernels || (o->shapes && dreamer_on_device(d))))
         fine = bench_kernels(d, config.allow_tf32, o->quick, &r->kernels, e);
     if (fine && parts) fill_profile(r, d, parts, pool);
-    if (fine && parts) fine = measure_replay(o, &r->replay_ms, e);
+    if (fine && parts) fine = bench_replay_batch(&config, &r->replay_ms, e);
     if (fine && parts && o->shapes)
         bench_shapes(d, r->updates, r->peak_gflops, peak_memory_gbytes(pool), &r->kernels);
     parts_free(parts);
