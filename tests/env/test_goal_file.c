@@ -1,8 +1,10 @@
 // Tests of goal templates: round trips, every disagreement refused with both values, damaged files.
 #include "goal_fixture.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -279,6 +281,64 @@ static void a_writer_killed_at_any_moment_leaves_one_template_whole(void **state
     }
 }
 
+static void whoever_loads_while_it_is_replaced_gets_one_template_whole(void **state) {
+    (void)state;
+    enum { LOADS = 3000 };
+    char folder[PATH_SIZE], byte;
+    int fd[2], status, n_changes = 0;
+    snprintf(folder, sizeof folder, "%s", test_folder());
+    assert_true(writes(folder, 0));
+    assert_int_equal(pipe(fd), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        alarm(20); // also where a load below fails the test
+        write_until_killed(folder, fd[1]);
+    }
+    assert_int_equal(read(fd[0], &byte, 1), 1);
+    uint32_t last = number_of(folder);
+    for (int i = 0; i < LOADS || n_changes < 20; i++) {
+        const uint32_t now = number_of(folder);
+        n_changes += now != last;
+        last = now;
+    }
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+static int count_files(const char *folder) {
+    DIR *d = opendir(folder);
+    int n = 0;
+    assert_non_null(d);
+    for (const struct dirent *f; (f = readdir(d));) n += f->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+// A disk that is full: nothing is left behind, and the old template counts.
+static void a_write_that_fails_leaves_nothing_behind(void **state) {
+    (void)state;
+    char folder[PATH_SIZE];
+    snprintf(folder, sizeof folder, "%s", test_folder());
+    assert_true(writes(folder, 1));
+    for (int i = 0; i < 2; i++) {
+        struct rlimit limit, small;
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+        small = limit;
+        small.rlim_cur = 3000; // the picture fits, the pixels do not
+        signal(SIGXFSZ, SIG_IGN);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        const bool fine = writes(folder, 2);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        assert_false(fine);
+        assert_int_equal(count_files(folder), 3);
+        assert_int_equal(number_of(folder), 1);
+    }
+}
+
 static void a_template_made_now_says_when(void **state) {
     (void)state;
     struct goal_template *t = fixture_template(1), *back = calloc(1, sizeof *back);
@@ -472,6 +532,8 @@ int main(void) {
         cmocka_unit_test(a_template_is_not_replaced_unless_forced),
         cmocka_unit_test(a_replacement_that_stops_after_any_step_leaves_one_template_whole),
         cmocka_unit_test(a_writer_killed_at_any_moment_leaves_one_template_whole),
+        cmocka_unit_test(whoever_loads_while_it_is_replaced_gets_one_template_whole),
+        cmocka_unit_test(a_write_that_fails_leaves_nothing_behind),
         cmocka_unit_test(a_template_made_now_says_when),
         cmocka_unit_test(a_disagreement_is_refused_with_both_values),
         cmocka_unit_test(what_is_not_asked_for_is_not_compared),

@@ -238,17 +238,52 @@ static bool find_file(const char *folder, enum template_file file, char path[PAT
     return path_join(path, folder, names[0][file], e);
 }
 
+struct files {
+    uint8_t *npy, *meta;
+    size_t n_npy, n_meta;
+};
+
+static void drop_files(struct files *f) {
+    free(f->npy);
+    free(f->meta);
+    *f = (struct files){0};
+}
+
+static bool read_file(const char *folder, enum template_file file, size_t most, uint8_t **data,
+                      size_t *n, struct error *e) {
+    char path[PATH_SIZE];
+    return find_file(folder, file, path, e) && file_read(path, most, data, n, e);
+}
+
+// Of one template: the pixels stand between two readings of one meta file, the last that a writer
+// makes whole. Whoever replaces it meanwhile has moved files away or changed that one.
+static bool read_files(const char *folder, struct files *f, struct error *e) {
+    uint8_t *again = NULL;
+    size_t n_again;
+    const bool fine = read_file(folder, META, MAX_META_BYTES, &f->meta, &f->n_meta, e) &&
+                      read_file(folder, NPY, MAX_NPY_BYTES, &f->npy, &f->n_npy, e) &&
+                      read_file(folder, META, MAX_META_BYTES, &again, &n_again, e);
+    const bool same = fine && n_again == f->n_meta && memcmp(again, f->meta, n_again) == 0;
+    free(again);
+    return same || (fine && error_set(e, STATUS_FAILED,
+                                      "%s: its template is being replaced; try again", folder));
+}
+
 bool goal_load(const char *folder, const struct goal_expect *expect, struct goal_template *out,
                struct error *e) {
-    char npy_path[PATH_SIZE], meta_path[PATH_SIZE];
-    uint8_t *npy = NULL, *meta = NULL;
-    size_t n_npy, n_meta;
-    bool fine = find_file(folder, META, meta_path, e) && find_file(folder, NPY, npy_path, e) &&
-                file_read(meta_path, MAX_META_BYTES, &meta, &n_meta, e) &&
-                file_read(npy_path, MAX_NPY_BYTES, &npy, &n_npy, e) &&
-                goal_parse(npy, n_npy, (const char *)meta, n_meta, folder, expect, out, e);
-    free(npy);
-    free(meta);
+    enum { TRIES = 20 };
+    struct files f = {0};
+    struct error why = {0};
+    bool fine = read_files(folder, &f, &why);
+    for (int i = 1; i < TRIES && !fine; i++) {
+        drop_files(&f);
+        fine = read_files(folder, &f, &why);
+    }
+    if (!fine)
+        error_set(e, why.status, "%s", why.message);
+    else
+        fine = goal_parse(f.npy, f.n_npy, (const char *)f.meta, f.n_meta, folder, expect, out, e);
+    drop_files(&f);
     return fine;
 }
 
@@ -375,7 +410,11 @@ bool goal_write(const char *folder, const struct goal_template *t, unsigned how,
                          folder);
     if (!take_place(folder, e)) return false; // what a writer before left
     remove(path[PNG]);
-    return (!(how & GOAL_PICTURE) || write_png(path[PNG], t, e)) &&
-           write_pictures(path[NPY], &t->goal, t->meta.stack_k, e) &&
-           write_meta(path[META], &t->meta, e) && take_place(folder, e);
+    if ((!(how & GOAL_PICTURE) || write_png(path[PNG], t, e)) &&
+        write_pictures(path[NPY], &t->goal, t->meta.stack_k, e) &&
+        write_meta(path[META], &t->meta, e))
+        return take_place(folder, e);
+    remove(path[PNG]); // a full disk needs the room
+    remove(path[NPY]);
+    return false;
 }
