@@ -1,7 +1,6 @@
 // workbench train and the gate: options to a worker, then the dashboard, or progress lines without
 // a screen.
 #define _GNU_SOURCE
-#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/graph/ranks.h"
+#include "engine/run/bench/bench.h"
 #include "engine/run/gate/gate.h"
 #include "engine/run/worker/worker.h"
 #include "ui/cli.h"
@@ -36,7 +36,7 @@ static void fill_options(struct run_opts *o, const struct cli *cli) {
                            .mode = cli->mode,
                            .preset = cli->preset,
                            .device = cli->device,
-                           .n_threads = (int)(cli->threads > INT_MAX ? INT_MAX : cli->threads),
+                           .n_threads = (int)cli->threads,
                            .updates = cli->updates,
                            .env_steps = cli->env_steps,
                            .minutes = cli->minutes,
@@ -403,7 +403,10 @@ int cmd_train(const struct cli *cli) {
     struct run_opts opts;
     struct error e = {0};
     struct ranks *ranks;
-    if (!check_screen(cli, &e) || !join_ranks(cli, &ranks, &e)) return cli_fail(&e);
+    if (!check_screen(cli, &e) ||
+        !bench_check_limit("--threads", cli->threads, BENCH_MAX_THREADS, &e) ||
+        !join_ranks(cli, &ranks, &e))
+        return cli_fail(&e);
     if (cli->gate) return run_gate(cli);
     fill_options(&opts, cli);
     opts.ranks = ranks;
