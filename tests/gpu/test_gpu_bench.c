@@ -257,6 +257,28 @@ static void a_build_that_fails_runs_no_part_and_fails(void **state) {
     assert_null(strstr(said, "skipped"));
 }
 
+// The driver lists a GPU that the program does not take: what the machine is gets said, nothing is
+// skipped.
+static void a_gpu_that_the_program_does_not_find_fails(void **state) {
+    (void)state;
+    char said[8192];
+    if (access("/usr/bin/timeout", X_OK) != 0) skip();
+    const char *const command =
+        "d=$(mktemp -d); mkdir $d/bin $d/old; "
+        "printf '#!/bin/sh\necho \"gpu  no CUDA device: its library is broken; cpu\"\n' "
+        ">$d/old/workbench; "
+        "printf '#!/bin/sh\necho GPU 0: NVIDIA H100\n' >$d/bin/nvidia-smi; "
+        "chmod +x $d/old/workbench $d/bin/nvidia-smi; touch $d/old/libworkbench_cuda.so; "
+        "PATH=$d/bin:$PATH BUILD=$d/old NO_BUILD=1 tests/gpu/on_device $d/out doctor emu; rc=$?; "
+        "tar -xOzf $d/out/report.tar.gz ./doctor.log; rm -r $d; exit $rc";
+    assert_int_equal(output_of(command, said, sizeof said), 1);
+    assert_non_null(strstr(said, "\ndoctor: FAILED"));
+    assert_non_null(strstr(said, "\nemu: FAILED"));
+    assert_null(strstr(said, "skipped"));
+    assert_non_null(strstr(said, "\nLinux ")); // the log begins with the machine
+    assert_non_null(strstr(said, "its library is broken"));
+}
+
 static void more_than_ten_minutes_of_parts_are_refused(void **state) {
     (void)state;
     char said[2048];
@@ -280,6 +302,7 @@ int main(void) {
         cmocka_unit_test(what_the_device_does_at_most_is_measured),
         cmocka_unit_test(kernels_are_for_a_device),
         cmocka_unit_test(a_build_that_fails_runs_no_part_and_fails),
+        cmocka_unit_test(a_gpu_that_the_program_does_not_find_fails),
         cmocka_unit_test(more_than_ten_minutes_of_parts_are_refused),
         cmocka_unit_test(kernels_of_an_update_are_listed_with_their_work),
         cmocka_unit_test(without_a_gpu_every_part_of_the_device_script_is_skipped),
