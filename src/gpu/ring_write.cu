@@ -115,7 +115,8 @@ bool ring_act(struct device_ring *r, const int32_t *actions, bool on_device) {
     buf<const int32_t> chosen = buf_make((const int32_t *)r->chosen.at, r->opts.n_envs);
     if (on_device)
         chosen = buf_make(actions, r->opts.n_envs);
-    else if (actions && !gpu_upload(r->actor, r->chosen.at, actions, (size_t)r->opts.n_envs * sizeof *actions))
+    else if (actions &&
+             !gpu_upload(r->actor, r->chosen.at, actions, (size_t)r->opts.n_envs * sizeof *actions))
         return fine(r);
     LAUNCH(r->actor, act_kernel, blocks_for(r->opts.n_envs), THREADS,
            reading_of(row_of(r, r->a.flags, r->total)), chosen, row_of(r, r->a.action, r->total));
