@@ -27,9 +27,13 @@ static struct norm_row norm_row_of(int64_t n) {
 
 ALWAYS_INLINE vec norm_load_part(const real *p, int count) {
     if (count == LANES) return vec_load(p);
+#if defined(VEC_INTRINSIC) && VEC_BYTES == 64
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+#else
     real part[LANES] = {0};
     memcpy(part, p, (size_t)count * sizeof(real));
     return vec_load(part);
+#endif
 }
 
 ALWAYS_INLINE void norm_store_part(real *p, vec v, int count) {
@@ -37,9 +41,13 @@ ALWAYS_INLINE void norm_store_part(real *p, vec v, int count) {
         vec_store(p, v);
         return;
     }
+#if defined(VEC_INTRINSIC) && VEC_BYTES == 64
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), (__m512)v);
+#else
     real part[LANES];
     vec_store(part, v);
     memcpy(p, part, (size_t)count * sizeof(real));
+#endif
 }
 
 ALWAYS_INLINE void norm_row_stats(const struct norm_row *r, const real *x, real eps, vec *mean,
