@@ -127,8 +127,7 @@ static int longest(const struct loop *s) {
     for (int k = 0; k < s->g->n_regions; k++) {
         const struct region *r = &s->g->regions[k];
         int n = 0;
-        for (int i = r->first; i <= r->last; i++)
-            n += op_table[s->g->nodes[i]->kind].run && !s->g->nodes[i]->given;
+        for (int i = r->first; i <= r->last; i++) n += node_runs(s->g->nodes[i]);
         if (n > most) most = n;
     }
     return most;
@@ -226,11 +225,34 @@ static void the_time_of_a_region_is_that_of_its_nodes(void **state) {
     loop_free(&s);
 }
 
+// The only row of a list is the list: as many columns as a matrix has rows.
+static void a_list_is_one_row_and_not_cut(void **state) {
+    (void)state;
+    enum { LONG = 32768 };
+    struct loop s = {.g = graph_new(), .pool = pool_new(2)};
+    params_init(&s.params);
+    params_add(&s.params, "gamma", 1, (int64_t[]){LONG});
+    params_add(&s.params, "beta", 1, (int64_t[]){LONG});
+    params_allocate(&s.params);
+    for (int64_t i = 0; i < s.params.n_flat; i++) s.params.weights[i] = 1;
+    struct tensor *x = g_input(s.g, "x", DTYPE_REAL, 1, (int64_t[]){LONG});
+    for (int64_t i = 0; i < LONG; i++) reals(x)[i] = (real)(i % 2);
+    for (int i = 0; i < 2; i++) x = normed(&s, x, "gamma", "beta", ACT_NONE);
+    graph_keep(s.g, x);
+    graph_plan(s.g);
+    s.ex = executor_new(s.g, s.pool);
+    executor_run(s.ex);
+    for (int64_t i = 0; i < LONG; i++)
+        assert_float_equal((float)reals(x)[i], (float)(i & 1) * 2, 0.01f);
+    loop_free(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices_of_rows_give_the_bits_of_whole_nodes),
         cmocka_unit_test(a_row_that_reads_other_rows_ends_a_region),
         cmocka_unit_test(what_cannot_be_cut_is_no_region),
+        cmocka_unit_test(a_list_is_one_row_and_not_cut),
         cmocka_unit_test(memory_of_a_region_is_used_once),
         cmocka_unit_test(the_time_of_a_region_is_that_of_its_nodes),
     };

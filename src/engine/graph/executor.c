@@ -78,8 +78,7 @@ struct executor *cpu_executor_new(struct graph *g, struct pool *pool) {
     *ex = (struct executor){.g = g, .run = {k, kernels_bf16_get(), k->rows, pool, NULL, NULL}};
     ex->steps = mem_alloc((size_t)g->n_nodes * sizeof *ex->steps);
     for (int i = 0; i < g->n_nodes; i++)
-        if (op_table[g->nodes[i]->kind].run && !g->nodes[i]->given)
-            ex->steps[ex->n_steps++] = g->nodes[i];
+        if (node_runs(g->nodes[i])) ex->steps[ex->n_steps++] = g->nodes[i];
     ex->times = mem_alloc((size_t)g->n_nodes * sizeof *ex->times);
     return ex;
 }

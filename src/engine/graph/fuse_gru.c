@@ -1,20 +1,17 @@
 // Fusion of the LayerNorm-GRU: norm and gates are one pass over the rows, forwards and backwards.
 //
-//     x -> norm -> y -> gates -> h         gates norm a few rows at a time, right before they use
-//     them dh -> gates' -> dy -> norm' -> dx    norm' asks for dy of its slice of rows, then uses
-//     it
+//     x -> norm -> y -> gates -> h            gates norm a few rows, then use them
+//     dh -> gates' -> dy -> norm' -> dx       norm' asks for dy of its slice of rows, then uses it
 //
 // The same kernels on the same rows, so no bit changes; a row of y is still in the first cache, and
 // there is one hand-out to the threads where there were two. Only neighbours on the tape go
 // together: nothing that runs between them could see the difference.
 #include "engine/graph/node.h"
 
-static bool runs(const struct node *n) { return op_table[n->kind].run && !n->given; }
-
 // The node that runs right before n; NULL: none.
 static struct node *node_before(const struct graph *g, const struct node *n) {
     int i = n->index - 1;
-    while (i >= 0 && !runs(g->nodes[i])) i--;
+    while (i >= 0 && !node_runs(g->nodes[i])) i--;
     return i >= 0 ? g->nodes[i] : NULL;
 }
 

@@ -238,6 +238,8 @@ struct graph {
     size_t kept_bytes;
 };
 
+static inline bool node_runs(const struct node *n) { return op_table[n->kind].run && !n->given; }
+
 // ---- making nodes (graph.c)
 struct node *node_new(struct graph *g, enum op_kind kind); // named scope/op; not on the tape yet
 void node_src(struct node *n, struct tensor *t); // t may be NULL: an absent optional source

@@ -47,7 +47,7 @@ void plan_lifetimes(struct graph *g) {
             g->tensors[i]->root->first_use = g->tensors[i]->root->last_use = -1;
     for (int i = 0; i < g->n_nodes; i++) {
         const struct node *n = g->nodes[i];
-        bool runs = op_table[n->kind].run != NULL && !n->given;
+        const bool runs = node_runs(n);
         for (int s = 0; runs && s < n->n_src; s++) touch(n->src[s], i);
         for (int o = 0; runs && o < n->n_out; o++) touch(n->out[o], i);
         for (int s = 0; n->inside && s < n->inside->n_src; s++) touch(n->inside->src[s], i);

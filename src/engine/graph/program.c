@@ -255,7 +255,7 @@ static void describe_command(const struct backend_command *c, struct program_ite
 }
 
 static bool does_something(const struct node *n) {
-    return op_table[n->kind].run && !n->given && n->kind != OP_PACK;
+    return node_runs(n) && n->kind != OP_PACK;
 }
 
 // Several nodes that are one launch: their work added up, by the first one's name.

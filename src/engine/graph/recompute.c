@@ -40,20 +40,18 @@ static void measure(struct graph *g, struct demand *d) {
         if (d->at[k] > d->at[d->peak]) d->peak = k;
 }
 
-static bool runs(const struct node *n) { return op_table[n->kind].run && !n->given; }
-
 static bool touches(const struct tensor *t, const struct tensor *root) {
     return t && tensor_root(t, NULL) == root;
 }
 
 static bool reads(const struct node *n, const struct tensor *root) {
-    for (int s = 0; runs(n) && s < n->n_src; s++)
+    for (int s = 0; node_runs(n) && s < n->n_src; s++)
         if (touches(n->src[s], root)) return true;
     return false;
 }
 
 static bool writes(const struct node *n, const struct tensor *root) {
-    for (int o = 0; runs(n) && o < n->n_out; o++)
+    for (int o = 0; node_runs(n) && o < n->n_out; o++)
         if (touches(n->out[o], root)) return true;
     return false;
 }
@@ -107,7 +105,7 @@ static struct node *choose(const struct graph *g, const struct demand *d, struct
     struct node *best = NULL;
     for (int i = 0; i < d->peak; i++) {
         struct node *n = g->nodes[i];
-        if (!op_table[n->kind].cheap || !runs(n)) continue;
+        if (!op_table[n->kind].cheap || !node_runs(n)) continue;
         const struct root *r = n->out[0]->root;
         if (!r || r->bytes < g->recompute_bytes || r->last_use <= d->peak ||
             r->last_use >= g->n_nodes || (best && r->bytes <= best->out[0]->root->bytes) ||

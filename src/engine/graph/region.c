@@ -42,8 +42,6 @@ struct opening { // the region that is being made
     double cost_ns;
 };
 
-static bool runs(const struct node *n) { return op_table[n->kind].run && !n->given; }
-
 // ---- what a node touches
 
 // Whether source s is read row by row; a blend may read one row for all.
@@ -113,8 +111,10 @@ static double node_cost_ns(const struct node *n) {
     return node_flop(n) / 150 + (double)out_bytes(n) / (2 * sizeof(real));
 }
 
+// A list is one row of all its elements.
 static bool goes_by_row(const struct node *n) {
-    if (!op_table[n->kind].by_row || n->scratch || !n->out[0]) return false;
+    if (!op_table[n->kind].by_row || n->scratch || !n->out[0] || n->out[0]->n_dims < 2)
+        return false;
     if (n->inside && !goes_by_row(n->inside)) return false;
     const struct tensor *weights = n->kind == OP_LINEAR ? n->src[1] : NULL;
     return !weights ||
@@ -143,7 +143,7 @@ static int shares_of(const struct opening *o) {
     return (int)(worth < (double)most ? worth : (double)most);
 }
 
-static void close(struct opening *o) {
+static void close_region(struct opening *o) {
     const int shares = o->n_nodes > 1 ? shares_of(o) : 0;
     if (shares > 1) {
         struct graph *g = o->g;
@@ -160,11 +160,11 @@ void regions_find(struct graph *g) {
     struct opening o = {.g = g};
     for (int i = 0; i < g->n_nodes; i++) {
         struct node *n = g->nodes[i];
-        if (!runs(n)) continue;
-        if (!may_join(&o, n)) close(&o);
+        if (!node_runs(n)) continue;
+        if (!may_join(&o, n)) close_region(&o);
         if (o.n_nodes > 0 || goes_by_row(n)) join(&o, n);
     }
-    close(&o);
+    close_region(&o);
     free(o.list);
 }
 
