@@ -251,7 +251,8 @@ static double mean_picture_loss(const struct worker *w) {
         fine = worker_rows_before(w, t + length, length, &to);
         for (int k = 0; k < length * FEED_PIXELS; k++) {
             const int i = k % FEED_PIXELS;
-            const double v = (double)((rows[0][k >> 2] >> (2 * (i & 3))) & 3) / 3;
+            const uint8_t *row = rows[k / FEED_PIXELS];
+            const double v = (double)(row[i >> 2] >> (2 * (i & 3)) & 3) / 3;
             sum[i] += v;
             square[i] += v * v;
         }
