@@ -61,70 +61,42 @@ void gpu_mode(struct gpu *g, const struct gpu_args *a) {
 
 // ---- one number per row over all its categoricals: a warp per row
 
-DEVICE_FUNCTION real row_kl(buf<const real> post, buf<const real> prior, int64_t at, int64_t n) {
-    real sum = 0;
-    for (int64_t i = at + lane_of(); i < at + n; i += WARP)
-        sum += post[i] * fast_log(at_least_eps(post[i]) / at_least_eps(prior[i]));
-    return warp_sum(sum);
+static struct kl_weights kl_weights_of(const struct attributes *at) {
+    const struct kl_weights w = {at->w_dyn, at->w_rep, at->free_nats};
+    return w;
 }
 
-// balanced: (w_dyn + w_rep) max(K, free_nats); else K
 __global__ void kl_kernel(buf<const real> post, buf<const real> prior, int64_t n, bool balanced,
-                          real w_dyn, real w_rep, real free_nats, buf<real> y) {
+                          struct kl_weights w, buf<real> y) {
     const int64_t row = warp_row(y.n);
-    if (row < 0) return;
-    const real kl = row_kl(post, prior, row * n, n),
-               k = kl < free_nats ? free_nats : kl; // NaN stays
-    if (lane_of() == 0) y[row] = balanced ? w_dyn * k + w_rep * k : kl;
+    if (row >= 0) kl_row(post, prior, row, n, balanced, w, y);
 }
 
 void gpu_kl(struct gpu *g, const struct gpu_args *a) {
     const buf<real> y = out_real(a, 0);
-    const struct attributes *at = &a->n->at;
     LAUNCH(g, kl_kernel, blocks_for_rows(y.n), THREADS, src_real(a, 0), src_real(a, 1),
-           row_size_of(a->n->src[0]), a->n->kind == OP_KL_BALANCED, at->w_dyn, at->w_rep,
-           at->free_nats, y);
+           row_size_of(a->n->src[0]), a->n->kind == OP_KL_BALANCED, kl_weights_of(&a->n->at), y);
 }
 
 __global__ void kl_balanced_dx_kernel(buf<const real> post, buf<const real> prior,
-                                      buf<const real> dy, int64_t n, real w_dyn, real w_rep,
-                                      real free_nats, buf<real> d_post, bool add_post,
-                                      buf<real> d_prior, bool add_prior) {
-    const int64_t row = warp_row(dy.n), at = row * n;
-    if (row < 0) return;
-    const real kl = row_kl(post, prior, at, n);
-    // Half the gradient at an exact tie, none below; a NaN passes on.
-    const real on = kl < free_nats ? 0 : kl == free_nats ? (real)0.5 : 1;
-    const real of_post = on * w_rep * dy[row], of_prior = -(on * w_dyn * dy[row]);
-    for (int64_t i = at + lane_of(); i < at + n; i += WARP) {
-        const real p = post[i], q = at_least_eps(prior[i]);
-        if (d_post.n) {
-            const real d = of_post * (fast_log(at_least_eps(p) / q) + 1);
-            d_post[i] = add_post ? d_post[i] + d : d;
-        }
-        if (d_prior.n) {
-            const real d = of_prior * p / q;
-            d_prior[i] = add_prior ? d_prior[i] + d : d;
-        }
-    }
+                                      buf<const real> dy, int64_t n, struct kl_weights w,
+                                      buf<real> d_post, bool add_post, buf<real> d_prior,
+                                      bool add_prior) {
+    const int64_t row = warp_row(dy.n);
+    if (row >= 0)
+        kl_balanced_dx_row(post, prior, dy, row, n, w, d_post, add_post, d_prior, add_prior);
 }
 
 void gpu_kl_balanced_dx(struct gpu *g, const struct gpu_args *a) {
     const buf<const real> dy = src_real(a, 2);
-    const struct attributes *at = &a->n->at;
     LAUNCH(g, kl_balanced_dx_kernel, blocks_for_rows(dy.n), THREADS, src_real(a, 0), src_real(a, 1),
-           dy, row_size_of(a->n->src[0]), at->w_dyn, at->w_rep, at->free_nats, out_real(a, 0),
+           dy, row_size_of(a->n->src[0]), kl_weights_of(&a->n->at), out_real(a, 0),
            a->n->accumulate[0], out_real(a, 1), a->n->accumulate[1]);
 }
 
 __global__ void entropy_kernel(buf<const real> m, int64_t n, buf<real> y) {
-    const int64_t row = warp_row(y.n), at = row * n;
-    if (row < 0) return;
-    real sum = 0;
-    for (int64_t i = at + lane_of(); i < at + n; i += WARP)
-        sum += m[i] * fast_log(at_least_eps(m[i]));
-    sum = warp_sum(sum);
-    if (lane_of() == 0) y[row] = -sum;
+    const int64_t row = warp_row(y.n);
+    if (row >= 0) entropy_row(m, row, n, y);
 }
 
 void gpu_entropy(struct gpu *g, const struct gpu_args *a) {
@@ -135,10 +107,7 @@ void gpu_entropy(struct gpu *g, const struct gpu_args *a) {
 
 __global__ void entropy_dx_kernel(buf<const real> m, buf<const real> dy, int64_t n, buf<real> dx,
                                   bool add) {
-    EACH(i, dx.n) {
-        const real d = -dy[i / n] * (fast_log(at_least_eps(m[i])) + 1);
-        dx[i] = add ? dx[i] + d : d;
-    }
+    EACH(i, dx.n) entropy_dx_at(m, dy, i, n, dx, add);
 }
 
 void gpu_entropy_dx(struct gpu *g, const struct gpu_args *a) {
@@ -147,15 +116,9 @@ void gpu_entropy_dx(struct gpu *g, const struct gpu_args *a) {
            row_size_of(a->n->src[0]), dx, a->n->accumulate[0]);
 }
 
-// z is one-hot in each categorical
 __global__ void log_prob_kernel(buf<const real> m, buf<const real> z, int64_t n, buf<real> y) {
-    const int64_t row = warp_row(y.n), at = row * n;
-    if (row < 0) return;
-    real sum = 0;
-    for (int64_t i = at + lane_of(); i < at + n; i += WARP)
-        sum += z[i] * fast_log(at_least_eps(m[i]));
-    sum = warp_sum(sum);
-    if (lane_of() == 0) y[row] = sum;
+    const int64_t row = warp_row(y.n);
+    if (row >= 0) log_prob_row(m, z, row, n, y);
 }
 
 void gpu_log_prob(struct gpu *g, const struct gpu_args *a) {
@@ -166,10 +129,7 @@ void gpu_log_prob(struct gpu *g, const struct gpu_args *a) {
 
 __global__ void log_prob_dx_kernel(buf<const real> m, buf<const real> z, buf<const real> dy,
                                    int64_t n, buf<real> dx, bool add) {
-    EACH(i, dx.n) {
-        const real d = dy[i / n] * z[i] / at_least_eps(m[i]);
-        dx[i] = add ? dx[i] + d : d;
-    }
+    EACH(i, dx.n) log_prob_dx_at(m, z, dy, i, n, dx, add);
 }
 
 void gpu_log_prob_dx(struct gpu *g, const struct gpu_args *a) {

@@ -56,6 +56,11 @@ DEVICE_FUNCTION void map_element(const struct chain_step s, int64_t i) {
     put(s.out[0], i, v, s.add & 1);
 }
 
+DEVICE_FUNCTION struct kl_weights weights_of_kl(const struct chain_step s) {
+    const struct kl_weights w = {s.scale, s.shift, s.third};
+    return w;
+}
+
 DEVICE_FUNCTION void run_step(const struct chain_step s, int64_t first, int64_t end) {
     switch (s.kind) {
     case OP_LINEAR:
@@ -100,6 +105,29 @@ DEVICE_FUNCTION void run_step(const struct chain_step s, int64_t first, int64_t 
         break;
     case OP_SAMPLE:
         ELEMENTS(row, s.groups) sample_row(s.src[0], s.src[1], row, s.n, s.out[0]);
+        break;
+    case OP_KL:
+    case OP_KL_BALANCED:
+        WARP_ROWS(row, 1)
+        kl_row(s.src[0], s.src[1], row, s.n, s.flag != 0, weights_of_kl(s), s.out[0]);
+        break;
+    case OP_KL_BALANCED_DX:
+        WARP_ROWS(row, 1)
+        kl_balanced_dx_row(s.src[0], s.src[1], s.src[2], row, s.n, weights_of_kl(s), s.out[0],
+                           s.add & 1, s.out[1], (s.add & 2) != 0);
+        break;
+    case OP_ENTROPY:
+        WARP_ROWS(row, 1) entropy_row(s.src[0], row, s.n, s.out[0]);
+        break;
+    case OP_ENTROPY_DX:
+        ELEMENTS(i, s.width) entropy_dx_at(s.src[0], s.src[1], i, s.n, s.out[0], s.add & 1);
+        break;
+    case OP_LOG_PROB:
+        WARP_ROWS(row, 1) log_prob_row(s.src[0], s.src[1], row, s.n, s.out[0]);
+        break;
+    case OP_LOG_PROB_DX:
+        ELEMENTS(i, s.width)
+        log_prob_dx_at(s.src[0], s.src[1], s.src[2], i, s.n, s.out[0], s.add & 1);
         break;
     case OP_ONES:
         WARP_ROWS(row, 1) ones_row(s.src[0], row, s.n, s.limit, s.ones);

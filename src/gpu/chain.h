@@ -29,7 +29,7 @@ struct chain_step {
     int32_t kind, add, flag, across; // add: bit i: to out[i] is added
     int64_t width;                   // elements of a row of out[0] that are split among threads
     int64_t n, k, ld, limit, groups;
-    real scale, shift;
+    real scale, shift, third; // of a KL: weights of prior and posterior, free nats
     buf<const real> src[CHAIN_MAX_SRC];
     buf<const int32_t> index; // of a layer over one-hot rows
     buf<real> out[NODE_MAX_OUT];

@@ -96,6 +96,13 @@ static bool is_map(enum op_kind kind) {
     }
 }
 
+// One number per row over all its categoricals, or its gradient.
+static bool is_of_row(enum op_kind kind) {
+    return kind == OP_KL || kind == OP_KL_BALANCED || kind == OP_KL_BALANCED_DX ||
+           kind == OP_ENTROPY || kind == OP_ENTROPY_DX || kind == OP_LOG_PROB ||
+           kind == OP_LOG_PROB_DX;
+}
+
 static int64_t columns_of(const struct tensor *t) { return t->shape[t->n_dims - 1]; }
 
 static bool takes_weights(const struct node *n, int64_t rows, int64_t k, int64_t columns) {
@@ -136,7 +143,7 @@ static int64_t rows_of(const struct node *n) {
     case OP_ONES:
         return x->shape[0];
     default:
-        return 0;
+        return is_of_row(n->kind) ? x->shape[0] : 0;
     }
 }
 
@@ -388,6 +395,13 @@ static void fill_numbers(const struct node *n, int64_t rows, struct chain_step *
         s->n = s->width = n->src[1]->n_elements / rows;
         s->flag = n->at.first == 0 && !n->at.count;
     }
+    if (n->kind == OP_KL || n->kind == OP_KL_BALANCED || n->kind == OP_KL_BALANCED_DX) {
+        s->scale = n->at.w_dyn;
+        s->shift = n->at.w_rep;
+        s->third = n->at.free_nats;
+        s->flag = n->kind == OP_KL_BALANCED;
+    }
+    if (is_of_row(n->kind)) s->n = n->src[0]->n_elements / rows;
     if (n->kind == OP_ONES) {
         s->n = columns_of(n->src[0]);
         s->limit = columns_of(n->out[0]) - 1;

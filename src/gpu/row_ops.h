@@ -214,6 +214,71 @@ DEVICE_FUNCTION void sample_row(buf<const real> m, buf<const real> u, int64_t ro
     for (int64_t i = 0; i < n; i++) z[at + i] = i == index ? 1 : 0;
 }
 
+// ---- one number per row over all its categoricals (n probabilities): a warp per row
+
+struct kl_weights {
+    real dyn, rep, free_nats;
+};
+
+DEVICE_FUNCTION real kl_of_row(buf<const real> post, buf<const real> prior, int64_t at, int64_t n) {
+    real sum = 0;
+    for (int64_t i = at + lane_of(); i < at + n; i += WARP)
+        sum += post[i] * fast_log(at_least_eps(post[i]) / at_least_eps(prior[i]));
+    return warp_sum(sum);
+}
+
+// balanced: (dyn + rep) max(K, free_nats); else K
+DEVICE_FUNCTION void kl_row(buf<const real> post, buf<const real> prior, int64_t row, int64_t n,
+                            bool balanced, struct kl_weights w, buf<real> y) {
+    const real kl = kl_of_row(post, prior, row * n, n),
+               k = kl < w.free_nats ? w.free_nats : kl; // NaN stays
+    if (lane_of() == 0) y[row] = balanced ? w.dyn * k + w.rep * k : kl;
+}
+
+// Half the gradient at an exact tie with free_nats, none below; a NaN passes on.
+DEVICE_FUNCTION void kl_balanced_dx_row(buf<const real> post, buf<const real> prior,
+                                        buf<const real> dy, int64_t row, int64_t n,
+                                        struct kl_weights w, buf<real> d_post, bool add_post,
+                                        buf<real> d_prior, bool add_prior) {
+    const int64_t at = row * n;
+    const real kl = kl_of_row(post, prior, at, n);
+    const real on = kl < w.free_nats ? 0 : kl == w.free_nats ? (real)0.5 : 1;
+    const real of_post = on * w.rep * dy[row], of_prior = -(on * w.dyn * dy[row]);
+    for (int64_t i = at + lane_of(); i < at + n; i += WARP) {
+        const real p = post[i], q = at_least_eps(prior[i]);
+        if (d_post.n) put(d_post, i, of_post * (fast_log(at_least_eps(p) / q) + 1), add_post);
+        if (d_prior.n) put(d_prior, i, of_prior * p / q, add_prior);
+    }
+}
+
+DEVICE_FUNCTION void entropy_row(buf<const real> m, int64_t row, int64_t n, buf<real> y) {
+    real sum = 0;
+    for (int64_t i = row * n + lane_of(); i < (row + 1) * n; i += WARP)
+        sum += m[i] * fast_log(at_least_eps(m[i]));
+    sum = warp_sum(sum);
+    if (lane_of() == 0) y[row] = -sum;
+}
+
+DEVICE_FUNCTION void entropy_dx_at(buf<const real> m, buf<const real> dy, int64_t i, int64_t n,
+                                   buf<real> dx, bool add) {
+    put(dx, i, -dy[i / n] * (fast_log(at_least_eps(m[i])) + 1), add);
+}
+
+// z is one-hot in each categorical
+DEVICE_FUNCTION void log_prob_row(buf<const real> m, buf<const real> z, int64_t row, int64_t n,
+                                  buf<real> y) {
+    real sum = 0;
+    for (int64_t i = row * n + lane_of(); i < (row + 1) * n; i += WARP)
+        sum += z[i] * fast_log(at_least_eps(m[i]));
+    sum = warp_sum(sum);
+    if (lane_of() == 0) y[row] = sum;
+}
+
+DEVICE_FUNCTION void log_prob_dx_at(buf<const real> m, buf<const real> z, buf<const real> dy,
+                                    int64_t i, int64_t n, buf<real> dx, bool add) {
+    put(dx, i, dy[i / n] * z[i] / at_least_eps(m[i]), add);
+}
+
 // ---- one-hot rows
 
 // Where the ones of a row are (rows.h: ones); a warp's.
