@@ -63,7 +63,7 @@ static double per_second(double amount, double ms) { return ms > 0 ? amount / ms
 static void print_row(const char *name, const struct bench_kernels *k,
                       const struct bench_kernel *one) {
     const double flops = per_second(one->flop, one->ms), bytes = per_second(one->bytes, one->ms);
-    printf("%-44s %5d %9.4f ", name, one->count, one->ms);
+    printf("%-50s %5d %9.4f ", name, one->count, one->ms);
     if (flops > 0)
         printf("%9.1f %5.0f %%", flops / 1e9, 100 * flops / k->rates.fma_flops);
     else
@@ -75,7 +75,7 @@ static void print_shapes(const char *preset, const char *where, const struct ben
     enum { SHOWN = 24 };
     struct bench_kernel all = {0}, other = {0};
     printf("an update of preset %s, %s: %d kinds and shapes of node\n", preset, where, k->n);
-    printf("%-44s %5s %9s %9s %7s %8s %7s\n", "kind and shape", "count", "ms", "GFLOP/s", "of peak",
+    printf("%-50s %5s %9s %9s %7s %8s %7s\n", "kind and shape", "count", "ms", "GFLOP/s", "of peak",
            "GB/s", "of rate");
     for (int i = 0; i < k->n; i++) {
         const struct bench_kernel *one = &k->list[i];

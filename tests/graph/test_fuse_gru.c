@@ -112,10 +112,44 @@ static void what_is_not_finite_between_them_is_named(void **state) {
     scan_free(&s);
 }
 
+static double work_of(const struct scan *s, enum op_kind kind, bool with_inside) {
+    double bytes = 0, flop, all = 0;
+    for (int i = 0; i < s->g->n_nodes; i++) {
+        const struct node *n = s->g->nodes[i];
+        char text[96];
+        if (n->kind != kind || !node_runs(n)) continue;
+        assert_int_equal(n->inside != NULL, with_inside);
+        node_work(n, text, sizeof text, &bytes, &flop);
+        assert_int_equal(strstr(text, " with ") != NULL, with_inside);
+        all += bytes;
+    }
+    return all;
+}
+
+// What one pass moves is what two move, without what the second reads of the first.
+static void one_pass_moves_what_two_move(void **state) {
+    (void)state;
+    enum { ROWS = 33, WIDTH = 16 };
+    const double between = 3.0 * ROWS * WIDTH * STEPS * sizeof(real);
+    struct scan one, two;
+    scan_make(&one, ROWS, WIDTH, 1, false);
+    scan_make(&two, ROWS, WIDTH, 1, true);
+    assert_float_equal(
+        work_of(&one, OP_GRU_GATES, true),
+        work_of(&two, OP_GRU_GATES, false) + work_of(&two, OP_LAYER_NORM, false) - between, 0);
+    assert_float_equal(work_of(&one, OP_LAYER_NORM_DX, true),
+                       work_of(&two, OP_LAYER_NORM_DX, false) +
+                           work_of(&two, OP_GRU_GATES_DX, false) - between,
+                       0);
+    scan_free(&one);
+    scan_free(&two);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_pass_gives_the_bits_of_two),
         cmocka_unit_test(what_is_not_finite_between_them_is_named),
+        cmocka_unit_test(one_pass_moves_what_two_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -376,7 +376,7 @@ void run_elements(const struct run *r, const struct node *n, int64_t n_elements,
 double node_flop(const struct node *n);       // what graph.h says of node_time
 double node_least_flop(const struct node *n); // the same, but of one-hot rows only the sums
 // Each input read once, each output written once (read too where it is added to); of weights what
-// is wanted of them, without padding.
+// is wanted of them, without padding. With those of the node inside it.
 double node_bytes(const struct node *n);
 size_t tensor_bytes(const struct tensor *t);                // NULL: 0
 void node_text(const struct node *n, char *text, int size); // "linear 16x1024 > 16x1536"

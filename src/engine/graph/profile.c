@@ -119,7 +119,7 @@ static double linear_dw_bytes(const struct node *n) {
            weights * sizeof(real) * (n->accumulate[0] ? 2 : 1);
 }
 
-double node_bytes(const struct node *n) {
+static double own_bytes(const struct node *n) {
     switch (n->kind) {
     case OP_LINEAR_DW:
     case OP_LINEAR_SCATTER:
@@ -145,6 +145,17 @@ double node_bytes(const struct node *n) {
     return bytes;
 }
 
+// What n reads of the node inside it has just been written.
+double node_bytes(const struct node *n) {
+    double bytes = own_bytes(n);
+    if (!n->inside) return bytes;
+    const struct tensor *between = tensor_root(n->inside->out[0], NULL);
+    for (int i = 0; i < n->n_src; i++)
+        if (n->src[i] && tensor_root(n->src[i], NULL) == between)
+            bytes -= (double)tensor_bytes(n->src[i]);
+    return bytes + own_bytes(n->inside);
+}
+
 // ---- text
 
 static int add_shape(char *text, int size, const struct tensor *t) {
@@ -157,8 +168,9 @@ static int add_shape(char *text, int size, const struct tensor *t) {
 
 void node_text(const struct node *n, char *text, int size) {
     const struct tensor *from = n->n_src ? n->src[0] : NULL, *to = n->n_out ? n->out[0] : NULL;
-    int at = snprintf(text, (size_t)size, "%s%s ", op_table[n->kind].name,
-                      ones_in_row(n) ? " of ones" : "");
+    int at = snprintf(text, (size_t)size, "%s%s%s%s ", op_table[n->kind].name,
+                      ones_in_row(n) ? " of ones" : "", n->inside ? " with " : "",
+                      n->inside ? op_table[n->inside->kind].name : "");
     if (from && at < size) at += add_shape(text + at, size - at, from);
     for (int i = 1; !to && i < n->n_out; i++) to = n->out[i];
     if (!to || at >= size) return;

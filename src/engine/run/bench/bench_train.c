@@ -124,7 +124,6 @@ static bool timed_update(struct dreamer *d, double *world, double *behaviour) {
     return true;
 }
 
-// *parts: the clocks of the parts, where a profile is wanted; else NULL.
 // On a device: what a block of updates takes from its first launch to its one reading, shared out.
 static bool run_blocks(struct dreamer *d, struct bench_train_result *r, int block) {
     const int n = (r->updates + block - 1) / block;
@@ -142,6 +141,7 @@ static bool run_blocks(struct dreamer *d, struct bench_train_result *r, int bloc
     return fine;
 }
 
+// *parts: the clocks of the parts, where a profile is wanted; else NULL.
 static bool run_updates(struct dreamer *d, struct bench_train_result *r, bool with_profile,
                         struct parts **parts) {
     const int n = r->updates;
