@@ -257,6 +257,25 @@ static void a_build_that_fails_runs_no_part_and_fails(void **state) {
     assert_null(strstr(said, "skipped"));
 }
 
+// A program without a test for a GPU is no failure there.
+static void programs_for_the_harness_alone_are_skipped_on_a_gpu(void **state) {
+    (void)state;
+    static const char *const names[] = {"memory", "ranks"};
+    char text[1024], said[8192];
+    const char *build = getenv("WORKBENCH_BUILD");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(text, sizeof text, "%s/tests/gpu/test_gpu_%s", build ? build : "build", names[i]);
+        if (access(text, X_OK) != 0) continue; // ONLY= left it out
+        snprintf(text, sizeof text,
+                 "WORKBENCH_TOTALS= WORKBENCH_CUDA_LIBRARY=/of/a/gpu.so "
+                 "tests/run_tests '%s/tests/gpu/test_gpu_%s'",
+                 build ? build : "build", names[i]);
+        if (output_of(text, said, sizeof said) != 0) fail_msg("%s", said);
+        assert_non_null(strstr(said, "0 passed, 1 skipped"));
+        assert_non_null(strstr(said, "skipped: "));
+    }
+}
+
 // The driver lists a GPU that the program does not take: what the machine is gets said, nothing is
 // skipped.
 static void a_gpu_that_the_program_does_not_find_fails(void **state) {
@@ -302,6 +321,7 @@ int main(void) {
         cmocka_unit_test(what_the_device_does_at_most_is_measured),
         cmocka_unit_test(kernels_are_for_a_device),
         cmocka_unit_test(a_build_that_fails_runs_no_part_and_fails),
+        cmocka_unit_test(programs_for_the_harness_alone_are_skipped_on_a_gpu),
         cmocka_unit_test(a_gpu_that_the_program_does_not_find_fails),
         cmocka_unit_test(more_than_ten_minutes_of_parts_are_refused),
         cmocka_unit_test(kernels_of_an_update_are_listed_with_their_work),

@@ -183,10 +183,7 @@ static void too_little_is_one_line_and_exit_code_1(void **state) {
 }
 
 int main(void) {
-    if (!parity_on_harness()) {
-        printf("skipped: a GPU's memory is not filled for a test\n");
-        return 0;
-    }
+    if (!parity_on_harness()) return parity_skip_all("a GPU's memory is not filled for a test");
     parity_for_runs();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_little_is_one_line_and_exit_code_1),

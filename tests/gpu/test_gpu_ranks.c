@@ -330,10 +330,8 @@ static void a_library_that_is_missing_or_another_is_one_line(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) return joins_with(argv[1]);
-    if (!parity_on_harness()) { // one process a GPU there: mpirun, docs/gpu.md
-        printf("skipped: two ranks need two GPUs and two processes\n");
-        return 0;
-    }
+    if (!parity_on_harness()) // one process a GPU there: mpirun, docs/gpu.md
+        return parity_skip_all("two ranks need two GPUs and two processes");
     parity_for_runs();
     setenv("WORKBENCH_NCCL_LIBRARY", harness_path("fake_nccl"), 1);
     const struct CMUnitTest tests[] = {
