@@ -18,11 +18,11 @@
 #include "engine/graph/node.h"
 
 enum {
-    REGION_BYTES = 2 << 20,   // of results: more would no longer stay in the caches
-    WEIGHT_BYTES = 512 << 10, // of a product: each thread reads all of them
-    ROWS_FEW = 64,            // from here on slices have at least ROWS_MIN rows,
-    ROWS_MIN = 16,            // else half of the rows
-    SHARE_COST_NS = 8000,     // as a node's (executor.c)
+    REGION_BYTES = (512 << 10) * (int)sizeof(real), // of results: more leave the caches
+    WEIGHT_BYTES = (128 << 10) * (int)sizeof(real), // of a product: each thread reads all
+    ROWS_FEW = 64,        // from here on slices have at least ROWS_MIN rows,
+    ROWS_MIN = 16,        // else half of the rows
+    SHARE_COST_NS = 8000, // as a node's (executor.c)
 };
 
 // Elements of a root that the open region touches.
